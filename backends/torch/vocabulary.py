@@ -23,6 +23,8 @@ class TorchVocabulary(Vocabulary):
         return torch.abs(x)
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
+        if isinstance(condition, bool):  # of two numbers, as in maximum(x, 0)
+            return self.typed(a if condition else b)
         return torch.where(condition, self.typed(a), self.typed(b))
 
     def typed(self, x: Any) -> Any:
