@@ -114,12 +114,9 @@ class HostBackend:
                 raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
             full = tensor.complex and per is None
             dtype = np.result_type(real, np.complex64) if full else real
-            shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
-                per or "", tensor.shape
-            )
             start = rule.initial.get(name, 0.0)
             value = hyper[start] if isinstance(start, str) else start
-            array = np.zeros(shape, dtype)
+            array = np.zeros(rule.state_shape(name, tensor.shape), dtype)
             if value:
                 reals(array)[...] = value
             state[name] = foreign.like(tensor.owner, array)

@@ -16,14 +16,13 @@ from .dtypes import dtype_of
 from .hyper import at_step, checked
 from .loss_scaler import LossScaler
 from .stepping import Settings
+from .torch_state import IGNORED, check_kind, read_entry
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
-# what a group of a snapshot has besides hyperparameters: our own, and torch's, which says nothing
-# about the step
+# what a group of a snapshot of ours has besides hyperparameters
 OWN = {"params", "frozen", "options", "weight_decay_mask"}
-IGNORED = {"foreach", "fused", "capturable", "differentiable", "initial_lr", "param_names"}
 # what a snapshot has of the optimizer as a whole; one from torch has none of it
 SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps")
 COUNTS = ("steps_taken", "skipped_steps")
@@ -211,7 +210,8 @@ def _checked_groups(
             raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
         if len(group["params"]) != len(members):
             raise ValueError(f"{where}{len(group['params'])} parameters, expected {len(members)}")
-        hyper = {n: v for n, v in group.items() if n not in OWN | IGNORED}
+        told = check_kind(optimizer.rule, group, where)
+        hyper = {n: v for n, v in group.items() if n not in OWN | IGNORED | told}
         held, numbers = checked(optimizer.rule, hyper, snapshot.get("steps_taken", 0), where)
         options = group.get("options", optimizer._rules[k].options)
         if options != optimizer._rules[k].options:
@@ -236,21 +236,17 @@ def _checked_state(
     optimizer: Optimizer, i: int, tensor: Any, entry: Mapping[str, Any] | None
 ) -> tuple[int, dict[str, float], dict[str, Any]]:
     group, rule = optimizer._clocks[i].group, optimizer._clocks[i].rule
-    if not entry:  # torch has no state for a parameter that never stepped
+    where = f"state dict, {tensor.name}: "
+    found = read_entry(rule, entry or {}, where)
+    if found is None:
         hyper = optimizer.current_hyperparameters()[group]
         return 0, dict(rule.carry), optimizer.backend.new_state(tensor, rule, hyper)
-    where = f"state dict, {tensor.name}: "
-    expected = {"step", *rule.carry, *rule.state}
-    if set(entry) != expected:
-        raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}")
-    step, *carry = (_number(entry[name], f"{where}{name}") for name in ("step", *rule.carry))
-    if step < 0 or not step.is_integer():
-        raise ValueError(f"{where}step is {entry['step']}; expected a whole number")
+    step, carry, values = found
     arrays = {}
     for name in rule.state:
         like = tensor.state[name]
-        arrays[name] = _checked_array(optimizer.backend, entry[name], like, f"{where}{name}")
-    return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
+        arrays[name] = _checked_array(optimizer.backend, values[name], like, f"{where}{name}")
+    return step, carry, arrays
 
 
 def _checked_array(backend: Backend, values: Any, like: Any, name: str) -> Any:
@@ -260,10 +256,3 @@ def _checked_array(backend: Backend, values: Any, like: Any, name: str) -> Any:
     if values.dtype.kind in "OSU" or not np.can_cast(values.dtype, dtype, "same_kind"):
         raise TypeError(f"{name} has dtype {values.dtype}; expected {dtype}")
     return values
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} is {value!r}; expected a number") from None

@@ -27,6 +27,7 @@ class Settings:
     skip_nonfinite: bool = False
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
+    grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
 
     def checked(self, where: str = "") -> Settings:
         """Itself, or TypeError or ValueError for what cannot be used."""
@@ -95,7 +96,7 @@ class Stepping:
         """Take one gradient (or None) per parameter."""
         grads, target = self._incoming.take(leaves, takes_part)
         self._backend.check_arithmetic()
-        coefficient = 1.0
+        coefficient = 1.0 / settings.grad_scale
         if settings.accumulation_steps > 1 or self.micro_steps:
             self.accumulation.add(target, grads)
             count = self.accumulation.count
