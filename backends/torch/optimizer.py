@@ -135,6 +135,13 @@ class Optimizer(torch.optim.Optimizer):
             for k in range(len(groups))
         ]
 
+    def _rules(self, numbers: list[dict[str, Any]], held: Iterable[tuple[Slot, Any]]) -> list[Rule]:
+        """Each group's variant of the rule, given the parameters that have state."""
+        states: list[list[Any]] = [[] for _ in numbers]
+        for slot, entry in held:
+            states[slot.group].append((tuple(slot.param.shape), set(entry)))
+        return [group_rule(self.rule, n, s) for n, s in zip(numbers, states, strict=True)]
+
     def _gathered(self, groups: Groups, state: Mapping[Any, Any]) -> Participants:
         """The parameters that have state, ready to step. Raises for what cannot be stepped."""
         slots, numbers = all_slots(groups), self._numbers(groups)
@@ -143,10 +150,7 @@ class Optimizer(torch.optim.Optimizer):
             for i, slot in enumerate(slots)
             if state.get(slot.param)
         ]
-        held: list[list[Any]] = [[] for _ in groups]
-        for member in members:
-            held[member.group].append((tuple(member.param.shape), set(member.entry)))
-        rules = [group_rule(self.rule, n, h) for n, h in zip(numbers, held, strict=True)]
+        rules = self._rules(numbers, [(slots[m.position], m.entry) for m in members])
         hyper = [GroupHyper(n) for n in numbers]
         params = [slot.param for slot in slots]
         return Participants(self.backend, rules, hyper, members, params, state)
@@ -219,11 +223,11 @@ class Optimizer(torch.optim.Optimizer):
     def _begin_all(self, positions: Iterable[int]) -> None:
         """Give these parameters a state from which to take their first step."""
         slots, numbers = all_slots(self.param_groups), self._numbers(self.param_groups)
+        state = self.state
+        rules = self._rules(numbers, [(s, state[s.param]) for s in slots if state.get(s.param)])
         for i in positions:
-            slot = slots[i]
-            tensor = self.backend.adopt(slot.name, slot.param)
-            rule = group_rule(self.rule, numbers[slot.group])
-            self._begin(slot.param, tensor, rule, numbers[slot.group])
+            param, name, k = slots[i]
+            self._begin(param, self.backend.adopt(name, param), rules[k], numbers[k])
 
     def _begin(self, param: torch.Tensor, tensor: Any, rule: Rule, numbers: dict[str, Any]) -> None:
         rule = rule.for_shape(tensor.shape)
@@ -255,14 +259,10 @@ class Optimizer(torch.optim.Optimizer):
         numbers = self._numbers(groups)
         keys = [key for group in state_dict["param_groups"] for key in group["params"]]
         slots = dict(zip(keys, all_slots(groups), strict=True))
-        held: list[list[Any]] = [[] for _ in groups]
-        for key, entry in state_dict["state"].items():
-            if key in slots and entry:
-                slot = slots[key]
-                held[slot.group].append((tuple(slot.param.shape), set(entry)))
-        rules = [group_rule(self.rule, n, h) for n, h in zip(numbers, held, strict=True)]
+        entries = state_dict["state"]
+        rules = self._rules(numbers, [(slots[k], e) for k, e in entries.items() if k in slots and e])
         state: defaultdict[Any, Any] = defaultdict(dict)
-        for key, entry in state_dict["state"].items():
+        for key, entry in entries.items():
             if key not in slots:  # as torch: not of a parameter, so it is none of our business
                 state[key] = entry
                 continue
