@@ -215,7 +215,12 @@ def spoiled():
 
     yield "no groups", lambda s: s.pop("param_groups"), TypeError, "'state' and 'param_groups'"
     yield "more groups", lambda s: s["param_groups"].append({}), ValueError, "has 2 groups"
-    yield "fewer parameters", lambda s: s["param_groups"][0]["params"].pop(), ValueError, "expected 4"
+    yield (
+        "fewer parameters",
+        lambda s: s["param_groups"][0]["params"].pop(),
+        ValueError,
+        "expected 4",
+    )
     yield "no step", lambda s: s["state"][0].pop("step"), ValueError, r"params\[0\]: has"
     yield "another name", change(momentum_buffer=torch.ones(4, 3)), ValueError, "momentum_buffer"
     yield "half a step", change(step=torch.tensor(1.5)), ValueError, "whole number"

@@ -214,9 +214,9 @@ class Optimizer(torch.optim.Optimizer):
             self._refresh(participants)
             participants.step(grads, grad_scale)
         except BaseException:
-            for i in begun:
+            for i in begun:  # as if it had never been called
                 self.state.pop(params[i], None)
-            self._forget()
+                self._forget()
             raise
         self._participants = participants
 
@@ -260,7 +260,9 @@ class Optimizer(torch.optim.Optimizer):
         keys = [key for group in state_dict["param_groups"] for key in group["params"]]
         slots = dict(zip(keys, all_slots(groups), strict=True))
         entries = state_dict["state"]
-        rules = self._rules(numbers, [(slots[k], e) for k, e in entries.items() if k in slots and e])
+        rules = self._rules(
+            numbers, [(slots[k], e) for k, e in entries.items() if k in slots and e]
+        )
         state: defaultdict[Any, Any] = defaultdict(dict)
         for key, entry in entries.items():
             if key not in slots:  # as torch: not of a parameter, so it is none of our business

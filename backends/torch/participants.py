@@ -95,6 +95,7 @@ class Participants:
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
             numbers = {name: views[i] for name, views in self._numbers.views.items()}
             member.entry.update({**numbers, **tensor.state})
+        self._dtypes = [m.param.dtype for m in members]
         # what `unchanged` compares
         self._params, self._entries = identities(params), [m.entry for m in members]
         self._dicts, self._contents = identities(list(state.values())), self._look_up_contents()
@@ -128,6 +129,8 @@ class Participants:
         """Update the parameters that have a gradient; ``grads`` are those of all parameters,
         ``grad_scale`` times too large."""
         mine = [grads[i] for i in self._positions] if self.absent else grads
+        if any(g is not None and g.dtype is not d for g, d in zip(mine, self._dtypes, strict=True)):
+            mine = list(map(_widened, mine, self._dtypes))
         self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
         self._write_numbers()
 
@@ -154,6 +157,15 @@ def _split(rule: Rule, member: Member) -> tuple[int, dict[str, float], Mapping[s
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")
     return found or (0, dict(rule.carry), entry)
+
+
+def _widened(grad: Any, dtype: torch.dtype) -> Any:
+    """The gradient in a dtype that holds it exactly and that a parameter of ``dtype`` takes; as
+    it is if there is none."""
+    alike = ("is_floating_point", "is_complex")
+    if grad is None or any(getattr(grad.dtype, a) != getattr(dtype, a) for a in alike):
+        return grad
+    return grad.to(torch.promote_types(grad.dtype, dtype))
 
 
 def _usable(rule: Rule, name: str, array: Any, tensor: Any, member: Member) -> torch.Tensor:
