@@ -329,7 +329,7 @@ def test_parameters_shared_between_modules():
     train(models[1], torch.optim.AdamW(models[1].parameters(), lr=0.01))
     assert_close_parameters(*models)
     twice = [p for _, p in models[0].named_parameters(remove_duplicate=False)]
-    with pytest.warns(UserWarning, match="duplicate parameters"):  # noqa: PT031
+    with pytest.warns(UserWarning, match="duplicate parameters"):
         with pytest.raises(ValueError, match="share memory"):
             ours.AdamW(twice)
 
