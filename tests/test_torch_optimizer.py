@@ -329,9 +329,9 @@ def test_parameters_shared_between_modules():
     train(models[1], torch.optim.AdamW(models[1].parameters(), lr=0.01))
     assert_close_parameters(*models)
     twice = [p for _, p in models[0].named_parameters(remove_duplicate=False)]
-    with pytest.warns(UserWarning, match="duplicate parameters"):
-        with pytest.raises(ValueError, match="share memory"):
-            ours.AdamW(twice)
+    duplicates = pytest.warns(UserWarning, match="duplicate parameters")
+    with duplicates, pytest.raises(ValueError, match="share memory"):
+        ours.AdamW(twice)
 
 
 def test_complex_parameters_are_two_reals():
