@@ -114,4 +114,3 @@ def text_of_pass(
 
 def _copied(value: Any, old: list[Any]) -> Any:
     return value.clone() if any(value is other for other in old) else value
-
