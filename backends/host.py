@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,8 +137,8 @@ class HostBackend:
         """The checker of gradients for parameters that are not all tensors."""
         return HostGradients(tensors)
 
-    def mark_changed(self, tensors: Sequence[HostTensor]) -> None:
-        foreign.mark_changed([t.owner for t in tensors if is_tensor(t.owner)])
+    def change_marker(self, tensors: Sequence[HostTensor]) -> Callable[[], None]:
+        return foreign.change_marker([t.owner for t in tensors if is_tensor(t.owner)])
 
     def check_arithmetic(self) -> None:
         if flushes_subnormals():

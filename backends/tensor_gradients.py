@@ -32,6 +32,7 @@ class TensorGradients(HostGradients):
         self._torch_dtypes = [t.owner.dtype for t in tensors]
         self._yes, self._no = [True] * len(tensors), [False] * len(tensors)
         self._complex = any(t.complex for t in tensors)
+        self._some_missing = False
         self._addresses_seen: list[int] = []
 
     def same(self, leaves: list[Any]) -> bool:
@@ -42,11 +43,13 @@ class TensorGradients(HostGradients):
         """As `HostGradients.remember`; arrays among the leaves are looked at anew every time."""
         if all(leaf is None or is_tensor(leaf) for leaf in leaves):
             super().remember(leaves)
+            self._some_missing = any(leaf is None for leaf in leaves)
             self._addresses_seen = self._pointers(leaves)
 
     def _pointers(self, leaves: list[Any]) -> list[int]:
-        data_ptr = self._tensor.data_ptr
-        return [data_ptr(leaf) for leaf in leaves if leaf is not None]
+        if self._some_missing:
+            leaves = [leaf for leaf in leaves if leaf is not None]
+        return list(map(self._tensor.data_ptr, leaves))
 
     def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
         tensor = self._tensor

@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -118,8 +118,9 @@ class Backend(Protocol):
     ) -> Launch:
         """A new launch; ``scalars`` are the names in a row, in order."""
 
-    def mark_changed(self, tensors: Sequence[Any]) -> None:
-        """Tell whoever keeps watch over these parameters' memory that it was written to."""
+    def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
+        """A function that tells whoever keeps watch over these parameters' memory that it was
+        written to."""
 
     def to_numpy(self, array: Any, copied: bool = True) -> Any:
         """A parameter or state array as a NumPy array on the host: a copy, or if not ``copied``

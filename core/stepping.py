@@ -141,7 +141,7 @@ class Stepping:
             bucket.rows = bucket.as_rows(rows)
         for bucket in self._update:
             bucket.run(grads)
-            self._backend.mark_changed(bucket.stepping)
+            bucket.mark_changed()
         for clock, carry in carries.values():
             clock.step += 1
             clock.carry = carry

@@ -11,7 +11,7 @@ import torch
 
 from ...dtypes import COMPUTE_DTYPE
 from ...rule import Rule
-from ..foreign import as_tensor, is_tensor
+from ..foreign import as_tensor
 from .sums import Gathered
 from .vocabulary import TorchVocabulary
 from .work import Work, batched_work, flat_work
@@ -183,15 +183,15 @@ class TorchLaunch:
                     done = False
                     continue
                 for k, value in changed:
-                    if value is not parts[k]:
+                    if not work.direct:
+                        work.scatter(views[k], value, pers[k])
+                    elif value is not parts[k]:
                         part(targets[k], where, pers[k]).copy_(value)
             if not done:
                 xp.end_pass()
-        for view, array, target in zip(views, arrays, targets, strict=True):
+        for array, target in zip(arrays, targets, strict=True):
             if target is not array:
                 array.copy_(target)
-            if not work.direct:
-                work.scatter(view, array)
 
     def _evaluate(
         self, xp: Passes, s: Any, inputs: list[Tensor], grad: Tensor, scaled: bool
@@ -229,7 +229,7 @@ class TorchLaunch:
 
 def vector(array: Any) -> Tensor:
     """An array or tensor as a vector of reals over the same memory."""
-    tensor = array.detach() if is_tensor(array) else as_tensor(array)
+    tensor = array.detach() if isinstance(array, Tensor) else as_tensor(array)
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     flat: Tensor = tensor.reshape(-1)

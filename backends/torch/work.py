@@ -57,15 +57,16 @@ class Work:
             return [vectors[piece.tensor] for piece in self.pieces]
         return [piece.of(vectors) for piece in self.pieces]
 
-    def gather(self, views: Sequence[Tensor], per: str | None) -> Tensor:
+    def gather(self, views: list[Tensor], per: str | None) -> Tensor:
         """The views as one array: the memory itself if it is direct."""
-        vector = views[0] if len(views) == 1 else torch.cat(list(views))
+        vector = views[0] if len(views) == 1 else torch.cat(views)
         return vector.reshape(self.shape_of(per))
 
-    def scatter(self, views: Sequence[Tensor], values: Tensor) -> None:
-        """Copy a gathered array back, rounding to the storage dtype."""
-        parts = values.reshape(-1).split([view.numel() for view in views])
-        torch._foreach_copy_(list(views), list(parts))
+    def scatter(self, views: list[Tensor], values: Tensor, per: str | None) -> None:
+        """Copy new values back to where a gathered array came from, rounding to the storage
+        dtype."""
+        vector = values.broadcast_to(self.shape_of(per)).reshape(-1)
+        torch._foreach_copy_(views, vector.split([view.numel() for view in views]))
 
 
 def flat_work(sizes: Sequence[int], members: Sequence[int], gathered: bool) -> Iterator[Work]:
