@@ -124,7 +124,7 @@ def on_host(tensor: Any) -> bool:
 
 
 def change_marker(owners: Sequence[Any]) -> Callable[[], None]:
-    """A function that tells autograd that these tensors were written to through their memory."""
+    """A function that tells autograd that these tensors are written to through their memory."""
     if not owners:
         return nothing
     return functools.partial(loaded().autograd.graph.increment_version, owners)

@@ -84,7 +84,8 @@ class Gradients(Protocol):
 
     def accept(self, leaves: list[Any]) -> Any:
         """Check one gradient per tensor, or None. The result has ``arrays``, ``kinds`` (dtype
-        names) and ``addresses`` with an entry per tensor. Raises TypeError or ValueError."""
+        names) and ``addresses`` with an entry per tensor, and ``moved``: whether parameters lie
+        elsewhere than they did. Raises TypeError or ValueError."""
 
 
 class Backend(Protocol):
@@ -119,7 +120,7 @@ class Backend(Protocol):
         """A new launch; ``scalars`` are the names in a row, in order."""
 
     def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
-        """A function that tells whoever keeps watch over these parameters' memory that it was
+        """A function that tells whoever keeps watch over these parameters' memory that it is
         written to."""
 
     def to_numpy(self, array: Any, copied: bool = True) -> Any:

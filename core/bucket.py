@@ -99,6 +99,11 @@ class Buckets:
         """Assign rules and keys anew next time."""
         self._target = None
 
+    def bind_again(self) -> None:
+        """The tensors lie elsewhere than they did."""
+        self._known.clear()
+        self.forget()
+
     def sort(self, target: Target, assign: Assign) -> None:
         """Assign rules and keys anew. A tensor without a gradient stays where it most likely
         belongs, with no row of scalars."""

@@ -47,7 +47,7 @@ class TorchBackend(HostBackend):
         else:
             super().check_arithmetic()
 
-    def array_gradients(self, tensors: Sequence[HostTensor]) -> Any:
+    def gradients(self, tensors: Sequence[HostTensor]) -> Any:
         if self._kernels is not None:
-            return self._kernels.array_gradients(tensors)
-        return super().array_gradients(tensors)
+            return self._kernels.gradients(tensors)
+        return super().gradients(tensors)

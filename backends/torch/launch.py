@@ -97,9 +97,9 @@ class TorchLaunch:
     def bind(self, tensors: Sequence[Any]) -> None:
         self.tensors = tensors
         with torch.inference_mode(False):
-            self.vectors = {"param": [vector(t.flat) for t in tensors]}
+            self.vectors = {"param": [vector(t.flat).detach() for t in tensors]}
             for name in self.rule.state:
-                self.vectors[name] = [vector(t.flat_state(name)) for t in tensors]
+                self.vectors[name] = [vector(t.flat_state(name)).detach() for t in tensors]
         self.sizes = [v.numel() for v in self.vectors["param"]]
         self.device = self.vectors["param"][0].device
 
@@ -229,11 +229,10 @@ class TorchLaunch:
 
 def vector(array: Any) -> Tensor:
     """An array or tensor as a vector of reals over the same memory."""
-    tensor = array.detach() if isinstance(array, Tensor) else as_tensor(array)
+    tensor: Tensor = array if isinstance(array, Tensor) else as_tensor(array)
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
-    flat: Tensor = tensor.reshape(-1)
-    return flat
+    return tensor if tensor.ndim == 1 else tensor.reshape(-1)
 
 
 def part(array: Tensor, where: slice, per: str | None) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 
 from ...order import CHUNK, STRIP_ROWS
 
-SLICE = 4 * CHUNK  # elements of a slice, so what bounds the memory of all temporaries
+SLICE = 2 * CHUNK  # elements of a slice, so what bounds the memory of all temporaries
 DIRECT = 1 << 15  # elements; a tensor of so many is worth a run of its own, without being copied
 Tensor = torch.Tensor
 
@@ -27,8 +27,11 @@ class Piece:
     start: int
     stop: int
 
+    whole: bool = True
+
     def of(self, vectors: Sequence[Tensor]) -> Tensor:
-        return vectors[self.tensor][self.start : self.stop]
+        vector = vectors[self.tensor]
+        return vector if self.whole else vector[self.start : self.stop]
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def flat_work(sizes: Sequence[int], members: Sequence[int], gathered: bool) -> I
     for i in members:
         if not gathered or sizes[i] >= DIRECT:
             for start in range(0, sizes[i], SLICE):
-                yield _vector([Piece(i, start, min(start + SLICE, sizes[i]))])
+                stop = min(start + SLICE, sizes[i])
+                yield _vector([Piece(i, start, stop, stop - start == sizes[i])])
             continue
         if filled + sizes[i] > SLICE:
             yield _vector(small)
