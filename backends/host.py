@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,18 +116,7 @@ class HostBackend:
 
     def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = {}
-        real = np.dtype(tensor.compute)
-        for name in rule.state:
-            per = rule.per.get(name)
-            if per in ("row", "column") and tensor.complex:
-                raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
-            full = tensor.complex and per is None
-            dtype = np.result_type(real, np.complex64) if full else real
-            shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
-                per or "", tensor.shape
-            )
-            start = rule.initial.get(name, 0.0)
-            value = hyper[start] if isinstance(start, str) else start
+        for name, shape, dtype, value in initial_state(tensor, rule, hyper):
             array = np.zeros(shape, dtype)
             if value:
                 reals(array)[...] = value
@@ -159,6 +148,24 @@ class HostBackend:
 
     def copy_into(self, array: Any, values: Any) -> None:
         as_numpy(array)[...] = as_numpy(values)
+
+
+def initial_state(
+    tensor: Any, rule: Rule, hyper: dict[str, Any]
+) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any], float]]:
+    """Name, shape, dtype and initial value (of each real) of a parameter's state arrays."""
+    real = np.dtype(tensor.compute)
+    for name in rule.state:
+        per = rule.per.get(name)
+        if per in ("row", "column") and tensor.complex:
+            raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
+        full = tensor.complex and per is None
+        dtype = np.result_type(real, np.complex64) if full else real
+        shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
+            per or "", tensor.shape
+        )
+        start = rule.initial.get(name, 0.0)
+        yield name, shape, dtype, hyper[start] if isinstance(start, str) else start
 
 
 def check_parameter(name: str, tensor: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from ...dtypes import COMPUTE_DTYPE
 from ...rule import Rule
 from ..foreign import as_tensor
 from .sums import Gathered
-from .vocabulary import TorchVocabulary
+from .vocabulary import ExactDivision, TorchVocabulary, divides_numbers
 from .work import Work, batched_work, flat_work
 
 Tensor = torch.Tensor
@@ -92,6 +93,7 @@ class TorchLaunch:
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
         self.names = ("param", *rule.state)
         self.gathered, self.reducing = gathered, reducing
+        self._divides_numbers = divides_numbers(rule)
         self.matrix = bool({rule.per.get(name) for name in rule.state} & {"row", "column"})
 
     def bind(self, tensors: Sequence[Any]) -> None:
@@ -116,7 +118,8 @@ class TorchLaunch:
         if not self.reducing:
             work = list(flat_work(self.sizes, members, self.gathered))
         else:
-            shapes = [t.rows_and_columns if self.matrix else (t.flat.size,) for t in self.tensors]
+            sized = zip(self.tensors, self.sizes, strict=True)
+            shapes = [t.rows_and_columns if self.matrix else (n,) for t, n in sized]
             work = list(batched_work(shapes, members, self.matrix, self.gathered))
         self.work = [
             (each, [each.views(self.vectors[n], self.rule.per.get(n)) for n in self.names])
@@ -200,7 +203,9 @@ class TorchLaunch:
         SumPendingError where a sum is not known yet."""
         if scaled:
             grad = s.grad_coefficient * grad
-        return self._changed(self.rule.update(xp, s, inputs[0], grad, *inputs[1:]), inputs)
+        with ExactDivision(xp.typed) if self._divides_numbers else contextlib.nullcontext():
+            results = self.rule.update(xp, s, inputs[0], grad, *inputs[1:])
+        return self._changed(results, inputs)
 
     def _changed(self, results: Any, inputs: list[Tensor]) -> list[tuple[int, Any]]:
         """The new values, and whose they are, of what has changed."""
