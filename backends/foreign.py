@@ -7,8 +7,9 @@ has a tensor has loaded it.
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,12 @@ def on_host(tensor: Any) -> bool:
     return bool(tensor.device.type == "cpu")
 
 
-def mark_changed(owners: Sequence[Any]) -> None:
-    """Tell autograd that these tensors were written to through their memory."""
-    if owners:
-        loaded().autograd.graph.increment_version(owners)
+def change_marker(owners: Sequence[Any]) -> Callable[[], None]:
+    """A function that tells autograd that these tensors are written to through their memory."""
+    if not owners:
+        return nothing
+    return functools.partial(loaded().autograd.graph.increment_version, owners)
+
+
+def nothing() -> None:
+    """For arrays that nobody keeps watch over."""

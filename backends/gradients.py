@@ -28,6 +28,7 @@ class Accepted:
         self, arrays: list[Any], kinds: list[str | None], addresses: NDArray[np.int64]
     ) -> None:
         self.arrays, self.kinds, self.addresses = arrays, kinds, addresses
+        self.moved = False  # whether a parameter was found in other memory than before
 
 
 class HostGradients:
@@ -48,16 +49,20 @@ class HostGradients:
         self.kinds: list[str | None] = [t.dtype for t in tensors]
         self.nbytes = np.array([t.array.nbytes for t in tensors], np.int64)
         self.misaligned = np.array([t.array.dtype.alignment - 1 for t in tensors], np.int64)
-        spans = [bounds(t.array) for t in tensors if t.array.size]
-        states = [as_numpy(a) for t in tensors for a in t.state.values()]
+        self.find_spans()
+        self._last_ids = b""
+        self.forget()
+
+    def find_spans(self) -> None:
+        """Note which memory belongs to parameters and state."""
+        spans = [bounds(t.array) for t in self.tensors if t.array.size]
+        states = [as_numpy(a) for t in self.tensors for a in t.state.values()]
         spans += [bounds(a) for a in states if a.size]
         spans.sort()
         self.starts = np.array([low for low, _ in spans], np.int64)
         # how far reaches what starts before starts[i]: interleaved parameters may nest
         ends = np.array([-1, *(high for _, high in spans)], np.int64)
         self.reach = np.maximum.accumulate(ends)
-        self._last_ids = b""
-        self.forget()
 
     def same(self, leaves: list[Any]) -> bool:
         """Whether these are the very arrays that were remembered last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,15 +30,29 @@ class HostTensor:
     """
 
     def __init__(self, name: str, owner: Any) -> None:
-        self.name, self.owner, self.array = name, owner, as_numpy(owner)
-        array = self.array
+        self.name, self.owner = name, owner
+        self.state: dict[str, Any] = {}
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Find the owner's memory, which may be elsewhere than it was."""
+        array = self.array = as_numpy(self.owner)
         self.shape: tuple[int, ...] = array.shape
         self.dtype = REAL_OF_COMPLEX.get(array.dtype.name, array.dtype.name)
         self.compute = COMPUTE_DTYPE[self.dtype]
         self.complex = array.dtype.kind == "c"
         self.staged = not directly_usable(array)
         self.flat = reals(np.array(array, order="C") if self.staged else array)
-        self.state: dict[str, Any] = {}
+
+    def check_unchanged(self) -> None:
+        """Raise TypeError or ValueError if the owner is not what it was, but for its address."""
+        check_parameter(self.name, self.owner)
+        now = as_numpy(self.owner)
+        if (now.shape, now.dtype) != (self.shape, self.array.dtype):
+            raise ValueError(
+                f"{self.name} now has shape {now.shape} and dtype {now.dtype}; it had {self.shape} "
+                f"and {self.array.dtype} when the optimizer was made"
+            )
 
     @property
     def rows_and_columns(self) -> tuple[int, int]:
@@ -77,12 +91,7 @@ class HostBackend:
 
     def adopt(self, name: str, array: Any) -> HostTensor:
         if is_tensor(array):
-            foreign.check_parameter(name, array)
-            if not foreign.on_host(array):
-                raise TypeError(
-                    f"{name} is a {foreign.described(array)}; backend {self.name!r} updates "
-                    "memory of the host (choose another backend, or move it with .cpu())"
-                )
+            check_parameter(name, array)
         elif not isinstance(array, np.ndarray):
             kind = f"{type(array).__module__}.{type(array).__qualname__}"
             raise TypeError(
@@ -107,16 +116,8 @@ class HostBackend:
 
     def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = {}
-        real = np.dtype(tensor.compute)
-        for name in rule.state:
-            per = rule.per.get(name)
-            if per in ("row", "column") and tensor.complex:
-                raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
-            full = tensor.complex and per is None
-            dtype = np.result_type(real, np.complex64) if full else real
-            start = rule.initial.get(name, 0.0)
-            value = hyper[start] if isinstance(start, str) else start
-            array = np.zeros(rule.state_shape(name, tensor.shape), dtype)
+        for name, shape, dtype, value in initial_state(tensor, rule, hyper):
+            array = np.zeros(shape, dtype)
             if value:
                 reals(array)[...] = value
             state[name] = foreign.like(tensor.owner, array)
@@ -126,16 +127,12 @@ class HostBackend:
         return np.zeros(size, dtype)
 
     def gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
-        if all(is_tensor(t.owner) for t in tensors):
+        if any(is_tensor(t.owner) for t in tensors):
             return TensorGradients(tensors)
-        return self.array_gradients(tensors)
-
-    def array_gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
-        """The checker of gradients for parameters that are not all tensors."""
         return HostGradients(tensors)
 
-    def mark_changed(self, tensors: Sequence[HostTensor]) -> None:
-        foreign.mark_changed([t.owner for t in tensors if is_tensor(t.owner)])
+    def change_marker(self, tensors: Sequence[HostTensor]) -> Callable[[], None]:
+        return foreign.change_marker([t.owner for t in tensors if is_tensor(t.owner)])
 
     def check_arithmetic(self) -> None:
         if flushes_subnormals():
@@ -151,6 +148,34 @@ class HostBackend:
 
     def copy_into(self, array: Any, values: Any) -> None:
         as_numpy(array)[...] = as_numpy(values)
+
+
+def initial_state(
+    tensor: Any, rule: Rule, hyper: dict[str, Any]
+) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any], float]]:
+    """Name, shape, dtype and initial value (of each real) of a parameter's state arrays."""
+    real = np.dtype(tensor.compute)
+    for name in rule.state:
+        per = rule.per.get(name)
+        if per in ("row", "column") and tensor.complex:
+            raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
+        full = tensor.complex and per is None
+        dtype = np.result_type(real, np.complex64) if full else real
+        shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
+            per or "", tensor.shape
+        )
+        start = rule.initial.get(name, 0.0)
+        yield name, shape, dtype, hyper[start] if isinstance(start, str) else start
+
+
+def check_parameter(name: str, tensor: Any) -> None:
+    """Raise TypeError or ValueError for a tensor that cannot be updated through its memory."""
+    foreign.check_parameter(name, tensor)
+    if not foreign.on_host(tensor):
+        raise TypeError(
+            f"{name} is a {foreign.described(tensor)}; expected one in host memory (move it with "
+            "cpu(), or choose a backend for its device)"
+        )
 
 
 def flushes_subnormals() -> bool:

@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -84,7 +84,8 @@ class Gradients(Protocol):
 
     def accept(self, leaves: list[Any]) -> Any:
         """Check one gradient per tensor, or None. The result has ``arrays``, ``kinds`` (dtype
-        names) and ``addresses`` with an entry per tensor. Raises TypeError or ValueError."""
+        names) and ``addresses`` with an entry per tensor, and ``moved``: whether parameters lie
+        elsewhere than they did. Raises TypeError or ValueError."""
 
 
 class Backend(Protocol):
@@ -118,8 +119,9 @@ class Backend(Protocol):
     ) -> Launch:
         """A new launch; ``scalars`` are the names in a row, in order."""
 
-    def mark_changed(self, tensors: Sequence[Any]) -> None:
-        """Tell whoever keeps watch over these parameters' memory that it was written to."""
+    def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
+        """A function that tells whoever keeps watch over these parameters' memory that it is
+        written to."""
 
     def to_numpy(self, array: Any, copied: bool = True) -> Any:
         """A parameter or state array as a NumPy array on the host: a copy, or if not ``copied``

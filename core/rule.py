@@ -228,11 +228,6 @@ class Rule:
 
         return apply(self, params, grads, state, backend, hyper)
 
-    def state_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of a state of a parameter of this shape."""
-        smaller = {"row": shape[:1], "column": shape[1:], "tensor": ()}
-        return smaller.get(self.per.get(name, ""), shape)
-
     def __reduce__(self) -> Any:
         if self.factory is not None:
             return _variant, (self.factory, tuple(self.options.items()))

@@ -95,6 +95,8 @@ class Stepping:
     def run(self, leaves: list[Any], takes_part: Sequence[bool], settings: Settings) -> Outcome:
         """Take one gradient (or None) per parameter."""
         grads, target = self._incoming.take(leaves, takes_part)
+        if self._incoming.moved:
+            self._look_again()
         self._backend.check_arithmetic()
         coefficient = 1.0 / settings.grad_scale
         if settings.accumulation_steps > 1 or self.micro_steps:
@@ -122,6 +124,13 @@ class Stepping:
         self._step(target, grads, coefficient)
         return outcome
 
+    def _look_again(self) -> None:
+        """Parameters lie elsewhere than they did: tell everything that has their addresses."""
+        self._backend.check_overlap(self._tensors)
+        self._update.bind_again()
+        self._measurement = None
+        self._incoming.moved = False
+
     def _measure(
         self, target: Target, grads: list[Any], coefficient: float, norm: bool, finite: bool
     ) -> tuple[float, bool]:
@@ -141,8 +150,8 @@ class Stepping:
                 carries[id(clock)] = (clock, carry)
             bucket.rows = bucket.as_rows(rows)
         for bucket in self._update:
+            bucket.mark_changed()
             bucket.run(grads)
-            self._backend.mark_changed(bucket.stepping)
         for clock, carry in carries.values():
             clock.step += 1
             clock.carry = carry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -11,9 +12,9 @@ import torch
 
 from ...dtypes import COMPUTE_DTYPE
 from ...rule import Rule
-from ..foreign import as_tensor, is_tensor
+from ..foreign import as_tensor
 from .sums import Gathered
-from .vocabulary import TorchVocabulary
+from .vocabulary import ExactDivision, TorchVocabulary, divides_numbers
 from .work import Work, batched_work, flat_work
 
 Tensor = torch.Tensor
@@ -92,14 +93,15 @@ class TorchLaunch:
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
         self.names = ("param", *rule.state)
         self.gathered, self.reducing = gathered, reducing
+        self._divides_numbers = divides_numbers(rule)
         self.matrix = bool({rule.per.get(name) for name in rule.state} & {"row", "column"})
 
     def bind(self, tensors: Sequence[Any]) -> None:
         self.tensors = tensors
         with torch.inference_mode(False):
-            self.vectors = {"param": [vector(t.flat) for t in tensors]}
+            self.vectors = {"param": [vector(t.flat).detach() for t in tensors]}
             for name in self.rule.state:
-                self.vectors[name] = [vector(t.flat_state(name)) for t in tensors]
+                self.vectors[name] = [vector(t.flat_state(name)).detach() for t in tensors]
         self.sizes = [v.numel() for v in self.vectors["param"]]
         self.device = self.vectors["param"][0].device
 
@@ -116,7 +118,8 @@ class TorchLaunch:
         if not self.reducing:
             work = list(flat_work(self.sizes, members, self.gathered))
         else:
-            shapes = [t.rows_and_columns if self.matrix else (t.flat.size,) for t in self.tensors]
+            sized = zip(self.tensors, self.sizes, strict=True)
+            shapes = [t.rows_and_columns if self.matrix else (n,) for t, n in sized]
             work = list(batched_work(shapes, members, self.matrix, self.gathered))
         self.work = [
             (each, [each.views(self.vectors[n], self.rule.per.get(n)) for n in self.names])
@@ -183,15 +186,15 @@ class TorchLaunch:
                     done = False
                     continue
                 for k, value in changed:
-                    if value is not parts[k]:
+                    if not work.direct:
+                        work.scatter(views[k], value, pers[k])
+                    elif value is not parts[k]:
                         part(targets[k], where, pers[k]).copy_(value)
             if not done:
                 xp.end_pass()
-        for view, array, target in zip(views, arrays, targets, strict=True):
+        for array, target in zip(arrays, targets, strict=True):
             if target is not array:
                 array.copy_(target)
-            if not work.direct:
-                work.scatter(view, array)
 
     def _evaluate(
         self, xp: Passes, s: Any, inputs: list[Tensor], grad: Tensor, scaled: bool
@@ -200,7 +203,9 @@ class TorchLaunch:
         SumPendingError where a sum is not known yet."""
         if scaled:
             grad = s.grad_coefficient * grad
-        return self._changed(self.rule.update(xp, s, inputs[0], grad, *inputs[1:]), inputs)
+        with ExactDivision(xp.typed) if self._divides_numbers else contextlib.nullcontext():
+            results = self.rule.update(xp, s, inputs[0], grad, *inputs[1:])
+        return self._changed(results, inputs)
 
     def _changed(self, results: Any, inputs: list[Tensor]) -> list[tuple[int, Any]]:
         """The new values, and whose they are, of what has changed."""
@@ -229,11 +234,10 @@ class TorchLaunch:
 
 def vector(array: Any) -> Tensor:
     """An array or tensor as a vector of reals over the same memory."""
-    tensor = array.detach() if is_tensor(array) else as_tensor(array)
+    tensor: Tensor = array if isinstance(array, Tensor) else as_tensor(array)
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
-    flat: Tensor = tensor.reshape(-1)
-    return flat
+    return tensor if tensor.ndim == 1 else tensor.reshape(-1)
 
 
 def part(array: Tensor, where: slice, per: str | None) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 
 from ...backend import get_backend
-from ...hyper import GroupHyper
 from ...rule import Rule, find_rule
 from ...torch_state import layout_of
 from .hyperparameters import chosen_backend, group_rule, plain
@@ -151,9 +150,8 @@ class Optimizer(torch.optim.Optimizer):
             if state.get(slot.param)
         ]
         rules = self._rules(numbers, [(slots[m.position], m.entry) for m in members])
-        hyper = [GroupHyper(n) for n in numbers]
         params = [slot.param for slot in slots]
-        return Participants(self.backend, rules, hyper, members, params, state)
+        return Participants(self.backend, rules, numbers, members, params, state)
 
     def _refresh(self, participants: Participants) -> None:
         """Take over hyperparameters that were changed from outside."""
@@ -164,7 +162,7 @@ class Optimizer(torch.optim.Optimizer):
         numbers = self._numbers(groups)
         for k, (rule, group) in enumerate(zip(participants.rules, numbers, strict=True)):
             rule.check_options(group, _where(groups, k))
-        participants.set_hyper([GroupHyper(group) for group in numbers])
+        participants.set_hyper(numbers)
         self._hyper_seen = values
 
     # ---- stepping

@@ -18,11 +18,11 @@ import torch
 
 from ...backend import Backend
 from ...clock import Clock, next_scalars
-from ...dtypes import COMPUTE_DTYPE
 from ...hyper import GroupHyper
 from ...rule import Rule
 from ...stepping import Settings, Stepping
 from ...torch_state import layout_of, read_entry
+from ..host import initial_state
 from ..memory import identities
 
 
@@ -67,7 +67,7 @@ class Participants:
         self,
         backend: Backend,
         rules: Sequence[Rule],
-        hyper: list[GroupHyper],
+        numbers: list[dict[str, Any]],
         members: Sequence[Member],
         params: list[Any],
         state: Mapping[Any, Any],
@@ -80,7 +80,10 @@ class Participants:
             tensor = backend.adopt(member.name, member.param)
             rule = rules[member.group].for_shape(tensor.shape)
             step, carry, arrays = _split(rule, member)
-            tensor.state = {n: _usable(rule, n, arrays[n], tensor, member) for n in rule.state}
+            tensor.state = {
+                name: _usable(member, name, arrays[name], shape, dtype.name)
+                for name, shape, dtype, _ in initial_state(tensor, rule, numbers[member.group])
+            }
             tensors.append(tensor)
             clocks.append(Clock(rule, member.group, step, carry))
         backend.check_overlap(tensors)
@@ -90,11 +93,11 @@ class Participants:
         self._carried = tuple(rules[0].carry)
         names = ("step", *self._carried, *self._layout.scalars)
         self._numbers = Numbers(names, len(members))
-        self.set_hyper(hyper)
+        self.set_hyper(numbers)
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
-            numbers = {name: views[i] for name, views in self._numbers.views.items()}
-            member.entry.update({**numbers, **tensor.state})
+            counts = {name: views[i] for name, views in self._numbers.views.items()}
+            member.entry.update({**counts, **tensor.state})
         self._dtypes = [m.param.dtype for m in members]
         # what `unchanged` compares
         self._params, self._entries = identities(params), [m.entry for m in members]
@@ -120,10 +123,10 @@ class Participants:
     def _look_up_pointers(self) -> list[int]:
         return list(map(torch.Tensor.data_ptr, self._watched))
 
-    def set_hyper(self, hyper: list[GroupHyper]) -> None:
+    def set_hyper(self, numbers: Sequence[Mapping[str, Any]]) -> None:
         """The groups' hyperparameters from now on."""
-        self._hyper = hyper
-        self._stepping.set_hyper(hyper)
+        self._hyper = [GroupHyper(group) for group in numbers]
+        self._stepping.set_hyper(self._hyper)
 
     def step(self, grads: list[Any], grad_scale: float) -> None:
         """Update the parameters that have a gradient; ``grads`` are those of all parameters,
@@ -159,39 +162,31 @@ def _split(rule: Rule, member: Member) -> tuple[int, dict[str, float], Mapping[s
     return found or (0, dict(rule.carry), entry)
 
 
+def _kind(dtype: torch.dtype) -> tuple[bool, bool]:
+    return dtype.is_floating_point, dtype.is_complex
+
+
 def _widened(grad: Any, dtype: torch.dtype) -> Any:
     """The gradient in a dtype that holds it exactly and that a parameter of ``dtype`` takes; as
     it is if there is none."""
-    alike = ("is_floating_point", "is_complex")
-    if grad is None or any(getattr(grad.dtype, a) != getattr(dtype, a) for a in alike):
+    if grad is None or _kind(grad.dtype) != _kind(dtype):
         return grad
     return grad.to(torch.promote_types(grad.dtype, dtype))
 
 
-def _usable(rule: Rule, name: str, array: Any, tensor: Any, member: Member) -> torch.Tensor:
+def _usable(member: Member, name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """The array itself, or converted to the dtype and the layout in memory that a step needs."""
-    where, param = f"the state {name} of {member.name}", member.param
+    where, expected = f"the state {name} of {member.name}", getattr(torch, dtype)
     if not isinstance(array, torch.Tensor):
         raise TypeError(f"{where} is a {type(array).__name__}; expected a tensor")
-    if array.device != param.device:
-        raise ValueError(f"{where} is on {array.device}; the parameter is on {param.device}")
-    shape = rule.state_shape(name, tuple(param.shape))
+    if array.device != member.param.device:
+        raise ValueError(f"{where} is on {array.device}; the parameter is on {member.param.device}")
     if tuple(array.shape) != shape:
         raise ValueError(f"{where} has shape {tuple(array.shape)}; expected {shape}")
-    dtype = state_dtype(rule, name, tensor, param)
-    if array.is_complex() != dtype.is_complex or array.dtype in (torch.bool, torch.int64):
-        raise TypeError(f"{where} has dtype {array.dtype}; expected {dtype}")
-    return array.detach().to(dtype).contiguous() if _differs(array, dtype) else array
+    if _kind(array.dtype) != _kind(expected):
+        raise TypeError(f"{where} has dtype {array.dtype}; expected {expected}")
+    return array.detach().to(expected).contiguous() if _differs(array, expected) else array
 
 
 def _differs(array: torch.Tensor, dtype: torch.dtype) -> bool:
     return array.dtype != dtype or not array.is_contiguous() or array.requires_grad
-
-
-def state_dtype(rule: Rule, name: str, tensor: Any, param: torch.Tensor) -> torch.dtype:
-    """That of a state: complex where the parameter is and it has its shape, else the compute
-    dtype."""
-    if param.is_complex() and name not in rule.per:
-        return param.dtype
-    dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[tensor.dtype])
-    return dtype

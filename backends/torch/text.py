@@ -43,11 +43,18 @@ class _Recorder(TorchVocabulary):
     def typed(self, x: Any) -> Any:
         if isinstance(x, fx.Proxy):
             return x
-        # an input, too: the compiler would simplify 0 + x to x, which is not the same for -0
         self.constants.append(float(x))
         with self.graph.inserting_after(self.last_input):
             self.last_input = self.graph.placeholder(f"constant_{len(self.constants) - 1}")
         return fx.Proxy(self.last_input, self.tracer)
+
+    def numbers_become_inputs(self) -> None:
+        """The compiler would simplify 0 + x to x, which is not the same for -0, and divide by a
+        number in ways of its own."""
+        for node in [node for node in self.graph.nodes if node.op == "call_function"]:
+            node.args = tuple(
+                self.typed(arg).node if isinstance(arg, int | float) else arg for arg in node.args
+            )
 
     def sum(self, x: Any, per: str = "tensor") -> Any:
         name, self.sums = f"sum_{self.sums}", self.sums + 1
@@ -98,6 +105,7 @@ def text_of_pass(
         results = rule.update(xp, s, old[0], grad, *old[1:])
     except _SumReachedError:
         graph.output((xp.summand.node,))
+        xp.numbers_become_inputs()
         return Text(fx.GraphModule({}, graph), tuple(xp.constants), xp.per)
     results = results if isinstance(results, tuple) else (results,)
     changed = [k for k, value in enumerate(results) if value is not old[k]]
@@ -109,6 +117,7 @@ def text_of_pass(
     for k in written:
         graph.call_method("copy_", (old[k].node, new[k].node))
     graph.output(tuple(new[k].node for k in returned))
+    xp.numbers_become_inputs()
     return Text(fx.GraphModule({}, graph), tuple(xp.constants), "", written, returned)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
+from ...program import reachable
+from ...rule import Rule
+from ...trace import trace_update
 from ...vocabulary import Vocabulary
 
 
@@ -32,6 +37,28 @@ class TorchVocabulary(Vocabulary):
         if isinstance(x, torch.Tensor):
             return x
         return torch.full((), x, dtype=self.dtype, device=self.device)
+
+
+class ExactDivision(TorchFunctionMode):
+    """While it is entered, numbers are divided, and divided by, as tensors are. PyTorch computes
+    ``3 / x`` as ``3 * reciprocal(x)`` and on a GPU ``x / 3`` as ``x * (1 / 3)``."""
+
+    def __init__(self, typed: Callable[[Any], torch.Tensor]) -> None:
+        super().__init__()
+        self.typed = typed
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.__rtruediv__, torch.Tensor.__rdiv__):
+            return torch.div(self.typed(args[1]), args[0])
+        if func is torch.Tensor.__truediv__:
+            return torch.div(args[0], self.typed(args[1]))
+        return func(*args, **(kwargs or {}))
+
+
+def divides_numbers(rule: Rule) -> bool:
+    """Whether the text has a number in a division."""
+    nodes = reachable(trace_update(rule).values())
+    return any(n.op == "/" and any(a.op == "constant" for a in n.args) for n in nodes)
 
 
 def exact_sqrt(x: torch.Tensor) -> torch.Tensor:

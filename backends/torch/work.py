@@ -14,7 +14,7 @@ import torch
 
 from ...order import CHUNK, STRIP_ROWS
 
-SLICE = 4 * CHUNK  # elements of a slice, so what bounds the memory of all temporaries
+SLICE = 2 * CHUNK  # elements of a slice, so what bounds the memory of all temporaries
 DIRECT = 1 << 15  # elements; a tensor of so many is worth a run of its own, without being copied
 Tensor = torch.Tensor
 
@@ -27,8 +27,11 @@ class Piece:
     start: int
     stop: int
 
+    whole: bool = True
+
     def of(self, vectors: Sequence[Tensor]) -> Tensor:
-        return vectors[self.tensor][self.start : self.stop]
+        vector = vectors[self.tensor]
+        return vector if self.whole else vector[self.start : self.stop]
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,16 @@ class Work:
             return [vectors[piece.tensor] for piece in self.pieces]
         return [piece.of(vectors) for piece in self.pieces]
 
-    def gather(self, views: Sequence[Tensor], per: str | None) -> Tensor:
+    def gather(self, views: list[Tensor], per: str | None) -> Tensor:
         """The views as one array: the memory itself if it is direct."""
-        vector = views[0] if len(views) == 1 else torch.cat(list(views))
+        vector = views[0] if len(views) == 1 else torch.cat(views)
         return vector.reshape(self.shape_of(per))
 
-    def scatter(self, views: Sequence[Tensor], values: Tensor) -> None:
-        """Copy a gathered array back, rounding to the storage dtype."""
-        parts = values.reshape(-1).split([view.numel() for view in views])
-        torch._foreach_copy_(list(views), list(parts))
+    def scatter(self, views: list[Tensor], values: Tensor, per: str | None) -> None:
+        """Copy new values back to where a gathered array came from, rounding to the storage
+        dtype."""
+        vector = values.broadcast_to(self.shape_of(per)).reshape(-1)
+        torch._foreach_copy_(views, vector.split([view.numel() for view in views]))
 
 
 def flat_work(sizes: Sequence[int], members: Sequence[int], gathered: bool) -> Iterator[Work]:
@@ -76,7 +80,8 @@ def flat_work(sizes: Sequence[int], members: Sequence[int], gathered: bool) -> I
     for i in members:
         if not gathered or sizes[i] >= DIRECT:
             for start in range(0, sizes[i], SLICE):
-                yield _vector([Piece(i, start, min(start + SLICE, sizes[i]))])
+                stop = min(start + SLICE, sizes[i])
+                yield _vector([Piece(i, start, stop, stop - start == sizes[i])])
             continue
         if filled + sizes[i] > SLICE:
             yield _vector(small)

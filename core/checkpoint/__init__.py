@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import Backend, get_backend
@@ -250,7 +249,7 @@ def _fill(optimizer: Optimizer, file: CheckpointFile, names: list[str]) -> None:
     file.check_unchanged()
     for name, tensor in zip(names, optimizer._tensors, strict=True):
         _read(optimizer.backend, file, f"param/{name}", tensor.array)
-    optimizer.backend.mark_changed(optimizer._tensors)
+    optimizer.backend.change_marker(optimizer._tensors)()
     file.check_unchanged()
 
 
