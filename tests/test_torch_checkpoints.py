@@ -142,6 +142,32 @@ def test_hyperparameters_are_those_of_the_state_dict():
     assert one.backend.name == "torch:foreach"
 
 
+@pytest.mark.usefixtures("_float64")
+@pytest.mark.parametrize("case", CONFIGURATIONS)
+def test_a_state_dict_of_torch_s_loads_into_an_optimizer_of_arrays(case, backend):
+    name, options = case.partition("-")[0], CONFIGURATIONS[case]
+    arrays = fresh()
+    theirs = getattr(torch.optim, name)(tensors(arrays), **options)
+    run(theirs, arrays, 0, 4)
+    mine = getattr(ss, name)(arrays, backend=backend, **options)
+    mine.load_state_dict(theirs.state_dict())
+    for step in range(4, 10):
+        mine.step(gradients(arrays, step))
+    expected = uninterrupted(getattr(torch.optim, name), options)
+    assert relative_difference(arrays, expected) <= TOLERANCE
+
+
+def test_torch_s_adafactor_is_another_algorithm_and_refused():
+    """Its state has other names, and decay and epsilons other meanings."""
+    for options in ({}, dict(eps=(1e-30, 1e-3))):
+        arrays = fresh()
+        theirs = torch.optim.Adafactor(tensors(arrays), **options)
+        run(theirs, arrays, 0, 1)
+        for mine in (ours.Adafactor(tensors(arrays)), ss.Adafactor(arrays)):
+            with pytest.raises((TypeError, ValueError), match=r"eps\[0\]|expected .*exp_avg_sq"):
+                mine.load_state_dict(theirs.state_dict())
+
+
 CHAIN = ["numpy", "torch:foreach", "numba", "torch:fused", "torch:forloop", "torch"]
 
 

@@ -151,6 +151,7 @@ class Optimizer(torch.optim.Optimizer):
         ]
         rules = self._rules(numbers, [(slots[m.position], m.entry) for m in members])
         params = [slot.param for slot in slots]
+        self.backend = get_backend(self.backend.name)  # parameters may have gone to another device
         return Participants(self.backend, rules, numbers, members, params, state)
 
     def _refresh(self, participants: Participants) -> None:
@@ -167,7 +168,7 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- stepping
 
-    @torch._disable_dynamo  # type: ignore[untyped-decorator]
+    @torch.compiler.disable
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient. Those without neither move nor advance.
@@ -229,13 +230,13 @@ class Optimizer(torch.optim.Optimizer):
 
     def _begin(self, param: torch.Tensor, tensor: Any, rule: Rule, numbers: dict[str, Any]) -> None:
         rule = rule.for_shape(tensor.shape)
-        counts = {"step": 0.0, **rule.carry}
-        counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in counts.items()}
+        numbers_held = {"step": 0.0, **rule.carry}
+        counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in numbers_held.items()}
         self.state[param] = {**counts, **self.backend.new_state(tensor, rule, numbers)}
 
     # ---- checkpoints and copies
 
-    @torch._disable_dynamo  # type: ignore[untyped-decorator]
+    @torch.compiler.disable
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
         of a `samestep.Optimizer` on any backend. Its tensors are copied.
