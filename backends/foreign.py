@@ -82,6 +82,11 @@ def described(tensor: Any) -> str:
 def check_plain(name: str, tensor: Any) -> None:
     """Raise TypeError for a tensor whose elements do not lie in memory one by one."""
     torch = loaded()
+    if torch.utils._python_dispatch.is_traceable_wrapper_subclass(tensor):
+        raise TypeError(
+            f"{name} is a {described(tensor)}, which wraps other tensors; pass what it wraps "
+            "(for a DTensor, to_local())"
+        )
     if tensor.layout is not torch.strided or tensor.is_nested:
         what = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
         raise TypeError(f"{name} is a {what} tensor; expected a strided (dense) one")
@@ -89,11 +94,6 @@ def check_plain(name: str, tensor: Any) -> None:
         raise TypeError(f"{name} is quantized ({tensor.dtype}); expected a floating-point tensor")
     if tensor.is_meta:
         raise TypeError(f"{name} is on the meta device and has no elements to update")
-    if torch.utils._python_dispatch.is_traceable_wrapper_subclass(tensor):
-        raise TypeError(
-            f"{name} is a {described(tensor)}, which wraps other tensors; pass what it wraps "
-            "(for a DTensor, to_local())"
-        )
     if dtype_name(tensor) not in COMPUTE_DTYPE and dtype_name(tensor) not in REAL_OF_COMPLEX:
         names = ", ".join([*COMPUTE_DTYPE, *REAL_OF_COMPLEX])
         raise TypeError(f"{name} has dtype {dtype_name(tensor)}; expected one of {names}")

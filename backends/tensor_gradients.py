@@ -94,12 +94,19 @@ class TensorGradients(HostGradients):
         self.find_spans()
         return True
 
+    @staticmethod
+    def _shapes(leaves: list[Any]) -> list[Any]:
+        try:
+            return list(map(attrgetter("shape"), leaves))
+        except RuntimeError:  # a nested tensor has none
+            return []
+
     def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
         tensor = self._tensor
         if (
             not self._all_tensors
             or not self._types.issuperset(map(type, leaves))
-            or list(map(attrgetter("shape"), leaves)) != self.shapes
+            or self._shapes(leaves) != self.shapes
             or list(map(attrgetter("dtype"), leaves)) != self._torch_dtypes
             or list(map(attrgetter("device"), leaves)) != self._on_host
             or list(map(attrgetter("layout"), leaves)) != self._strided
