@@ -19,6 +19,7 @@ from ..dtypes import COMPUTE_DTYPE, numpy_dtype
 from ..program import program
 from ..rule import Rule
 from . import memory, source_cache
+from .foreign import is_tensor
 from .gradients import HostGradients
 from .host import HostBackend, HostTensor, flushes_subnormals
 from .memory import STRUCT_IS_READABLE, address
@@ -26,6 +27,8 @@ from .numba_helpers import ADDRESSES
 from .numba_printer import NumbaPrinter
 from .pool import get_pool, thread_count, workers_flush
 from .table import LaunchTable
+from .tensor_gradients import TensorGradients
+from .tensor_structs import address_reader
 
 SMALL_WORK = 1 << 15  # elements; less than that is done before another thread has woken up
 LARGE_WORK = 1 << 24  # elements; what a range has at most
@@ -62,7 +65,7 @@ class NumbaLaunch:
         shapes = [t.rows_and_columns if matrix else (t.flat.size, 1) for t in tensors]
         addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in tensors]}
         for name in self.printer.rule.state:
-            addresses[name] = [address(t.state[name]) for t in tensors]
+            addresses[name] = [address(t.flat_state(name)) for t in tensors]
         self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes)
         self.workspace = np.zeros(self.launch_table.workspace_size, self.compute)
         self._cut(thread_count())
@@ -99,13 +102,13 @@ def addresses(arrays: list[Any]) -> NDArray[np.int64]:
     """As `memory.addresses`, in compiled code."""
     ids = np.frombuffer(memory.identities(arrays), np.int64)
     found = np.empty_like(ids)
-    _pointer_reader()(ids, object.__basicsize__, found)
+    _readers().read_pointers(ids, object.__basicsize__, found)
     return found
 
 
 @functools.cache
-def _pointer_reader() -> Any:
-    return source_cache.load("addresses", ADDRESSES).read_pointers
+def _readers() -> Any:
+    return source_cache.load("addresses", ADDRESSES)
 
 
 class NumbaBackend(HostBackend):
@@ -119,6 +122,8 @@ class NumbaBackend(HostBackend):
         return NumbaLaunch(rule, param_dtype, grad_dtype)
 
     def gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
+        if any(is_tensor(t.owner) for t in tensors):
+            return TensorGradients(tensors, address_reader(_readers().follow_pointers))
         return HostGradients(tensors, addresses if STRUCT_IS_READABLE else memory.addresses)
 
     def check_arithmetic(self) -> None:

@@ -27,9 +27,16 @@ class Bucket:
     """The parameters that one launch updates, with one row of scalars per key."""
 
     def __init__(
-        self, rule: Rule, launch: Launch, members: list[int], tensors: list[Any], dtype: str
+        self,
+        backend: Backend,
+        rule: Rule,
+        launch: Launch,
+        members: list[int],
+        tensors: list[Any],
+        dtype: str,
     ) -> None:
-        self.rule, self.launch, self.members, self.dtype = rule, launch, members, dtype
+        self._backend, self.rule, self.launch = backend, rule, launch
+        self.members, self.dtype = members, dtype
         self.tensors = [tensors[i] for i in members]
         self.alone = len(members) == len(tensors)
         self.rows: Any = None
@@ -43,11 +50,9 @@ class Bucket:
         """One row per key, in this order; a negative row leaves its tensor as it is."""
         self.keys = keys
         self.launch.set_rows(row_of_tensor)
-        self.staged = [
-            tensor
-            for tensor, row in zip(self.tensors, row_of_tensor, strict=True)
-            if row >= 0 and tensor.staged
-        ]
+        stepping = [t for t, row in zip(self.tensors, row_of_tensor, strict=True) if row >= 0]
+        self.staged = [tensor for tensor in stepping if tensor.staged]
+        self.mark_changed = self._backend.change_marker(stepping)
 
     def as_rows(self, rows: Sequence[tuple[float, ...]]) -> Any:
         """Scalars in float64, rounded once to the compute dtype; the last is the gradient's
@@ -94,6 +99,11 @@ class Buckets:
         """Assign rules and keys anew next time."""
         self._target = None
 
+    def bind_again(self) -> None:
+        """The tensors lie elsewhere than they did."""
+        self._known.clear()
+        self.forget()
+
     def sort(self, target: Target, assign: Assign) -> None:
         """Assign rules and keys anew. A tensor without a gradient stays where it most likely
         belongs, with no row of scalars."""
@@ -128,4 +138,5 @@ class Buckets:
     def _new(self, key: tuple[Rule, str, str], indices: list[int]) -> Bucket:
         rule, param_dtype, grad_dtype = key
         launch = self._backend.launch(rule, scalar_names(rule), param_dtype, grad_dtype)
-        return Bucket(rule, launch, indices, self._tensors, COMPUTE_DTYPE[param_dtype])
+        dtype = COMPUTE_DTYPE[param_dtype]
+        return Bucket(self._backend, rule, launch, indices, self._tensors, dtype)

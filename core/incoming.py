@@ -17,6 +17,7 @@ class Incoming:
         self._check = backend.gradients(tensors)
         self._target: Target | None = None
         self._takes_part: Sequence[bool] = ()
+        self.moved = False  # whether parameters were found in other memory than before
 
     def take(self, leaves: list[Any], takes_part: Sequence[bool]) -> tuple[list[Any], Target]:
         """The gradients as the launches get them, copies where they had to be made.
@@ -28,6 +29,7 @@ class Incoming:
         if known is not None and self._check.same(leaves):
             return leaves, known
         accepted = self._check.accept(leaves)
+        self.moved = self.moved or accepted.moved
         kinds = accepted.kinds
         if not all(takes_part):
             kinds = [kind if part else None for kind, part in zip(kinds, takes_part, strict=True)]

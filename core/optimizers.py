@@ -32,41 +32,44 @@ CLASS_NAMES = {
 }
 
 
-_OPTIMIZER = inspect.signature(Optimizer.__init__, eval_str=False)
+def class_of(rule: Rule, name: str, base: type, module: str, options_by_position: bool) -> type:
+    """A subclass of ``base`` for one rule, whose signature lists the rule's hyperparameters.
 
-
-def _class_of(rule: Rule, name: str) -> type[Optimizer]:
-    """An `Optimizer` for one rule whose signature lists the rule's hyperparameters."""
+    ``base`` is constructed with the rule, the parameters and keywords. Its own keywords come
+    last; structural options are keywords, too, unless they may be given by position.
+    """
     keyword, positional = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     options = {k: v for k, v in rule.options.items() if k not in rule.defaults}
+    of_options = positional if options_by_position else keyword
+    of_base = inspect.signature(base.__init__, eval_str=False).parameters.values()
     signature = inspect.Signature(
         [inspect.Parameter("params", positional)]
         + [inspect.Parameter(k, positional, default=v) for k, v in rule.defaults.items()]
-        + [inspect.Parameter(k, keyword, default=v) for k, v in options.items()]
+        + [inspect.Parameter(k, of_options, default=v) for k, v in options.items()]
         + [inspect.Parameter(k, keyword, default=v) for k, v in rule.common.items()]
-        + [p for p in _OPTIMIZER.parameters.values() if p.kind is keyword]
+        + [p for p in of_base if p.kind is keyword]
     )
 
-    def __init__(self: Optimizer, *args: Any, **kwargs: Any) -> None:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         unknown = {k: v for k, v in kwargs.items() if k not in signature.parameters}
         known = {k: v for k, v in kwargs.items() if k in signature.parameters}
         given = signature.bind(*args, **known).arguments
-        Optimizer.__init__(self, rule, given.pop("params"), **given, **unknown)
+        base.__init__(self, rule, given.pop("params"), **given, **unknown)  # type: ignore[misc]
 
-    module = inspect.getdoc(sys.modules[rule.scalars.__module__])
+    about = inspect.getdoc(sys.modules[rule.scalars.__module__])
     return type(
         name,
-        (Optimizer,),
+        (base,),
         {
             "__init__": __init__,
             "__signature__": signature,
-            "__doc__": f"{module}\n\nParameters as of `Optimizer`; hyperparameters:\n{name}{signature}",
-            "__module__": "samestep",
+            "__doc__": f"{about}\n\nParameters as of `Optimizer`; hyperparameters:\n{name}{signature}",
+            "__module__": module,
         },
     )
 
 
 for _rule, _name in CLASS_NAMES.items():
-    globals()[_name] = _class_of(registry[_rule], _name)
+    globals()[_name] = class_of(registry[_rule], _name, Optimizer, "samestep", False)
 
 __all__ = list(CLASS_NAMES.values())

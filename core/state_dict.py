@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .accumulation import RULE as ACCUMULATE
-from .backend import get_backend
+from .backend import Backend, get_backend
 from .clock import Clock
+from .dtypes import dtype_of
 from .hyper import at_step, checked
 from .loss_scaler import LossScaler
 from .stepping import Settings
+from .torch_state import IGNORED, check_kind, read_entry
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
-# what a group of a snapshot has besides hyperparameters: our own, and torch's, which says nothing
-# about the step
+# what a group of a snapshot of ours has besides hyperparameters
 OWN = {"params", "frozen", "options", "weight_decay_mask"}
-IGNORED = {"foreach", "fused", "capturable", "differentiable", "initial_lr", "param_names"}
 # what a snapshot has of the optimizer as a whole; one from torch has none of it
 SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps")
 COUNTS = ("steps_taken", "skipped_steps")
@@ -32,7 +33,7 @@ def take(optimizer: Optimizer, copied: bool = True) -> dict[str, Any]:
     be written to a file right away."""
     state, groups = {}, []
     own = _copier(copied)
-    own_array = optimizer.backend.to_numpy if copied else _as_it_is
+    own_array = functools.partial(optimizer.backend.to_numpy, copied=copied)
     for i, (tensor, clock) in enumerate(zip(optimizer._tensors, optimizer._clocks, strict=True)):
         arrays = {name: own_array(a) for name, a in tensor.state.items()}
         state[i] = {"step": clock.step, **clock.carry, **arrays}
@@ -155,7 +156,8 @@ def _checked_sums(optimizer: Optimizer, snapshot: Mapping[str, Any]) -> dict[int
             raise ValueError(f"state dict: accumulated has a parameter {i!r}, which does not exist")
         tensor = optimizer._tensors[i]
         like = optimizer.backend.new_state(tensor, ACCUMULATE, {})["grad_sum"]
-        result[i] = _checked_array(values, like, f"state dict, {tensor.name}: accumulated")
+        where = f"state dict, {tensor.name}: accumulated"
+        result[i] = _checked_array(optimizer.backend, values, like, where)
     return result
 
 
@@ -208,7 +210,8 @@ def _checked_groups(
             raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
         if len(group["params"]) != len(members):
             raise ValueError(f"{where}{len(group['params'])} parameters, expected {len(members)}")
-        hyper = {n: v for n, v in group.items() if n not in OWN | IGNORED}
+        told = check_kind(optimizer.rule, group, where)
+        hyper = {n: v for n, v in group.items() if n not in OWN | IGNORED | told}
         held, numbers = checked(optimizer.rule, hyper, snapshot.get("steps_taken", 0), where)
         options = group.get("options", optimizer._rules[k].options)
         if options != optimizer._rules[k].options:
@@ -233,33 +236,23 @@ def _checked_state(
     optimizer: Optimizer, i: int, tensor: Any, entry: Mapping[str, Any] | None
 ) -> tuple[int, dict[str, float], dict[str, Any]]:
     group, rule = optimizer._clocks[i].group, optimizer._clocks[i].rule
-    if not entry:  # torch has no state for a parameter that never stepped
+    where = f"state dict, {tensor.name}: "
+    found = read_entry(rule, entry or {}, where)
+    if found is None:
         hyper = optimizer.current_hyperparameters()[group]
         return 0, dict(rule.carry), optimizer.backend.new_state(tensor, rule, hyper)
-    where = f"state dict, {tensor.name}: "
-    expected = {"step", *rule.carry, *rule.state}
-    if set(entry) != expected:
-        raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}")
-    step, *carry = (_number(entry[name], f"{where}{name}") for name in ("step", *rule.carry))
-    if step < 0 or not step.is_integer():
-        raise ValueError(f"{where}step is {entry['step']}; expected a whole number")
+    step, carry, values = found
     arrays = {}
     for name in rule.state:
-        arrays[name] = _checked_array(entry[name], tensor.state[name], f"{where}{name}")
-    return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
+        like = tensor.state[name]
+        arrays[name] = _checked_array(optimizer.backend, values[name], like, f"{where}{name}")
+    return step, carry, arrays
 
 
-def _checked_array(values: Any, like: Any, name: str) -> Any:
-    values = np.asarray(values)
+def _checked_array(backend: Backend, values: Any, like: Any, name: str) -> Any:
+    values, dtype = backend.to_numpy(values, copied=False), dtype_of(like)
     if values.shape != like.shape:
-        raise ValueError(f"{name} has shape {values.shape}; expected {like.shape}")
-    if values.dtype.kind in "OSU" or not np.can_cast(values.dtype, like.dtype, "same_kind"):
-        raise TypeError(f"{name} has dtype {values.dtype}; expected {like.dtype}")
+        raise ValueError(f"{name} has shape {values.shape}; expected {tuple(like.shape)}")
+    if values.dtype.kind in "OSU" or not np.can_cast(values.dtype, dtype, "same_kind"):
+        raise TypeError(f"{name} has dtype {values.dtype}; expected {dtype}")
     return values
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} is {value!r}; expected a number") from None

@@ -27,6 +27,7 @@ class Settings:
     skip_nonfinite: bool = False
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
+    grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
 
     def checked(self, where: str = "") -> Settings:
         """Itself, or TypeError or ValueError for what cannot be used."""
@@ -94,8 +95,10 @@ class Stepping:
     def run(self, leaves: list[Any], takes_part: Sequence[bool], settings: Settings) -> Outcome:
         """Take one gradient (or None) per parameter."""
         grads, target = self._incoming.take(leaves, takes_part)
+        if self._incoming.moved:
+            self._look_again()
         self._backend.check_arithmetic()
-        coefficient = 1.0
+        coefficient = 1.0 / settings.grad_scale
         if settings.accumulation_steps > 1 or self.micro_steps:
             self.accumulation.add(target, grads)
             count = self.accumulation.count
@@ -121,6 +124,13 @@ class Stepping:
         self._step(target, grads, coefficient)
         return outcome
 
+    def _look_again(self) -> None:
+        """Parameters lie elsewhere than they did: tell everything that has their addresses."""
+        self._backend.check_overlap(self._tensors)
+        self._update.bind_again()
+        self._measurement = None
+        self._incoming.moved = False
+
     def _measure(
         self, target: Target, grads: list[Any], coefficient: float, norm: bool, finite: bool
     ) -> tuple[float, bool]:
@@ -140,6 +150,7 @@ class Stepping:
                 carries[id(clock)] = (clock, carry)
             bucket.rows = bucket.as_rows(rows)
         for bucket in self._update:
+            bucket.mark_changed()
             bucket.run(grads)
         for clock, carry in carries.values():
             clock.step += 1

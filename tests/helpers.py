@@ -34,7 +34,8 @@ def leaves(optimizer: ss.Optimizer) -> list[Any]:
 
 def snapshot(optimizer: ss.Optimizer) -> dict[str, Any]:
     """Copies of all parameters, states, carries and step counts, by name."""
-    found = {f"param {i}": np.array(a) for i, a in enumerate(leaves(optimizer))}
+    on_host = optimizer.backend.to_numpy
+    found = {f"param {i}": on_host(a) for i, a in enumerate(leaves(optimizer))}
     for i, entry in optimizer.state_dict()["state"].items():
         found |= {f"{name} {i}": np.array(value) for name, value in entry.items()}
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import os
 import re
@@ -11,7 +12,6 @@ import subprocess
 import sys
 
 import pytest
-import samestep as ss
 from helpers import ROOT
 from samestep.optimizers import CLASS_NAMES
 from samestep.tools import stubs
@@ -49,19 +49,47 @@ ss.SGD(params, 0.1, 0.9, 0.0, 0.0, True)  # wrong
 ss.NoSuchOptimizer(params)  # wrong
 """
 
+TORCH_PROGRAM = """
+import torch
+from samestep.torch import SGD, AdamW, Optimizer
+
+model = torch.nn.Linear(3, 2)
+
+AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.999), weight_decay=0.1).step()
+AdamW(model.named_parameters(), torch.tensor(1e-3), (0.9, 0.999), 1e-8, 0.0, True, fused=True)
+AdamW([{"params": model.parameters(), "lr": 0.1}], backend="torch:foreach")
+SGD(model.parameters(), 0.1, 0.9, 0.0, 0.0, True)
+optimizer: torch.optim.Optimizer = Optimizer("lion", model.parameters(), lr=0.1)
+torch.optim.lr_scheduler.StepLR(AdamW(model.parameters()), 10)
+
+AdamW(model.parameters(), learning_rate=1)  # wrong
+AdamW(model.parameters(), lr="fast")  # wrong
+AdamW(model.parameters(), lr=lambda step: 0.1)  # wrong
+AdamW(model.parameters(), betas=0.9)  # wrong
+AdamW(model)  # wrong
+AdamW(model.parameters(), fused="yes")  # wrong
+SGD(model.parameters(), betas=(0.9, 0.999))  # wrong
+"""
+
 
 def test_the_stubs_are_those_of_the_signatures() -> None:
     """``python -m samestep.tools.stubs`` writes them anew."""
     assert (ROOT / "core" / "optimizers.pyi").read_text(encoding="utf-8") == stubs.text()
+    pytest.importorskip("torch")
+    assert (ROOT / "core" / "torch.pyi").read_text(encoding="utf-8") == stubs.torch_text()
 
 
+@pytest.mark.parametrize("module", ["samestep", "samestep.torch"])
 @pytest.mark.parametrize("name", CLASS_NAMES.values())
-def test_a_stub_has_the_arguments_of_the_class_in_their_order(name: str) -> None:
-    (definition,) = ast.parse(stubs.class_stub(name)).body
+def test_a_stub_has_the_arguments_of_the_class_in_their_order(name: str, module: str) -> None:
+    if module == "samestep.torch":
+        pytest.importorskip("torch")
+    imported = importlib.import_module(module)
+    (definition,) = ast.parse(stubs.class_stub(imported, name)).body
     assert isinstance(definition, ast.ClassDef)
     (method,) = definition.body
     assert isinstance(method, ast.FunctionDef)
-    signature = inspect.signature(getattr(ss, name)).parameters.values()
+    signature = inspect.signature(getattr(imported, name)).parameters.values()
     positional = [p.name for p in signature if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert [a.arg for a in method.args.args] == ["self", *positional]
     assert [a.arg for a in method.args.kwonlyargs] == [
@@ -75,13 +103,18 @@ def test_mypy_accepts_what_runs_and_rejects_what_does_not(tmp_path) -> None:
     shutil.copytree(ROOT / "core", tmp_path / "samestep", ignore=ignored)  # as it is installed
     for folder in ("backends", "golden"):
         shutil.copytree(ROOT / folder, tmp_path / "samestep" / folder, ignore=ignored)
-    (tmp_path / "program.py").write_text(PROGRAM)
+    programs = {"program": PROGRAM}
+    if importlib.util.find_spec("torch"):
+        programs["torch_program"] = TORCH_PROGRAM
+    for name, program in programs.items():
+        (tmp_path / f"{name}.py").write_text(program)
     options = ("--strict", "--follow-imports=silent", "--config-file=", "--no-error-summary")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, "program.py"],
+        [sys.executable, "-m", "mypy", *options, *(f"{name}.py" for name in programs)],
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "MYPYPATH": str(tmp_path), "MYPY_CACHE_DIR": str(tmp_path / "cache")},
     )  # fmt: skip
-    found = {int(line) for line in re.findall(r"^program\.py:(\d+): error", done.stdout, re.M)}
-    lines = enumerate(PROGRAM.splitlines(), 1)
-    assert found == {n for n, line in lines if "# wrong" in line}, done.stdout + done.stderr
+    for name, program in programs.items():
+        errors = re.findall(rf"^{name}\.py:(\d+): error", done.stdout, re.M)
+        wrong = {n for n, line in enumerate(program.splitlines(), 1) if "# wrong" in line}
+        assert set(map(int, errors)) == wrong, done.stdout + done.stderr

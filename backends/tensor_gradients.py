@@ -1,0 +1,128 @@
+"""Checking gradients that are tensors in host memory, a thousand of them in a few passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .foreign import as_numpy, is_tensor, loaded
+from .gradients import Accepted, HostGradients
+
+if TYPE_CHECKING:
+    from .host import HostTensor
+
+Integers = NDArray[np.int64]
+AddressReader = Callable[[list[Any], Integers], Integers]
+
+
+class TensorGradients(HostGradients):
+    """As `HostGradients`, for parameters that are tensors.
+
+    A tensor can be made to stand for other memory (``tensor.data = other``) and stay the same
+    object. So addresses are looked at even where the objects are those of the last step, those of
+    the parameters too: one that has moved is followed. ``reader`` reads the addresses of many
+    tensors of known item sizes; a backend may have a faster one.
+    """
+
+    def __init__(self, tensors: Sequence[HostTensor], reader: AddressReader | None = None) -> None:
+        super().__init__(tensors)
+        torch = loaded()
+        self._tensor, self._reader = torch.Tensor, reader or data_ptrs
+        self._followed = [t for t in tensors if is_tensor(t.owner)]
+        self._owners = [t.owner for t in self._followed]
+        self._itemsizes = np.array([t.array.itemsize for t in tensors], np.int64)
+        self._owner_itemsizes = np.array([t.array.itemsize for t in self._followed], np.int64)
+        self._owner_addresses = self._where_owners_are()
+        self._all_tensors = len(self._owners) == len(tensors)
+        if self._all_tensors:
+            self._types = {torch.Tensor, torch.nn.Parameter}
+            self._on_host = [torch.device("cpu")] * len(tensors)
+            self._strided = [torch.strided] * len(tensors)
+            self._torch_dtypes = [owner.dtype for owner in self._owners]
+            self._yes, self._no = [True] * len(tensors), [False] * len(tensors)
+            self._complex = any(t.complex for t in tensors)
+        self._present: list[int] | None = None  # where a gradient is, if not everywhere
+        self._addresses_seen = np.empty(0, np.int64)
+
+    def _where_owners_are(self) -> Integers:
+        return self._reader(self._owners, self._owner_itemsizes)
+
+    def _where_all_are(self, leaves: list[Any]) -> Integers:
+        """The addresses of the gradients that there are, then of the parameters."""
+        here = leaves if self._present is None else [leaves[i] for i in self._present]
+        return self._reader([*here, *self._owners], self._all_itemsizes)
+
+    def same(self, leaves: list[Any]) -> bool:
+        """Whether these are the very tensors that were remembered last, and they and the
+        parameters lie where they did."""
+        return super().same(leaves) and not np.count_nonzero(
+            self._where_all_are(leaves) != self._addresses_seen
+        )
+
+    def remember(self, leaves: list[Any]) -> None:
+        """As `HostGradients.remember`; arrays among the leaves are looked at anew every time."""
+        here = [i for i, leaf in enumerate(leaves) if leaf is not None]
+        if all(is_tensor(leaves[i]) for i in here):
+            super().remember(leaves)
+            self._present = None if len(here) == len(leaves) else here
+            self._all_itemsizes = np.append(self._itemsizes[here], self._owner_itemsizes)
+            self._addresses_seen = self._where_all_are(leaves)
+
+    def accept(self, leaves: list[Any]) -> Accepted:
+        """As `HostGradients.accept`; ``moved`` of the result says whether parameters were
+        followed to other memory, where everything that knows their addresses has to be told."""
+        moved = self._follow()
+        accepted = super().accept(leaves)
+        accepted.moved = moved
+        return accepted
+
+    def _follow(self) -> bool:
+        now = self._where_owners_are()
+        gone = np.flatnonzero(now != self._owner_addresses)
+        if not gone.size:
+            return False
+        moved = [self._followed[i] for i in gone]
+        for tensor in moved:
+            tensor.check_unchanged()
+        for tensor in moved:
+            tensor.look_again()
+        self._owner_addresses = now
+        self.find_spans()
+        return True
+
+    @staticmethod
+    def _shapes(leaves: list[Any]) -> list[Any]:
+        try:
+            return list(map(attrgetter("shape"), leaves))
+        except RuntimeError:  # a nested tensor has none
+            return []
+
+    def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
+        tensor = self._tensor
+        if (
+            not self._all_tensors
+            or not self._types.issuperset(map(type, leaves))
+            or self._shapes(leaves) != self.shapes
+            or list(map(attrgetter("dtype"), leaves)) != self._torch_dtypes
+            or list(map(attrgetter("device"), leaves)) != self._on_host
+            or list(map(attrgetter("layout"), leaves)) != self._strided
+            or list(map(tensor.is_contiguous, leaves)) != self._yes
+            or list(map(tensor.is_neg, leaves)) != self._no
+            or (self._complex and list(map(tensor.is_conj, leaves)) != self._no)
+        ):
+            return None
+        addresses = self._reader(leaves, self._itemsizes)
+        if np.count_nonzero(addresses & self.misaligned):
+            return None
+        if np.count_nonzero(self._may_overlap(addresses, self.nbytes)):
+            self._check_overlap([as_numpy(leaf) for leaf in leaves])
+        return Accepted(list(leaves), self.kinds, addresses)
+
+
+def data_ptrs(tensors: list[Any], itemsizes: Integers) -> Integers:
+    """The addresses as PyTorch tells them."""
+    return np.fromiter((tensor.data_ptr() for tensor in tensors), np.int64, len(tensors))

@@ -1,0 +1,147 @@
+"""The backend: which implementation runs where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...backend import Backend, Gradients, Launch, available_backends, get_backend
+from ...program import program
+from ...rule import Rule
+from ..foreign import as_numpy, as_tensor, change_marker, is_tensor, on_host
+from ..host import HostBackend, initial_state
+from .device import KINDS, DeviceGradients, DeviceTensor, check_device_parameter, overlapping, reals
+from .launch import TorchLaunch
+
+FUSED_ON_HOST = "numba"  # whose kernels serve on the host, over the same memory
+# glibc gives freed memory back, and takes it anew page by page, until it has seen a block of this
+# size come and go; after that it keeps up to twice as much. The block itself is never touched.
+SEEN_BY_ALLOCATOR = 1 << 24
+
+
+class TorchBackend(HostBackend):
+    """Tensors, and NumPy arrays through shared memory, updated by one of the implementations.
+
+    All parameters of an optimizer are in host memory or on one device.
+    """
+
+    def __init__(self, implementation: str = "") -> None:
+        self.name = f"torch:{implementation}" if implementation else "torch"
+        self._wanted = implementation
+        self._device: torch.device | None = None  # of the first parameter
+        self._kernels: Backend | None = None
+
+    @property
+    def implementation(self) -> str:
+        """That which was asked for, or the fastest that is exact where the parameters are."""
+        if self._wanted:
+            return self._wanted
+        on_device = self._device is not None and self._device.type != "cpu"
+        fused = not on_device and available_backends()[FUSED_ON_HOST].available
+        return "fused" if fused else "foreach"
+
+    @property
+    def _host(self) -> bool:
+        return self._device is None or self._device.type == "cpu"
+
+    def accepts(self, array: Any) -> bool:
+        if is_tensor(array) and not on_host(array):
+            return array.device.type in KINDS and self._wanted != "fused"
+        return super().accepts(array)
+
+    def adopt(self, name: str, array: Any) -> Any:
+        device = array.device if is_tensor(array) else torch.device("cpu")
+        tensor: Any
+        if device.type == "cpu":
+            tensor = super().adopt(name, array)
+        else:
+            check_device_parameter(name, array)
+            if self._wanted == "fused":
+                raise TypeError(f"{name} is on {device}; {self.name!r} is for host memory only")
+            tensor = DeviceTensor(name, array)
+        if self._device is None:
+            self._device = device
+        if device != self._device:
+            raise ValueError(
+                f"{name} is on {device}, the first parameter on {self._device}; make one "
+                "optimizer for each device"
+            )
+        return tensor
+
+    def check_overlap(self, tensors: Sequence[Any]) -> None:
+        if self._host:
+            super().check_overlap(tensors)
+        elif found := overlapping([t.owner for t in tensors]):
+            a, b = (tensors[i].name for i in found)
+            raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")
+
+    def new_state(self, tensor: Any, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
+        if self._host:
+            return super().new_state(tensor, rule, hyper)
+        state = {}
+        with torch.inference_mode(False):
+            for name, shape, dtype, value in initial_state(tensor, rule, hyper):
+                state[name] = torch.zeros(
+                    shape, dtype=getattr(torch, dtype.name), device=self._device
+                )
+                if value:
+                    reals(state[name]).fill_(value)
+        return state
+
+    def zeros(self, size: int, dtype: str) -> Any:
+        if self._host:
+            return super().zeros(size, dtype)
+        return torch.zeros(size, dtype=getattr(torch, dtype), device=self._device)
+
+    def gradients(self, tensors: Sequence[Any]) -> Gradients:
+        if not self._host:
+            return DeviceGradients(tensors)
+        if self.implementation == "fused":
+            return self._fused.gradients(tensors)
+        return super().gradients(tensors)
+
+    @property
+    def _fused(self) -> Backend:
+        if self._kernels is None:
+            self._kernels = get_backend(FUSED_ON_HOST)
+        return self._kernels
+
+    def check_arithmetic(self) -> None:
+        if self.implementation == "fused":
+            self._fused.check_arithmetic()
+        else:
+            super().check_arithmetic()
+
+    def launch(
+        self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
+    ) -> Launch:
+        if self.implementation == "fused":
+            return self._fused.launch(rule, scalars, param_dtype, grad_dtype)
+        traced = program(rule)
+        reducing = bool(traced.sums or traced.small)
+        if self._host:
+            torch.empty(SEEN_BY_ALLOCATOR, dtype=torch.uint8)
+        if self.implementation == "compiled":
+            from .compiled import CompiledLaunch  # the compiler takes a second to import
+
+            return CompiledLaunch(rule, scalars, param_dtype, True, reducing)
+        return TorchLaunch(rule, scalars, param_dtype, self.implementation == "foreach", reducing)
+
+    def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
+        return change_marker([t.owner for t in tensors if is_tensor(t.owner)])
+
+    def to_numpy(self, array: Any, copied: bool = True) -> Any:
+        if is_tensor(array) and not on_host(array):
+            return as_numpy(array.detach().cpu())
+        return super().to_numpy(array, copied)
+
+    def copy_into(self, array: Any, values: Any) -> None:
+        if is_tensor(array) and not on_host(array):
+            values = values if is_tensor(values) else as_tensor(np.asarray(values))
+            with torch.no_grad():
+                array.copy_(values)
+        else:
+            super().copy_into(array, values)

@@ -1,0 +1,311 @@
+"""A ``torch.optim.Optimizer`` that takes its steps by a samestep rule.
+
+Groups, state, hooks and checkpoints are torch's; the step is that of `samestep.Optimizer`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from ...backend import get_backend
+from ...rule import Rule, find_rule
+from ...torch_state import layout_of
+from .hyperparameters import chosen_backend, group_rule, plain
+from .load import loaded_entry, loaded_groups
+from .participants import Member, Participants
+
+Groups = list[dict[str, Any]]
+
+
+class Slot(NamedTuple):
+    """A parameter's place: the parameter, its name in messages, its group."""
+
+    param: torch.Tensor
+    name: str
+    group: int
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Updates parameters by a rule, wherever a ``torch.optim.Optimizer`` can stand.
+
+    ``state[p]`` has the tensors that are stepped, under torch's names, from the first gradient of
+    ``p`` on. What is written there, or into ``param_groups``, counts from the next step on.
+
+    Parameters
+    ----------
+    rule : Rule or str
+        A rule, one's own included, or the name of a built-in one.
+    params : iterable
+        Parameters, named parameters, or dicts of them with hyperparameters of their own.
+    backend : str, optional
+        Such as ``"torch:foreach"`` or ``"numba"``; without it, see `samestep.get_backend`.
+    foreach, fused : bool, optional
+        As torch has them: ``foreach=True`` is ``"torch:foreach"``; ``fused=True`` is
+        ``"torch:fused"``, and lets a GradScaler leave its scale to the launch; False for one of
+        them and nothing else is ``"torch:forloop"``. The bits are the same.
+    capturable, differentiable : bool
+        Must be False: what is equal for all elements is computed on the host.
+    **hyper
+        Hyperparameters and structural options of the rule: numbers, or tensors of one element.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For parameters or hyperparameters that cannot be used, before anything is changed. The
+        message names the parameter, what came and what was expected.
+    RuntimeError
+        If several implementations are asked for, or one that cannot run here.
+    """
+
+    def __init__(
+        self,
+        rule: Rule | str,
+        params: Any,
+        *,
+        backend: str | None = None,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        **hyper: Any,
+    ) -> None:
+        self.rule = find_rule(rule)
+        if capturable or differentiable:
+            asked = "capturable" if capturable else "differentiable"
+            raise ValueError(f"{asked}=True is not supported: a step's scalars are the host's")
+        self.rule.hyperparameters(plain(hyper))
+        chosen = chosen_backend(backend, foreach, fused)
+        self.backend = get_backend(chosen, [torch.empty(0)])
+        self._forget()
+        defaults = {**self.rule.known_hyperparameters, **hyper}
+        flags = dict(foreach=foreach, fused=fused, capturable=False, differentiable=False)
+        super().__init__(params, {**defaults, **flags})
+
+    def _forget(self) -> None:
+        """Everything is looked at anew at the next step."""
+        self._participants: Participants | None = None
+        self._hyper_seen: Any = None
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Asked by torch's GradScaler. As in torch, only who wants ``fused=True`` has the scale
+        divided out inside the launch; for others gradients are unscaled before the step."""
+        return bool(self.defaults["fused"])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own; a group with an error is not added."""
+        super().add_param_group(param_group)
+        try:
+            self._check_last_group()
+        except BaseException:
+            self.param_groups.pop()
+            raise
+        self._forget()
+
+    def _check_last_group(self) -> None:
+        groups, last = self.param_groups, len(self.param_groups) - 1
+        slots = slots_of(groups, last)
+        tensors = [self.backend.adopt(slot.name, slot.param) for slot in slots]
+        self.backend.check_overlap(tensors)
+        numbers = self.rule.hyperparameters(self._values(groups, last), _where(groups, last))
+        rule = group_rule(self.rule, numbers)
+        if layout_of(self.rule).from_the_start:
+            for slot, tensor in zip(slots, tensors, strict=True):
+                self._begin(slot.param, tensor, rule, numbers)
+
+    # ---- what belongs to the user as well
+
+    def _values(self, groups: Groups, k: int) -> dict[str, Any]:
+        """The hyperparameters of a group, tensors as numbers."""
+        names, group = self.rule.known_hyperparameters, groups[k]
+        try:
+            return plain({name: group[name] for name in names}, _where(groups, k))
+        except KeyError as error:
+            raise ValueError(f"a group in param_groups has lost its entry {error}") from None
+
+    def _numbers(self, groups: Groups) -> list[dict[str, Any]]:
+        """The hyperparameters of all groups, checked."""
+        return [
+            self.rule.hyperparameters(self._values(groups, k), _where(groups, k))
+            for k in range(len(groups))
+        ]
+
+    def _rules(self, numbers: list[dict[str, Any]], held: Iterable[tuple[Slot, Any]]) -> list[Rule]:
+        """Each group's variant of the rule, given the parameters that have state."""
+        states: list[list[Any]] = [[] for _ in numbers]
+        for slot, entry in held:
+            states[slot.group].append((tuple(slot.param.shape), set(entry)))
+        return [group_rule(self.rule, n, s) for n, s in zip(numbers, states, strict=True)]
+
+    def _gathered(self, groups: Groups, state: Mapping[Any, Any]) -> Participants:
+        """The parameters that have state, ready to step. Raises for what cannot be stepped."""
+        slots, numbers = all_slots(groups), self._numbers(groups)
+        members = [
+            Member(i, slot.param, slot.name, slot.group, state[slot.param])
+            for i, slot in enumerate(slots)
+            if state.get(slot.param)
+        ]
+        rules = self._rules(numbers, [(slots[m.position], m.entry) for m in members])
+        params = [slot.param for slot in slots]
+        self.backend = get_backend(self.backend.name)  # parameters may have gone to another device
+        return Participants(self.backend, rules, numbers, members, params, state)
+
+    def _refresh(self, participants: Participants) -> None:
+        """Take over hyperparameters that were changed from outside."""
+        groups = self.param_groups
+        values = [self._values(groups, k) for k in range(len(groups))]
+        if values == self._hyper_seen:
+            return
+        numbers = self._numbers(groups)
+        for k, (rule, group) in enumerate(zip(participants.rules, numbers, strict=True)):
+            rule.check_options(group, _where(groups, k))
+        participants.set_hyper(numbers)
+        self._hyper_seen = values
+
+    # ---- stepping
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters that have a gradient. Those without neither move nor advance.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the gradients anew and returns the loss, which is then returned.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For gradients, state or hyperparameters that cannot be used; parameters, state and
+            step counts are then what they were. No rule has a form for sparse gradients.
+        RuntimeError
+            If the processor has been switched to flush subnormal numbers to zero.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        # set by GradScaler while it calls
+        found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
+        if found_inf is None or not found_inf.item():
+            self._advance(1.0 if scale is None else float(scale))
+        return loss
+
+    def _advance(self, grad_scale: float) -> None:
+        params = [p for group in self.param_groups for p in group["params"]]
+        grads = [p.grad for p in params]
+        participants = self._participants
+        if participants is not None and not participants.unchanged(params, self.state):
+            participants = None
+        absent: Iterable[int] = range(len(params)) if participants is None else participants.absent
+        begun = [i for i in absent if grads[i] is not None and not self.state.get(params[i])]
+        try:
+            if begun:
+                self._begin_all(begun)
+            if participants is None or begun:
+                self._hyper_seen = None
+                participants = self._gathered(self.param_groups, self.state)
+            self._refresh(participants)
+            participants.step(grads, grad_scale)
+        except BaseException:
+            for i in begun:  # as if it had never been called
+                self.state.pop(params[i], None)
+                self._forget()
+            raise
+        self._participants = participants
+
+    def _begin_all(self, positions: Iterable[int]) -> None:
+        """Give these parameters a state from which to take their first step."""
+        slots, numbers = all_slots(self.param_groups), self._numbers(self.param_groups)
+        state = self.state
+        rules = self._rules(numbers, [(s, state[s.param]) for s in slots if state.get(s.param)])
+        for i in positions:
+            param, name, k = slots[i]
+            self._begin(param, self.backend.adopt(name, param), rules[k], numbers[k])
+
+    def _begin(self, param: torch.Tensor, tensor: Any, rule: Rule, numbers: dict[str, Any]) -> None:
+        rule = rule.for_shape(tensor.shape)
+        numbers_held = {"step": 0.0, **rule.carry}
+        counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in numbers_held.items()}
+        self.state[param] = {**counts, **self.backend.new_state(tensor, rule, numbers)}
+
+    # ---- checkpoints and copies
+
+    @torch.compiler.disable
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
+        of a `samestep.Optimizer` on any backend. Its tensors are copied.
+
+        Raises TypeError or ValueError if it does not fit; nothing is changed then.
+        """
+        state_dict = state_dict.copy()
+        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
+            state_dict = pre_hook(self, state_dict) or state_dict
+        groups = loaded_groups(self.rule, self.param_groups, state_dict)
+        state = self._loaded_state(groups, state_dict)
+        participants = self._gathered(groups, state)
+        self.state, self.param_groups = state, groups
+        self._participants, self._hyper_seen = participants, None
+        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+            post_hook(self)
+
+    def _loaded_state(self, groups: Groups, state_dict: Mapping[str, Any]) -> Any:
+        numbers = self._numbers(groups)
+        keys = [key for group in state_dict["param_groups"] for key in group["params"]]
+        slots = dict(zip(keys, all_slots(groups), strict=True))
+        entries = state_dict["state"]
+        rules = self._rules(
+            numbers, [(slots[k], e) for k, e in entries.items() if k in slots and e]
+        )
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        for key, entry in entries.items():
+            if key not in slots:  # as torch: not of a parameter, so it is none of our business
+                state[key] = entry
+                continue
+            param, name, k = slots[key]
+            rule = rules[k].for_shape(tuple(param.shape))
+            found = loaded_entry(rule, entry, param, f"state dict, {name}: ")
+            if found is not None:
+                state[param] = found
+        return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        saved = super().__getstate__()
+        # step counts are views of one vector: each on its own, the vector is not saved with each
+        state = defaultdict(dict, {key: _unshared(entry) for key, entry in self.state.items()})
+        return {**saved, "state": state, "rule": self.rule, "backend": self.backend.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "backend": get_backend(state["backend"])})
+        self._forget()
+
+
+def slots_of(groups: Groups, k: int) -> list[Slot]:
+    """The places of a group's parameters."""
+    params = groups[k]["params"]
+    where = "params" if len(groups) == 1 else f"group[{k}]"
+    names = groups[k].get("param_names") or [f"{where}[{i}]" for i in range(len(params))]
+    return [Slot(p, name, k) for p, name in zip(params, names, strict=True)]
+
+
+def all_slots(groups: Groups) -> list[Slot]:
+    """The places of all parameters, in order."""
+    return [slot for k in range(len(groups)) for slot in slots_of(groups, k)]
+
+
+def _where(groups: Groups, k: int) -> str:
+    return "" if len(groups) == 1 else f"group {k}: "
+
+
+def _unshared(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {
+        name: value.clone() if isinstance(value, torch.Tensor) and value._is_view() else value
+        for name, value in entry.items()
+    }
