@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import REAL_OF_COMPLEX, gradient_dtypes
+from .foreign import as_numpy, check_plain, described, is_lazy, is_tensor, on_host
 from .memory import address, addresses, bounds, c_strides, directly_usable, identities
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ Array = NDArray[Any]
 
 
 class Accepted:
-    """Gradients as launches use them: per tensor an array that compiled code can run over, the
-    name of its dtype, and its address; None, None and 0 where there is no gradient."""
+    """Gradients as launches use them: per tensor an array (or tensor) that compiled code can run
+    over, the name of its dtype, and its address; None, None and 0 where there is no gradient."""
 
     def __init__(
-        self, arrays: list[Array | None], kinds: list[str | None], addresses: NDArray[np.int64]
+        self, arrays: list[Any], kinds: list[str | None], addresses: NDArray[np.int64]
     ) -> None:
         self.arrays, self.kinds, self.addresses = arrays, kinds, addresses
 
@@ -48,7 +49,8 @@ class HostGradients:
         self.nbytes = np.array([t.array.nbytes for t in tensors], np.int64)
         self.misaligned = np.array([t.array.dtype.alignment - 1 for t in tensors], np.int64)
         spans = [bounds(t.array) for t in tensors if t.array.size]
-        spans += [bounds(a) for t in tensors for a in t.state.values() if a.size]
+        states = [as_numpy(a) for t in tensors for a in t.state.values()]
+        spans += [bounds(a) for a in states if a.size]
         spans.sort()
         self.starts = np.array([low for low, _ in spans], np.int64)
         # how far reaches what starts before starts[i]: interleaved parameters may nest
@@ -108,22 +110,35 @@ class HostGradients:
         if np.count_nonzero(addresses & self.misaligned):  # for few arrays faster than any()
             return None
         if np.count_nonzero(self._may_overlap(addresses, self.nbytes)):
-            self._check_overlap(leaves)
+            self._check_overlap([as_numpy(leaf) for leaf in leaves])
         return Accepted(list(leaves), self.kinds, addresses)
 
     def _one_by_one(self, leaves: list[Any]) -> Accepted:
-        arrays = [
+        views = [
             None if leaf is None else self._checked(leaf, tensor)
             for leaf, tensor in zip(leaves, self.tensors, strict=True)
         ]
-        self._check_overlap(leaves)
-        names = [None if a is None else a.dtype.name for a in arrays]
+        self._check_overlap(views)
+        names = [None if view is None else view.dtype.name for view in views]
         kinds = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
-        addresses = [0 if a is None else address(a) for a in arrays]
-        return Accepted(arrays, kinds, np.array(addresses, np.int64))
+        arrays: list[Any] = []
+        found = []
+        for leaf, view in zip(leaves, views, strict=True):
+            if view is None or (directly_usable(view) and not is_lazy(leaf)):
+                arrays.append(leaf)
+            else:
+                arrays.append(view := np.array(view, order="C"))
+            found.append(0 if view is None else address(view))
+        return Accepted(arrays, kinds, np.array(found, np.int64))
 
     def _checked(self, grad: Any, tensor: HostTensor) -> Array:
+        """The gradient as a NumPy array over the same memory."""
         name = f"the gradient of {tensor.name}"
+        if is_tensor(grad):
+            check_plain(name, grad)
+            if not on_host(grad):
+                raise TypeError(f"{name} is a {described(grad)}; expected one in host memory")
+            grad = as_numpy(grad)
         if not isinstance(grad, np.ndarray):
             kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
             raise TypeError(f"{name} is a {kind}; expected a NumPy array or None")
@@ -138,22 +153,23 @@ class HostGradients:
                 f"{name} has dtype {grad.dtype.str if not grad.dtype.isnative else grad.dtype}; "
                 f"expected {' or '.join(expected)}, as the parameter is {tensor.array.dtype}"
             )
-        return grad if directly_usable(grad) else np.array(grad, order="C")
+        return grad
 
     def _may_overlap(self, low: Any, nbytes: Any) -> Any:
         """Whether memory from ``low`` on comes near a parameter or a state."""
         return (self.reach[self.starts.searchsorted(low + nbytes)] > low) & (nbytes > 0)
 
-    def _check_overlap(self, leaves: list[Any]) -> None:
+    def _check_overlap(self, views: Sequence[Array | None]) -> None:
         """A gradient must not lie in a parameter or in state."""
-        for leaf, owner in zip(leaves, self.tensors, strict=True):
-            if leaf is None or not leaf.size:
+        for view, owner in zip(views, self.tensors, strict=True):
+            if view is None or not view.size:
                 continue
-            low, high = bounds(leaf)
+            low, high = bounds(view)
             if not self._may_overlap(low, high - low):
                 continue
             for tensor in self.tensors:
-                if any(np.shares_memory(leaf, a) for a in (tensor.array, *tensor.state.values())):
+                held = (tensor.array, *map(as_numpy, tensor.state.values()))
+                if any(np.shares_memory(view, array) for array in held):
                     raise ValueError(
                         f"the gradient of {owner.name} shares memory with "
                         f"{tensor.name} or its state"

@@ -19,6 +19,12 @@ from .rule import Rule
 BUILT_IN = {
     "numpy": "samestep.backends.numpy",
     "numba": "samestep.backends.numba",
+    "torch": "samestep.backends.torch",
+}
+# the package that an array's type comes from, and who updates such arrays: the first that can run
+BEST_FOR = {
+    "numpy": ("numba", "numpy"),
+    "torch": ("torch",),
 }
 AUTO = "auto"
 VARIABLE = "SAMESTEP_BACKEND"
@@ -112,11 +118,15 @@ class Backend(Protocol):
     ) -> Launch:
         """A new launch; ``scalars`` are the names in a row, in order."""
 
-    def to_numpy(self, array: Any) -> Any:
-        """A copy of a state array on the host."""
+    def mark_changed(self, tensors: Sequence[Any]) -> None:
+        """Tell whoever keeps watch over these parameters' memory that it was written to."""
+
+    def to_numpy(self, array: Any, copied: bool = True) -> Any:
+        """A parameter or state array as a NumPy array on the host: a copy, or if not ``copied``
+        its own memory where NumPy can see that."""
 
     def copy_into(self, array: Any, values: Any) -> None:
-        """Overwrite a state array."""
+        """Overwrite a parameter or a state array."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +177,12 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     """The backend called ``name``; without a name that of `use_backend`, of the environment
     variable ``SAMESTEP_BACKEND``, or the best one for the type of ``arrays``, in this order.
 
+    A backend that has several implementations takes one behind a colon: ``"torch:foreach"``.
+
     Raises
     ------
     ValueError
-        For a name that no backend has.
+        For a name that no backend, or an implementation that this backend does not have.
     RuntimeError
         For a backend that cannot run here, saying why and what to install.
     """
@@ -182,25 +194,35 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     _check_name(chosen, source)
     if chosen == AUTO:
         chosen = _best_for(arrays)
+    chosen, _, implementation = chosen.partition(":")
     status = _availability(chosen)
     if not status.available:
         raise RuntimeError(
             f"backend {chosen!r} ({source}) cannot run here: {status.detail}; {status.install}"
         )
-    backend: Backend = _module(chosen).get_backend()
+    build = _module(chosen).get_backend
+    backend: Backend = build(implementation) if implementation else build()
     return backend
 
 
 def _check_name(name: str, source: str) -> None:
     if name == AUTO or name in BUILT_IN:
         return
+    base, colon, implementation = name.partition(":")
     known = [AUTO, *backend_names()]
-    if name not in known:
+    if base not in known or (base == AUTO and colon):
         raise ValueError(f"{source}={name!r}: no such backend; there are {', '.join(known)}")
+    if colon:
+        available = getattr(_module(base), "IMPLEMENTATIONS", ())
+        if implementation not in available:
+            listed = ", ".join(f"{base}:{each}" for each in available) or "none to choose from"
+            raise ValueError(f"{source}={name!r}: no such implementation; there are {listed}")
 
 
 def _best_for(arrays: Sequence[Any]) -> str:
-    for name in ("numba", "numpy"):  # NumPy arrays: numba if it can run, otherwise numpy
+    packages = {base.__module__.split(".")[0] for a in arrays[:1] for base in type(a).__mro__}
+    found = [names for package, names in BEST_FOR.items() if package in packages]
+    for name in found[0] if found else BEST_FOR["numpy"]:
         if _availability(name).available:
             return name
     raise AssertionError("the numpy backend can always run")

@@ -43,11 +43,8 @@ class Bucket:
         """One row per key, in this order; a negative row leaves its tensor as it is."""
         self.keys = keys
         self.launch.set_rows(row_of_tensor)
-        self.staged = [
-            tensor
-            for tensor, row in zip(self.tensors, row_of_tensor, strict=True)
-            if row >= 0 and tensor.staged
-        ]
+        self.stepping = [t for t, row in zip(self.tensors, row_of_tensor, strict=True) if row >= 0]
+        self.staged = [tensor for tensor in self.stepping if tensor.staged]
 
     def as_rows(self, rows: Sequence[tuple[float, ...]]) -> Any:
         """Scalars in float64, rounded once to the compute dtype; the last is the gradient's

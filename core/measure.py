@@ -90,7 +90,7 @@ class Measurement:
         self._buckets.point_at(target, lambda kinds: self._alike)
         for vectors in self._sums.values():
             for vector in vectors.values():
-                vector.fill(0)
+                self._backend.copy_into(vector, 0)
         for bucket in self._buckets:
             bucket.rows = bucket.as_rows([(coefficient,)])
             bucket.run(grads)

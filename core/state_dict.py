@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .accumulation import RULE as ACCUMULATE
-from .backend import get_backend
+from .backend import Backend, get_backend
 from .clock import Clock
+from .dtypes import dtype_of
 from .hyper import at_step, checked
 from .loss_scaler import LossScaler
 from .stepping import Settings
@@ -32,7 +34,7 @@ def take(optimizer: Optimizer, copied: bool = True) -> dict[str, Any]:
     be written to a file right away."""
     state, groups = {}, []
     own = _copier(copied)
-    own_array = optimizer.backend.to_numpy if copied else _as_it_is
+    own_array = functools.partial(optimizer.backend.to_numpy, copied=copied)
     for i, (tensor, clock) in enumerate(zip(optimizer._tensors, optimizer._clocks, strict=True)):
         arrays = {name: own_array(a) for name, a in tensor.state.items()}
         state[i] = {"step": clock.step, **clock.carry, **arrays}
@@ -155,7 +157,8 @@ def _checked_sums(optimizer: Optimizer, snapshot: Mapping[str, Any]) -> dict[int
             raise ValueError(f"state dict: accumulated has a parameter {i!r}, which does not exist")
         tensor = optimizer._tensors[i]
         like = optimizer.backend.new_state(tensor, ACCUMULATE, {})["grad_sum"]
-        result[i] = _checked_array(values, like, f"state dict, {tensor.name}: accumulated")
+        where = f"state dict, {tensor.name}: accumulated"
+        result[i] = _checked_array(optimizer.backend, values, like, where)
     return result
 
 
@@ -245,16 +248,17 @@ def _checked_state(
         raise ValueError(f"{where}step is {entry['step']}; expected a whole number")
     arrays = {}
     for name in rule.state:
-        arrays[name] = _checked_array(entry[name], tensor.state[name], f"{where}{name}")
+        like = tensor.state[name]
+        arrays[name] = _checked_array(optimizer.backend, entry[name], like, f"{where}{name}")
     return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
 
 
-def _checked_array(values: Any, like: Any, name: str) -> Any:
-    values = np.asarray(values)
+def _checked_array(backend: Backend, values: Any, like: Any, name: str) -> Any:
+    values, dtype = backend.to_numpy(values, copied=False), dtype_of(like)
     if values.shape != like.shape:
-        raise ValueError(f"{name} has shape {values.shape}; expected {like.shape}")
-    if values.dtype.kind in "OSU" or not np.can_cast(values.dtype, like.dtype, "same_kind"):
-        raise TypeError(f"{name} has dtype {values.dtype}; expected {like.dtype}")
+        raise ValueError(f"{name} has shape {values.shape}; expected {tuple(like.shape)}")
+    if values.dtype.kind in "OSU" or not np.can_cast(values.dtype, dtype, "same_kind"):
+        raise TypeError(f"{name} has dtype {values.dtype}; expected {dtype}")
     return values
 
 

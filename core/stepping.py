@@ -141,6 +141,7 @@ class Stepping:
             bucket.rows = bucket.as_rows(rows)
         for bucket in self._update:
             bucket.run(grads)
+            self._backend.mark_changed(bucket.stepping)
         for clock, carry in carries.values():
             clock.step += 1
             clock.carry = carry
