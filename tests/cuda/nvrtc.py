@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
 OPTIONS = ("--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "--std=c++17")
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """What one compilation gave."""
-
-    ptx: str
-    cubin: bytes
-    log: str
 
 
 class CompileError(Exception):
@@ -47,33 +37,40 @@ def version() -> tuple[int, int]:
     return major.value, minor.value
 
 
-def compile_cuda(source: str, architecture: str, options: tuple[str, ...] = OPTIONS) -> Compiled:
-    """PTX and machine code of ``source`` for ``architecture``, such as "90".
+def cubin(source: str, architecture: str, options: tuple[str, ...] = OPTIONS) -> bytes:
+    """Machine code of CUDA text for an ``architecture`` such as "90".
 
     Raises
     ------
     CompileError
-        With NVRTC's log.
+        With NVRTC's log; also if it only warns.
     """
+    return _compile(source, (*options, f"-arch=sm_{architecture}"), "CUBIN")
+
+
+def ptx(source: str, architecture: str = "90", options: tuple[str, ...] = OPTIONS) -> str:
+    """PTX of CUDA text; raises as `cubin` does."""
+    text = _compile(source, (*options, f"-arch=compute_{architecture}"), "PTX")
+    return text.rstrip(b"\0").decode()
+
+
+def _compile(source: str, options: tuple[str, ...], result: str) -> bytes:
     program = ctypes.c_void_p()
     library().nvrtcCreateProgram(
         ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None
     )
     try:
-        every = [option.encode() for option in (*options, f"-arch=sm_{architecture}")]
-        failed = library().nvrtcCompileProgram(
-            program, len(every), (ctypes.c_char_p * len(every))(*every)
-        )
-        log = _result(program, "ProgramLog").rstrip(b"\0").decode()
-        if failed:
+        every = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
+        failed = library().nvrtcCompileProgram(program, len(options), every)
+        log = _get(program, "ProgramLog").rstrip(b"\0").decode()
+        if failed or log:
             raise CompileError(log)
-        ptx = _result(program, "PTX").rstrip(b"\0").decode()
-        return Compiled(ptx, _result(program, "CUBIN"), log)
+        return _get(program, result)
     finally:
         library().nvrtcDestroyProgram(ctypes.byref(program))
 
 
-def _result(program: ctypes.c_void_p, what: str) -> bytes:
+def _get(program: ctypes.c_void_p, what: str) -> bytes:
     size = ctypes.c_size_t()
     library()[f"nvrtcGet{what}Size"](program, ctypes.byref(size))
     buffer = ctypes.create_string_buffer(size.value)

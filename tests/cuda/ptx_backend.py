@@ -25,7 +25,7 @@ SHARERS = 2  # blocks of one chunk, where the kernel allows several
 @functools.lru_cache(maxsize=64)
 def kernels(source: str, architecture: str = "90") -> dict[str, ptx.Kernel]:
     """The kernels of CUDA text, as PTX that was read."""
-    return ptx.read(nvrtc.compile_cuda(source, architecture).ptx)
+    return ptx.read(nvrtc.ptx(source, architecture))
 
 
 class InterpretedLaunch:
@@ -34,6 +34,7 @@ class InterpretedLaunch:
     def __init__(self, rule: Any, param_dtype: str, grad_dtype: str) -> None:
         self.printer = CudaPrinter(program(rule), param_dtype, grad_dtype)
         self.kernels = kernels(self.printer.source())
+        self.machines: dict[Any, Machine] = {}
         self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
         self.itemsizes = {
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()
@@ -74,7 +75,9 @@ class InterpretedLaunch:
             lines = self.launch_table.table if kind == "pass" else self.launch_table.tensors
             grid = len(lines), SHARERS if divisible else 1
             if len(lines):
-                Machine(self.kernels[name], grid, BLOCK, arguments, GlobalMemory(memory)).run()
+                if (name, grid) not in self.machines:
+                    self.machines[name, grid] = Machine(self.kernels[name], grid, BLOCK)
+                self.machines[name, grid].run(arguments, GlobalMemory(memory))
 
 
 def _read_only(array: Any) -> Any:
@@ -83,10 +86,25 @@ def _read_only(array: Any) -> Any:
     return view
 
 
+def lying_at(array: Any, offset: int) -> Any:
+    """A copy of a contiguous array that begins ``offset`` elements behind a multiple of 64 bytes."""
+    room = np.empty(array.nbytes + 64 + offset * array.itemsize, np.uint8)
+    start = -address(room) % 64 + offset * array.itemsize
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 class PtxBackend(HostBackend):
-    """NumPy arrays, updated by interpreted PTX."""
+    """NumPy arrays, updated by interpreted PTX. State begins as far from a multiple of 16 bytes
+    as its parameter does, in elements."""
 
     name = "ptx"
+
+    def new_state(self, tensor: HostTensor, rule: Any, hyper: dict[str, Any]) -> dict[str, Any]:
+        offset = address(tensor.flat) % 16 // tensor.flat.itemsize
+        state = super().new_state(tensor, rule, hyper)
+        return {name: lying_at(array, offset) for name, array in state.items()}
 
     def launch(
         self, rule: Any, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str

@@ -24,7 +24,7 @@ ADDRESS = re.compile(r"\[ ?([%\w$]+)(?: ?\+ ?(-?\w+))? ?\]")
 
 
 class Machine:
-    """One launch.
+    """A kernel and as many lanes as a launch has threads; it may run several times.
 
     Parameters
     ----------
@@ -34,26 +34,12 @@ class Machine:
         Numbers of blocks, along x and y.
     block
         Number of threads in a block, along x.
-    arguments
-        NumPy scalars or structured scalars in the order of the kernel's parameters.
-    memory
-        The arrays that the launch may use.
     """
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        grid: tuple[int, int],
-        block: int,
-        arguments: Sequence[Any],
-        memory: GlobalMemory,
-    ) -> None:
-        self.kernel, self.memory = kernel, memory
-        blocks = grid[0] * grid[1]
-        self.lanes = np.arange(blocks * block)
+    def __init__(self, kernel: Kernel, grid: tuple[int, int], block: int) -> None:
+        self.kernel, self.blocks = kernel, grid[0] * grid[1]
+        self.lanes = np.arange(self.blocks * block)
         self.block_of = self.lanes // block
-        self.shared = SharedMemory(kernel.shared_size, blocks)
-        self.epoch = np.zeros(blocks, np.int64)
         places = {
             "%tid.x": self.lanes % block,
             "%ntid.x": np.full(len(self.lanes), block),
@@ -64,13 +50,30 @@ class Machine:
         }
         self.special = {name: values.astype(np.uint32) for name, values in places.items()}
         self.registers = {
-            name: np.full(len(self.lanes) * max(bits // 8, 1), 0xA5, np.uint8).view(
-                TYPES["pred" if bits == 1 else f"b{bits}"]
-            )
+            name: np.empty(len(self.lanes), TYPES["pred" if bits == 1 else f"b{bits}"])
             for name, bits in kernel.registers.items()
         }
+        self.actions: list[Callable[[Any], None] | None] = [None] * len(kernel.code)
+
+    def run(self, arguments: Sequence[Any], memory: GlobalMemory) -> int:
+        """Execute to the end; how many instructions that took, counted once for all lanes.
+
+        ``arguments`` are scalars of NumPy in the order of the kernel's parameters, ``memory`` is
+        what the launch may use.
+
+        Raises
+        ------
+        Fault
+            For whatever hardware would fault on, leave undefined, or compute inexactly.
+        """
+        self.memory = memory
         self.parameters = self._check_arguments(arguments)
-        self.actions: dict[int, Callable[[Any], None]] = {}
+        self.shared = SharedMemory(self.kernel.shared_size, self.blocks)
+        self.epoch = np.zeros(self.blocks, np.int64)
+        for register in self.registers.values():
+            register.view(np.uint8).fill(0xA5)  # what is used before it is set shows
+        with np.errstate(all="ignore"):
+            return self._run()
 
     def _check_arguments(self, arguments: Sequence[Any]) -> dict[str, bytes]:
         sizes = self.kernel.parameters
@@ -85,33 +88,26 @@ class Machine:
 
     # ---- control
 
-    def run(self) -> int:
-        """Execute to the end; how many instructions that took, counted once for all lanes.
-
-        Raises
-        ------
-        Fault
-            For whatever hardware would fault on, leave undefined, or compute inexactly.
-        """
+    def _run(self) -> int:
         end = len(self.kernel.code)
         at = np.zeros(len(self.lanes), np.int64)
         waiting = np.zeros(len(self.lanes), bool)
         executed = 0
-        with np.errstate(all="ignore"):
-            while (at < end).any():
-                ready = (at < end) & ~waiting
-                if not ready.any():
-                    self._open_barrier(at, waiting, end)
-                    continue
-                first = int(at[ready].min())
-                chosen = ready & (at == first)
-                later = at[ready & ~chosen]
-                executed += self._run_straight(
-                    first, int(later.min()) if len(later) else end, chosen, at, waiting
-                )
-                if executed > STATEMENTS_AT_MOST:
-                    raise Fault("the kernel does not end")
-        return executed
+        while True:
+            ready = at < end
+            if not ready.any():
+                return executed
+            ready &= ~waiting
+            if not ready.any():
+                self._open_barrier(at, waiting, end)
+                continue
+            places = np.where(ready, at, end)
+            first = int(places.min())
+            chosen = places == first
+            stop = int(places[~chosen].min(initial=end))
+            executed += self._run_straight(first, stop, chosen, at, waiting)
+            if executed > STATEMENTS_AT_MOST:
+                raise Fault("the kernel does not end")
 
     def _open_barrier(self, at: Array, waiting: Array, end: int) -> None:
         """All threads wait: those of a block at the same barrier, none of them ended."""
@@ -151,16 +147,15 @@ class Machine:
                     raise Fault(f"barrier for some threads only: {instruction.text}")
                 break
             if not instruction.guard or len(guarded):
-                self._action(place - 1)(guarded)
+                action = self.actions[place - 1]
+                if action is None:
+                    action = self.actions[place - 1] = self._build(instruction)
+                action(guarded)
+        else:
             at[lanes] = place
         return place - begun
 
     # ---- instructions
-
-    def _action(self, place: int) -> Callable[[Any], None]:
-        if place not in self.actions:
-            self.actions[place] = self._build(self.kernel.code[place])
-        return self.actions[place]
 
     def _build(self, instruction: Instruction) -> Callable[[Any], None]:
         """A function that executes ``instruction`` for the given lanes."""
@@ -269,7 +264,7 @@ class Machine:
         if space == "param":
             return self._load_parameter(instruction, base, offset)
         read_base = self._source(base, TYPES["u64"] if space == "global" else self._width(base))
-        memory = self.memory if space == "global" else self.shared
+        memory = (lambda: self.memory) if space == "global" else (lambda: self.shared)
         extra = {"constant": constant} if name == "ld" and space == "global" else {}
 
         def locate(lanes: Any) -> tuple[Array, tuple[Array, Array, Array]]:
@@ -283,9 +278,7 @@ class Machine:
 
             def load(lanes: Any) -> None:
                 address, who = locate(lanes)
-                found = memory.load(
-                    address, dtype, len(targets), who, text=instruction.text, **extra
-                )
+                found = memory().load(address, dtype, len(targets), who, instruction.text, **extra)
                 for i, target in enumerate(targets):
                     target[lanes] = found[:, i]
 
@@ -295,7 +288,7 @@ class Machine:
         def store(lanes: Any) -> None:
             address, who = locate(lanes)
             stored = [np.broadcast_to(source(lanes), address.shape) for source in sources]
-            memory.store(address, np.stack(stored, axis=1), who, text=instruction.text)
+            memory().store(address, np.stack(stored, axis=1), who, instruction.text)
 
         return store
 
@@ -306,17 +299,16 @@ class Machine:
     def _load_parameter(
         self, instruction: Instruction, name: str, offset: int
     ) -> Callable[[Any], None]:
-        if name not in self.parameters or instruction.opcode[0] != "ld":
+        if name not in self.kernel.parameters or instruction.opcode[0] != "ld":
             raise Fault(f"not modelled: {instruction.text}")
         dtype, count = instruction.dtype, instruction.lanes
-        raw = self.parameters[name][offset : offset + instruction.bytes]
-        if len(raw) != instruction.bytes or offset < 0:
+        if not 0 <= offset <= self.kernel.parameters[name] - instruction.bytes:
             raise Fault(f"outside of the parameter: {instruction.text}")
-        values = np.frombuffer(raw, dtype)
         names = re.findall(r"%\w+", instruction.operands[0])
         targets = [self._target(register, dtype) for register in names[:count]]
 
         def act(lanes: Any) -> None:
+            values = np.frombuffer(self.parameters[name], dtype, count, offset)
             for target, value in zip(targets, values, strict=True):
                 target[lanes] = value
 
