@@ -21,7 +21,7 @@ IGNORED = re.compile(r"\.(version|target|address_size|visible|globl|maxntid|minn
 UNUSED = re.compile(r"\.global \.align \d+ \.\w+ ([\w$]+) = \w+")
 SHARED = re.compile(r"\.shared \.align (\d+) \.b8 ([\w$]+)\[(\d+)\]")
 REGISTERS = re.compile(r"\.reg \.(\w+) (%\w+)<(\d+)>")
-PARAMETER = re.compile(r"\.param (?:\.align \d+ )?\.(\w+) (\w+)(?:\[(\d+)\])?")
+PARAMETER = re.compile(r"\.param \.(\w+)(?: \.ptr \.align \d+)? (\w+)")
 STATEMENT = re.compile(r"(?:@(!?)(%\w+) )?([a-z][\w.:]*)(?: (.*))?")
 OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,\s]+")
 
@@ -94,8 +94,8 @@ def read(text: str) -> dict[str, Kernel]:
         name, parameters, attributes, body = entry.groups()
         kernel = kernels[name] = Kernel(name)
         for parameter in filter(None, map(_tidy, parameters.split(","))):
-            kind, label, count = _match(PARAMETER, parameter).groups()
-            kernel.parameters[label] = TYPES[kind].itemsize * int(count or 1)
+            kind, label = _match(PARAMETER, parameter).groups()
+            kernel.parameters[label] = TYPES[kind].itemsize
         for line in _lines(attributes):
             _match(IGNORED, line)
         for line in _lines(body):

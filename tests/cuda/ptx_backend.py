@@ -23,7 +23,7 @@ SHARERS = 2  # blocks of one chunk, where the kernel allows several
 
 
 @functools.lru_cache(maxsize=64)
-def kernels(source: str, architecture: str = "90") -> dict[str, ptx.Kernel]:
+def kernels(source: str, architecture: str) -> dict[str, ptx.Kernel]:
     """The kernels of CUDA text, as PTX that was read."""
     return ptx.read(nvrtc.ptx(source, architecture))
 
@@ -31,9 +31,9 @@ def kernels(source: str, architecture: str = "90") -> dict[str, ptx.Kernel]:
 class InterpretedLaunch:
     """Printed kernels and the table they run over; see `Launch`."""
 
-    def __init__(self, rule: Any, param_dtype: str, grad_dtype: str) -> None:
+    def __init__(self, rule: Any, param_dtype: str, grad_dtype: str, architecture: str) -> None:
         self.printer = CudaPrinter(program(rule), param_dtype, grad_dtype)
-        self.kernels = kernels(self.printer.source())
+        self.kernels = kernels(self.printer.source(), architecture)
         self.machines: dict[Any, Machine] = {}
         self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
         self.itemsizes = {
@@ -100,6 +100,7 @@ class PtxBackend(HostBackend):
     as its parameter does, in elements."""
 
     name = "ptx"
+    architecture = "90"
 
     def new_state(self, tensor: HostTensor, rule: Any, hyper: dict[str, Any]) -> dict[str, Any]:
         offset = address(tensor.flat) % 16 // tensor.flat.itemsize
@@ -109,7 +110,7 @@ class PtxBackend(HostBackend):
     def launch(
         self, rule: Any, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
     ) -> InterpretedLaunch:
-        return InterpretedLaunch(rule, param_dtype, grad_dtype)
+        return InterpretedLaunch(rule, param_dtype, grad_dtype, self.architecture)
 
 
 def availability() -> Availability:

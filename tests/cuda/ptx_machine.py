@@ -210,9 +210,10 @@ class Machine:
         if operand.startswith("0f") or operand.startswith("0d"):
             kind = TYPES["b32" if operand[1] == "f" else "b64"].type
             return kind(int(operand[2:], 16)).view(dtype)
-        if not re.fullmatch(r"-?(0x[0-9A-Fa-f]+|\d+)", operand):
+        number = re.fullmatch(r"(-?(?:0x[0-9A-Fa-f]+|\d+))U?", operand)
+        if number is None:
             raise Fault(f"operand that is not understood: {operand}")
-        return np.array(int(operand, 0) % (1 << 8 * dtype.itemsize), f"u{dtype.itemsize}").view(
+        return np.array(int(number[1], 0) % (1 << 8 * dtype.itemsize), f"u{dtype.itemsize}").view(
             dtype
         )[()]
 

@@ -95,11 +95,22 @@ def _integer(
         if name == "mul":
             return lambda a, b: a.astype(wide) * b.astype(wide), [dtype, dtype], wide
         return lambda a, b, c: a.astype(wide) * b.astype(wide) + c, [dtype, dtype, wide], wide
+    if name in ("div", "rem") and dtype.kind == "u" and not modifiers:
+        return _division(name == "div"), [dtype, dtype], dtype
     if name == "prmt" and not modifiers:
         return _permute, [dtype, dtype, dtype], dtype
     if name in INTEGER and not modifiers:
         return INTEGER[name], [dtype] * (1 if name in ("not", "neg", "abs") else 2), dtype
     return None
+
+
+def _division(quotient: bool) -> Function:
+    def divide(a: Any, b: Any) -> Any:
+        if np.any(b == 0):
+            raise Fault("integer division by zero")
+        return a // b if quotient else a % b
+
+    return divide
 
 
 def _permute(a: Any, b: Any, selectors: Any) -> Any:
