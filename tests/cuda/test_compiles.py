@@ -1,0 +1,70 @@
+"""NVRTC takes every printed kernel, for every architecture, with the options that users get, and
+ptxas fits it: no spills, few registers, shared memory that every device has.
+
+In float32 every variant is compiled for every architecture. Each variant's other dtypes are
+spread over the architectures, one each, so that every dtype meets every architecture.
+"""
+
+from __future__ import annotations
+
+import pytest
+from cubin import resources
+from nvrtc import ARCHITECTURES, CompileError, cubin
+from printed import ALL, PAIRS, printer
+
+REGISTERS = 80  # a thread's at most: three blocks of 256 threads on a multiprocessor
+STATIC_SHARED = 48 * 1024  # bytes a block may have without asking
+SYSTEM_SHARED = 1024  # of them taken by the system, from sm_90 on
+
+
+def matrix(label: str) -> list[tuple[str, tuple[str, str]]]:
+    """Architectures and dtypes that a variant is compiled for."""
+    place = list(ALL).index(label)
+    cells = [(architecture, PAIRS[0]) for architecture in ARCHITECTURES]
+    return cells + [
+        (ARCHITECTURES[(place + i) % len(ARCHITECTURES)], pair) for i, pair in enumerate(PAIRS[1:])
+    ]
+
+
+def over_budget(usage: dict[str, dict[str, int]]) -> list[str]:
+    """What kernels use too much of."""
+    return [
+        f"{name}: {used}"
+        for name, used in usage.items()
+        if used["STACK"] or used["LOCAL"] or used["REG"] > REGISTERS
+        or used["SHARED"] > STATIC_SHARED + SYSTEM_SHARED
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", ALL)
+def test_every_kernel_compiles_and_fits(label, tmp_path):
+    for architecture, pair in matrix(label):
+        printed = printer(label, pair)
+        usage = resources(cubin(printed.source(), architecture), tmp_path)
+        assert set(usage) == {name for name, _, _ in printed.functions()}
+        assert not over_budget(usage), (architecture, pair)
+
+
+def test_every_pair_of_dtypes_meets_every_architecture():
+    cells = {cell for label in ALL for cell in matrix(label)}
+    assert cells == {(a, pair) for a in ARCHITECTURES for pair in PAIRS}
+
+
+def test_control_text_that_is_wrong_or_draws_a_warning_is_refused():
+    source = printer("adamw").source()
+    with pytest.raises(CompileError, match="undefined"):
+        cubin(source.replace("sqrtf(", "square_root("), "80")
+    with pytest.raises(CompileError, match="never referenced"):
+        cubin(source.replace("    const int64_t n =", "    int unused;\n    const int64_t n ="), "80")
+
+
+def test_control_spills_and_registers_are_noticed(tmp_path):
+    """Registers capped below what the kernel needs; an array that is indexed at run time."""
+    source = printer("adamw").source()
+    capped = source.replace("__launch_bounds__(256)", "__launch_bounds__(1024)")
+    assert not over_budget(resources(cubin(source, "75"), tmp_path))
+    text = over_budget(resources(cubin(capped, "75"), tmp_path))
+    assert text
+    indexed = source.replace('_Pragma("unroll")\n        for (int k', "for (volatile int k")
+    assert indexed != source
+    assert over_budget(resources(cubin(indexed, "90"), tmp_path))

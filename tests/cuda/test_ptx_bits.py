@@ -1,0 +1,85 @@
+"""The PTX that NVRTC makes of printed CUDA, executed by the interpreter, gives the bits of the
+golden files and of the reference, without a fault or a race."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import samestep as ss
+from golden_files import NAMES, load
+from ptx_backend import PtxBackend, lying_at
+from samestep import backend as known_backends
+from samestep.dtypes import numpy_dtype
+from samestep.golden.compare import first_difference
+from samestep.golden.verify import verify_one
+from variants import DTYPES, options_of, values, variants
+
+
+@pytest.fixture
+def newest_code(monkeypatch):
+    """From sm_100 on NVRTC has another generator of code."""
+    monkeypatch.setattr(PtxBackend, "architecture", "120")
+
+
+@pytest.fixture(autouse=True)
+def _the_interpreter_is_a_backend(monkeypatch):
+    monkeypatch.setitem(known_backends.BUILT_IN, "ptx", "ptx_backend")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_file(name):
+    golden = load(name)
+    result = verify_one(golden, ss.rules[golden.header.rule], "ptx")
+    assert result.same, result.differences[0]
+
+
+# size, and how far from alignment parameter, state and gradient lie: groups of neighbours need a
+# head of single elements, or, where the gradient lies otherwise, there are none
+VECTORS = [((1001,), 0, 0), ((2500,), 1, 1), ((517,), 3, 3), ((300,), 1, 2), ((2,), 1, 1), ((), 0, 0)]
+MATRICES = [((67, 3), 0, 0), ((3, 300), 1, 1), ((2, 5, 3), 1, 0), ((0, 4), 0, 0), ((1, 1), 0, 0)]
+
+
+def run(rule, backend, tensors, dtype, steps, **hyper):
+    """Parameters and states after some steps of the same random gradients."""
+    rng = np.random.default_rng(7)
+    make = lambda shape: values(rng, shape, numpy_dtype(dtype), 0.03)  # noqa: E731
+    params = [lying_at(make(shape), offset) for shape, offset, _ in tensors]
+    optimizer = ss.Optimizer(rule, params, backend=backend, **hyper)
+    for _ in range(steps):
+        optimizer.step([lying_at(make(shape), offset) for shape, _, offset in tensors])
+    return params, optimizer.state
+
+
+def assert_same(ours, reference):
+    for i, (param, expected) in enumerate(zip(ours[0], reference[0], strict=True)):
+        assert first_difference(param, expected) is None, f"parameter {i}"
+    for i, (state, expected) in enumerate(zip(ours[1], reference[1], strict=True)):
+        for name, array in state.items():
+            assert first_difference(array, expected[name]) is None, f"{name} {i}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
+def test_unaligned_and_uneven_tensors(rule, dtype, newest_code):
+    tensors = VECTORS + MATRICES
+    hyper = {**options_of(rule), "maximize": True}
+    reference = run(rule, "numpy", tensors, dtype, 2, **hyper)
+    assert_same(run(rule, "ptx", tensors, dtype, 2, **hyper), reference)
+
+
+@pytest.mark.parametrize("rule", ["adamw", "lamb", "adafactor"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_several_chunks(rule, dtype):
+    tensors = [((70_001,), 1, 1), ((70, 260), 0, 0)]
+    hyper = {"clip_norm": 1.0} if rule == "adamw" else {}
+    reference = run(rule, "numpy", tensors, dtype, 1, **hyper)
+    assert_same(run(rule, "ptx", tensors, dtype, 1, **hyper), reference)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_gradients_of_another_dtype(dtype):
+    params = [values(np.random.default_rng(3), (1001,), numpy_dtype(dtype), 0.03) for _ in "ab"]
+    grad = values(np.random.default_rng(4), (1001,), np.float32, 0.03)
+    for param, backend in zip(params, ("numpy", "ptx"), strict=True):
+        ss.Optimizer("adamw", [param], backend=backend).step([grad])
+    assert first_difference(*params) is None

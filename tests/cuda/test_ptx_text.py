@@ -1,0 +1,133 @@
+"""What stands in the PTX of printed kernels: exact operations only, global memory by wide accesses,
+and as many bytes a parameter as the rule's program says."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+
+import nvrtc
+import ptx
+import pytest
+from printed import ALL, PAIRS, printer
+from samestep.dtypes import numpy_dtype
+
+INEXACT = ("fma", "approx", "ftz", "full", "sat", "ex2", "lg2", "sin", "cos", "tanh", "rsqrt")
+ROUNDED = ("add", "sub", "mul", "div", "sqrt", "rcp")
+
+
+def complaints(kernel: ptx.Kernel) -> list[str]:
+    """Instructions that may not have the bits of the reference, or are not known to touch global,
+    shared or parameter memory only."""
+    found = []
+    for instruction in kernel.code:
+        name, *parts = instruction.opcode
+        is_float = parts and re.fullmatch(r"f(16|32|64)(x2)?|bf16(x2)?", parts[-1])
+        if set(instruction.opcode) & set(INEXACT):
+            found.append(f"inexact: {instruction.text}")
+        elif is_float and (name == "mad" or name in ROUNDED and "rn" not in parts):
+            found.append(f"may be contracted: {instruction.text}")
+        elif name in ("ld", "st", "atom", "red") and not set(parts) & {"global", "shared", "param"}:
+            found.append(f"generic or local access: {instruction.text}")
+    return found
+
+
+def moved_by_groups(kernel: ptx.Kernel) -> Counter[tuple[str, int]]:
+    """How often each kind of access to a group of neighbours stands in the text, by bytes. What
+    is read as constant (the tables) is no array; scalar accesses are heads and tails."""
+    return Counter(
+        (i.opcode[0], i.bytes)
+        for i in kernel.code
+        if i.is_global and "nc" not in i.opcode and i.lanes > 1
+    )
+
+
+def expected_groups(printed, step) -> Counter[tuple[str, int]]:
+    """The same from the program: groups of neighbours of all arrays, by 16 bytes at most."""
+    dtypes = {name: numpy_dtype(printed.stored[name]).itemsize for name in printed.program.arrays}
+    stores = [name for name, _ in step.stores]
+    count = 16 // min(dtypes[name] for name in {*step.loads, *stores})
+    count = min(count, 4) if step.sums else count
+    found: Counter[tuple[str, int]] = Counter()
+    for kind, names in (("ld", step.loads), ("st", stores)):
+        for name in names:
+            whole, rest = divmod(count * dtypes[name], 16)
+            found[kind, 16] += whole
+            found[kind, rest] += 1
+    return Counter({key: n for key, n in found.items() if n and key[1]})
+
+
+def kernels(label, pair, architecture="90"):
+    return ptx.read(nvrtc.ptx(printer(label, pair).source(), architecture))
+
+
+@pytest.mark.parametrize("label", ALL)
+def test_every_operation_is_exact_and_every_access_is_of_a_known_space(label):
+    for architecture, pair in [("90", pair) for pair in PAIRS] + [("75", PAIRS[0]), ("120", PAIRS[0])]:
+        for kernel in kernels(label, pair, architecture).values():
+            assert not complaints(kernel), (kernel.name, pair)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("label", [x for x in ALL if not printer(x).layout.matrix])
+def test_elements_are_moved_in_groups_as_wide_as_can_be(label, pair):
+    """Elements of a flat program, by 128 bits where the array's dtype and the others' allow."""
+    printed = printer(label, pair)
+    found = kernels(label, pair)
+    passes = [(name, step) for name, kind, step in in_order(printed) if kind == "pass"]
+    assert passes
+    for name, step in passes:
+        assert moved_by_groups(found[name]) == expected_groups(printed, step), name
+
+
+def in_order(printed):
+    """Name, kind and step of each kernel."""
+    steps = {"pass": printed.program.passes, "fold": printed.program.folds}
+    for (name, kind, _), (_, k) in zip(printed.functions(), printed.program.launches, strict=True):
+        yield name, kind, steps[kind][k]
+
+
+def test_adamw_moves_28_bytes_a_parameter():
+    (kernel,) = kernels("adamw", PAIRS[0]).values()
+    moved = moved_by_groups(kernel)
+    assert moved == {("ld", 16): 4, ("st", 16): 3}
+    assert sum(n * bytes_ for (_, bytes_), n in moved.items()) / 4 == 28
+    assert sum(printer("adamw").program.traffic) * 4 == 28
+
+
+def test_options_are_needed():
+    """Control: without them NVRTC contracts, approximates and flushes, and the check tells."""
+    source = printer("adamw").source()
+    for option, instead, complaint in [
+        ("--fmad=false", "--fmad=true", r"inexact: fma\.rn\.f32"),
+        ("-prec-div=true", "-prec-div=false", r"inexact: div\.full\.f32"),
+        ("-prec-sqrt=true", "-prec-sqrt=false", r"inexact: sqrt\.approx\.f32"),
+        ("-ftz=false", "-ftz=true", r"inexact: \w+\.rn\.ftz\.f32"),
+    ]:
+        options = tuple(instead if x == option else x for x in nvrtc.OPTIONS)
+        assert options != nvrtc.OPTIONS
+        (kernel,) = ptx.read(nvrtc.ptx(source, "90", options)).values()
+        assert any(re.match(complaint, text) for text in complaints(kernel)), option
+
+
+def test_control_generic_and_narrow_accesses_are_noticed():
+    source = printer("adamw").source()
+    generic = source.replace("((type *)__cvta_global_to_generic((size_t)(address)))", "((type *)(address))")
+    assert generic != source
+    (kernel,) = ptx.read(nvrtc.ptx(generic)).values()
+    assert any("generic" in text for text in complaints(kernel))
+    narrow = source.replace("? sizeof(T) * N : 16)", "? sizeof(T) * N : 8)")
+    narrow = narrow.replace("alignas(sizeof(T) * N < 16", "alignas(sizeof(T) * N < 8")
+    assert narrow != source
+    (kernel,) = ptx.read(nvrtc.ptx(narrow)).values()
+    step = printer("adamw").program.passes[0]
+    assert moved_by_groups(kernel) != expected_groups(printer("adamw"), step)
+
+
+def test_control_a_bare_operation_is_noticed():
+    """One that the assembler may still contract."""
+    (kernel,) = kernels("adamw", PAIRS[0]).values()
+    place, instruction = next((k, i) for k, i in enumerate(kernel.code) if i.opcode == ("mul", "rn", "f32"))
+    kernel.code[place] = dataclasses.replace(instruction, opcode=("mul", "f32"))
+    assert len(complaints(kernel)) == 1
