@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from ..measure import DecidesOnHost
 from ..rule import Rule
 from . import foreign
 from .foreign import as_numpy, is_tensor
@@ -67,7 +68,7 @@ def reals(array: Array) -> Array:
     return flat.view(np.ndarray)
 
 
-class HostBackend:
+class HostBackend(DecidesOnHost):
     """Everything about NumPy arrays that does not depend on how the arithmetic is done."""
 
     name = ""
@@ -151,6 +152,9 @@ class HostBackend:
     def to_numpy(self, array: Any, copied: bool = True) -> Array:
         seen = as_numpy(array)
         return np.array(seen) if copied else seen
+
+    def asarray(self, array: Any) -> Any:
+        return array if self.accepts(array) else np.asarray(array)
 
     def copy_into(self, array: Any, values: Any) -> None:
         as_numpy(array)[...] = as_numpy(values)
