@@ -15,6 +15,7 @@ from . import foreign
 from .foreign import as_numpy, is_tensor
 from .gradients import HostGradients
 from .memory import directly_usable, overlapping, overlaps_itself
+from .state import new_state
 from .tensor_gradients import TensorGradients
 
 Array = NDArray[Any]
@@ -108,18 +109,7 @@ class HostBackend(DecidesOnHost):
 
     def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = {}
-        real = np.dtype(tensor.compute)
-        for name in rule.state:
-            per = rule.per.get(name)
-            if per in ("row", "column") and tensor.complex:
-                raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
-            full = tensor.complex and per is None
-            dtype = np.result_type(real, np.complex64) if full else real
-            shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
-                per or "", tensor.shape
-            )
-            start = rule.initial.get(name, 0.0)
-            value = hyper[start] if isinstance(start, str) else start
+        for name, (shape, dtype, value) in new_state(tensor, rule, hyper).items():
             array = np.zeros(shape, dtype)
             if value:
                 reals(array)[...] = value

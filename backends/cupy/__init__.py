@@ -13,7 +13,9 @@ from typing import Any
 from ...backend import Availability
 
 OLDEST = 14  # the first CuPy with bfloat16
-EXTRAS = "install it with: pip install 'samestep[cuda13]' (for a CUDA 12 driver: 'samestep[cuda12]')"
+EXTRAS = (
+    "install it with: pip install 'samestep[cuda13]' (for a CUDA 12 driver: 'samestep[cuda12]')"
+)
 
 
 def availability() -> Availability:

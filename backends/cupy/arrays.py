@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import cupy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
 from .. import foreign
@@ -69,15 +71,17 @@ def is_read_only(array: Any) -> bool:
     return bool(interface and interface["data"][1])
 
 
-def bounds(array: Any) -> tuple[int, int]:
-    """The addresses of its first byte and behind its last one, whatever its strides."""
-    low = high = int(array.data.ptr)
-    for n, stride in zip(array.shape, array.strides, strict=True):
-        if stride < 0:
-            low += (n - 1) * stride
-        else:
-            high += (n - 1) * stride
-    return low, high + array.itemsize
+def shadow(array: Any) -> NDArray[Any]:
+    """A NumPy array over the same addresses, to look at how arrays lie to each other. Its
+    elements must not be touched: they are on the device."""
+    interface = {
+        "data": (int(array.data.ptr), True),
+        "shape": array.shape,
+        "strides": array.strides,
+        "typestr": f"|V{array.itemsize}",
+        "version": 3,
+    }
+    return np.asarray(SimpleNamespace(__array_interface__=interface))
 
 
 def aligned(array: Any) -> bool:

@@ -13,9 +13,9 @@ from ...backend import Judge
 from ...rule import Rule
 from .. import foreign
 from ..host import check_dtype
-from ..memory import overlapping_spans
+from ..memory import overlapping, overlaps_itself
 from ..state import new_state
-from .arrays import DeviceTensor, aligned, as_cupy, bounds, is_read_only, on_device, reals
+from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
 from .gradients import DeviceGradients
 from .judge import DeviceJudge
 from .launch import CupyLaunch
@@ -50,7 +50,7 @@ class CupyBackend:
             raise ValueError(f"{name} is read-only; a parameter is updated in place")
         if not aligned(seen):
             raise ValueError(f"{name} starts at {seen.data.ptr:#x}, which is not aligned")
-        if 0 in seen.strides and seen.size > 1:
+        if overlaps_itself(shadow(seen)):
             raise ValueError(f"{name} overlaps itself: one element stands for several")
         with seen.device:
             return DeviceTensor(name, array, seen)
@@ -63,7 +63,7 @@ class CupyBackend:
                     f"{first.name} is on device {first.flat.device.id} and {tensor.name} on "
                     f"device {tensor.flat.device.id}; an optimizer's parameters are on one"
                 )
-        found = overlapping_spans([bounds(t.array) if t.array.size else None for t in tensors])
+        found = overlapping([shadow(t.array) for t in tensors])
         if found is not None:
             a, b = (tensors[i].name for i in found)
             raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")

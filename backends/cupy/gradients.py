@@ -9,8 +9,9 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...dtypes import REAL_OF_COMPLEX
 from ..gradients import Accepted, HostGradients
-from .arrays import DeviceTensor, aligned, as_cupy, bounds, on_device
+from .arrays import DeviceTensor, aligned, as_cupy, on_device, shadow
 
 
 def addresses(arrays: Sequence[Any]) -> NDArray[np.int64]:
@@ -22,46 +23,44 @@ class DeviceGradients(HostGradients):
     """As `HostGradients`, for CuPy arrays and whatever can be seen as one."""
 
     array_type = cupy.ndarray
-    expected = "an array on a CUDA device"
 
     def __init__(self, tensors: Sequence[DeviceTensor]) -> None:
+        self.device = tensors[0].flat.device
+        self.home = self.device.id
         super().__init__(tensors, addresses)
 
-    def _spans(self) -> list[tuple[int, int]]:
-        held = [a for t in self.tensors for a in (t.array, *t.state.values())]
-        return [bounds(a) for a in held if a.size]
+    def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
+        if any(getattr(leaf, "device", None) != self.device for leaf in leaves):
+            return None
+        return super()._all_as_expected(leaves)
 
     def _one_by_one(self, leaves: list[Any]) -> Accepted:
         views = [
             None if leaf is None else self._checked(leaf, tensor)
             for leaf, tensor in zip(leaves, self.tensors, strict=True)
         ]
-        self._check_overlap(views)
-        arrays = [
-            view if view is None or view.flags.c_contiguous else cupy.ascontiguousarray(view)
-            for view in views
-        ]
-        kinds = [None if a is None else self._kind(a) for a in arrays]
+        self._check_overlap([None if view is None else shadow(view) for view in views])
+        arrays = [None if view is None else cupy.ascontiguousarray(view) for view in views]
+        names = [None if a is None else a.dtype.name for a in arrays]
+        kinds = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
         found = [0 if a is None else a.data.ptr for a in arrays]
         return Accepted(arrays, kinds, np.array(found, np.int64))
 
-    def _view(self, name: str, grad: Any) -> Any:
+    def _as_array(self, name: str, grad: Any) -> Any:
         if not on_device(grad):
             kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
             raise TypeError(
-                f"{name} is a {kind}; expected {self.expected} or None (cupy.asarray copies one "
-                "there)"
+                f"{name} is a {kind}; expected an array on a CUDA device (cupy.asarray copies "
+                "one there) or None"
             )
         array = as_cupy(grad)
-        home = self.tensors[0].flat.device.id
-        if array.device.id != home:
-            raise ValueError(f"{name} is on device {array.device.id}; the parameters on {home}")
+        if array.device.id != self.home:
+            raise ValueError(
+                f"{name} is on device {array.device.id}; the parameters are on {self.home}"
+            )
         if not aligned(array):
             raise ValueError(f"{name} starts at {array.data.ptr:#x}, which is not aligned")
         return array
 
-    def _shares(self, view: Any, array: Any) -> bool:
-        if not array.size:
-            return False
-        (low, high), (first, last) = bounds(view), bounds(array)
-        return low < last and first < high
+    def _in_memory(self, array: Any) -> NDArray[Any]:
+        return shadow(array)

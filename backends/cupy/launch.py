@@ -111,9 +111,7 @@ class CupyLaunch:
         with self.device, np.errstate(over="ignore"):  # may be infinite in the compute dtype
             self._rows.send(rows[:, -1], rows[:, :-1].astype(self.compute))
 
-    def run(
-        self, rows: NDArray[np.float64], grads: Sequence[Any], control: Any = None
-    ) -> None:
+    def run(self, rows: NDArray[np.float64], grads: Sequence[Any], control: Any = None) -> None:
         with self.device:
             if not cupy.cuda.get_current_stream().is_capturing():
                 self._refresh()

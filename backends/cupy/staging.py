@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import cupy
@@ -13,8 +14,9 @@ SLOTS = 4  # how many sendings the host may be ahead of the device
 
 def pinned(nbytes: int) -> tuple[Any, NDArray[np.uint8]]:
     """Host memory that the device reads and writes by itself, and its bytes."""
-    memory = cupy.cuda.alloc_pinned_memory(max(nbytes, 1))
-    return memory, np.frombuffer(memory, np.uint8, nbytes)
+    nbytes = max(nbytes, 1)
+    memory = cupy.cuda.alloc_pinned_memory(nbytes)
+    return memory, np.frombuffer((ctypes.c_uint8 * nbytes).from_address(memory.ptr), np.uint8)
 
 
 class Upload:
@@ -47,7 +49,9 @@ class Upload:
         memory, view = self._slots[turn]
         start = 0
         for part in parts:
-            view[start : start + part.nbytes] = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+            view[start : start + part.nbytes] = (
+                np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+            )
             start += part.nbytes
         stream = cupy.cuda.get_current_stream()
         self.device.data.copy_from_host_async(memory.ptr, start, stream)
