@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from ..measure import DecidesOnHost
 from ..rule import Rule
 from . import foreign
 from .foreign import as_numpy, is_tensor
 from .gradients import HostGradients
 from .memory import directly_usable, overlapping, overlaps_itself
+from .state import initial_state
 from .tensor_gradients import TensorGradients
 
 Array = NDArray[Any]
@@ -81,7 +83,7 @@ def reals(array: Array) -> Array:
     return flat.view(np.ndarray)
 
 
-class HostBackend:
+class HostBackend(DecidesOnHost):
     """Everything about NumPy arrays that does not depend on how the arithmetic is done."""
 
     name = ""
@@ -146,26 +148,11 @@ class HostBackend:
         seen = as_numpy(array)
         return np.array(seen) if copied else seen
 
+    def asarray(self, array: Any) -> Any:
+        return array if self.accepts(array) else np.asarray(array)
+
     def copy_into(self, array: Any, values: Any) -> None:
         as_numpy(array)[...] = as_numpy(values)
-
-
-def initial_state(
-    tensor: Any, rule: Rule, hyper: dict[str, Any]
-) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any], float]]:
-    """Name, shape, dtype and initial value (of each real) of a parameter's state arrays."""
-    real = np.dtype(tensor.compute)
-    for name in rule.state:
-        per = rule.per.get(name)
-        if per in ("row", "column") and tensor.complex:
-            raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
-        full = tensor.complex and per is None
-        dtype = np.result_type(real, np.complex64) if full else real
-        shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
-            per or "", tensor.shape
-        )
-        start = rule.initial.get(name, 0.0)
-        yield name, shape, dtype, hyper[start] if isinstance(start, str) else start
 
 
 def check_parameter(name: str, tensor: Any) -> None:

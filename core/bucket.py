@@ -35,8 +35,8 @@ class Bucket:
         tensors: list[Any],
         dtype: str,
     ) -> None:
-        self._backend, self.rule, self.launch = backend, rule, launch
-        self.members, self.dtype = members, dtype
+        self._backend, self.rule, self.launch, self.members = backend, rule, launch, members
+        self.dtype = getattr(launch, "rows_dtype", dtype)
         self.tensors = [tensors[i] for i in members]
         self.alone = len(members) == len(tensors)
         self.rows: Any = None
@@ -60,14 +60,20 @@ class Bucket:
         with np.errstate(over="ignore"):  # a scalar may be infinite in the compute dtype
             return np.array(rows, self.dtype)
 
-    def run(self, grads: list[Any]) -> None:
+    def run(self, grads: list[Any], control: Any = None) -> None:
         """Update the members with ``rows``; ``grads`` are those of all of the optimizer's
-        parameters."""
+        parameters, ``control`` is that of a verdict."""
         for tensor in self.staged:
             tensor.pull()
-        self.launch.run(self.rows, grads if self.alone else [grads[i] for i in self.members])
+        grads = grads if self.alone else [grads[i] for i in self.members]
+        self.launch.run(self.rows, grads, *(() if control is None else (control,)))
         for tensor in self.staged:
             tensor.push()
+
+    def prepare(self) -> None:
+        """Hand ``rows`` to work that was captured."""
+        launch: Any = self.launch
+        launch.prepare(self.rows)
 
 
 class Buckets:

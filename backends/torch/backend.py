@@ -12,7 +12,8 @@ from ...backend import Backend, Gradients, Launch, available_backends, get_backe
 from ...program import program
 from ...rule import Rule
 from ..foreign import as_numpy, as_tensor, change_marker, is_tensor, on_host
-from ..host import HostBackend, initial_state
+from ..host import HostBackend
+from ..state import initial_state
 from .device import KINDS, DeviceGradients, DeviceTensor, check_device_parameter, overlapping, reals
 from .launch import TorchLaunch
 

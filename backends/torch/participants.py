@@ -22,7 +22,7 @@ from ...hyper import GroupHyper
 from ...rule import Rule
 from ...stepping import Settings, Stepping
 from ...torch_state import layout_of, read_entry
-from ..host import initial_state
+from ..state import initial_state
 from ..memory import identities
 
 
