@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .emit import checked
@@ -13,7 +13,7 @@ from .rule import Rule
 if TYPE_CHECKING:
     from .program import Program
 
-TARGETS = ("c", "cuda", "numpy", "numba")
+CHECKS = {"c": "c", "cuda": "cuda", "numpy": "python", "numba": "python"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def export(
     from . import __version__
     from .program import program
 
-    family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
+    family, clips, grad_dtype = checked(CHECKS, rule, target, dtype, grad_dtype, options)
     if with_check and grad_dtype != dtype:
         raise ValueError(f"grad_dtype={grad_dtype!r}: golden files have gradients in {dtype}")
     exported = Exported(
@@ -87,8 +87,8 @@ def export(
         _command(family, clips, target, dtype, grad_dtype),
     )
     if with_check:
-        check = importlib.import_module(f"samestep.golden.check_{target}").check_program(exported)
-        exported = Exported(**{**vars(exported), "check": check})
+        module = importlib.import_module(f"samestep.golden.check_{CHECKS[target]}")
+        exported = replace(exported, check=module.check_program(exported))
     text: str = importlib.import_module(f"samestep.backends.export.{target}").text(exported)
     return text
 
