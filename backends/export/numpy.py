@@ -143,14 +143,13 @@ def _sums(used: list[str]) -> list[Callable[..., Any]]:
 
 
 def _constants(used: list[str], reducing: bool) -> str:
+    text = ""
     if not reducing:
-        return f"BLOCK = {BLOCK:_}  # elements at a time, so that temporaries stay in the cache\n"
-    if "sum" not in used:
-        return ""
-    return (
-        f"CHUNK, LANES, ROW_LANES, STRIP_ROWS = {CHUNK:_}, {LANES:_}, {ROW_LANES}, {STRIP_ROWS}"
-        "  # the order of sums\n"
-    )
+        text += f"BLOCK = {BLOCK:_}  # elements at a time, so that temporaries stay in the cache\n"
+    if "sum" in used:
+        names = "CHUNK, LANES, ROW_LANES, STRIP_ROWS"
+        text += f"{names} = {CHUNK:_}, {LANES:_}, {ROW_LANES}, {STRIP_ROWS}  # the order of sums\n"
+    return text
 
 
 def _step(file: PythonFile, reducing: bool) -> str:
