@@ -112,12 +112,16 @@ FUNCTION double ipow(double x, double n)
     return result;
 }
 """,
-    "bits": """
+    "bits_of": """
 FUNCTION uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
+""",
+    "float_of": """
 FUNCTION float float_of(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
 """,
-    "bfloat16": """
+    "from_bfloat16": """
 FUNCTION float from_bfloat16(uint16_t h) { return float_of((uint32_t)h << 16); }
+""",
+    "to_bfloat16": """
 FUNCTION uint16_t to_bfloat16(float x)
 {
     const uint32_t u = bits_of(x);
@@ -125,7 +129,7 @@ FUNCTION uint16_t to_bfloat16(float x)
     return (uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
 }
 """,
-    "float16": """
+    "from_float16": """
 FUNCTION float from_float16(uint16_t h)
 {
     const uint32_t magnitude = (uint32_t)(h & 0x7FFF) << 13;
@@ -133,6 +137,8 @@ FUNCTION float from_float16(uint16_t h)
     const uint32_t infinite = magnitude >= 0x0F800000 ? 0x7F800000 : 0;
     return float_of(u | infinite | (uint32_t)(h & 0x8000) << 16);
 }
+""",
+    "to_float16": """
 FUNCTION uint16_t to_float16(float x)
 {
     const uint32_t u = bits_of(x), magnitude = u & 0x7FFFFFFF;
@@ -193,9 +199,8 @@ FUNCTION void fold_strips(REAL *strips, int64_t width, int64_t columns)
 }
 
 NEEDED_BY = {
-    "bits": ("from_bfloat16", "to_bfloat16", "from_float16", "to_float16"),
-    "bfloat16": ("from_bfloat16", "to_bfloat16"),
-    "float16": ("from_float16", "to_float16"),
+    "bits_of": ("to_bfloat16", "from_float16", "to_float16"),
+    "float_of": ("from_bfloat16", "from_float16", "to_float16"),
     "fold": ("fold", "total"),
     "lanes_for": ("lanes_for", "total"),
 }
@@ -206,6 +211,7 @@ class CFamilyPrinter(KernelPrinter):
 
     reserved = KEYWORDS
     helpers = HELPERS
+    needed_by = NEEDED_BY
     function = "static inline"
 
     def loop(
@@ -255,7 +261,7 @@ class CFamilyPrinter(KernelPrinter):
         return "".join(
             text
             for name, text in self.helpers.items()
-            if any(f"{call}(" in body for call in NEEDED_BY.get(name, (name,)))
+            if any(f"{call}(" in body for call in self.needed_by.get(name, (name,)))
         )
 
     def helper_names(self, body: str) -> Lines:

@@ -62,13 +62,17 @@ class KernelPrinter(ExpressionPrinter):
         )
 
     def load(self, array: str) -> str:
-        dtype, place = self.stored[array], f"{self.arrays[array]}[i]"
+        dtype, place = self.stored[array], self.element(array)
         return place if dtype == self.compute else f"from_{dtype}({place})"
 
     def store(self, array: str, value: str) -> str:
         dtype = self.stored[array]
         value = value if dtype == self.compute else f"to_{dtype}({value})"
-        return self.assign(f"{self.arrays[array]}[i]", value)
+        return self.assign(self.element(array), value)
+
+    def element(self, array: str) -> str:
+        """The element of an array that the loop is at."""
+        return f"{self.arrays[array]}[i]"
 
     def _flat_loops(self, step: Step, element: Lines) -> Lines:
         if not step.sums:
@@ -112,7 +116,11 @@ class KernelPrinter(ExpressionPrinter):
         width = self.smaller(str(ROW_LANES), "columns - start")
         inner = self.loop("lane", width, body, spread=True)
         row_loop = per_row + self.loop("start", "columns", inner, step=ROW_LANES) + after
-        return lines + self.loop("r", "height", row_loop)
+        return lines + self.rows(step, row_loop)
+
+    def rows(self, step: Step, body: Lines) -> Lines:
+        """``body`` for each row of a strip."""
+        return self.loop("r", "height", body)
 
     def _width(self, n: str, lanes: int) -> str:
         return self.let("width", f"lanes_for({n}, {lanes})", index=True)

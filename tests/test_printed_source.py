@@ -15,7 +15,7 @@ from samestep.golden import printed
 from samestep.golden.compare import first_difference
 from variants import DTYPES, options_of, values, variants
 
-CUDA_FLAGS = ["--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false"]
+CUDA_FLAGS = ["--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "--std=c++17"]
 
 
 def test_kernels_are_those_that_were_reviewed():
@@ -33,7 +33,8 @@ def test_the_text_of_the_rule_can_be_recognized(target):
     assert "exp_avg = beta1 * exp_avg + rest1 * grad" in lines
     assert "exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)" in lines
     assert any(line.endswith("denom = sqrt(exp_avg_sq) + scaled_eps") for line in lines)
-    assert "params[i] = param - (step_size * (exp_avg / denom) + decay * param)" in lines
+    place = "param_group.at[k]" if target == "cuda" else "params[i]"
+    assert f"{place} = param - (step_size * (exp_avg / denom) + decay * param)" in lines
     assert "arXiv:1711.05101, Algorithm 2" in source
 
 

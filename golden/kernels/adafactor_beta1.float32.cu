@@ -39,25 +39,24 @@ static __device__ __forceinline__ int64_t lanes_for(int64_t n, int64_t lanes)
     return width;
 }
 
-/* the sum of a vector of up to 65536 * 1024 values in the fixed order of a sum over a tensor */
+/* the sum of a vector of up to 65536 * 65536 values in the fixed order of a sum over a tensor */
 static __device__ __forceinline__ float total(const float *values, int64_t n)
 {
-    __shared__ float lanes[2048], sums[1024];
-    int64_t chunks = 0;
-    for (int64_t first = 0; first < n || chunks == 0; first += 65536, chunks++) {
-        const int64_t count = n - first < 65536 ? n - first : 65536, width = lanes_for(count, 2048);
+    __shared__ float lanes[2048], upper[2048];
+    const int64_t chunks = n > 65536 ? (n + 65536 - 1) / 65536 : 1, upper_width = lanes_for(chunks, 2048);
+    for (int lane = threadIdx.x; lane < upper_width; lane += blockDim.x) upper[lane] = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        const int64_t first = chunk * 65536, count = n - first < 65536 ? n - first : 65536;
+        const int64_t width = lanes_for(count, 2048);
         for (int lane = threadIdx.x; lane < width; lane += blockDim.x) {
-            lanes[lane] = 0;
-            for (int64_t i = lane; i < count; i += 2048) lanes[lane] = lanes[lane] + values[first + i];
+            float sum = 0;
+            for (int64_t i = lane; i < count; i += 2048) sum = sum + values[first + i];
+            lanes[lane] = sum;
         }
         const float sum = fold(lanes, width);
-        if (threadIdx.x == 0) sums[chunks] = sum;
+        if (threadIdx.x == 0) upper[chunk % 2048] = upper[chunk % 2048] + sum;
     }
-    __syncthreads();
-    if (chunks == 1) return sums[0];
-    const int64_t width = lanes_for(chunks, 2048);
-    for (int lane = threadIdx.x; lane < width; lane += blockDim.x) lanes[lane] = lane < chunks ? sums[lane] : 0;
-    return fold(lanes, width);
+    return fold(upper, upper_width);
 }
 
 /* add up the lines of strips by halves, into line 0; a thread has its own columns */
@@ -76,14 +75,15 @@ static __device__ __forceinline__ void fold_strips(float *strips, int64_t width,
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
-    __shared__ float sum0_lanes[256];
-    __shared__ float sum2_lanes[256];
+    __shared__ alignas(16) float sum0_lanes[256];
+    __shared__ alignas(16) float sum2_lanes[256];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t height = chunk[1];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[5] * 16;
     const int64_t index = chunk[6];
     const int64_t columns = tensor[2];
@@ -92,8 +92,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass0(
     const int64_t sum0_at = tensor[6];
     const int64_t sum1_at = tensor[7];
     const int64_t sum2_at = tensor[8];
-    const float eps1 = rows[row * 10 + 2];
-    const float grad_coefficient = rows[row * 10 + 9];
+    const float eps1 = rows[row * 9 + 2];
+    const float grad_coefficient = (float)(coefficients[row] * control[0]);
     const int64_t first_row = index * 64;
     const int64_t width = lanes_for(columns, 256);
     for (int64_t column = threadIdx.x; column < columns; column += blockDim.x) {
@@ -127,15 +127,17 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass0(
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_fold1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)table;
+    (void)coefficients;
     const int64_t *tensor = tensors + (int64_t)blockIdx.x * 16;
     const int64_t row = tensor[0];
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
     const int64_t chunks = tensor[3];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     float *exp_avg_sq_rows = GLOBAL(float, tensor[4]);
     float *exp_avg_sq_cols = GLOBAL(float, tensor[5]);
     const int64_t sum0_at = tensor[6];
@@ -146,11 +148,11 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_fold1(
     const int64_t decay_at = tensor[13];
     const int64_t exp_avg_sq_row_at = tensor[14];
     const int64_t exp_avg_sq_col_at = tensor[15];
-    const float beta2 = rows[row * 10 + 0];
-    const float rest2 = rows[row * 10 + 1];
-    const float eps2 = rows[row * 10 + 3];
-    const float rho = rows[row * 10 + 4];
-    const float weight_decay = rows[row * 10 + 6];
+    const float beta2 = rows[row * 9 + 0];
+    const float rest2 = rows[row * 9 + 1];
+    const float eps2 = rows[row * 9 + 3];
+    const float rho = rows[row * 9 + 4];
+    const float weight_decay = rows[row * 9 + 6];
     fold_strips(workspace + sum1_at, chunks, columns);
     for (int64_t r = threadIdx.x; r < size; r += blockDim.x) {
         workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
@@ -177,13 +179,15 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_fold1(
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
-    __shared__ float sum3_lanes[256];
+    (void)rows;
+    __shared__ alignas(16) float sum3_lanes[256];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t height = chunk[1];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[5] * 16;
     const int64_t index = chunk[6];
     const int64_t columns = tensor[2];
@@ -191,10 +195,10 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass1(
     const int64_t sum3_at = tensor[9];
     const int64_t row_factor_at = tensor[10];
     const int64_t col_factor_at = tensor[11];
-    const float grad_coefficient = rows[row * 10 + 9];
+    const float grad_coefficient = (float)(coefficients[row] * control[0]);
     const int64_t first_row = index * 64;
     const int64_t width = lanes_for(columns, 256);
-    for (int64_t r = 0; r < height; r++) {
+    for (int64_t r = blockIdx.y; r < height; r += gridDim.y) {
         float row_factor = workspace[row_factor_at + first_row + r];
         for (int64_t lane = threadIdx.x; lane < width; lane += blockDim.x) {
             sum3_lanes[lane] = 0;
@@ -216,20 +220,22 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass1(
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_fold2(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)table;
+    (void)coefficients;
     const int64_t *tensor = tensors + (int64_t)blockIdx.x * 16;
     const int64_t row = tensor[0];
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t sum2_at = tensor[8];
     const int64_t sum3_at = tensor[9];
     const int64_t step_size_at = tensor[12];
-    const float eps2 = rows[row * 10 + 3];
-    const float rho = rows[row * 10 + 4];
-    const float d = rows[row * 10 + 5];
+    const float eps2 = rows[row * 9 + 3];
+    const float rho = rows[row * 9 + 4];
+    const float d = rows[row * 9 + 5];
     float sum2 = total(workspace + sum2_at, size);
     float alpha = maximum(sqrtf(sum2 / (float)(size * columns)), eps2) * rho;
     float sum3 = total(workspace + sum3_at, size);
@@ -240,12 +246,13 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_fold2(
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass2(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t height = chunk[1];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[5] * 16;
     const int64_t index = chunk[6];
     const int64_t columns = tensor[2];
@@ -256,13 +263,13 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass2(
     const int64_t col_factor_at = tensor[11];
     const int64_t step_size_at = tensor[12];
     const int64_t decay_at = tensor[13];
-    const float beta1 = rows[row * 10 + 7];
-    const float rest1 = rows[row * 10 + 8];
+    const float beta1 = rows[row * 9 + 7];
+    const float rest1 = rows[row * 9 + 8];
     float step_size = workspace[step_size_at];
     float decay = workspace[decay_at];
-    const float grad_coefficient = rows[row * 10 + 9];
+    const float grad_coefficient = (float)(coefficients[row] * control[0]);
     const int64_t first_row = index * 64;
-    for (int64_t r = 0; r < height; r++) {
+    for (int64_t r = blockIdx.y; r < height; r += gridDim.y) {
         float row_factor = workspace[row_factor_at + first_row + r];
         for (int64_t start = 0; start < columns; start += 256) {
             for (int64_t lane = threadIdx.x; lane < (256 < columns - start ? 256 : columns - start); lane += blockDim.x) {
@@ -283,22 +290,24 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass2(
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_fold3(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)table;
+    (void)coefficients;
     const int64_t *tensor = tensors + (int64_t)blockIdx.x * 16;
     const int64_t row = tensor[0];
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     float *exp_avg_sq_rows = GLOBAL(float, tensor[4]);
     float *exp_avg_sq_cols = GLOBAL(float, tensor[5]);
     const int64_t sum0_at = tensor[6];
     const int64_t sum1_at = tensor[7];
     const int64_t exp_avg_sq_row_at = tensor[14];
     const int64_t exp_avg_sq_col_at = tensor[15];
-    const float beta2 = rows[row * 10 + 0];
-    const float rest2 = rows[row * 10 + 1];
+    const float beta2 = rows[row * 9 + 0];
+    const float rest2 = rows[row * 9 + 1];
     for (int64_t r = threadIdx.x; r < size; r += blockDim.x) {
         workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
     }

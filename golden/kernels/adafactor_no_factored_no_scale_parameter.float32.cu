@@ -39,77 +39,122 @@ static __device__ __forceinline__ int64_t lanes_for(int64_t n, int64_t lanes)
     return width;
 }
 
-/* the sum of a vector of up to 65536 * 1024 values in the fixed order of a sum over a tensor */
+/* the sum of a vector of up to 65536 * 65536 values in the fixed order of a sum over a tensor */
 static __device__ __forceinline__ float total(const float *values, int64_t n)
 {
-    __shared__ float lanes[2048], sums[1024];
-    int64_t chunks = 0;
-    for (int64_t first = 0; first < n || chunks == 0; first += 65536, chunks++) {
-        const int64_t count = n - first < 65536 ? n - first : 65536, width = lanes_for(count, 2048);
+    __shared__ float lanes[2048], upper[2048];
+    const int64_t chunks = n > 65536 ? (n + 65536 - 1) / 65536 : 1, upper_width = lanes_for(chunks, 2048);
+    for (int lane = threadIdx.x; lane < upper_width; lane += blockDim.x) upper[lane] = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        const int64_t first = chunk * 65536, count = n - first < 65536 ? n - first : 65536;
+        const int64_t width = lanes_for(count, 2048);
         for (int lane = threadIdx.x; lane < width; lane += blockDim.x) {
-            lanes[lane] = 0;
-            for (int64_t i = lane; i < count; i += 2048) lanes[lane] = lanes[lane] + values[first + i];
+            float sum = 0;
+            for (int64_t i = lane; i < count; i += 2048) sum = sum + values[first + i];
+            lanes[lane] = sum;
         }
         const float sum = fold(lanes, width);
-        if (threadIdx.x == 0) sums[chunks] = sum;
+        if (threadIdx.x == 0) upper[chunk % 2048] = upper[chunk % 2048] + sum;
     }
-    __syncthreads();
-    if (chunks == 1) return sums[0];
-    const int64_t width = lanes_for(chunks, 2048);
-    for (int lane = threadIdx.x; lane < width; lane += blockDim.x) lanes[lane] = lane < chunks ? sums[lane] : 0;
-    return fold(lanes, width);
+    return fold(upper, upper_width);
+}
+
+/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
+template <int N> struct Width { static constexpr int n = N; };
+template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Group { T at[N]; };
+template <int N, typename T> static __device__ __forceinline__ Group<T, N> load(const T *from)
+{
+    return *(const Group<T, N> *)from;
+}
+template <int N, typename T> static __device__ __forceinline__ void store(T *to, const Group<T, N> &group)
+{
+    *(Group<T, N> *)to = group;
+}
+/* how many elements stand before the first group of N that is aligned in all arrays; N if none is */
+template <int N, typename... T> static __device__ __forceinline__ int before_groups(const T *...arrays)
+{
+    int before = 0;
+    while (before < N && ((((size_t)(arrays + before) % alignof(Group<T, N>)) | ...) != 0)) before++;
+    return before;
+}
+/* call update for all of n elements: for aligned groups of N neighbours, and one by one for what
+   stands before and behind them. A thread gets every threads-th group, the first one if it is 0 */
+template <int N, typename Update>
+static __device__ __forceinline__ void each_group(int64_t n, int before, int64_t thread, int64_t threads, const Update &update)
+{
+    const int64_t size = before < N ? N : 1, first = before > 0 ? before - N : 0;
+    _Pragma("unroll 1")
+    for (int64_t i = first + size * thread; i < n; i += size * threads) {
+        if (size == N && i >= 0 && i + N <= n) {
+            update(Width<N>(), i);
+        } else {
+            _Pragma("unroll 1")
+            for (int64_t j = i > 0 ? i : 0; j < n && j < i + size; j++) update(Width<1>(), j);
+        }
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_no_scale_parameter_pass0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
-    __shared__ float sum0_lanes[2048];
+    __shared__ alignas(16) float sum0_lanes[2048];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t n = chunk[1];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[5] * 6;
     const int64_t index = chunk[6];
     const float *grads = GLOBAL(const float, chunk[3]);
     float *exp_avg_sqs = GLOBAL(float, chunk[4]);
     const int64_t sum0_at = tensor[4];
-    const float beta2 = rows[row * 8 + 0];
-    const float rest2 = rows[row * 8 + 1];
-    const float eps1 = rows[row * 8 + 2];
-    const float grad_coefficient = rows[row * 8 + 7];
+    const float beta2 = rows[row * 7 + 0];
+    const float rest2 = rows[row * 7 + 1];
+    const float eps1 = rows[row * 7 + 2];
+    const float grad_coefficient = (float)(coefficients[row] * control[0]);
+    const int before = before_groups<4>(grads, exp_avg_sqs);
     const int64_t width = lanes_for(n, 2048);
     for (int64_t lane = threadIdx.x; lane < width; lane += blockDim.x) {
         sum0_lanes[lane] = 0;
     }
-    for (int64_t start = 0; start < n; start += 2048) {
-        for (int64_t lane = threadIdx.x; lane < (2048 < n - start ? 2048 : n - start); lane += blockDim.x) {
-            const int64_t i = start + lane;
-            float grad = grad_coefficient * grads[i];
-            float exp_avg_sq = exp_avg_sqs[i];
+    __syncthreads();
+    const auto update = [&](auto group, int64_t first) {
+        const int64_t lane = (first - before) & (width - 1);
+        Group<float, group.n> grad_group = load<group.n>(grads + first);
+        Group<float, group.n> exp_avg_sq_group = load<group.n>(exp_avg_sqs + first);
+        Group<float, group.n> sum0_group = load<group.n>(sum0_lanes + lane);
+        _Pragma("unroll")
+        for (int k = 0; k < group.n; k++) {
+            float grad = grad_coefficient * grad_group.at[k];
+            float exp_avg_sq = exp_avg_sq_group.at[k];
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
             float direction = grad / sqrtf(exp_avg_sq);
-            sum0_lanes[lane] = sum0_lanes[lane] + direction * direction;
+            sum0_group.at[k] = sum0_group.at[k] + direction * direction;
         }
-    }
+        store(sum0_lanes + lane, sum0_group);
+    };
+    each_group<4>(n, before, threadIdx.x, blockDim.x, update);
     float sum0 = fold(sum0_lanes, width);
     if (threadIdx.x == 0) workspace[sum0_at + index] = sum0;
 }
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_no_scale_parameter_fold1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)table;
+    (void)coefficients;
     const int64_t *tensor = tensors + (int64_t)blockIdx.x * 6;
     const int64_t row = tensor[0];
     const int64_t size = tensor[1];
     const int64_t chunks = tensor[3];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t sum0_at = tensor[4];
     const int64_t step_size_at = tensor[5];
-    const float rho = rows[row * 8 + 4];
-    const float d = rows[row * 8 + 5];
+    const float rho = rows[row * 7 + 4];
+    const float d = rows[row * 7 + 5];
     float sum0 = total(workspace + sum0_at, chunks);
     float clip = maximum(sqrtf(sum0 / (float)(size)) / d, 1);
     float step_size = rho / clip;
@@ -118,32 +163,43 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_no_scale
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_no_scale_parameter_pass1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t n = chunk[1];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[5] * 6;
     float *params = GLOBAL(float, chunk[2]);
     const float *grads = GLOBAL(const float, chunk[3]);
     float *exp_avg_sqs = GLOBAL(float, chunk[4]);
     const int64_t step_size_at = tensor[5];
-    const float beta2 = rows[row * 8 + 0];
-    const float rest2 = rows[row * 8 + 1];
-    const float eps1 = rows[row * 8 + 2];
-    const float rho = rows[row * 8 + 4];
-    const float weight_decay = rows[row * 8 + 6];
+    const float beta2 = rows[row * 7 + 0];
+    const float rest2 = rows[row * 7 + 1];
+    const float eps1 = rows[row * 7 + 2];
+    const float rho = rows[row * 7 + 4];
+    const float weight_decay = rows[row * 7 + 6];
     float step_size = workspace[step_size_at];
-    const float grad_coefficient = rows[row * 8 + 7];
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
-        float param = params[i];
-        float grad = grad_coefficient * grads[i];
-        float exp_avg_sq = exp_avg_sqs[i];
-        exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
-        float direction = grad / sqrtf(exp_avg_sq);
-        float decay = rho * weight_decay;
-        params[i] = param - (step_size * direction + decay * param);
-        exp_avg_sqs[i] = exp_avg_sq;
-    }
+    const float grad_coefficient = (float)(coefficients[row] * control[0]);
+    const int before = before_groups<4>(params, grads, exp_avg_sqs);
+    const auto update = [&](auto group, int64_t first) {
+        Group<float, group.n> param_group = load<group.n>(params + first);
+        Group<float, group.n> grad_group = load<group.n>(grads + first);
+        Group<float, group.n> exp_avg_sq_group = load<group.n>(exp_avg_sqs + first);
+        _Pragma("unroll")
+        for (int k = 0; k < group.n; k++) {
+            float param = param_group.at[k];
+            float grad = grad_coefficient * grad_group.at[k];
+            float exp_avg_sq = exp_avg_sq_group.at[k];
+            exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
+            float direction = grad / sqrtf(exp_avg_sq);
+            float decay = rho * weight_decay;
+            param_group.at[k] = param - (step_size * direction + decay * param);
+            exp_avg_sq_group.at[k] = exp_avg_sq;
+        }
+        store(params + first, param_group);
+        store(exp_avg_sqs + first, exp_avg_sq_group);
+    };
+    each_group<4>(n, before, blockIdx.y * blockDim.x + threadIdx.x, gridDim.y * blockDim.x, update);
 }

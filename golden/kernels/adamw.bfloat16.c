@@ -48,9 +48,11 @@ static inline double ipow(double x, double n)
 }
 
 static inline uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
+
 static inline float float_of(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
 
 static inline float from_bfloat16(uint16_t h) { return float_of((uint32_t)h << 16); }
+
 static inline uint16_t to_bfloat16(float x)
 {
     const uint32_t u = bits_of(x);

@@ -48,6 +48,7 @@ static inline double ipow(double x, double n)
 }
 
 static inline uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
+
 static inline float float_of(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
 
 static inline float from_float16(uint16_t h)
@@ -57,6 +58,7 @@ static inline float from_float16(uint16_t h)
     const uint32_t infinite = magnitude >= 0x0F800000 ? 0x7F800000 : 0;
     return float_of(u | infinite | (uint32_t)(h & 0x8000) << 16);
 }
+
 static inline uint16_t to_float16(float x)
 {
     const uint32_t u = bits_of(x), magnitude = u & 0x7FFFFFFF;

@@ -36,44 +36,81 @@ static __device__ __forceinline__ int64_t lanes_for(int64_t n, int64_t lanes)
     return width;
 }
 
-/* the sum of a vector of up to 65536 * 1024 values in the fixed order of a sum over a tensor */
+/* the sum of a vector of up to 65536 * 65536 values in the fixed order of a sum over a tensor */
 static __device__ __forceinline__ float total(const float *values, int64_t n)
 {
-    __shared__ float lanes[2048], sums[1024];
-    int64_t chunks = 0;
-    for (int64_t first = 0; first < n || chunks == 0; first += 65536, chunks++) {
-        const int64_t count = n - first < 65536 ? n - first : 65536, width = lanes_for(count, 2048);
+    __shared__ float lanes[2048], upper[2048];
+    const int64_t chunks = n > 65536 ? (n + 65536 - 1) / 65536 : 1, upper_width = lanes_for(chunks, 2048);
+    for (int lane = threadIdx.x; lane < upper_width; lane += blockDim.x) upper[lane] = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        const int64_t first = chunk * 65536, count = n - first < 65536 ? n - first : 65536;
+        const int64_t width = lanes_for(count, 2048);
         for (int lane = threadIdx.x; lane < width; lane += blockDim.x) {
-            lanes[lane] = 0;
-            for (int64_t i = lane; i < count; i += 2048) lanes[lane] = lanes[lane] + values[first + i];
+            float sum = 0;
+            for (int64_t i = lane; i < count; i += 2048) sum = sum + values[first + i];
+            lanes[lane] = sum;
         }
         const float sum = fold(lanes, width);
-        if (threadIdx.x == 0) sums[chunks] = sum;
+        if (threadIdx.x == 0) upper[chunk % 2048] = upper[chunk % 2048] + sum;
     }
-    __syncthreads();
-    if (chunks == 1) return sums[0];
-    const int64_t width = lanes_for(chunks, 2048);
-    for (int lane = threadIdx.x; lane < width; lane += blockDim.x) lanes[lane] = lane < chunks ? sums[lane] : 0;
-    return fold(lanes, width);
+    return fold(upper, upper_width);
+}
+
+/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
+template <int N> struct Width { static constexpr int n = N; };
+template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Group { T at[N]; };
+template <int N, typename T> static __device__ __forceinline__ Group<T, N> load(const T *from)
+{
+    return *(const Group<T, N> *)from;
+}
+template <int N, typename T> static __device__ __forceinline__ void store(T *to, const Group<T, N> &group)
+{
+    *(Group<T, N> *)to = group;
+}
+/* how many elements stand before the first group of N that is aligned in all arrays; N if none is */
+template <int N, typename... T> static __device__ __forceinline__ int before_groups(const T *...arrays)
+{
+    int before = 0;
+    while (before < N && ((((size_t)(arrays + before) % alignof(Group<T, N>)) | ...) != 0)) before++;
+    return before;
+}
+/* call update for all of n elements: for aligned groups of N neighbours, and one by one for what
+   stands before and behind them. A thread gets every threads-th group, the first one if it is 0 */
+template <int N, typename Update>
+static __device__ __forceinline__ void each_group(int64_t n, int before, int64_t thread, int64_t threads, const Update &update)
+{
+    const int64_t size = before < N ? N : 1, first = before > 0 ? before - N : 0;
+    _Pragma("unroll 1")
+    for (int64_t i = first + size * thread; i < n; i += size * threads) {
+        if (size == N && i >= 0 && i + N <= n) {
+            update(Width<N>(), i);
+        } else {
+            _Pragma("unroll 1")
+            for (int64_t j = i > 0 ? i : 0; j < n && j < i + size; j++) update(Width<1>(), j);
+        }
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256) lars_nesterov_pass0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
-    __shared__ float sum0_lanes[2048];
-    __shared__ float sum1_lanes[2048];
+    (void)rows;
+    __shared__ alignas(16) float sum0_lanes[2048];
+    __shared__ alignas(16) float sum1_lanes[2048];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t n = chunk[1];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[5] * 7;
     const int64_t index = chunk[6];
     float *params = GLOBAL(float, chunk[2]);
     const float *grads = GLOBAL(const float, chunk[3]);
     const int64_t sum0_at = tensor[4];
     const int64_t sum1_at = tensor[5];
-    const float grad_coefficient = rows[row * 6 + 5];
+    const float grad_coefficient = (float)(coefficients[row] * control[0]);
+    const int before = before_groups<4>(params, grads);
     const int64_t width = lanes_for(n, 2048);
     for (int64_t lane = threadIdx.x; lane < width; lane += blockDim.x) {
         sum0_lanes[lane] = 0;
@@ -81,15 +118,24 @@ extern "C" __global__ void __launch_bounds__(256) lars_nesterov_pass0(
     for (int64_t lane = threadIdx.x; lane < width; lane += blockDim.x) {
         sum1_lanes[lane] = 0;
     }
-    for (int64_t start = 0; start < n; start += 2048) {
-        for (int64_t lane = threadIdx.x; lane < (2048 < n - start ? 2048 : n - start); lane += blockDim.x) {
-            const int64_t i = start + lane;
-            float param = params[i];
-            float grad = grad_coefficient * grads[i];
-            sum0_lanes[lane] = sum0_lanes[lane] + param * param;
-            sum1_lanes[lane] = sum1_lanes[lane] + grad * grad;
+    __syncthreads();
+    const auto update = [&](auto group, int64_t first) {
+        const int64_t lane = (first - before) & (width - 1);
+        Group<float, group.n> param_group = load<group.n>(params + first);
+        Group<float, group.n> grad_group = load<group.n>(grads + first);
+        Group<float, group.n> sum0_group = load<group.n>(sum0_lanes + lane);
+        Group<float, group.n> sum1_group = load<group.n>(sum1_lanes + lane);
+        _Pragma("unroll")
+        for (int k = 0; k < group.n; k++) {
+            float param = param_group.at[k];
+            float grad = grad_coefficient * grad_group.at[k];
+            sum0_group.at[k] = sum0_group.at[k] + param * param;
+            sum1_group.at[k] = sum1_group.at[k] + grad * grad;
         }
-    }
+        store(sum0_lanes + lane, sum0_group);
+        store(sum1_lanes + lane, sum1_group);
+    };
+    each_group<4>(n, before, threadIdx.x, blockDim.x, update);
     float sum0 = fold(sum0_lanes, width);
     if (threadIdx.x == 0) workspace[sum0_at + index] = sum0;
     float sum1 = fold(sum1_lanes, width);
@@ -98,19 +144,21 @@ extern "C" __global__ void __launch_bounds__(256) lars_nesterov_pass0(
 
 extern "C" __global__ void __launch_bounds__(256) lars_nesterov_fold1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)table;
+    (void)coefficients;
     const int64_t *tensor = tensors + (int64_t)blockIdx.x * 7;
     const int64_t row = tensor[0];
     const int64_t chunks = tensor[3];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t sum0_at = tensor[4];
     const int64_t sum1_at = tensor[5];
     const int64_t trust_ratio_at = tensor[6];
-    const float weight_decay = rows[row * 6 + 2];
-    const float trust_coefficient = rows[row * 6 + 3];
-    const float eps = rows[row * 6 + 4];
+    const float weight_decay = rows[row * 5 + 2];
+    const float trust_coefficient = rows[row * 5 + 3];
+    const float eps = rows[row * 5 + 4];
     float sum0 = total(workspace + sum0_at, chunks);
     float param_norm = sqrtf(sum0);
     float sum1 = total(workspace + sum1_at, chunks);
@@ -123,29 +171,40 @@ extern "C" __global__ void __launch_bounds__(256) lars_nesterov_fold1(
 
 extern "C" __global__ void __launch_bounds__(256) lars_nesterov_pass1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t n = chunk[1];
-    if (row < 0) return;
+    if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[5] * 7;
     float *params = GLOBAL(float, chunk[2]);
     const float *grads = GLOBAL(const float, chunk[3]);
     float *momentum_buffers = GLOBAL(float, chunk[4]);
     const int64_t trust_ratio_at = tensor[6];
-    const float lr = rows[row * 6 + 0];
-    const float momentum = rows[row * 6 + 1];
-    const float weight_decay = rows[row * 6 + 2];
+    const float lr = rows[row * 5 + 0];
+    const float momentum = rows[row * 5 + 1];
+    const float weight_decay = rows[row * 5 + 2];
     float trust_ratio = workspace[trust_ratio_at];
-    const float grad_coefficient = rows[row * 6 + 5];
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
-        float param = params[i];
-        float grad = grad_coefficient * grads[i];
-        float momentum_buffer = momentum_buffers[i];
-        grad = trust_ratio * (grad + weight_decay * param);
-        momentum_buffer = momentum * momentum_buffer + grad;
-        params[i] = param - lr * (grad + momentum * momentum_buffer);
-        momentum_buffers[i] = momentum_buffer;
-    }
+    const float grad_coefficient = (float)(coefficients[row] * control[0]);
+    const int before = before_groups<4>(params, grads, momentum_buffers);
+    const auto update = [&](auto group, int64_t first) {
+        Group<float, group.n> param_group = load<group.n>(params + first);
+        Group<float, group.n> grad_group = load<group.n>(grads + first);
+        Group<float, group.n> momentum_buffer_group = load<group.n>(momentum_buffers + first);
+        _Pragma("unroll")
+        for (int k = 0; k < group.n; k++) {
+            float param = param_group.at[k];
+            float grad = grad_coefficient * grad_group.at[k];
+            float momentum_buffer = momentum_buffer_group.at[k];
+            grad = trust_ratio * (grad + weight_decay * param);
+            momentum_buffer = momentum * momentum_buffer + grad;
+            param_group.at[k] = param - lr * (grad + momentum * momentum_buffer);
+            momentum_buffer_group.at[k] = momentum_buffer;
+        }
+        store(params + first, param_group);
+        store(momentum_buffers + first, momentum_buffer_group);
+    };
+    each_group<4>(n, before, blockIdx.y * blockDim.x + threadIdx.x, gridDim.y * blockDim.x, update);
 }
