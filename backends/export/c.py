@@ -162,12 +162,12 @@ def text(exported: Exported) -> str:
     guard = f"SAMESTEP_{label.upper()}_H"
     opened = f"#ifndef {guard}\n#define {guard}\n\n{first.preamble()}"
     code = first.with_helpers(opened, body) + END.rstrip("\n") + f"\n#endif /* {guard} */\n"
-    code = _with_names_of_its_own(code, first.helper_names(body), label)
+    code = with_names_of_its_own(code, first.helper_names(body), label)
     check = f"\n{exported.check}" if exported.check else ""
     return comment(_about(printers, exported)) + code + check
 
 
-def _with_names_of_its_own(code: str, helpers: Sequence[str], label: str) -> str:
+def with_names_of_its_own(code: str, helpers: Sequence[str], label: str) -> str:
     """Helpers called after the rule, so that a program can include several files."""
     for name in helpers:
         code = re.sub(rf"\b{name}\(", f"{label}_{name}(", code)
