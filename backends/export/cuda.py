@@ -38,7 +38,7 @@ class Host(ExportedC):
         parts = [self._structs(), self._defaults()]
         parts += [self._initial_carry()] * bool(self.rule.carry)
         parts += [self._scalars_function(), self._tensor(), LAUNCH]
-        parts += [self._init()] * bool(self.states)
+        parts += [self._fill_states()] * bool(self.states)
         parts += [TABLES, CREATE, STEP, DESTROY]
         return self._filled("\n".join(parts))
 
@@ -58,7 +58,7 @@ class Host(ExportedC):
             f"{about}typedef struct {{\n{''.join(fields)}    int64_t {sizes};\n}} @LABEL_tensor;\n"
         )
 
-    def _init(self) -> str:
+    def _fill_states(self) -> str:
         lines: Lines = []
         for name in self.states:
             place = f"tensor->{self.arrays[name]}"

@@ -60,6 +60,9 @@ WHOLE = """\
     param, grad = {params}, {grads}
     update_part(rule, s, xp, grad.reshape(shape), param.reshape(shape), *states)
 """
+METHODS = (
+    "sqrt", "abs", "where", "_typed", "sign", "maximum", "minimum", "sum", "size", "mean", "norm"
+)  # fmt: skip
 CONVERSIONS = {
     "from_float64": """
 def from_float64(stored):
@@ -125,9 +128,7 @@ def _vocabulary(text: str) -> list[str]:
         if name not in used and callable(getattr(WholeArrays, name, None)):
             used.add(name)
             todo += re.findall(r"\bself\.(\w+)\(", method_text(getattr(WholeArrays, name)))
-    order = ("sqrt", "abs", "where", "_typed", "sign", "maximum", "minimum")
-    order += ("sum", "size", "mean", "norm")
-    return [name for name in order if name in used]
+    return [name for name in METHODS if name in used]
 
 
 def _class(used: list[str]) -> str:

@@ -74,7 +74,7 @@ class RuleText:
         return name
 
     def __str__(self) -> str:
-        blocks = []
+        blocks: list[str] = []
         for text in self.definitions.values():
             both_short = not text.startswith("def") and blocks and not blocks[-1].startswith("def")
             if both_short:
@@ -86,12 +86,12 @@ class RuleText:
 
 def method_text(method: Callable[..., Any]) -> str:
     """A method's text without types, indented as in a class."""
-    return textwrap.indent(_source(method.__code__), "    ")  # type: ignore[attr-defined]
+    return textwrap.indent(_source(method.__code__), "    ")
 
 
 def function_text(function: Callable[..., Any]) -> str:
     """A function's text without types."""
-    return _source(function.__code__)  # type: ignore[attr-defined]
+    return _source(function.__code__)
 
 
 def _source(code: CodeType) -> str:
