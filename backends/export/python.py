@@ -68,7 +68,7 @@ RESERVED = {
     "init", "step", "namespace", "scalars_of", "checked", "rule_for", "launch", "run", "pool",
     "update_one", "update_part", "total", "sum_rows", "sum_columns", "add_to_lanes", "lanes_for",
     "fold", "fold_strips", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "maximum", "minimum",
-    "pointer", "options", "check", "read_golden", "differing_elements", "from_float32",
+    "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
     "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
     "CHUNK", "LANES", "ROW_LANES", "STRIP_ROWS", "BLOCK", "COMPUTE", "PARAMS", "GRADS", "RULE",
     "MATRICES", "VECTORS", "SMALL_WORK", "HYPER",
