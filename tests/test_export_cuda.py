@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import samestep as ss
 from golden_files import load
+from helpers import has_gpu
 from samestep.golden.around import all_cases
 from samestep.golden.format import VALUES
 from samestep.rule import CLIPS
@@ -133,10 +134,22 @@ def test_nvcc_takes_it_without_a_warning(dtype, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_on_the_gpu_it_gives_the_bits_of_the_golden_file(case, tmp_path):
+    if shutil.which("nvcc") is None or not has_gpu():
+        pytest.skip("there is no GPU, or no nvcc")
+    file = tmp_path / "exported.cu"
+    file.write_text(exported(case))
+    words = ["nvcc", "-arch=native", *FLAGS, file, "-o", tmp_path / "program"]
+    subprocess.run(words, check=True)
+    results = sum(array.size for array in load(case.name).results().values())
+    assert run(tmp_path / "program", case.name) == (0, f"{results} values, 0 differ\n")
+
+
 def test_without_a_driver_the_check_says_so(tmp_path):
     if shutil.which("nvcc") is None:
         pytest.skip("nvcc is not installed")
-    if Path("/dev/nvidia0").exists():
+    if has_gpu():
         pytest.skip("there is a GPU")
     file = tmp_path / "lion.cu"
     file.write_text(ss.export("lion", "cuda", with_check=True))
