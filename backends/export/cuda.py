@@ -71,8 +71,8 @@ class Host(ExportedC):
                 size = f"(size_t)({count}) * sizeof({self.real})"
                 lines.append(f"SAMESTEP_TRY(cudaMemsetAsync({place}, 0, {size}, stream));")
             else:
-                arguments = f"{place}, {count}, {value}"
-                lines.append(f"{self.namespace}::fill<<<256, {BLOCK}, 0, stream>>>({arguments});")
+                call = f"fill<<<256, {BLOCK}, 0, stream>>>({place}, {count}, {value})"
+                lines.append(f"{self.namespace}::{call};")
         arguments = ["const @LABEL_hyper *h", "const @LABEL_tensor *tensor", "cudaStream_t stream"]
         about = "/* The state of one tensor before its first step. */\n"
         head = f"{API} cudaError_t @LABEL_init"

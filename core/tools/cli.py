@@ -64,8 +64,7 @@ def export(
 ) -> int:
     """Write a rule as one file to embed in a program without this package.
 
-    It has the function that computes the scalars, the update, the initial state, and on top how
-    to call them and how to verify them. For example:
+    Defaults, scalars, update and initial state; a comment on top says how to call and verify them.
 
     samestep export adamw -o adamw.h
 

@@ -72,8 +72,12 @@ void scalars_into(double step, const {rule}_hyper *h, {rule}_scalars *s)
 """
     source.write_text(export(rule, "c") + wrapper, encoding="utf-8")
     library = folder / f"{rule}.so"
-    words = [COMPILER, *FLAGS, "-DSAMESTEP_API=", "-shared", "-fPIC", source, "-o", library, "-lm"]
-    subprocess.run(words, check=True, capture_output=True)
+    options = [*FLAGS, "-DSAMESTEP_API=", "-shared", "-fPIC"]
+    subprocess.run(
+        [COMPILER, *options, str(source), "-o", str(library), "-lm"],
+        check=True,
+        capture_output=True,
+    )
     return library
 
 
