@@ -108,6 +108,17 @@ def test_no_bit_depends_on_flags_or_on_the_number_of_threads(rule, tmp_path):
         assert first_difference(param, ours) is None
 
 
+@pytest.mark.parametrize("name", ["sgd_momentum.float16", "adafactor.float32", "nadam.bfloat16"])
+def test_sanitizers_find_nothing(name, tmp_path):
+    case = next(case for case in CASES if case.name == name)
+    source = tmp_path / "exported.c"
+    source.write_text(exported(case))
+    words = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    program = build(source, "-O1", "-g", *words, *THREADS)
+    status, said = run(program, VALUES / f"{name}.safetensors", 2)
+    assert (status, said.count("\n")) == (0, 1), said
+
+
 def test_fast_math_is_refused(tmp_path):
     source = tmp_path / "exported.c"
     source.write_text(ss.export("sgd"))
