@@ -11,7 +11,7 @@ from ...order import CHUNK, LANES, ROW_LANES, STRIP_ROWS, fold_by_halves, lanes_
 from ..numpy import BLOCK, add_to_lanes, sum_rows, total
 from .python import PythonFile
 from .rule_text import function_text, method_text
-from .whole_arrays import WholeArrays, sum_columns
+from .numpy_arrays import WholeArrays, sum_columns
 
 STEP = '''
 
