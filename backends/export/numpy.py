@@ -9,9 +9,9 @@ from typing import Any
 from ...export import Exported
 from ...order import CHUNK, LANES, ROW_LANES, STRIP_ROWS, fold_by_halves, lanes_for
 from ..numpy import BLOCK, add_to_lanes, sum_rows, total
+from .numpy_arrays import WholeArrays, sum_columns
 from .python import PythonFile
 from .rule_text import function_text, method_text
-from .numpy_arrays import WholeArrays, sum_columns
 
 STEP = '''
 
