@@ -256,12 +256,21 @@ class CFamilyPrinter(KernelPrinter):
     def fold_strips(self, slot: str) -> str:
         return f"fold_strips(workspace + {slot}, chunks, columns);"
 
-    def with_helpers(self, header: str, body: str) -> str:
-        used = "".join(
+    def helpers_for(self, body: str) -> str:
+        """The helper functions that ``body`` calls."""
+        return "".join(
             text
             for name, text in self.helpers.items()
             if any(f"{call}(" in body for call in self.needed_by.get(name, (name,)))
         )
+
+    def helper_names(self, body: str) -> Lines:
+        """What the helper functions that ``body`` calls are named."""
+        head = r"^(?:FUNCTION|static) \w+ (\w+)\("
+        return re.findall(head, self.helpers_for(body), re.MULTILINE)
+
+    def with_helpers(self, header: str, body: str) -> str:
+        used = self.helpers_for(body)
         used = used.replace("FUNCTION", self.function).replace("REAL", self.real)
         used = used.replace("LANES", str(LANES)).replace("CHUNK", str(CHUNK))
         return f"{header}{used}\n{body}"
@@ -293,8 +302,8 @@ def function(head: str, arguments: Lines, lines: Lines) -> str:
         kept = [x for x in kept if not any(f"const int64_t {name} = " in x for name in unused)]
     names = [argument.split()[-1].lstrip("*") for argument in arguments]
     marks = [f"(void){name};" for name in names if not re.search(rf"\b{name}\b", text)]
-    body = "".join(f"    {line}\n" for line in [*marks, *kept])
-    signature = f"{head}({', '.join(arguments)})"
+    body = "".join(line + "\n" if line[0] == "#" else f"    {line}\n" for line in [*marks, *kept])
+    signature = f"{head}({', '.join(arguments) or 'void'})"
     if len(signature) > 98:
         unbroken = ", ".join(argument.replace(" ", "\0") for argument in arguments)
         wrapped = textwrap.fill(unbroken, 98, initial_indent="    ", subsequent_indent="    ")

@@ -39,10 +39,7 @@ class NumbaPrinter(KernelPrinter):
 
     def source(self) -> str:
         """The text of the module."""
-        parts = []
-        for name, kind, k in self.functions():
-            parts.append(self._pass(name, k) if kind == "pass" else self._fold(name, k))
-        body = "\n\n".join(parts)
+        body = self.kernels()
         columns = ["row of `rows` (negative: skip)", "rows" if self.layout.matrix else "length"]
         columns += [f"address of {name}" for name in self.program.arrays]
         if self.layout.reducing:
@@ -55,7 +52,18 @@ class NumbaPrinter(KernelPrinter):
             scalars=_wrapped("A line of `rows` holds " + ", ".join(self.scalars) + "."),
             names=f"{self.compute}, uint64" if self.layout.reducing else self.compute,
         )
-        helpers = "".join(
+        return f"{header}{self.helpers_for(body)}\n\n{body}"
+
+    def kernels(self) -> str:
+        """The text of all passes and folds."""
+        return "\n\n".join(
+            self._pass(name, k) if kind == "pass" else self._fold(name, k)
+            for name, kind, k in self.functions()
+        )
+
+    def helpers_for(self, body: str) -> str:
+        """The text of the helper functions that ``body`` calls."""
+        return "".join(
             "\n"
             + text.replace("LANES", str(LANES))
             .replace("CHUNK", str(CHUNK))
@@ -63,7 +71,6 @@ class NumbaPrinter(KernelPrinter):
             for name, text in HELPERS.items()
             if any(f"{call}(" in body for call in NEEDED_BY.get(name, (name,)))
         )
-        return f"{header}{helpers}\n\n{body}"
 
     def functions(self) -> list[tuple[str, str, int]]:
         """Name, "pass" or "fold", and number of each printed function, in launch order."""

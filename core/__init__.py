@@ -10,6 +10,7 @@ import typing
 
 from .backend import available_backends, get_backend, use_backend
 from .emit import emit
+from .export import export
 from .loss_scaler import LossScaler
 from .optimizer import Optimizer
 from .optimizers import (
@@ -77,6 +78,7 @@ __all__ = [
     "Signum",
     "available_backends",
     "emit",
+    "export",
     "get_backend",
     "rules",
     "schedules",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from .dtypes import COMPUTE_DTYPE, gradient_dtypes
 from .rule import CLIPS, Rule, find_rule
 
@@ -37,8 +39,27 @@ def emit(
     from .clipping import clipped
     from .program import program  # the tracer is not needed before this
 
-    if target not in TARGETS:
-        raise ValueError(f"target={target!r}: expected one of {', '.join(TARGETS)}")
+    family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
+    module = importlib.import_module(f"samestep.backends.{target}_printer")
+    printer = getattr(module, TARGETS[target])
+    source: str = printer(program(clipped(family, clips)), dtype, grad_dtype).source()
+    return source
+
+
+def checked(
+    targets: Iterable[str],
+    rule: Rule | str,
+    target: str,
+    dtype: str,
+    grad_dtype: str | None,
+    options: Mapping[str, bool],
+) -> tuple[Rule, tuple[str, ...], str]:
+    """The variant, the kinds of clipping and the gradients' dtype that these arguments ask for.
+
+    Raises what `emit` raises.
+    """
+    if target not in targets:
+        raise ValueError(f"target={target!r}: expected one of {', '.join(targets)}")
     if dtype not in COMPUTE_DTYPE:
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(COMPUTE_DTYPE)}")
     grad_dtype = grad_dtype or dtype
@@ -46,9 +67,6 @@ def emit(
         raise ValueError(
             f"grad_dtype={grad_dtype!r}: expected one of {', '.join(gradient_dtypes(dtype))}"
         )
-    module = importlib.import_module(f"samestep.backends.{target}_printer")
-    printer = getattr(module, TARGETS[target])
-    clips = tuple(name for name in CLIPS if options.pop(name, False))
-    variant = clipped(find_rule(rule).variant(**options), clips)
-    source: str = printer(program(variant), dtype, grad_dtype).source()
-    return source
+    clips = tuple(name for name in CLIPS if options.get(name))
+    structural = {name: on for name, on in options.items() if name not in CLIPS}
+    return find_rule(rule).variant(**structural), clips, grad_dtype

@@ -1,4 +1,4 @@
-/* A reader of golden files in C99, and as an example an AdamW that is held to one of them:
+/* A reader of golden files in C99 and C++, and as an example an AdamW that is held to one of them:
  *
  *     cc -std=c99 -O2 -ffp-contract=off reader.c -o reader -lm
  *     ./reader values/adamw.float32.safetensors
@@ -19,7 +19,8 @@ typedef struct {
 
 typedef struct {
     char dtype[8]; /* "F64", "F32", "F16" or "BF16" */
-    size_t count;  /* elements */
+    int axes;
+    size_t count, rows; /* elements; the first axis, 1 without axes */
     const void *data;
 } golden_tensor;
 
@@ -36,12 +37,12 @@ static golden_file golden_open(const char *path)
     if (!stream || fseek(stream, 0, SEEK_END)) fail("cannot be read", path);
     uint64_t length = 0, size = (uint64_t)ftell(stream);
     rewind(stream);
-    char *bytes = malloc(size + 1);
+    char *bytes = (char *)malloc(size + 1);
     if (!bytes || fread(bytes, 1, size, stream) != size || size < 8) fail("cannot be read", path);
     fclose(stream);
     memcpy(&length, bytes, 8);
     if (length > size - 8) fail("is not a safetensors file", path);
-    golden_file file = {bytes, calloc(length + 1, 1), bytes + 8 + length, size - 8 - length};
+    golden_file file = {bytes, (char *)calloc(length + 1, 1), bytes + 8 + length, size - 8 - length};
     if (!file.header) fail("out of memory", path);
     memcpy(file.header, bytes + 8, length);
     if (!strstr(file.header, "\\\"format_version\\\":1,")) fail("not format version 1", path);
@@ -63,14 +64,20 @@ static int golden_find(const golden_file *file, const char *name, golden_tensor 
     snprintf(key, sizeof key, "\"%s\":{\"dtype\":\"", name);
     const char *at = strstr(file->header, key);
     if (!at) return 0;
-    const char *offsets = strstr(at, "\"data_offsets\":[");
-    if (sscanf(at + strlen(key), "%7[A-Z0-9]", tensor->dtype) != 1 || !offsets ||
+    const char *offsets = strstr(at, "\"data_offsets\":["), *shape = strstr(at, "\"shape\":[");
+    if (sscanf(at + strlen(key), "%7[A-Z0-9]", tensor->dtype) != 1 || !offsets || !shape ||
         sscanf(offsets, "\"data_offsets\":[%llu,%llu]", &begin, &end) != 2 ||
         begin > end || end > file->size)
         fail("bad entry in the header", name);
     const char *bits = tensor->dtype + strspn(tensor->dtype, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
     tensor->count = (size_t)(end - begin) / ((size_t)atoi(bits) / 8);
     tensor->data = file->data + begin;
+    tensor->axes = 0;
+    tensor->rows = 1;
+    for (shape += strlen("\"shape\":["); *shape && *shape != ']'; shape += strcspn(shape, ",]")) {
+        shape += *shape == ',';
+        if (!tensor->axes++) tensor->rows = (size_t)strtoull(shape, NULL, 10);
+    }
     return 1;
 }
 

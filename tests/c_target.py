@@ -13,7 +13,7 @@ import samestep as ss
 from samestep.dtypes import COMPUTE_DTYPE
 from samestep.program import program
 
-FLAGS = ["-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 WRAPPER = """
 void scalars_at(double step, double *carry, const double *h, {real} *out)
 {{
@@ -32,7 +32,7 @@ def compile_c(source: str, folder: Path, compiler: str = "gcc", flags: list[str]
         file = folder / f"{name}.c"
         file.write_text(source)
         done = subprocess.run(
-            [compiler, *flags, "-shared", "-fPIC", file, "-o", library, "-lm"],
+            [compiler, *flags, "-DSAMESTEP_API=", "-shared", "-fPIC", file, "-o", library, "-lm"],
             capture_output=True,
             text=True,
             check=False,
@@ -44,7 +44,7 @@ def compile_c(source: str, folder: Path, compiler: str = "gcc", flags: list[str]
 class COptimizer:
     """One parameter, updated in place by the printed C of a rule."""
 
-    def __init__(self, rule, param, folder, *, maximize=False, **hyper):
+    def __init__(self, rule, param, folder, *, maximize=False, emit=ss.emit, flags=FLAGS, **hyper):
         self.rule = rule = ss.rules[rule] if isinstance(rule, str) else rule
         self.hyper = rule.hyperparameters(hyper)
         rule = rule.variant(**rule.chosen_options(self.hyper))
@@ -52,9 +52,9 @@ class COptimizer:
         dtype = param.dtype.name
         real = {"float32": "float", "float64": "double"}[COMPUTE_DTYPE[dtype]]
         carry = f"({rule.label}_carry *)carry, " if rule.carry else ""
-        source = ss.emit(rule, "c", dtype)
+        source = emit(rule, "c", dtype)
         source += WRAPPER.format(label=rule.label, real=real, carry=carry)
-        self.library = ctypes.CDLL(str(compile_c(source, folder)))
+        self.library = ctypes.CDLL(str(compile_c(source, folder, flags=flags)))
         self.program = program(rule)
         self.compute = np.dtype(COMPUTE_DTYPE[dtype])
         self.param, self.step_count, self.maximize = param, 0, maximize
@@ -84,12 +84,10 @@ class COptimizer:
         if not (self.program.sums or small):
             update(_at(scalars), ctypes.c_int64(self.param.size), *arrays)
             return
-        rows, columns = self.param.size, 1
+        sizes = [self.param.size]
         if self.program.matrix:
-            rows = self.param.shape[0]
-            columns = self.param.size // rows
-        sizes = ctypes.c_int64(rows), ctypes.c_int64(columns)
-        update(_at(scalars), *sizes, *arrays, _at(self.workspace))
+            sizes = [self.param.shape[0], self.param.size // self.param.shape[0]]
+        update(_at(scalars), *map(ctypes.c_int64, sizes), *arrays, _at(self.workspace))
 
 
 def _at(array):

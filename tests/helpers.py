@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import samestep as ss
+from gpu.driver import NoGpuError, look
 from samestep.golden.compare import first_difference
 from samestep.structure import flatten
 
@@ -103,6 +104,15 @@ def run_python(script: str, *, check: bool = True, **environment: str) -> str:
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + ("" if check else done.stderr)
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU and a driver for it."""
+    try:
+        look()
+    except NoGpuError:
+        return False
+    return True
 
 
 def set_flush_to_zero(on: bool) -> None:

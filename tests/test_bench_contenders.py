@@ -37,7 +37,8 @@ def test_contenders_compute_the_same_steps() -> None:
         if name != contenders.LIMIT:
             results[name] = parameters(contender)
     reference = results[contenders.NUMPY]
-    assert first_difference(results[contenders.WHOLE_ARRAYS][1], reference[1]) is None
+    for exact in (contenders.WHOLE_ARRAYS, contenders.REFERENCE, contenders.EXPORTED_C):
+        assert first_difference(results[exact][1], reference[1]) is None
     for found in results.values():
         for ours, expected in zip(found, reference, strict=True):
             np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
@@ -51,6 +52,7 @@ def test_contenders_compute_the_same_steps() -> None:
     [
         ("samestep numpy", 28),
         ("samestep numba", 28),
+        (contenders.EXPORTED_C, 28),
         (contenders.WHOLE_ARRAYS, 160),
         ("torch fused", 28),
         (contenders.LIMIT, 28),

@@ -2,7 +2,7 @@
 
 A parameter without a default is a positional word, one with a default is an option ``--name``,
 a list is an option that may be repeated and a boolean is a switch. The text in ``Annotated`` is
-the help; the docstring is the command's.
+the help, behind it may stand a short flag; the docstring is the command's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Argument:
     help: str
     default: Any
     repeated: bool
+    short: tuple[str, ...] = ()
 
     @property
     def positional(self) -> bool:
@@ -33,6 +34,10 @@ class Argument:
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return (*self.short, self.flag)
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,10 @@ def arguments_of(command: Command) -> list[Argument]:
 
 
 def _argument(name: str, annotation: Any, default: Any) -> Argument:
-    kind, text = get_args(annotation)
+    kind, text, *short = get_args(annotation)
     if get_origin(kind) is types.UnionType:  # X | None
         kind = next(part for part in get_args(kind) if part is not types.NoneType)
     repeated = get_origin(kind) is list
     if repeated:
         (kind,) = get_args(kind)
-    return Argument(name, kind, text, default, repeated)
+    return Argument(name, kind, text, default, repeated, tuple(short))

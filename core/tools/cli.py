@@ -35,14 +35,44 @@ def show(
     dtype: Annotated[str, "Of parameters: float64, float32, bfloat16 or float16."] = "float32",
     grad_dtype: Annotated[str | None, "Of gradients, if not that of parameters."] = None,
     option: Annotated[
-        list[str] | None, "Structural option to switch on, such as amsgrad; repeatable."
+        list[str] | None,
+        "Structural option to switch on, such as amsgrad, or off: no_factored; repeatable.",
     ] = None,
 ) -> int:
     """Print a rule's update as source code."""
+    from .options import chosen_options
+
     with users_mistakes():
-        source = emit(rule, target, dtype, grad_dtype, **dict.fromkeys(option or [], True))
+        source = emit(rule, target, dtype, grad_dtype, **chosen_options(rule, option or []))
     print(source, end="")
     return 0
+
+
+def export(
+    rule: Annotated[str, "Name of a built-in rule, such as adamw."],
+    target: Annotated[str, "c (also C++), cuda, numpy or numba (one Python file)."] = "c",
+    dtype: Annotated[str, "Of parameters: float64, float32, bfloat16 or float16."] = "float32",
+    grad_dtype: Annotated[str | None, "Of gradients, if not that of parameters."] = None,
+    option: Annotated[
+        list[str] | None,
+        "Structural option to switch on, such as amsgrad, or off: no_factored; clip_value and "
+        "clip_norm; repeatable.",
+    ] = None,
+    output: Annotated[Path | None, "File to write. Default, or -: print it.", "-o"] = None,
+    with_check: Annotated[bool, "Add a main program that compares with a golden file."] = False,
+    force: Annotated[bool, "Overwrite the file if there is one."] = False,
+) -> int:
+    """Write a rule as one file to embed in a program without this package.
+
+    Defaults, scalars, update and initial state; a comment on top says how to call and verify them.
+
+    samestep export adamw -o adamw.h
+
+    samestep export lamb --dtype bfloat16 --with-check -o lamb.c
+    """
+    from .export import run
+
+    return run(rule, target, dtype, grad_dtype, option or [], output, with_check, force)
 
 
 def golden_generate(
@@ -183,6 +213,7 @@ PROGRAM = Program(
     commands={
         "backends": backends,
         "show": show,
+        "export": export,
         "golden generate": golden_generate,
         "golden verify": golden_verify,
         "demo": demo,

@@ -17,6 +17,8 @@ from ..clock import Clock, as_numbers, next_scalars
 from ..measure import measuring
 from ..optimizer import Optimizer
 from ..rule import Rule, find_rule
+from . import exported_c
+from .exported_c import ExportedC
 from .frameworks import TORCH_VARIANTS, Optax, Torch, deepspeed_adamw, torch_adamw
 from .installation import host_backends
 from .limit import Limit
@@ -32,6 +34,7 @@ BYTES_PER_PARAMETER = 4 * (3 + 2 * len(find_rule(RULE).state))
 NUMPY, REFERENCE = "samestep numpy", "samestep numba"
 WHOLE_ARRAYS, LIMIT = "NumPy whole arrays", "limit"
 OPTAX, DEEPSPEED = "optax jit", "DeepSpeed CPUAdam"
+EXPORTED_C = "exported C, gcc"
 
 
 class Contender(Protocol):
@@ -56,6 +59,10 @@ def makers() -> tuple[dict[str, Maker], list[str]]:
     found: dict[str, Maker] = {f"samestep {name}": _samestep(name) for name in host_backends()}
     found[WHOLE_ARRAYS] = WholeArrays
     left_out = []
+    if exported_c.is_possible():
+        found[EXPORTED_C] = lambda params, sets: ExportedC(RULE, HYPER, params, sets)
+    else:
+        left_out.append(f"{EXPORTED_C} is left out: {exported_c.COMPILER} is not installed")
     for module, others in _others().items():
         if importlib.util.find_spec(module) is None:
             left_out += [f"{name} is left out: {module} is not installed" for name in others]

@@ -39,7 +39,7 @@ def _add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
         if argument.positional:
             parser.add_argument(argument.name, type=argument.kind, help=argument.help)
         else:
-            parser.add_argument(argument.flag, **_option(argument))
+            parser.add_argument(*argument.flags, **_option(argument))
 
 
 def _option(argument: Argument) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _parameter(argument: Argument) -> inspect.Parameter:
     about = (
         typer.Argument(help=argument.help)
         if argument.positional
-        else typer.Option(argument.flag, help=argument.help)
+        else typer.Option(*argument.flags, help=argument.help)
     )
     return inspect.Parameter(
         argument.name,

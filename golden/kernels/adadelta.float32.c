@@ -4,15 +4,47 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-typedef struct { double lr, rho, eps, weight_decay; } adadelta_hyper;
-typedef struct { float lr, rho, rest, eps, weight_decay, grad_coefficient; } adadelta_scalars;
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
+
+typedef struct {
+    double lr, rho, eps, weight_decay;
+} adadelta_hyper;
+
+typedef struct {
+    float lr, rho, rest, eps, weight_decay, grad_coefficient;
+} adadelta_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline adadelta_scalars adadelta_compute_scalars(double step, const adadelta_hyper *h)
+SAMESTEP_API adadelta_scalars adadelta_compute_scalars(double step, const adadelta_hyper *h)
 {
     (void)step;
     adadelta_scalars result;
@@ -25,21 +57,40 @@ static inline adadelta_scalars adadelta_compute_scalars(double step, const adade
     return result;
 }
 
-void adadelta_update(
-    const adadelta_scalars *s, int64_t n, float *params, const float *grads, float *square_avgs,
-    float *acc_deltas)
+SAMESTEP_API void adadelta_update(
+    const adadelta_scalars *s, int64_t n, float *RESTRICT params, const float *RESTRICT grads,
+    float *RESTRICT square_avgs, float *RESTRICT acc_deltas)
 {
+    const float lr = s->lr;
+    const float rho = s->rho;
+    const float rest = s->rest;
+    const float eps = s->eps;
+    const float weight_decay = s->weight_decay;
+    const float grad_coefficient = s->grad_coefficient;
+#ifdef _OPENMP
+#pragma omp parallel for simd if (parallel : n >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
+        float grad = grad_coefficient * grads[i];
         float square_avg = square_avgs[i];
         float acc_delta = acc_deltas[i];
-        grad = grad + s->weight_decay * param;
-        square_avg = s->rho * square_avg + s->rest * (grad * grad);
-        float delta = sqrtf(acc_delta + s->eps) / sqrtf(square_avg + s->eps) * grad;
-        acc_delta = s->rho * acc_delta + s->rest * (delta * delta);
-        params[i] = param - s->lr * delta;
+        grad = grad + weight_decay * param;
+        square_avg = rho * square_avg + rest * (grad * grad);
+        float delta = sqrtf(acc_delta + eps) / sqrtf(square_avg + eps) * grad;
+        acc_delta = rho * acc_delta + rest * (delta * delta);
+        params[i] = param - lr * delta;
         square_avgs[i] = square_avg;
         acc_deltas[i] = acc_delta;
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

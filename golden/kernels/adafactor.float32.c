@@ -5,9 +5,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
@@ -54,11 +81,16 @@ static inline void fold_strips(float *strips, int64_t width, int64_t columns)
     }
 }
 
-typedef struct { double lr, beta2_decay, eps[2], d, weight_decay, beta1, relative_step; } adafactor_hyper;
-typedef struct { float beta2, rest2, eps1, eps2, rho, d, weight_decay, grad_coefficient; } adafactor_scalars;
+typedef struct {
+    double lr, beta2_decay, eps[2], d, weight_decay, beta1, relative_step;
+} adafactor_hyper;
+
+typedef struct {
+    float beta2, rest2, eps1, eps2, rho, d, weight_decay, grad_coefficient;
+} adafactor_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline adafactor_scalars adafactor_compute_scalars(double step, const adafactor_hyper *h)
+SAMESTEP_API adafactor_scalars adafactor_compute_scalars(double step, const adafactor_hyper *h)
 {
     adafactor_scalars result;
     double fading = pow(step, h->beta2_decay);
@@ -76,8 +108,8 @@ static inline adafactor_scalars adafactor_compute_scalars(double step, const ada
 }
 
 static void adafactor_pass0(
-    const adafactor_scalars *s, int64_t index, int64_t size, int64_t columns, float *params,
-    const float *grads, float *workspace)
+    const adafactor_scalars *s, int64_t index, int64_t size, int64_t columns,
+    float *RESTRICT params, const float *RESTRICT grads, float *workspace)
 {
     const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
     const int64_t chunks = (size + 63) / 64;
@@ -86,6 +118,8 @@ static void adafactor_pass0(
     const int64_t sum2_at = sum1_at + chunks * columns;
     params += index * 64 * columns;
     grads += index * 64 * columns;
+    const float eps1 = s->eps1;
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t first_row = index * 64;
     const int64_t width = lanes_for(columns, 256);
     for (int64_t column = 0; column < columns; column++) {
@@ -105,8 +139,8 @@ static void adafactor_pass0(
                 const int64_t column = start + lane;
                 const int64_t i = r * columns + column;
                 float param = params[i];
-                float grad = s->grad_coefficient * grads[i];
-                float square = grad * grad + s->eps1;
+                float grad = grad_coefficient * grads[i];
+                float square = grad * grad + eps1;
                 sum0_lanes[lane] = sum0_lanes[lane] + square;
                 workspace[sum1_at + index * columns + column] = workspace[sum1_at + index * columns + column] + square;
                 sum2_lanes[lane] = sum2_lanes[lane] + param * param;
@@ -120,8 +154,8 @@ static void adafactor_pass0(
 }
 
 static void adafactor_fold1(
-    const adafactor_scalars *s, int64_t size, int64_t columns, float *exp_avg_sq_rows,
-    float *exp_avg_sq_cols, float *workspace)
+    const adafactor_scalars *s, int64_t size, int64_t columns, float *RESTRICT exp_avg_sq_rows,
+    float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
     const int64_t chunks = (size + 63) / 64;
     const int64_t sum0_at = 0;
@@ -134,12 +168,17 @@ static void adafactor_fold1(
     const int64_t decay_at = step_size_at + 1;
     const int64_t exp_avg_sq_row_at = decay_at + 1;
     const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
+    const float eps2 = s->eps2;
+    const float rho = s->rho;
+    const float weight_decay = s->weight_decay;
     fold_strips(workspace + sum1_at, chunks, columns);
     for (int64_t r = 0; r < size; r++) {
-        workspace[exp_avg_sq_row_at + r] = s->beta2 * exp_avg_sq_rows[r] + s->rest2 * (workspace[sum0_at + r] / (float)(columns));
+        workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
     }
     for (int64_t column = 0; column < columns; column++) {
-        workspace[exp_avg_sq_col_at + column] = s->beta2 * exp_avg_sq_cols[column] + s->rest2 * (workspace[sum1_at + column] / (float)(size));
+        workspace[exp_avg_sq_col_at + column] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
     }
     float value = total(workspace + exp_avg_sq_row_at, size);
     for (int64_t r = 0; r < size; r++) {
@@ -149,14 +188,14 @@ static void adafactor_fold1(
         workspace[col_factor_at + column] = 1 / sqrtf(workspace[exp_avg_sq_col_at + column]);
     }
     float sum2 = total(workspace + sum2_at, size);
-    float alpha = maximum(sqrtf(sum2 / (float)(size * columns)), s->eps2) * s->rho;
-    float decay = alpha * s->weight_decay;
+    float alpha = maximum(sqrtf(sum2 / (float)(size * columns)), eps2) * rho;
+    float decay = alpha * weight_decay;
     workspace[decay_at] = decay;
 }
 
 static void adafactor_pass1(
-    const adafactor_scalars *s, int64_t index, int64_t size, int64_t columns, const float *grads,
-    float *workspace)
+    const adafactor_scalars *s, int64_t index, int64_t size, int64_t columns,
+    const float *RESTRICT grads, float *workspace)
 {
     const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
     const int64_t chunks = (size + 63) / 64;
@@ -167,6 +206,7 @@ static void adafactor_pass1(
     const int64_t row_factor_at = sum3_at + size;
     const int64_t col_factor_at = row_factor_at + size;
     grads += index * 64 * columns;
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t first_row = index * 64;
     const int64_t width = lanes_for(columns, 256);
     for (int64_t r = 0; r < height; r++) {
@@ -180,7 +220,7 @@ static void adafactor_pass1(
                 const int64_t column = start + lane;
                 const int64_t i = r * columns + column;
                 float col_factor = workspace[col_factor_at + column];
-                float grad = s->grad_coefficient * grads[i];
+                float grad = grad_coefficient * grads[i];
                 float direction = grad * row_factor * col_factor;
                 sum3_lanes[lane] = sum3_lanes[lane] + direction * direction;
             }
@@ -191,8 +231,8 @@ static void adafactor_pass1(
 }
 
 static void adafactor_fold2(
-    const adafactor_scalars *s, int64_t size, int64_t columns, float *exp_avg_sq_rows,
-    float *exp_avg_sq_cols, float *workspace)
+    const adafactor_scalars *s, int64_t size, int64_t columns, float *RESTRICT exp_avg_sq_rows,
+    float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
     (void)exp_avg_sq_rows;
     (void)exp_avg_sq_cols;
@@ -204,17 +244,20 @@ static void adafactor_fold2(
     const int64_t row_factor_at = sum3_at + size;
     const int64_t col_factor_at = row_factor_at + size;
     const int64_t step_size_at = col_factor_at + columns;
+    const float eps2 = s->eps2;
+    const float rho = s->rho;
+    const float d = s->d;
     float sum2 = total(workspace + sum2_at, size);
-    float alpha = maximum(sqrtf(sum2 / (float)(size * columns)), s->eps2) * s->rho;
+    float alpha = maximum(sqrtf(sum2 / (float)(size * columns)), eps2) * rho;
     float sum3 = total(workspace + sum3_at, size);
-    float clip = maximum(sqrtf(sum3 / (float)(size * columns)) / s->d, 1);
+    float clip = maximum(sqrtf(sum3 / (float)(size * columns)) / d, 1);
     float step_size = alpha / clip;
     workspace[step_size_at] = step_size;
 }
 
 static void adafactor_pass2(
-    const adafactor_scalars *s, int64_t index, int64_t size, int64_t columns, float *params,
-    const float *grads, float *workspace)
+    const adafactor_scalars *s, int64_t index, int64_t size, int64_t columns,
+    float *RESTRICT params, const float *RESTRICT grads, float *workspace)
 {
     const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
     const int64_t chunks = (size + 63) / 64;
@@ -230,6 +273,7 @@ static void adafactor_pass2(
     grads += index * 64 * columns;
     float step_size = workspace[step_size_at];
     float decay = workspace[decay_at];
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t first_row = index * 64;
     for (int64_t r = 0; r < height; r++) {
         float row_factor = workspace[row_factor_at + first_row + r];
@@ -239,7 +283,7 @@ static void adafactor_pass2(
                 const int64_t i = r * columns + column;
                 float col_factor = workspace[col_factor_at + column];
                 float param = params[i];
-                float grad = s->grad_coefficient * grads[i];
+                float grad = grad_coefficient * grads[i];
                 float direction = grad * row_factor * col_factor;
                 params[i] = param - (step_size * direction + decay * param);
             }
@@ -248,8 +292,8 @@ static void adafactor_pass2(
 }
 
 static void adafactor_fold3(
-    const adafactor_scalars *s, int64_t size, int64_t columns, float *exp_avg_sq_rows,
-    float *exp_avg_sq_cols, float *workspace)
+    const adafactor_scalars *s, int64_t size, int64_t columns, float *RESTRICT exp_avg_sq_rows,
+    float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
     const int64_t chunks = (size + 63) / 64;
     const int64_t sum0_at = 0;
@@ -262,11 +306,13 @@ static void adafactor_fold3(
     const int64_t decay_at = step_size_at + 1;
     const int64_t exp_avg_sq_row_at = decay_at + 1;
     const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
     for (int64_t r = 0; r < size; r++) {
-        workspace[exp_avg_sq_row_at + r] = s->beta2 * exp_avg_sq_rows[r] + s->rest2 * (workspace[sum0_at + r] / (float)(columns));
+        workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
     }
     for (int64_t column = 0; column < columns; column++) {
-        workspace[exp_avg_sq_col_at + column] = s->beta2 * exp_avg_sq_cols[column] + s->rest2 * (workspace[sum1_at + column] / (float)(size));
+        workspace[exp_avg_sq_col_at + column] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
     }
     for (int64_t r = 0; r < size; r++) {
         exp_avg_sq_rows[r] = workspace[exp_avg_sq_row_at + r];
@@ -277,28 +323,48 @@ static void adafactor_fold3(
 }
 
 /* How many numbers the workspace of adafactor_update holds. */
-static inline int64_t adafactor_workspace(int64_t size, int64_t columns)
+SAMESTEP_API int64_t adafactor_workspace(int64_t size, int64_t columns)
 {
     const int64_t chunks = (size + 63) / 64;
     return size + chunks * columns + size + size + size + columns + 1 + 1 + size + columns;
 }
 
 /* One step of one tensor of size rows by columns. */
-void adafactor_update(
-    const adafactor_scalars *s, int64_t size, int64_t columns, float *params, const float *grads,
-    float *exp_avg_sq_rows, float *exp_avg_sq_cols, float *workspace)
+SAMESTEP_API void adafactor_update(
+    const adafactor_scalars *s, int64_t size, int64_t columns, float *RESTRICT params,
+    const float *RESTRICT grads, float *RESTRICT exp_avg_sq_rows, float *RESTRICT exp_avg_sq_cols,
+    float *workspace)
 {
     const int64_t chunks = (size + 63) / 64;
+#ifdef _OPENMP
+#pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
         adafactor_pass0(s, index, size, columns, params, grads, workspace);
     }
     adafactor_fold1(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);
+#ifdef _OPENMP
+#pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
         adafactor_pass1(s, index, size, columns, grads, workspace);
     }
     adafactor_fold2(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);
+#ifdef _OPENMP
+#pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
         adafactor_pass2(s, index, size, columns, params, grads, workspace);
     }
     adafactor_fold3(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

@@ -5,9 +5,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
@@ -43,11 +70,16 @@ static float total(const float *values, int64_t n)
     return fold(lanes, width);
 }
 
-typedef struct { double lr, beta2_decay, eps[2], d, weight_decay, beta1, relative_step; } adafactor_no_factored_no_scale_parameter_hyper;
-typedef struct { float beta2, rest2, eps1, eps2, rho, d, weight_decay, grad_coefficient; } adafactor_no_factored_no_scale_parameter_scalars;
+typedef struct {
+    double lr, beta2_decay, eps[2], d, weight_decay, beta1, relative_step;
+} adafactor_no_factored_no_scale_parameter_hyper;
+
+typedef struct {
+    float beta2, rest2, eps1, eps2, rho, d, weight_decay, grad_coefficient;
+} adafactor_no_factored_no_scale_parameter_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline adafactor_no_factored_no_scale_parameter_scalars adafactor_no_factored_no_scale_parameter_compute_scalars(
+SAMESTEP_API adafactor_no_factored_no_scale_parameter_scalars adafactor_no_factored_no_scale_parameter_compute_scalars(
     double step, const adafactor_no_factored_no_scale_parameter_hyper *h)
 {
     adafactor_no_factored_no_scale_parameter_scalars result;
@@ -67,13 +99,16 @@ static inline adafactor_no_factored_no_scale_parameter_scalars adafactor_no_fact
 
 static void adafactor_no_factored_no_scale_parameter_pass0(
     const adafactor_no_factored_no_scale_parameter_scalars *s, int64_t index, int64_t size,
-    int64_t columns, const float *grads, float *exp_avg_sqs, float *workspace)
+    const float *RESTRICT grads, float *RESTRICT exp_avg_sqs, float *workspace)
 {
-    (void)columns;
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t sum0_at = 0;
     grads += index * 65536;
     exp_avg_sqs += index * 65536;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
+    const float eps1 = s->eps1;
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t width = lanes_for(n, 2048);
     float sum0_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
@@ -82,9 +117,9 @@ static void adafactor_no_factored_no_scale_parameter_pass0(
     for (int64_t start = 0; start < n; start += 2048) {
         for (int64_t lane = 0; lane < (2048 < n - start ? 2048 : n - start); lane++) {
             const int64_t i = start + lane;
-            float grad = s->grad_coefficient * grads[i];
+            float grad = grad_coefficient * grads[i];
             float exp_avg_sq = exp_avg_sqs[i];
-            exp_avg_sq = s->beta2 * exp_avg_sq + s->rest2 * (grad * grad + s->eps1);
+            exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
             float direction = grad / sqrtf(exp_avg_sq);
             sum0_lanes[lane] = sum0_lanes[lane] + direction * direction;
         }
@@ -94,24 +129,24 @@ static void adafactor_no_factored_no_scale_parameter_pass0(
 }
 
 static void adafactor_no_factored_no_scale_parameter_fold1(
-    const adafactor_no_factored_no_scale_parameter_scalars *s, int64_t size, int64_t columns,
-    float *workspace)
+    const adafactor_no_factored_no_scale_parameter_scalars *s, int64_t size, float *workspace)
 {
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
     const int64_t step_size_at = sum0_at + chunks;
+    const float rho = s->rho;
+    const float d = s->d;
     float sum0 = total(workspace + sum0_at, chunks);
-    float clip = maximum(sqrtf(sum0 / (float)(size)) / s->d, 1);
-    float step_size = s->rho / clip;
+    float clip = maximum(sqrtf(sum0 / (float)(size)) / d, 1);
+    float step_size = rho / clip;
     workspace[step_size_at] = step_size;
 }
 
 static void adafactor_no_factored_no_scale_parameter_pass1(
     const adafactor_no_factored_no_scale_parameter_scalars *s, int64_t index, int64_t size,
-    int64_t columns, float *params, const float *grads, float *exp_avg_sqs, float *workspace)
+    float *RESTRICT params, const float *RESTRICT grads, float *RESTRICT exp_avg_sqs,
+    float *workspace)
 {
-    (void)columns;
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
@@ -119,39 +154,60 @@ static void adafactor_no_factored_no_scale_parameter_pass1(
     params += index * 65536;
     grads += index * 65536;
     exp_avg_sqs += index * 65536;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
+    const float eps1 = s->eps1;
+    const float rho = s->rho;
+    const float weight_decay = s->weight_decay;
     float step_size = workspace[step_size_at];
+    const float grad_coefficient = s->grad_coefficient;
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
+        float grad = grad_coefficient * grads[i];
         float exp_avg_sq = exp_avg_sqs[i];
-        exp_avg_sq = s->beta2 * exp_avg_sq + s->rest2 * (grad * grad + s->eps1);
+        exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
         float direction = grad / sqrtf(exp_avg_sq);
-        float decay = s->rho * s->weight_decay;
+        float decay = rho * weight_decay;
         params[i] = param - (step_size * direction + decay * param);
         exp_avg_sqs[i] = exp_avg_sq;
     }
 }
 
 /* How many numbers the workspace of adafactor_no_factored_no_scale_parameter_update holds. */
-static inline int64_t adafactor_no_factored_no_scale_parameter_workspace(
-    int64_t size, int64_t columns)
+SAMESTEP_API int64_t adafactor_no_factored_no_scale_parameter_workspace(int64_t size)
 {
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     return chunks + 1;
 }
 
-/* One step of one tensor of size elements (columns: 1). */
-void adafactor_no_factored_no_scale_parameter_update(
-    const adafactor_no_factored_no_scale_parameter_scalars *s, int64_t size, int64_t columns,
-    float *params, const float *grads, float *exp_avg_sqs, float *workspace)
+/* One step of one tensor of size elements. */
+SAMESTEP_API void adafactor_no_factored_no_scale_parameter_update(
+    const adafactor_no_factored_no_scale_parameter_scalars *s, int64_t size,
+    float *RESTRICT params, const float *RESTRICT grads, float *RESTRICT exp_avg_sqs,
+    float *workspace)
 {
     const int64_t chunks = (size + 65535) / 65536;
+#ifdef _OPENMP
+#pragma omp parallel for if (size >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
-        adafactor_no_factored_no_scale_parameter_pass0(s, index, size, columns, grads, exp_avg_sqs, workspace);
+        adafactor_no_factored_no_scale_parameter_pass0(s, index, size, grads, exp_avg_sqs, workspace);
     }
-    adafactor_no_factored_no_scale_parameter_fold1(s, size, columns, workspace);
+    adafactor_no_factored_no_scale_parameter_fold1(s, size, workspace);
+#ifdef _OPENMP
+#pragma omp parallel for if (size >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
-        adafactor_no_factored_no_scale_parameter_pass1(s, index, size, columns, params, grads, exp_avg_sqs, workspace);
+        adafactor_no_factored_no_scale_parameter_pass1(s, index, size, params, grads, exp_avg_sqs, workspace);
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

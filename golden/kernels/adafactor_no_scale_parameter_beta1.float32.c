@@ -5,9 +5,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
@@ -54,11 +81,16 @@ static inline void fold_strips(float *strips, int64_t width, int64_t columns)
     }
 }
 
-typedef struct { double lr, beta2_decay, eps[2], d, weight_decay, beta1, relative_step; } adafactor_no_scale_parameter_beta1_hyper;
-typedef struct { float beta2, rest2, eps1, eps2, rho, d, weight_decay, beta1, rest1, grad_coefficient; } adafactor_no_scale_parameter_beta1_scalars;
+typedef struct {
+    double lr, beta2_decay, eps[2], d, weight_decay, beta1, relative_step;
+} adafactor_no_scale_parameter_beta1_hyper;
+
+typedef struct {
+    float beta2, rest2, eps1, eps2, rho, d, weight_decay, beta1, rest1, grad_coefficient;
+} adafactor_no_scale_parameter_beta1_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline adafactor_no_scale_parameter_beta1_scalars adafactor_no_scale_parameter_beta1_compute_scalars(
+SAMESTEP_API adafactor_no_scale_parameter_beta1_scalars adafactor_no_scale_parameter_beta1_compute_scalars(
     double step, const adafactor_no_scale_parameter_beta1_hyper *h)
 {
     adafactor_no_scale_parameter_beta1_scalars result;
@@ -80,12 +112,14 @@ static inline adafactor_no_scale_parameter_beta1_scalars adafactor_no_scale_para
 
 static void adafactor_no_scale_parameter_beta1_pass0(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t index, int64_t size,
-    int64_t columns, const float *grads, float *workspace)
+    int64_t columns, const float *RESTRICT grads, float *workspace)
 {
     const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
     const int64_t sum0_at = 0;
     const int64_t sum1_at = sum0_at + size;
     grads += index * 64 * columns;
+    const float eps1 = s->eps1;
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t first_row = index * 64;
     const int64_t width = lanes_for(columns, 256);
     for (int64_t column = 0; column < columns; column++) {
@@ -100,8 +134,8 @@ static void adafactor_no_scale_parameter_beta1_pass0(
             for (int64_t lane = 0; lane < (256 < columns - start ? 256 : columns - start); lane++) {
                 const int64_t column = start + lane;
                 const int64_t i = r * columns + column;
-                float grad = s->grad_coefficient * grads[i];
-                float square = grad * grad + s->eps1;
+                float grad = grad_coefficient * grads[i];
+                float square = grad * grad + eps1;
                 sum0_lanes[lane] = sum0_lanes[lane] + square;
                 workspace[sum1_at + index * columns + column] = workspace[sum1_at + index * columns + column] + square;
             }
@@ -113,7 +147,7 @@ static void adafactor_no_scale_parameter_beta1_pass0(
 
 static void adafactor_no_scale_parameter_beta1_fold1(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t size, int64_t columns,
-    float *exp_avg_sq_rows, float *exp_avg_sq_cols, float *workspace)
+    float *RESTRICT exp_avg_sq_rows, float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
     const int64_t chunks = (size + 63) / 64;
     const int64_t sum0_at = 0;
@@ -124,12 +158,14 @@ static void adafactor_no_scale_parameter_beta1_fold1(
     const int64_t step_size_at = col_factor_at + columns;
     const int64_t exp_avg_sq_row_at = step_size_at + 1;
     const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
     fold_strips(workspace + sum1_at, chunks, columns);
     for (int64_t r = 0; r < size; r++) {
-        workspace[exp_avg_sq_row_at + r] = s->beta2 * exp_avg_sq_rows[r] + s->rest2 * (workspace[sum0_at + r] / (float)(columns));
+        workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
     }
     for (int64_t column = 0; column < columns; column++) {
-        workspace[exp_avg_sq_col_at + column] = s->beta2 * exp_avg_sq_cols[column] + s->rest2 * (workspace[sum1_at + column] / (float)(size));
+        workspace[exp_avg_sq_col_at + column] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
     }
     float value = total(workspace + exp_avg_sq_row_at, size);
     for (int64_t r = 0; r < size; r++) {
@@ -142,7 +178,7 @@ static void adafactor_no_scale_parameter_beta1_fold1(
 
 static void adafactor_no_scale_parameter_beta1_pass1(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t index, int64_t size,
-    int64_t columns, const float *grads, float *workspace)
+    int64_t columns, const float *RESTRICT grads, float *workspace)
 {
     const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
     const int64_t chunks = (size + 63) / 64;
@@ -152,6 +188,7 @@ static void adafactor_no_scale_parameter_beta1_pass1(
     const int64_t row_factor_at = sum2_at + size;
     const int64_t col_factor_at = row_factor_at + size;
     grads += index * 64 * columns;
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t first_row = index * 64;
     const int64_t width = lanes_for(columns, 256);
     for (int64_t r = 0; r < height; r++) {
@@ -165,7 +202,7 @@ static void adafactor_no_scale_parameter_beta1_pass1(
                 const int64_t column = start + lane;
                 const int64_t i = r * columns + column;
                 float col_factor = workspace[col_factor_at + column];
-                float grad = s->grad_coefficient * grads[i];
+                float grad = grad_coefficient * grads[i];
                 float direction = grad * row_factor * col_factor;
                 sum2_lanes[lane] = sum2_lanes[lane] + direction * direction;
             }
@@ -177,7 +214,7 @@ static void adafactor_no_scale_parameter_beta1_pass1(
 
 static void adafactor_no_scale_parameter_beta1_fold2(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t size, int64_t columns,
-    float *exp_avg_sq_rows, float *exp_avg_sq_cols, float *workspace)
+    float *RESTRICT exp_avg_sq_rows, float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
     (void)exp_avg_sq_rows;
     (void)exp_avg_sq_cols;
@@ -188,15 +225,18 @@ static void adafactor_no_scale_parameter_beta1_fold2(
     const int64_t row_factor_at = sum2_at + size;
     const int64_t col_factor_at = row_factor_at + size;
     const int64_t step_size_at = col_factor_at + columns;
+    const float rho = s->rho;
+    const float d = s->d;
     float sum2 = total(workspace + sum2_at, size);
-    float clip = maximum(sqrtf(sum2 / (float)(size * columns)) / s->d, 1);
-    float step_size = s->rho / clip;
+    float clip = maximum(sqrtf(sum2 / (float)(size * columns)) / d, 1);
+    float step_size = rho / clip;
     workspace[step_size_at] = step_size;
 }
 
 static void adafactor_no_scale_parameter_beta1_pass2(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t index, int64_t size,
-    int64_t columns, float *params, const float *grads, float *exp_avgs, float *workspace)
+    int64_t columns, float *RESTRICT params, const float *RESTRICT grads,
+    float *RESTRICT exp_avgs, float *workspace)
 {
     const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
     const int64_t chunks = (size + 63) / 64;
@@ -209,7 +249,12 @@ static void adafactor_no_scale_parameter_beta1_pass2(
     params += index * 64 * columns;
     grads += index * 64 * columns;
     exp_avgs += index * 64 * columns;
+    const float rho = s->rho;
+    const float weight_decay = s->weight_decay;
+    const float beta1 = s->beta1;
+    const float rest1 = s->rest1;
     float step_size = workspace[step_size_at];
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t first_row = index * 64;
     for (int64_t r = 0; r < height; r++) {
         float row_factor = workspace[row_factor_at + first_row + r];
@@ -219,11 +264,11 @@ static void adafactor_no_scale_parameter_beta1_pass2(
                 const int64_t i = r * columns + column;
                 float col_factor = workspace[col_factor_at + column];
                 float param = params[i];
-                float grad = s->grad_coefficient * grads[i];
+                float grad = grad_coefficient * grads[i];
                 float exp_avg = exp_avgs[i];
                 float direction = grad * row_factor * col_factor;
-                float decay = s->rho * s->weight_decay;
-                exp_avg = s->beta1 * exp_avg + s->rest1 * (step_size * direction);
+                float decay = rho * weight_decay;
+                exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
                 params[i] = param - (exp_avg + decay * param);
                 exp_avgs[i] = exp_avg;
             }
@@ -233,7 +278,7 @@ static void adafactor_no_scale_parameter_beta1_pass2(
 
 static void adafactor_no_scale_parameter_beta1_fold3(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t size, int64_t columns,
-    float *exp_avg_sq_rows, float *exp_avg_sq_cols, float *workspace)
+    float *RESTRICT exp_avg_sq_rows, float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
     const int64_t chunks = (size + 63) / 64;
     const int64_t sum0_at = 0;
@@ -244,11 +289,13 @@ static void adafactor_no_scale_parameter_beta1_fold3(
     const int64_t step_size_at = col_factor_at + columns;
     const int64_t exp_avg_sq_row_at = step_size_at + 1;
     const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
     for (int64_t r = 0; r < size; r++) {
-        workspace[exp_avg_sq_row_at + r] = s->beta2 * exp_avg_sq_rows[r] + s->rest2 * (workspace[sum0_at + r] / (float)(columns));
+        workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
     }
     for (int64_t column = 0; column < columns; column++) {
-        workspace[exp_avg_sq_col_at + column] = s->beta2 * exp_avg_sq_cols[column] + s->rest2 * (workspace[sum1_at + column] / (float)(size));
+        workspace[exp_avg_sq_col_at + column] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
     }
     for (int64_t r = 0; r < size; r++) {
         exp_avg_sq_rows[r] = workspace[exp_avg_sq_row_at + r];
@@ -259,29 +306,48 @@ static void adafactor_no_scale_parameter_beta1_fold3(
 }
 
 /* How many numbers the workspace of adafactor_no_scale_parameter_beta1_update holds. */
-static inline int64_t adafactor_no_scale_parameter_beta1_workspace(int64_t size, int64_t columns)
+SAMESTEP_API int64_t adafactor_no_scale_parameter_beta1_workspace(int64_t size, int64_t columns)
 {
     const int64_t chunks = (size + 63) / 64;
     return size + chunks * columns + size + size + columns + 1 + size + columns;
 }
 
 /* One step of one tensor of size rows by columns. */
-void adafactor_no_scale_parameter_beta1_update(
+SAMESTEP_API void adafactor_no_scale_parameter_beta1_update(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t size, int64_t columns,
-    float *params, const float *grads, float *exp_avgs, float *exp_avg_sq_rows,
-    float *exp_avg_sq_cols, float *workspace)
+    float *RESTRICT params, const float *RESTRICT grads, float *RESTRICT exp_avgs,
+    float *RESTRICT exp_avg_sq_rows, float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
     const int64_t chunks = (size + 63) / 64;
+#ifdef _OPENMP
+#pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
         adafactor_no_scale_parameter_beta1_pass0(s, index, size, columns, grads, workspace);
     }
     adafactor_no_scale_parameter_beta1_fold1(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);
+#ifdef _OPENMP
+#pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
         adafactor_no_scale_parameter_beta1_pass1(s, index, size, columns, grads, workspace);
     }
     adafactor_no_scale_parameter_beta1_fold2(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);
+#ifdef _OPENMP
+#pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
         adafactor_no_scale_parameter_beta1_pass2(s, index, size, columns, params, grads, exp_avgs, workspace);
     }
     adafactor_no_scale_parameter_beta1_fold3(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

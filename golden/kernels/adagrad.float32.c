@@ -5,15 +5,47 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-typedef struct { double lr, lr_decay, weight_decay, initial_accumulator_value, eps; } adagrad_hyper;
-typedef struct { float step_size, eps, weight_decay, grad_coefficient; } adagrad_scalars;
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
+
+typedef struct {
+    double lr, lr_decay, weight_decay, initial_accumulator_value, eps;
+} adagrad_hyper;
+
+typedef struct {
+    float step_size, eps, weight_decay, grad_coefficient;
+} adagrad_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline adagrad_scalars adagrad_compute_scalars(double step, const adagrad_hyper *h)
+SAMESTEP_API adagrad_scalars adagrad_compute_scalars(double step, const adagrad_hyper *h)
 {
     adagrad_scalars result;
     result.step_size = (float)(h->lr / (1 + (step - 1) * h->lr_decay));
@@ -23,16 +55,34 @@ static inline adagrad_scalars adagrad_compute_scalars(double step, const adagrad
     return result;
 }
 
-void adagrad_update(
-    const adagrad_scalars *s, int64_t n, float *params, const float *grads, float *sums)
+SAMESTEP_API void adagrad_update(
+    const adagrad_scalars *s, int64_t n, float *RESTRICT params, const float *RESTRICT grads,
+    float *RESTRICT sums)
 {
+    const float step_size = s->step_size;
+    const float eps = s->eps;
+    const float weight_decay = s->weight_decay;
+    const float grad_coefficient = s->grad_coefficient;
+#ifdef _OPENMP
+#pragma omp parallel for simd if (parallel : n >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
+        float grad = grad_coefficient * grads[i];
         float sum = sums[i];
-        grad = grad + s->weight_decay * param;
+        grad = grad + weight_decay * param;
         sum = sum + grad * grad;
-        params[i] = param - s->step_size * (grad / (sqrtf(sum) + s->eps));
+        params[i] = param - step_size * (grad / (sqrtf(sum) + eps));
         sums[i] = sum;
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

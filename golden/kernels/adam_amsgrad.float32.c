@@ -4,9 +4,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
@@ -22,11 +49,16 @@ static inline double ipow(double x, double n)
     return result;
 }
 
-typedef struct { double lr, betas[2], eps, weight_decay; } adam_amsgrad_hyper;
-typedef struct { float beta1, rest1, beta2, rest2, step_size, scaled_eps, weight_decay, grad_coefficient; } adam_amsgrad_scalars;
+typedef struct {
+    double lr, betas[2], eps, weight_decay;
+} adam_amsgrad_hyper;
+
+typedef struct {
+    float beta1, rest1, beta2, rest2, step_size, scaled_eps, weight_decay, grad_coefficient;
+} adam_amsgrad_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline adam_amsgrad_scalars adam_amsgrad_compute_scalars(
+SAMESTEP_API adam_amsgrad_scalars adam_amsgrad_compute_scalars(
     double step, const adam_amsgrad_hyper *h)
 {
     adam_amsgrad_scalars result;
@@ -43,24 +75,45 @@ static inline adam_amsgrad_scalars adam_amsgrad_compute_scalars(
     return result;
 }
 
-void adam_amsgrad_update(
-    const adam_amsgrad_scalars *s, int64_t n, float *params, const float *grads, float *exp_avgs,
-    float *exp_avg_sqs, float *max_exp_avg_sqs)
+SAMESTEP_API void adam_amsgrad_update(
+    const adam_amsgrad_scalars *s, int64_t n, float *RESTRICT params, const float *RESTRICT grads,
+    float *RESTRICT exp_avgs, float *RESTRICT exp_avg_sqs, float *RESTRICT max_exp_avg_sqs)
 {
+    const float beta1 = s->beta1;
+    const float rest1 = s->rest1;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
+    const float step_size = s->step_size;
+    const float scaled_eps = s->scaled_eps;
+    const float weight_decay = s->weight_decay;
+    const float grad_coefficient = s->grad_coefficient;
+#ifdef _OPENMP
+#pragma omp parallel for simd if (parallel : n >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
+        float grad = grad_coefficient * grads[i];
         float exp_avg = exp_avgs[i];
         float exp_avg_sq = exp_avg_sqs[i];
         float max_exp_avg_sq = max_exp_avg_sqs[i];
-        grad = grad + s->weight_decay * param;
-        exp_avg = s->beta1 * exp_avg + s->rest1 * grad;
-        exp_avg_sq = s->beta2 * exp_avg_sq + s->rest2 * (grad * grad);
+        grad = grad + weight_decay * param;
+        exp_avg = beta1 * exp_avg + rest1 * grad;
+        exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
         max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq);
-        float denom = sqrtf(max_exp_avg_sq) + s->scaled_eps;
-        params[i] = param - s->step_size * (exp_avg / denom);
+        float denom = sqrtf(max_exp_avg_sq) + scaled_eps;
+        params[i] = param - step_size * (exp_avg / denom);
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
         max_exp_avg_sqs[i] = max_exp_avg_sq;
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

@@ -4,9 +4,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
 static inline double ipow(double x, double n)
@@ -52,11 +79,16 @@ static float total(const float *values, int64_t n)
     return fold(lanes, width);
 }
 
-typedef struct { double lr, betas[2], eps, weight_decay; } lamb_hyper;
-typedef struct { float beta1, rest1, beta2, rest2, correction, scaled_eps, weight_decay, lr, grad_coefficient; } lamb_scalars;
+typedef struct {
+    double lr, betas[2], eps, weight_decay;
+} lamb_hyper;
+
+typedef struct {
+    float beta1, rest1, beta2, rest2, correction, scaled_eps, weight_decay, lr, grad_coefficient;
+} lamb_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline lamb_scalars lamb_compute_scalars(double step, const lamb_hyper *h)
+SAMESTEP_API lamb_scalars lamb_compute_scalars(double step, const lamb_hyper *h)
 {
     lamb_scalars result;
     double root_bias2 = sqrt(1 - ipow(h->betas[1], step));
@@ -73,10 +105,10 @@ static inline lamb_scalars lamb_compute_scalars(double step, const lamb_hyper *h
 }
 
 static void lamb_pass0(
-    const lamb_scalars *s, int64_t index, int64_t size, int64_t columns, float *params,
-    const float *grads, float *exp_avgs, float *exp_avg_sqs, float *workspace)
+    const lamb_scalars *s, int64_t index, int64_t size, float *RESTRICT params,
+    const float *RESTRICT grads, float *RESTRICT exp_avgs, float *RESTRICT exp_avg_sqs,
+    float *workspace)
 {
-    (void)columns;
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
@@ -85,6 +117,14 @@ static void lamb_pass0(
     grads += index * 65536;
     exp_avgs += index * 65536;
     exp_avg_sqs += index * 65536;
+    const float beta1 = s->beta1;
+    const float rest1 = s->rest1;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
+    const float correction = s->correction;
+    const float scaled_eps = s->scaled_eps;
+    const float weight_decay = s->weight_decay;
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t width = lanes_for(n, 2048);
     float sum0_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
@@ -98,13 +138,13 @@ static void lamb_pass0(
         for (int64_t lane = 0; lane < (2048 < n - start ? 2048 : n - start); lane++) {
             const int64_t i = start + lane;
             float param = params[i];
-            float grad = s->grad_coefficient * grads[i];
+            float grad = grad_coefficient * grads[i];
             float exp_avg = exp_avgs[i];
             float exp_avg_sq = exp_avg_sqs[i];
-            exp_avg = s->beta1 * exp_avg + s->rest1 * grad;
-            exp_avg_sq = s->beta2 * exp_avg_sq + s->rest2 * (grad * grad);
-            float denom = sqrtf(exp_avg_sq) + s->scaled_eps;
-            float direction = s->correction * (exp_avg / denom) + s->weight_decay * param;
+            exp_avg = beta1 * exp_avg + rest1 * grad;
+            exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
+            float denom = sqrtf(exp_avg_sq) + scaled_eps;
+            float direction = correction * (exp_avg / denom) + weight_decay * param;
             exp_avgs[i] = exp_avg;
             exp_avg_sqs[i] = exp_avg_sq;
             sum0_lanes[lane] = sum0_lanes[lane] + param * param;
@@ -117,10 +157,9 @@ static void lamb_pass0(
     workspace[sum1_at + index] = sum1;
 }
 
-static void lamb_fold1(const lamb_scalars *s, int64_t size, int64_t columns, float *workspace)
+static void lamb_fold1(const lamb_scalars *s, int64_t size, float *workspace)
 {
     (void)s;
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
     const int64_t sum1_at = sum0_at + chunks;
@@ -135,10 +174,9 @@ static void lamb_fold1(const lamb_scalars *s, int64_t size, int64_t columns, flo
 }
 
 static void lamb_pass1(
-    const lamb_scalars *s, int64_t index, int64_t size, int64_t columns, float *params,
-    float *exp_avgs, float *exp_avg_sqs, float *workspace)
+    const lamb_scalars *s, int64_t index, int64_t size, float *RESTRICT params,
+    float *RESTRICT exp_avgs, float *RESTRICT exp_avg_sqs, float *workspace)
 {
-    (void)columns;
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
@@ -147,36 +185,55 @@ static void lamb_pass1(
     params += index * 65536;
     exp_avgs += index * 65536;
     exp_avg_sqs += index * 65536;
+    const float correction = s->correction;
+    const float scaled_eps = s->scaled_eps;
+    const float weight_decay = s->weight_decay;
+    const float lr = s->lr;
     float trust_ratio = workspace[trust_ratio_at];
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
         float exp_avg = exp_avgs[i];
         float exp_avg_sq = exp_avg_sqs[i];
-        float denom = sqrtf(exp_avg_sq) + s->scaled_eps;
-        float direction = s->correction * (exp_avg / denom) + s->weight_decay * param;
-        params[i] = param - s->lr * (trust_ratio * direction);
+        float denom = sqrtf(exp_avg_sq) + scaled_eps;
+        float direction = correction * (exp_avg / denom) + weight_decay * param;
+        params[i] = param - lr * (trust_ratio * direction);
     }
 }
 
 /* How many numbers the workspace of lamb_update holds. */
-static inline int64_t lamb_workspace(int64_t size, int64_t columns)
+SAMESTEP_API int64_t lamb_workspace(int64_t size)
 {
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     return chunks + chunks + 1;
 }
 
-/* One step of one tensor of size elements (columns: 1). */
-void lamb_update(
-    const lamb_scalars *s, int64_t size, int64_t columns, float *params, const float *grads,
-    float *exp_avgs, float *exp_avg_sqs, float *workspace)
+/* One step of one tensor of size elements. */
+SAMESTEP_API void lamb_update(
+    const lamb_scalars *s, int64_t size, float *RESTRICT params, const float *RESTRICT grads,
+    float *RESTRICT exp_avgs, float *RESTRICT exp_avg_sqs, float *workspace)
 {
     const int64_t chunks = (size + 65535) / 65536;
+#ifdef _OPENMP
+#pragma omp parallel for if (size >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
-        lamb_pass0(s, index, size, columns, params, grads, exp_avgs, exp_avg_sqs, workspace);
+        lamb_pass0(s, index, size, params, grads, exp_avgs, exp_avg_sqs, workspace);
     }
-    lamb_fold1(s, size, columns, workspace);
+    lamb_fold1(s, size, workspace);
+#ifdef _OPENMP
+#pragma omp parallel for if (size >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
-        lamb_pass1(s, index, size, columns, params, exp_avgs, exp_avg_sqs, workspace);
+        lamb_pass1(s, index, size, params, exp_avgs, exp_avg_sqs, workspace);
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

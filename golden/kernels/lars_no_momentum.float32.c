@@ -4,9 +4,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 /* the sum of that many lanes, a power of two, by halves */
 static inline float fold(float *lanes, int64_t width)
@@ -40,11 +67,16 @@ static float total(const float *values, int64_t n)
     return fold(lanes, width);
 }
 
-typedef struct { double lr, momentum, weight_decay, trust_coefficient, eps; } lars_no_momentum_hyper;
-typedef struct { float lr, momentum, weight_decay, trust_coefficient, eps, grad_coefficient; } lars_no_momentum_scalars;
+typedef struct {
+    double lr, momentum, weight_decay, trust_coefficient, eps;
+} lars_no_momentum_hyper;
+
+typedef struct {
+    float lr, momentum, weight_decay, trust_coefficient, eps, grad_coefficient;
+} lars_no_momentum_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline lars_no_momentum_scalars lars_no_momentum_compute_scalars(
+SAMESTEP_API lars_no_momentum_scalars lars_no_momentum_compute_scalars(
     double step, const lars_no_momentum_hyper *h)
 {
     (void)step;
@@ -59,16 +91,16 @@ static inline lars_no_momentum_scalars lars_no_momentum_compute_scalars(
 }
 
 static void lars_no_momentum_pass0(
-    const lars_no_momentum_scalars *s, int64_t index, int64_t size, int64_t columns,
-    float *params, const float *grads, float *workspace)
+    const lars_no_momentum_scalars *s, int64_t index, int64_t size, float *RESTRICT params,
+    const float *RESTRICT grads, float *workspace)
 {
-    (void)columns;
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
     const int64_t sum1_at = sum0_at + chunks;
     params += index * 65536;
     grads += index * 65536;
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t width = lanes_for(n, 2048);
     float sum0_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
@@ -82,7 +114,7 @@ static void lars_no_momentum_pass0(
         for (int64_t lane = 0; lane < (2048 < n - start ? 2048 : n - start); lane++) {
             const int64_t i = start + lane;
             float param = params[i];
-            float grad = s->grad_coefficient * grads[i];
+            float grad = grad_coefficient * grads[i];
             sum0_lanes[lane] = sum0_lanes[lane] + param * param;
             sum1_lanes[lane] = sum1_lanes[lane] + grad * grad;
         }
@@ -94,28 +126,29 @@ static void lars_no_momentum_pass0(
 }
 
 static void lars_no_momentum_fold1(
-    const lars_no_momentum_scalars *s, int64_t size, int64_t columns, float *workspace)
+    const lars_no_momentum_scalars *s, int64_t size, float *workspace)
 {
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
     const int64_t sum1_at = sum0_at + chunks;
     const int64_t trust_ratio_at = sum1_at + chunks;
+    const float weight_decay = s->weight_decay;
+    const float trust_coefficient = s->trust_coefficient;
+    const float eps = s->eps;
     float sum0 = total(workspace + sum0_at, chunks);
     float param_norm = sqrtf(sum0);
     float sum1 = total(workspace + sum1_at, chunks);
     float grad_norm = sqrtf(sum1);
-    float denom = grad_norm + s->weight_decay * param_norm + s->eps;
-    float ratio = grad_norm > 0 ? s->trust_coefficient * param_norm / denom : 1;
+    float denom = grad_norm + weight_decay * param_norm + eps;
+    float ratio = grad_norm > 0 ? trust_coefficient * param_norm / denom : 1;
     float trust_ratio = param_norm > 0 ? ratio : 1;
     workspace[trust_ratio_at] = trust_ratio;
 }
 
 static void lars_no_momentum_pass1(
-    const lars_no_momentum_scalars *s, int64_t index, int64_t size, int64_t columns,
-    float *params, const float *grads, float *workspace)
+    const lars_no_momentum_scalars *s, int64_t index, int64_t size, float *RESTRICT params,
+    const float *RESTRICT grads, float *workspace)
 {
-    (void)columns;
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
@@ -123,33 +156,51 @@ static void lars_no_momentum_pass1(
     const int64_t trust_ratio_at = sum1_at + chunks;
     params += index * 65536;
     grads += index * 65536;
+    const float lr = s->lr;
+    const float weight_decay = s->weight_decay;
     float trust_ratio = workspace[trust_ratio_at];
+    const float grad_coefficient = s->grad_coefficient;
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
-        params[i] = param - s->lr * (trust_ratio * (grad + s->weight_decay * param));
+        float grad = grad_coefficient * grads[i];
+        params[i] = param - lr * (trust_ratio * (grad + weight_decay * param));
     }
 }
 
 /* How many numbers the workspace of lars_no_momentum_update holds. */
-static inline int64_t lars_no_momentum_workspace(int64_t size, int64_t columns)
+SAMESTEP_API int64_t lars_no_momentum_workspace(int64_t size)
 {
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     return chunks + chunks + 1;
 }
 
-/* One step of one tensor of size elements (columns: 1). */
-void lars_no_momentum_update(
-    const lars_no_momentum_scalars *s, int64_t size, int64_t columns, float *params,
-    const float *grads, float *workspace)
+/* One step of one tensor of size elements. */
+SAMESTEP_API void lars_no_momentum_update(
+    const lars_no_momentum_scalars *s, int64_t size, float *RESTRICT params,
+    const float *RESTRICT grads, float *workspace)
 {
     const int64_t chunks = (size + 65535) / 65536;
+#ifdef _OPENMP
+#pragma omp parallel for if (size >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
-        lars_no_momentum_pass0(s, index, size, columns, params, grads, workspace);
+        lars_no_momentum_pass0(s, index, size, params, grads, workspace);
     }
-    lars_no_momentum_fold1(s, size, columns, workspace);
+    lars_no_momentum_fold1(s, size, workspace);
+#ifdef _OPENMP
+#pragma omp parallel for if (size >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
-        lars_no_momentum_pass1(s, index, size, columns, params, grads, workspace);
+        lars_no_momentum_pass1(s, index, size, params, grads, workspace);
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

@@ -4,9 +4,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
 static inline double ipow(double x, double n)
@@ -20,12 +47,21 @@ static inline double ipow(double x, double n)
     return result;
 }
 
-typedef struct { double lr, betas[2], eps, weight_decay, momentum_decay; } nadam_hyper;
-typedef struct { double mu_product; } nadam_carry; /* start at mu_product = 1 */
-typedef struct { float beta1, rest1, beta2, rest2, scaled_eps, grad_size, momentum_size, weight_decay, decay, grad_coefficient; } nadam_scalars;
+typedef struct {
+    double lr, betas[2], eps, weight_decay, momentum_decay;
+} nadam_hyper;
+
+typedef struct {
+    double mu_product;
+} nadam_carry; /* start at mu_product = 1 */
+
+typedef struct {
+    float beta1, rest1, beta2, rest2, scaled_eps, grad_size, momentum_size, weight_decay, decay,
+        grad_coefficient;
+} nadam_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline nadam_scalars nadam_compute_scalars(
+SAMESTEP_API nadam_scalars nadam_compute_scalars(
     double step, nadam_carry *carry, const nadam_hyper *h)
 {
     nadam_scalars result;
@@ -47,22 +83,44 @@ static inline nadam_scalars nadam_compute_scalars(
     return result;
 }
 
-void nadam_update(
-    const nadam_scalars *s, int64_t n, float *params, const float *grads, float *exp_avgs,
-    float *exp_avg_sqs)
+SAMESTEP_API void nadam_update(
+    const nadam_scalars *s, int64_t n, float *RESTRICT params, const float *RESTRICT grads,
+    float *RESTRICT exp_avgs, float *RESTRICT exp_avg_sqs)
 {
+    const float beta1 = s->beta1;
+    const float rest1 = s->rest1;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
+    const float scaled_eps = s->scaled_eps;
+    const float grad_size = s->grad_size;
+    const float momentum_size = s->momentum_size;
+    const float weight_decay = s->weight_decay;
+    const float grad_coefficient = s->grad_coefficient;
+#ifdef _OPENMP
+#pragma omp parallel for simd if (parallel : n >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
+        float grad = grad_coefficient * grads[i];
         float exp_avg = exp_avgs[i];
         float exp_avg_sq = exp_avg_sqs[i];
-        grad = grad + s->weight_decay * param;
-        exp_avg = s->beta1 * exp_avg + s->rest1 * grad;
-        exp_avg_sq = s->beta2 * exp_avg_sq + s->rest2 * (grad * grad);
-        float denom = sqrtf(exp_avg_sq) + s->scaled_eps;
-        float step_2 = (s->grad_size * grad + s->momentum_size * exp_avg) / denom;
+        grad = grad + weight_decay * param;
+        exp_avg = beta1 * exp_avg + rest1 * grad;
+        exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
+        float denom = sqrtf(exp_avg_sq) + scaled_eps;
+        float step_2 = (grad_size * grad + momentum_size * exp_avg) / denom;
         params[i] = param - step_2;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

@@ -5,9 +5,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 /* the sum of that many lanes, a power of two, by halves */
 static inline float fold(float *lanes, int64_t width)
@@ -41,11 +68,16 @@ static float total(const float *values, int64_t n)
     return fold(lanes, width);
 }
 
-typedef struct { double lr, betas[2], eps, weight_decay; } novograd_hyper;
-typedef struct { float beta1, keep, take, eps, weight_decay, lr, grad_coefficient; } novograd_scalars;
+typedef struct {
+    double lr, betas[2], eps, weight_decay;
+} novograd_hyper;
+
+typedef struct {
+    float beta1, keep, take, eps, weight_decay, lr, grad_coefficient;
+} novograd_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline novograd_scalars novograd_compute_scalars(double step, const novograd_hyper *h)
+SAMESTEP_API novograd_scalars novograd_compute_scalars(double step, const novograd_hyper *h)
 {
     novograd_scalars result;
     result.beta1 = (float)(h->betas[0]);
@@ -59,13 +91,13 @@ static inline novograd_scalars novograd_compute_scalars(double step, const novog
 }
 
 static void novograd_pass0(
-    const novograd_scalars *s, int64_t index, int64_t size, int64_t columns, const float *grads,
+    const novograd_scalars *s, int64_t index, int64_t size, const float *RESTRICT grads,
     float *workspace)
 {
-    (void)columns;
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t sum0_at = 0;
     grads += index * 65536;
+    const float grad_coefficient = s->grad_coefficient;
     const int64_t width = lanes_for(n, 2048);
     float sum0_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
@@ -74,7 +106,7 @@ static void novograd_pass0(
     for (int64_t start = 0; start < n; start += 2048) {
         for (int64_t lane = 0; lane < (2048 < n - start ? 2048 : n - start); lane++) {
             const int64_t i = start + lane;
-            float grad = s->grad_coefficient * grads[i];
+            float grad = grad_coefficient * grads[i];
             sum0_lanes[lane] = sum0_lanes[lane] + grad * grad;
         }
     }
@@ -83,23 +115,24 @@ static void novograd_pass0(
 }
 
 static void novograd_fold1(
-    const novograd_scalars *s, int64_t size, int64_t columns, float *exp_avg_sqs, float *workspace)
+    const novograd_scalars *s, int64_t size, float *RESTRICT exp_avg_sqs, float *workspace)
 {
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
     const int64_t denom_at = sum0_at + chunks;
+    const float keep = s->keep;
+    const float take = s->take;
+    const float eps = s->eps;
     float sum0 = total(workspace + sum0_at, chunks);
-    float exp_avg_sq = s->keep * exp_avg_sqs[0] + s->take * sum0;
-    float denom = sqrtf(exp_avg_sq) + s->eps;
+    float exp_avg_sq = keep * exp_avg_sqs[0] + take * sum0;
+    float denom = sqrtf(exp_avg_sq) + eps;
     workspace[denom_at] = denom;
 }
 
 static void novograd_pass1(
-    const novograd_scalars *s, int64_t index, int64_t size, int64_t columns, float *params,
-    const float *grads, float *exp_avgs, float *workspace)
+    const novograd_scalars *s, int64_t index, int64_t size, float *RESTRICT params,
+    const float *RESTRICT grads, float *RESTRICT exp_avgs, float *workspace)
 {
-    (void)columns;
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
@@ -107,48 +140,68 @@ static void novograd_pass1(
     params += index * 65536;
     grads += index * 65536;
     exp_avgs += index * 65536;
+    const float beta1 = s->beta1;
+    const float weight_decay = s->weight_decay;
+    const float lr = s->lr;
     float denom = workspace[denom_at];
+    const float grad_coefficient = s->grad_coefficient;
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
+        float grad = grad_coefficient * grads[i];
         float exp_avg = exp_avgs[i];
-        exp_avg = s->beta1 * exp_avg + (grad / denom + s->weight_decay * param);
-        params[i] = param - s->lr * exp_avg;
+        exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * param);
+        params[i] = param - lr * exp_avg;
         exp_avgs[i] = exp_avg;
     }
 }
 
 static void novograd_fold2(
-    const novograd_scalars *s, int64_t size, int64_t columns, float *exp_avg_sqs, float *workspace)
+    const novograd_scalars *s, int64_t size, float *RESTRICT exp_avg_sqs, float *workspace)
 {
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     const int64_t sum0_at = 0;
+    const float keep = s->keep;
+    const float take = s->take;
     float sum0 = total(workspace + sum0_at, chunks);
-    float exp_avg_sq = s->keep * exp_avg_sqs[0] + s->take * sum0;
+    float exp_avg_sq = keep * exp_avg_sqs[0] + take * sum0;
     exp_avg_sqs[0] = exp_avg_sq;
 }
 
 /* How many numbers the workspace of novograd_update holds. */
-static inline int64_t novograd_workspace(int64_t size, int64_t columns)
+SAMESTEP_API int64_t novograd_workspace(int64_t size)
 {
-    (void)columns;
     const int64_t chunks = (size + 65535) / 65536;
     return chunks + 1;
 }
 
-/* One step of one tensor of size elements (columns: 1). */
-void novograd_update(
-    const novograd_scalars *s, int64_t size, int64_t columns, float *params, const float *grads,
-    float *exp_avgs, float *exp_avg_sqs, float *workspace)
+/* One step of one tensor of size elements. */
+SAMESTEP_API void novograd_update(
+    const novograd_scalars *s, int64_t size, float *RESTRICT params, const float *RESTRICT grads,
+    float *RESTRICT exp_avgs, float *RESTRICT exp_avg_sqs, float *workspace)
 {
     const int64_t chunks = (size + 65535) / 65536;
+#ifdef _OPENMP
+#pragma omp parallel for if (size >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
-        novograd_pass0(s, index, size, columns, grads, workspace);
+        novograd_pass0(s, index, size, grads, workspace);
     }
-    novograd_fold1(s, size, columns, exp_avg_sqs, workspace);
+    novograd_fold1(s, size, exp_avg_sqs, workspace);
+#ifdef _OPENMP
+#pragma omp parallel for if (size >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t index = 0; index < chunks; index++) {
-        novograd_pass1(s, index, size, columns, params, grads, exp_avgs, workspace);
+        novograd_pass1(s, index, size, params, grads, exp_avgs, workspace);
     }
-    novograd_fold2(s, size, columns, exp_avg_sqs, workspace);
+    novograd_fold2(s, size, exp_avg_sqs, workspace);
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

@@ -5,9 +5,36 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
 
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
 static inline double ipow(double x, double n)
@@ -21,11 +48,17 @@ static inline double ipow(double x, double n)
     return result;
 }
 
-typedef struct { double lr, betas[2], eps, weight_decay; } radam_hyper;
-typedef struct { float beta1, rest1, beta2, rest2, eps, adaptive, step_size, weight_decay, decay, grad_coefficient; } radam_scalars;
+typedef struct {
+    double lr, betas[2], eps, weight_decay;
+} radam_hyper;
+
+typedef struct {
+    float beta1, rest1, beta2, rest2, eps, adaptive, step_size, weight_decay, decay,
+        grad_coefficient;
+} radam_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline radam_scalars radam_compute_scalars(double step, const radam_hyper *h)
+SAMESTEP_API radam_scalars radam_compute_scalars(double step, const radam_hyper *h)
 {
     radam_scalars result;
     double power2 = ipow(h->betas[1], step);
@@ -47,22 +80,44 @@ static inline radam_scalars radam_compute_scalars(double step, const radam_hyper
     return result;
 }
 
-void radam_update(
-    const radam_scalars *s, int64_t n, float *params, const float *grads, float *exp_avgs,
-    float *exp_avg_sqs)
+SAMESTEP_API void radam_update(
+    const radam_scalars *s, int64_t n, float *RESTRICT params, const float *RESTRICT grads,
+    float *RESTRICT exp_avgs, float *RESTRICT exp_avg_sqs)
 {
+    const float beta1 = s->beta1;
+    const float rest1 = s->rest1;
+    const float beta2 = s->beta2;
+    const float rest2 = s->rest2;
+    const float eps = s->eps;
+    const float adaptive = s->adaptive;
+    const float step_size = s->step_size;
+    const float weight_decay = s->weight_decay;
+    const float grad_coefficient = s->grad_coefficient;
+#ifdef _OPENMP
+#pragma omp parallel for simd if (parallel : n >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
+        float grad = grad_coefficient * grads[i];
         float exp_avg = exp_avgs[i];
         float exp_avg_sq = exp_avg_sqs[i];
-        grad = grad + s->weight_decay * param;
-        exp_avg = s->beta1 * exp_avg + s->rest1 * grad;
-        exp_avg_sq = s->beta2 * exp_avg_sq + s->rest2 * (grad * grad);
-        float adapted = exp_avg / (sqrtf(exp_avg_sq) + s->eps);
-        float direction = s->adaptive > 0 ? adapted : exp_avg;
-        params[i] = param - s->step_size * direction;
+        grad = grad + weight_decay * param;
+        exp_avg = beta1 * exp_avg + rest1 * grad;
+        exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
+        float adapted = exp_avg / (sqrtf(exp_avg_sq) + eps);
+        float direction = adaptive > 0 ? adapted : exp_avg;
+        params[i] = param - step_size * direction;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

@@ -5,15 +5,47 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-typedef struct { double lr, momentum, dampening, weight_decay; } sgd_momentum_nesterov_hyper;
-typedef struct { float lr, weight_decay, momentum, keep, take, grad_coefficient; } sgd_momentum_nesterov_scalars;
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
+
+typedef struct {
+    double lr, momentum, dampening, weight_decay;
+} sgd_momentum_nesterov_hyper;
+
+typedef struct {
+    float lr, weight_decay, momentum, keep, take, grad_coefficient;
+} sgd_momentum_nesterov_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline sgd_momentum_nesterov_scalars sgd_momentum_nesterov_compute_scalars(
+SAMESTEP_API sgd_momentum_nesterov_scalars sgd_momentum_nesterov_compute_scalars(
     double step, const sgd_momentum_nesterov_hyper *h)
 {
     sgd_momentum_nesterov_scalars result;
@@ -26,17 +58,36 @@ static inline sgd_momentum_nesterov_scalars sgd_momentum_nesterov_compute_scalar
     return result;
 }
 
-void sgd_momentum_nesterov_update(
-    const sgd_momentum_nesterov_scalars *s, int64_t n, float *params, const float *grads,
-    float *momentum_buffers)
+SAMESTEP_API void sgd_momentum_nesterov_update(
+    const sgd_momentum_nesterov_scalars *s, int64_t n, float *RESTRICT params,
+    const float *RESTRICT grads, float *RESTRICT momentum_buffers)
 {
+    const float lr = s->lr;
+    const float weight_decay = s->weight_decay;
+    const float momentum = s->momentum;
+    const float keep = s->keep;
+    const float take = s->take;
+    const float grad_coefficient = s->grad_coefficient;
+#ifdef _OPENMP
+#pragma omp parallel for simd if (parallel : n >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
+        float grad = grad_coefficient * grads[i];
         float momentum_buffer = momentum_buffers[i];
-        grad = grad + s->weight_decay * param;
-        momentum_buffer = s->keep * momentum_buffer + s->take * grad;
-        params[i] = param - s->lr * (grad + s->momentum * momentum_buffer);
+        grad = grad + weight_decay * param;
+        momentum_buffer = keep * momentum_buffer + take * grad;
+        params[i] = param - lr * (grad + momentum * momentum_buffer);
         momentum_buffers[i] = momentum_buffer;
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

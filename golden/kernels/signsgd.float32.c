@@ -5,17 +5,49 @@
  *
  * Printed by samestep from the rule's own text; do not edit.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
+/* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#ifdef __cplusplus
+#define RESTRICT __restrict
+extern "C" {
+#else
+#define RESTRICT restrict
+#endif
+#if defined(__GNUC__) && defined(__GLIBC__) /* no errno: loops with a root become SIMD code */
+extern float sqrtf(float) __THROW __attribute__((__const__));
+#endif
+#ifndef SAMESTEP_API /* define it empty for functions that other files can call */
+#define SAMESTEP_API static inline
+#endif
+#ifndef SAMESTEP_PARALLEL_FROM /* elements; less than that is done before another thread wakes */
+#define SAMESTEP_PARALLEL_FROM 32768
+#endif
+
 static inline float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
-typedef struct { double lr, weight_decay; } signsgd_hyper;
-typedef struct { float lr, decay, grad_coefficient; } signsgd_scalars;
+typedef struct {
+    double lr, weight_decay;
+} signsgd_hyper;
+
+typedef struct {
+    float lr, decay, grad_coefficient;
+} signsgd_scalars;
 
 /* What is equal for all elements of a parameter; step counts from 1. */
-static inline signsgd_scalars signsgd_compute_scalars(double step, const signsgd_hyper *h)
+SAMESTEP_API signsgd_scalars signsgd_compute_scalars(double step, const signsgd_hyper *h)
 {
     (void)step;
     signsgd_scalars result;
@@ -25,11 +57,28 @@ static inline signsgd_scalars signsgd_compute_scalars(double step, const signsgd
     return result;
 }
 
-void signsgd_update(const signsgd_scalars *s, int64_t n, float *params, const float *grads)
+SAMESTEP_API void signsgd_update(
+    const signsgd_scalars *s, int64_t n, float *RESTRICT params, const float *RESTRICT grads)
 {
+    const float lr = s->lr;
+    const float decay = s->decay;
+    const float grad_coefficient = s->grad_coefficient;
+#ifdef _OPENMP
+#pragma omp parallel for simd if (parallel : n >= SAMESTEP_PARALLEL_FROM)
+#endif
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
-        float grad = s->grad_coefficient * grads[i];
-        params[i] = param - (s->lr * sign(grad) + s->decay * param);
+        float grad = grad_coefficient * grads[i];
+        params[i] = param - (lr * sign(grad) + decay * param);
     }
 }
+
+#undef RESTRICT
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif

@@ -1,0 +1,106 @@
+"""``samestep export`` and `samestep.export`: files, mistakes, and README's program in C."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+import samestep as ss
+from command_line import call, call_base
+from helpers import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_export_prints_or_writes(tmp_path, capsys):
+    for words in ((), ("-o", "-"), ("--output", "-")):
+        assert call("export", "adamw", *words) == 0
+        assert capsys.readouterr().out == ss.export("adamw")
+    file = tmp_path / "adamw.h"
+    assert call("export", "adamw", "-o", file) == 0
+    assert capsys.readouterr().out == f"wrote {file}; the comment on top says how to use it\n"
+    assert file.read_text() == ss.export("adamw")
+
+
+def test_a_file_is_overwritten_only_by_force(tmp_path, capsys):
+    file = tmp_path / "lion.h"
+    file.write_text("mine")
+    assert call("export", "lion", "-o", file) == 2
+    assert capsys.readouterr().err == f"samestep: {file} exists; --force overwrites it\n"
+    assert file.read_text() == "mine"
+    assert call("export", "lion", "-o", file, "--force") == 0
+    assert file.read_text() == ss.export("lion")
+
+
+def test_options_go_on_and_off(capsys):
+    words = ("--dtype", "bfloat16", "--grad-dtype", "float32")
+    words += ("--option", "no_scale_parameter", "--option", "beta1", "--option", "clip_norm")
+    assert call("export", "adafactor", *words) == 0
+    options = dict(scale_parameter=False, beta1=True, clip_norm=True)
+    text = ss.export("adafactor", "c", "bfloat16", "float32", **options)
+    assert capsys.readouterr().out == text
+    command = re.search(r"(samestep export .*) --with-check", text.replace("\n *", ""))
+    assert command is not None
+    assert command[1] == (
+        "samestep export adafactor --target c --dtype bfloat16 --grad-dtype float32 "
+        "--option no_scale_parameter --option beta1 --option clip_norm"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("nope", "no rule 'nope'; there are sgd, adam, "),
+        ("adamw --target fortran", "target='fortran': expected one of c, cuda, numpy, numba"),
+        ("adamw --dtype int8", "dtype='int8': expected one of "),
+        ("adamw --option nope", "no structural option ['nope']"),
+        ("adamw --dtype bfloat16 --grad-dtype float32 --with-check", "golden files have gradients"),
+        ("adamw -o /nowhere/adamw.h", "/nowhere/adamw.h: cannot be written: No such file"),
+        ("adamw --force -o /", "/: cannot be written: Is a directory"),
+    ],
+)
+def test_a_mistake_is_one_line(words, message, capsys):
+    assert call("export", *words.split()) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("samestep: ")
+    assert shown.err.count("\n") == 1
+    assert message in shown.err
+
+
+def test_the_base_installation_exports(tmp_path):
+    done = call_base("export", "adamw", "--with-check", "-o", tmp_path / "adamw.c")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "adamw.c").read_text() == ss.export("adamw", with_check=True)
+
+
+def test_a_rule_of_ones_own():
+    def scalars(xp, step, carry, h):
+        return dict(lr=h.lr), carry
+
+    def update(xp, s, param, grad):
+        return param - s.lr * xp.sign(grad)
+
+    text = ss.export(ss.Rule("signs", scalars, update, defaults=dict(lr=1e-3)), "c")
+    assert "params[i] = param - lr * signs_sign(grad);" in text
+    assert "A rule of the user's own." in text
+
+
+def test_the_program_in_c_that_readme_shows(tmp_path):
+    block = re.search(
+        r"```\n(samestep export .*?)\n(cc .*?)\n```\n\n```c\n(.*?)```", README, re.DOTALL
+    )
+    assert block is not None
+    export, compile_, program = block.groups()
+    (tmp_path / "train.c").write_text(program)
+    words = export.split()[1:]
+    assert call(*[tmp_path / word if word.endswith(".h") else word for word in words]) == 0
+    strict = "-std=c99 -Wall -Wextra -Werror -pedantic"
+    subprocess.run([*compile_.split(), *strict.split()], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [tmp_path / "train"], capture_output=True, text=True, check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"},
+    )  # fmt: skip
+    assert abs(float(done.stdout) - 3) < 0.05

@@ -1,0 +1,211 @@
+"""Exported Python: one file with NumPy alone, or with Numba, that gives the golden files' bits."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import textwrap
+from types import ModuleType
+
+import numpy as np
+import pytest
+import samestep as ss
+from golden_files import load, with_flipped_bit
+from samestep.dtypes import numpy_dtype
+from samestep.golden.around import all_cases
+from samestep.golden.compare import first_difference
+from samestep.golden.format import VALUES, to_bytes
+from samestep.rule import CLIPS
+from variants import DTYPES, options_of, values, variants
+
+CASES = [case for case in all_cases() if not case.settings]
+# what host code has to tell apart: with and without state, carry, clipping; reducing flat and by
+# rows and columns; all dtypes. The kernels' text is that of the backend, whatever the rule.
+WITH_NUMBA = [
+    "sgd.float32", "adamw.float64", "adamw.bfloat16", "rprop.float16", "nadam.float32",
+    "sgd_momentum_clip_value.float32", "adamw_amsgrad_clip_norm.bfloat16", "lamb.float32",
+    "novograd.float16", "adafactor.float32", "adafactor_beta1.bfloat16",
+]  # fmt: skip
+
+
+def exported(case, target: str) -> str:
+    clips = {name: True for name in CLIPS if name in case.hyper}
+    return ss.export(case.variant, target, case.dtype, with_check=True, **clips)
+
+
+def module(text: str, folder, name: str = "exported") -> ModuleType:
+    """``text`` imported from a file, as users do."""
+    file = folder / f"{name}.py"
+    file.write_text(text, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(f"exported_{folder.name}_{name}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = found  # Numba's cache finds functions by module name
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_numpy_alone_gives_the_bits_of_the_golden_file(case, tmp_path, capsys):
+    check = module(exported(case, "numpy"), tmp_path).check
+    assert check(VALUES / f"{case.name}.safetensors") == 0
+    results = sum(array.size for array in load(case.name).results().values())
+    assert capsys.readouterr().out == f"{results} values, 0 differ\n"
+
+
+@pytest.mark.parametrize("name", WITH_NUMBA)
+def test_numba_gives_the_bits_of_the_golden_file(name, tmp_path, capsys, monkeypatch):
+    case = next(case for case in CASES if case.name == name)
+    found = module(exported(case, "numba"), tmp_path)
+    results = sum(array.size for array in load(case.name).results().values())
+    for small_work, threads in ((1 << 15, "1"), (0, "2")):
+        found.SMALL_WORK = small_work
+        monkeypatch.setenv("SAMESTEP_THREADS", threads)
+        assert found.check(VALUES / f"{name}.safetensors") == 0
+        assert capsys.readouterr().out == f"{results} values, 0 differ\n"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numba_s_kernels_are_those_of_the_backend(dtype):
+    for rule in variants():
+        text = ss.export(rule, "numba", dtype)
+        printed = ss.emit(rule, "numba", dtype)
+        kernels = printed[printed.index('@njit("void(') :]
+        assert kernels in text, rule.label
+
+
+@pytest.mark.parametrize("target", ["numpy", "numba"])
+@pytest.mark.parametrize("rule", ["adamw", "adafactor"])
+def test_larger_arrays_than_a_block_or_a_chunk(rule, target, tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = [(300, 701), (70_000,), (), (0, 3)]
+    start = [values(rng, shape, np.float32, 0.01) for shape in shapes]
+    ours, other = ([array.copy() for array in start] for _ in range(2))
+    optimizer = ss.Optimizer(rule, ours, backend="numpy", lr=0.01)
+    found = module(ss.export(rule, target), tmp_path)
+    state = found.init(other, lr=0.01)
+    for k in range(2):
+        grads = [values(rng, shape, np.float32, 0.01) for shape in shapes]
+        grads[2] = None if k else grads[2]
+        optimizer.step(grads)
+        found.step(other, grads, state, lr=0.01)
+    assert [entry["step"] for entry in state] == optimizer.steps == [2, 2, 1, 2]
+    for i, array in enumerate(ours):
+        assert first_difference(other[i], array) is None, i
+        for name, expected in optimizer.state[i].items():
+            assert first_difference(state[i][name], expected) is None, (i, name)
+
+
+def test_no_file_needs_this_package(tmp_path):
+    for target in ("numpy", "numba"):
+        (tmp_path / "adamw.py").write_text(ss.export("adamw", target, "bfloat16", with_check=True))
+        script = textwrap.dedent(f"""
+            import sys
+            sys.modules.update(dict.fromkeys(["samestep", "safetensors", "ml_dtypes"]))
+            if {target == "numpy"}:
+                sys.modules["numba"] = None
+            sys.path.insert(0, {str(tmp_path)!r})
+            import adamw
+            sys.exit(adamw.check({str(VALUES / "adamw.bfloat16.safetensors")!r}))
+        """)
+        done = subprocess.run([sys.executable, "-W", "error", "-c", script], check=False)
+        assert done.returncode == 0, target
+
+
+def test_the_check_as_a_program(tmp_path):
+    file = tmp_path / "lion.py"
+    text = ss.export("lion", "numpy", with_check=True)
+    file.write_text(text)
+    golden = VALUES / "lion.float32.safetensors"
+
+    def run(*words) -> tuple[int, str]:
+        command = [sys.executable, "-W", "error", file, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert run(golden)[0] == 0
+    assert run() == (1, f"usage: python {file} FILE.safetensors\n")
+    assert run(file)[1] == f"{file}: is not a golden file\n"
+    status, said = run(VALUES / "adamw.float32.safetensors")
+    assert (status, said.partition(": ")[2]) == (2, "not of this rule: rule, options\n")
+    corrupted = tmp_path / "corrupted.safetensors"
+    corrupted.write_bytes(to_bytes(with_flipped_bit(load("lion.float32"), "state.2.huge.exp_avg")))
+    assert run(corrupted)[0] == 1
+    assert run(corrupted)[1].startswith("state.2.huge.exp_avg: 1 of 16 differ\n")
+    file.write_text(text.replace("s.lr * ", "s.lr * 1.0000001 * "))
+    assert file.read_text() != text
+    assert run(golden)[0] == 1
+
+
+@pytest.mark.parametrize("target", ["numpy", "numba"])
+def test_mistakes_change_nothing(target, tmp_path):
+    found = module(ss.export("adamw", target), tmp_path)
+    params = [np.ones((2, 3), np.float32), np.ones(4, np.float32)]
+    state = found.init(params)
+    for wrong, error, message in [
+        (np.ones(4), TypeError, "gradient 1 is float64; expected float32"),
+        (np.ones(3, np.float32), ValueError, r"gradient 1 has shape \(3,\); expected \(4,\)"),
+        (np.ones(8, np.float32)[::2], ValueError, "gradient 1 is not C-contiguous"),
+    ]:
+        with pytest.raises(error, match=message):
+            found.step(params, [np.ones((2, 3), np.float32), wrong], state)
+        assert [entry["step"] for entry in state] == [0, 0]
+        assert (params[0] == 1).all()
+    with pytest.raises(TypeError, match="momentum"):
+        found.step(params, [None, None], state, momentum=1)
+
+
+def test_files_are_formatted_and_read_well(tmp_path):
+    for case in CASES[:: len(DTYPES)]:
+        (tmp_path / f"{case.label}.py").write_text(exported(case, "numpy"))
+    command = [sys.executable, "-m", "ruff", "--isolated"]
+    for words in (
+        ["format", "--check", "--line-length", "100"],
+        ["check", "--select", "E,F", "--ignore", "E501"],
+    ):
+        done = subprocess.run([*command[:3], *words, "--isolated", tmp_path], check=False)
+        assert done.returncode == 0, words
+
+
+def test_rules_of_ones_own(tmp_path):
+    rate = 0.5
+
+    def halved(x):
+        return rate * x
+
+    def scalars(xp, step, carry, h):
+        return dict(lr=halved(h.lr)), carry
+
+    def step(xp, s, param, grad):  # named like a function of the file
+        return param - s.lr * grad
+
+    rule = ss.Rule("halved", scalars, step, defaults=dict(lr=1.0))
+    param = np.ones(3, np.float32)
+    found = module(ss.export(rule, "numpy"), tmp_path)
+    found.step([param], [np.ones(3, np.float32)], found.init([param]))
+    assert (param == 0.5).all()
+    thing = object()
+
+    def unusual(xp, step, carry, h):
+        return dict(lr=h.lr if thing else 0), carry
+
+    rule = ss.Rule("unusual", unusual, step, defaults=dict(lr=1.0))
+    with pytest.raises(ValueError, match="unusual refers to thing, a object, which cannot"):
+        ss.export(rule, "numpy")
+    rule = ss.Rule("made", scalars, eval("lambda xp, s, param, grad: param"), defaults=dict(lr=1.0))
+    with pytest.raises(ValueError, match=r"cannot be (read|exported)"):
+        ss.export(rule, "numpy")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_in_the_compute_dtype(dtype, tmp_path):
+    rng = np.random.default_rng(1)
+    start, grad = (values(rng, (50,), numpy_dtype(dtype), 0.0) for _ in range(2))
+    grad = grad.astype(np.float64 if dtype == "float64" else np.float32)
+    ours, other = start.copy(), start.copy()
+    ss.Optimizer("rmsprop", [ours], backend="numpy", **options_of(ss.rules["rmsprop"])).step([grad])
+    found = module(ss.export("rmsprop", "numpy", dtype, grad.dtype.name), tmp_path)
+    found.step([other], [grad], found.init([other]))
+    assert first_difference(other, ours) is None
