@@ -570,6 +570,24 @@ def test_state_may_be_written_to(write):
     assert optimizer.state[model[0].weight]["exp_avg"].abs().sum() > 0
 
 
+def test_others_may_keep_things_in_the_state_from_the_start():
+    model = network()
+    optimizer = ours.AdamW(model.parameters(), lr=0.01)
+    optimizer.state[model[0].weight]["slow_buffer"] = slow = model[0].weight.detach().clone()
+    train(model, optimizer)
+    assert_same_parameters(model, trained()[0])
+    assert optimizer.state[model[0].weight]["slow_buffer"] is slow
+
+
+def test_parameters_may_be_put_into_a_group():
+    model = network()
+    first, *rest = model.parameters()
+    optimizer = ours.AdamW([first], lr=0.01)
+    optimizer.param_groups[0]["params"].extend(rest)
+    train(model, optimizer)
+    assert_same_parameters(model, trained()[0])
+
+
 def test_a_step_count_may_be_written_to():
     model, optimizer = trained(last=2)
     reference, plain = trained(last=2)
