@@ -45,6 +45,7 @@ class TensorGradients(HostGradients):
             self._torch_dtypes = [owner.dtype for owner in self._owners]
             self._yes, self._no = [True] * len(tensors), [False] * len(tensors)
             self._complex = any(t.complex for t in tensors)
+        self._moved = False  # and nobody was told yet
         self._present: list[int] | None = None  # where a gradient is, if not everywhere
         self._addresses_seen = np.empty(0, np.int64)
 
@@ -75,9 +76,9 @@ class TensorGradients(HostGradients):
     def accept(self, leaves: list[Any]) -> Accepted:
         """As `HostGradients.accept`; ``moved`` of the result says whether parameters were
         followed to other memory, where everything that knows their addresses has to be told."""
-        moved = self._follow()
+        self._moved = self._follow() or self._moved
         accepted = super().accept(leaves)
-        accepted.moved = moved
+        accepted.moved, self._moved = self._moved, False
         return accepted
 
     def _follow(self) -> bool:

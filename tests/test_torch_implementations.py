@@ -248,7 +248,7 @@ with FakeTensorMode(allow_non_fake_inputs=True):
     ]:
         refused(error, words, lambda: opt.step([wrong, good[1]]))
     refused(ValueError, "params[1] is on cpu, the first parameter on nowhere:0",
-            lambda: ss.AdamW([p, torch.zeros(3)]))
+            lambda: ss.AdamW([p, np.zeros(3)]))
     refused(ValueError, "share memory", lambda: ss.AdamW([p, p[1:]]))
     refused(ValueError, "overlaps itself", lambda: ss.AdamW([make(1).expand(3)]))
     for name in ("numpy", "numba"):

@@ -9,6 +9,8 @@ its own, so that none is ever compiled again.
 from __future__ import annotations
 
 import functools
+import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,10 +48,12 @@ def compiled_pass(
     form: tuple[Any, ...],
 ) -> Compiled:
     """The pass once ``known`` sums are; ``form`` is what the compiler specializes on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
+        importlib.import_module("torch._inductor.compile_fx")
     text = text_of_pass(rule, scalars, known, dtype, device)
-    return Compiled(
-        text, torch.compile(text.graph, dynamic=True, fullgraph=True, options={**EXACT})
-    )
+    function = torch.compile(text.graph, dynamic=True, fullgraph=True, options={**EXACT})
+    return Compiled(text, function)
 
 
 class CompiledLaunch(TorchLaunch):
