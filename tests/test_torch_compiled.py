@@ -103,4 +103,4 @@ def test_control_torch_s_own_square_root_is_not_exact():
         pytest.skip("this build of torch has an exact square root")
     compiled = torch.compile(lambda x: torch.sqrt(x))
     assert torch.equal(compiled(x), vocabulary.exact_sqrt(x))
-    assert work.SLICE < x.numel()
+    assert x.numel() > work.SLICE

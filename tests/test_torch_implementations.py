@@ -93,7 +93,19 @@ def test_control_torch_sums_in_another_order():
 
 # ---- slices and blocks
 
-SHAPES = [(5,), (70, 30), (), (130, 30), (3, 1000), (70, 30), (2000,), (5,), (1, 7), (0, 3), (300, 2)]
+SHAPES = [
+    (5,),
+    (70, 30),
+    (),
+    (130, 30),
+    (3, 1000),
+    (70, 30),
+    (2000,),
+    (5,),
+    (1, 7),
+    (0, 3),
+    (300, 2),
+]
 
 
 @pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)

@@ -59,6 +59,8 @@ def compiled_pass(
 class CompiledLaunch(TorchLaunch):
     """As `TorchLaunch`, with the text compiled."""
 
+    in_text = False
+
     def _evaluate(
         self, xp: Passes, s: Any, inputs: list[Tensor], grad: Tensor, scaled: bool
     ) -> list[tuple[int, Tensor]]:
@@ -72,8 +74,7 @@ class CompiledLaunch(TorchLaunch):
         with torch.fx.experimental._config.patch(use_duck_shape=False):
             constants = [xp.typed(number) for number in text.constants]
             given = (*numbers, *sizes, *sums, inputs[0], grad, *inputs[1:], *constants)
-            # without their history as views, which the compiler would look at
-            found = compiled.function(*(each.detach() for each in given))
+            found = compiled.function(*map(plain, given))
         if text.per:
             xp.gather(found[0], text.per)
             raise SumPendingError
@@ -83,3 +84,11 @@ class CompiledLaunch(TorchLaunch):
     @functools.cached_property
     def _sizes(self) -> list[tuple[str, str]]:
         return size_kinds(self.rule)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor without what the compiler would look at and does not matter: its history as a
+    view, and the stride of a batch of one."""
+    if tensor.ndim and tensor.shape[0] == 1:
+        return tensor.detach()[0].unsqueeze(0).detach()
+    return tensor.detach()
