@@ -94,7 +94,7 @@ def contenders(compiles: bool) -> dict[str, Row]:
         make_compiled = functools.partial(TorchCompiled, torch_adamw("torch foreach", **HYPER))
         found["torch compiled"] = Row(make_compiled, lambda _: None, lambda _: None)
     for name in OURS:
-        make = functools.partial(Torch, functools.partial(_ours, f"torch:{name}"))
+        make = functools.partial(Ours, f"torch:{name}")
         found[f"samestep {name}"] = Row(
             make, planned_operations, functools.partial(planned_bytes, make)
         )
@@ -105,7 +105,7 @@ def population() -> dict[str, Row]:
     """Networks with learning rates of their own: ours as groups of one optimizer."""
     found = {}
     for name in ("foreach", "compiled", "fused"):
-        make = functools.partial(Torch, functools.partial(_groups, f"torch:{name}"))
+        make = functools.partial(Ours, f"torch:{name}", size=len(NETWORK))
         found[f"samestep {name}"] = Row(
             make, planned_operations, functools.partial(planned_bytes, make)
         )
@@ -116,32 +116,28 @@ def population() -> dict[str, Row]:
     return found
 
 
-def _ours(backend: str, tensors: list[Any]) -> Any:
-    return _WithGradients(Optimizer(RULE, tensors, backend=backend, **HYPER), tensors)
+class Ours(Torch):
+    """Ours on the same tensors; ``size`` of them are a group, with a learning rate of its own."""
+
+    def __init__(
+        self, backend: str, params: Any, sets: Sequence[Any], size: int | None = None
+    ) -> None:
+        super().__init__(functools.partial(_optimizer, backend, size), params, sets)
+        self.size = size
+
+    def give(self, k: int) -> None:
+        grads = self.sets[k]
+        if self.size is not None:
+            grads = [grads[i : i + self.size] for i in range(0, len(grads), self.size)]
+        self.step = functools.partial(self.optimizer.step, grads)
 
 
-def _groups(backend: str, tensors: list[Any]) -> Any:
-    size = len(NETWORK)
-    groups = [
-        {"params": tensors[k : k + size], "lr": 1e-3 * (1 + k)}
-        for k in range(0, len(tensors), size)
-    ]
-    return _WithGradients(Optimizer(RULE, groups, backend=backend, **HYPER), tensors, size)
-
-
-class _WithGradients:
-    """Ours with a step that finds the gradients where torch's optimizers find them."""
-
-    def __init__(self, optimizer: Optimizer, tensors: list[Any], size: int | None = None) -> None:
-        self.optimizer, self.tensors, self.size = optimizer, tensors, size
-
-    def step(self) -> None:
-        grads = [tensor.grad for tensor in self.tensors]
-        if self.size is None:
-            self.optimizer.step(grads)
-        else:
-            size = self.size
-            self.optimizer.step([grads[k : k + size] for k in range(0, len(grads), size)])
+def _optimizer(backend: str, size: int | None, tensors: list[Any]) -> Optimizer:
+    params: Any = tensors
+    if size is not None:
+        starts = range(0, len(tensors), size)
+        params = [{"params": tensors[i : i + size], "lr": 1e-3 * (1 + i)} for i in starts]
+    return Optimizer(RULE, params, backend=backend, **HYPER)
 
 
 # ---- what is counted
@@ -164,8 +160,7 @@ def counted_bytes(make: Callable[[Any, Any], Any], shapes: Sequence[Any]) -> flo
 def planned_operations(contender: Any) -> int:
     """Of ours: as the launches have planned them."""
     return sum(
-        getattr(bucket.launch, "operations", 1)
-        for bucket in contender.optimizer.optimizer._stepping._update
+        getattr(bucket.launch, "operations", 1) for bucket in contender.optimizer._stepping._update
     )
 
 
@@ -179,7 +174,7 @@ def planned_bytes(make: Callable[[Any, Any], Any], shapes: Sequence[Any]) -> flo
     return (
         sum(
             getattr(bucket.launch, "moved", BYTES_PER_PARAMETER * elements)
-            for bucket in contender.optimizer.optimizer._stepping._update
+            for bucket in contender.optimizer._stepping._update
         )
         / elements
     )
