@@ -48,6 +48,10 @@ class Work:
         """Whether it runs over a tensor's own memory, not over copies."""
         return len(self.pieces) == 1
 
+    @property
+    def elements(self) -> int:
+        return _product(self.shape)
+
     def shape_of(self, per: str | None) -> tuple[int, ...]:
         """How an array that exists per row, column, tensor or (None) element is seen."""
         batch, rows, *columns = self.shape
