@@ -137,7 +137,7 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- stepping
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient. Those without neither move nor advance.
@@ -208,7 +208,7 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- checkpoints and copies
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
         of a `samestep.Optimizer` on any backend. Its tensors are copied.
