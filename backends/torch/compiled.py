@@ -71,9 +71,10 @@ class CompiledLaunch(TorchLaunch):
         text = compiled.text
         sizes = [xp.size_of(*kind) for kind in self._sizes]
         sums = [xp.known_sum(k) for k in range(known)]
-        with torch.fx.experimental._config.patch(use_duck_shape=False):
-            constants = [xp.typed(number) for number in text.constants]
-            given = (*numbers, *sizes, *sums, inputs[0], grad, *inputs[1:], *constants)
+        constants = [xp.typed(number) for number in text.constants]
+        given = (*numbers, *sizes, *sums, inputs[0], grad, *inputs[1:], *constants)
+        shapes: Any = torch.fx.experimental._config
+        with shapes.patch(use_duck_shape=False):  # equal lengths are not taken to be one symbol
             found = compiled.function(*map(plain, given))
         if text.per:
             xp.gather(found[0], text.per)

@@ -83,8 +83,8 @@ def check_device_parameter(name: str, tensor: Any) -> None:
 
 def span(tensor: Tensor) -> Span:
     """Where a tensor lies; all bytes between its first and its last element count as its own."""
-    first = tensor.storage_offset()
-    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    first = int(tensor.storage_offset())
+    reach = sum(int((n - 1) * s) for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     size = tensor.element_size()
     return tensor.untyped_storage()._cdata, first * size, (first + reach + 1) * size
 

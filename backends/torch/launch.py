@@ -55,7 +55,8 @@ class Passes(TorchVocabulary):
         columns = rest[0] if rest else 1
         counts = {"row": columns, "column": rows, "tensor": rows * columns}
         of_rows = per == "tensor" and kind == "row"
-        return self.typed(float(rows if of_rows else counts[per]))
+        count: Tensor = self.typed(float(rows if of_rows else counts[per]))
+        return count
 
     def known_sum(self, k: int) -> Tensor:
         """The sum that the text asks for as its ``k``-th, as far as this block needs it."""

@@ -73,7 +73,8 @@ class Work:
         """Copy new values back to where a gathered array came from, rounding to the storage
         dtype."""
         vector = values.broadcast_to(self.shape_of(per)).reshape(-1)
-        torch._foreach_copy_(views, vector.split([view.numel() for view in views]))
+        parts = torch.split_with_sizes(vector, [view.numel() for view in views])
+        torch._foreach_copy_(views, parts)
 
 
 def flat_work(sizes: Sequence[int], members: Sequence[int], gathered: bool) -> Iterator[Work]:

@@ -88,8 +88,8 @@ def contenders(compiles: bool) -> dict[str, Row]:
     graph of all tensors, which takes a minute for a hundred of them."""
     found = {}
     for name in TORCH_VARIANTS:
-        make = functools.partial(Torch, torch_adamw(name, **HYPER))
-        found[name] = Row(make, counted_operations, functools.partial(counted_bytes, make))
+        torchs = functools.partial(Torch, torch_adamw(name, **HYPER))
+        found[name] = Row(torchs, counted_operations, functools.partial(counted_bytes, torchs))
     if compiles:
         make_compiled = functools.partial(TorchCompiled, torch_adamw("torch foreach", **HYPER))
         found["torch compiled"] = Row(make_compiled, lambda _: None, lambda _: None)
@@ -126,7 +126,7 @@ class Ours(Torch):
         self.size = size
 
     def give(self, k: int) -> None:
-        grads = self.sets[k]
+        grads: Any = self.sets[k]
         if self.size is not None:
             grads = [grads[i : i + self.size] for i in range(0, len(grads), self.size)]
         self.step = functools.partial(self.optimizer.step, grads)
@@ -137,7 +137,8 @@ def _optimizer(backend: str, size: int | None, tensors: list[Any]) -> Optimizer:
     if size is not None:
         starts = range(0, len(tensors), size)
         params = [{"params": tensors[i : i + size], "lr": 1e-3 * (1 + i)} for i in starts]
-    return Optimizer(RULE, params, backend=backend, **HYPER)
+    hyper: dict[str, Any] = {**HYPER}
+    return Optimizer(RULE, params, backend=backend, **hyper)
 
 
 # ---- what is counted
