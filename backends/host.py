@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend import Gradients
 from ..dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
 from ..measure import DecidesOnHost
 from ..rule import Rule
@@ -128,7 +129,7 @@ class HostBackend(DecidesOnHost):
     def zeros(self, size: int, dtype: str) -> Array:
         return np.zeros(size, dtype)
 
-    def gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
+    def gradients(self, tensors: Sequence[Any]) -> Gradients:
         if any(is_tensor(t.owner) for t in tensors):
             return TensorGradients(tensors)
         return HostGradients(tensors)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from .foreign import as_numpy, is_tensor, loaded
 from .gradients import Accepted, HostGradients
+from .memory import identities
 
 if TYPE_CHECKING:
     from .host import HostTensor
 
 Integers = NDArray[np.int64]
-AddressReader = Callable[[list[Any], Integers], Integers]
+AddressReader = Callable[[Integers, Integers], Integers]
 
 
 class TensorGradients(HostGradients):
@@ -24,18 +25,19 @@ class TensorGradients(HostGradients):
 
     A tensor can be made to stand for other memory (``tensor.data = other``) and stay the same
     object. So addresses are looked at even where the objects are those of the last step, those of
-    the parameters too: one that has moved is followed. ``reader`` reads the addresses of many
-    tensors of known item sizes; a backend may have a faster one.
+    the parameters too: one that has moved is followed. A backend may have a ``reader`` of the
+    addresses of many tensors by their ids and item sizes.
     """
 
     def __init__(self, tensors: Sequence[HostTensor], reader: AddressReader | None = None) -> None:
         super().__init__(tensors)
         torch = loaded()
-        self._tensor, self._reader = torch.Tensor, reader or data_ptrs
+        self._tensor, self._reader = torch.Tensor, reader
         self._followed = [t for t in tensors if is_tensor(t.owner)]
         self._owners = [t.owner for t in self._followed]
         self._itemsizes = np.array([t.array.itemsize for t in tensors], np.int64)
         self._owner_itemsizes = np.array([t.array.itemsize for t in self._followed], np.int64)
+        self._owner_ids = ids_of(self._owners)
         self._owner_addresses = self._where_owners_are()
         self._all_tensors = len(self._owners) == len(tensors)
         if self._all_tensors:
@@ -45,16 +47,20 @@ class TensorGradients(HostGradients):
             self._torch_dtypes = [owner.dtype for owner in self._owners]
             self._yes, self._no = [True] * len(tensors), [False] * len(tensors)
             self._complex = any(t.complex for t in tensors)
-        self._present: list[int] | None = None  # where a gradient is, if not everywhere
+        self._moved = False  # and nobody was told yet
         self._addresses_seen = np.empty(0, np.int64)
 
     def _where_owners_are(self) -> Integers:
-        return self._reader(self._owners, self._owner_itemsizes)
+        return self._where(self._owners, self._owner_ids, self._owner_itemsizes)
+
+    def _where(self, tensors: list[Any], ids: Integers, itemsizes: Integers) -> Integers:
+        return data_ptrs(tensors) if self._reader is None else self._reader(ids, itemsizes)
 
     def _where_all_are(self, leaves: list[Any]) -> Integers:
-        """The addresses of the gradients that there are, then of the parameters."""
-        here = leaves if self._present is None else [leaves[i] for i in self._present]
-        return self._reader([*here, *self._owners], self._all_itemsizes)
+        """The addresses of the gradients that are remembered, then of the parameters."""
+        if self._reader is not None:
+            return self._reader(self._all_ids, self._all_itemsizes)
+        return data_ptrs([*(leaf for leaf in leaves if leaf is not None), *self._owners])
 
     def same(self, leaves: list[Any]) -> bool:
         """Whether these are the very tensors that were remembered last, and they and the
@@ -68,16 +74,16 @@ class TensorGradients(HostGradients):
         here = [i for i, leaf in enumerate(leaves) if leaf is not None]
         if all(is_tensor(leaves[i]) for i in here):
             super().remember(leaves)
-            self._present = None if len(here) == len(leaves) else here
+            self._all_ids = ids_of([*(leaves[i] for i in here), *self._owners])
             self._all_itemsizes = np.append(self._itemsizes[here], self._owner_itemsizes)
             self._addresses_seen = self._where_all_are(leaves)
 
     def accept(self, leaves: list[Any]) -> Accepted:
         """As `HostGradients.accept`; ``moved`` of the result says whether parameters were
         followed to other memory, where everything that knows their addresses has to be told."""
-        moved = self._follow()
+        self._moved = self._follow() or self._moved
         accepted = super().accept(leaves)
-        accepted.moved = moved
+        accepted.moved, self._moved = self._moved, False
         return accepted
 
     def _follow(self) -> bool:
@@ -115,7 +121,7 @@ class TensorGradients(HostGradients):
             or (self._complex and list(map(tensor.is_conj, leaves)) != self._no)
         ):
             return None
-        addresses = self._reader(leaves, self._itemsizes)
+        addresses = self._where(leaves, ids_of(leaves), self._itemsizes)
         if np.count_nonzero(addresses & self.misaligned):
             return None
         if np.count_nonzero(self._may_overlap(addresses, self.nbytes)):
@@ -123,6 +129,11 @@ class TensorGradients(HostGradients):
         return Accepted(list(leaves), self.kinds, addresses)
 
 
-def data_ptrs(tensors: list[Any], itemsizes: Integers) -> Integers:
+def ids_of(objects: list[Any]) -> Integers:
+    """The objects' ids."""
+    return np.frombuffer(identities(objects), np.int64)
+
+
+def data_ptrs(tensors: list[Any]) -> Integers:
     """The addresses as PyTorch tells them."""
     return np.fromiter((tensor.data_ptr() for tensor in tensors), np.int64, len(tensors))

@@ -11,13 +11,12 @@ import ctypes
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .foreign import loaded
-from .memory import LIST_IS_READABLE, identities
+from .memory import LIST_IS_READABLE
 
 Integers = NDArray[np.int64]
 # (objects, the four offsets, item sizes, found)
@@ -64,17 +63,16 @@ def offsets() -> tuple[int, int, int, int] | None:
     return None if None in found else found  # type: ignore[return-value]
 
 
-def address_reader(follow: FollowPointers) -> Callable[[list[Any], Integers], Integers] | None:
-    """``reader(tensors, itemsizes)``: where the first element of each lies; None if the structs
-    cannot be read."""
+def address_reader(follow: FollowPointers) -> Callable[[Integers, Integers], Integers] | None:
+    """``reader(ids, itemsizes)``: where the first elements of the tensors with these ids lie; None
+    if the structs cannot be read."""
     known = offsets()
     if known is None:
         return None
 
-    def read(tensors: list[Any], itemsizes: Integers) -> Integers:
-        objects = np.frombuffer(identities(tensors), np.int64)
-        found = np.empty_like(objects)
-        follow(objects, *known, itemsizes, found)
+    def read(ids: Integers, itemsizes: Integers) -> Integers:
+        found = np.empty_like(ids)
+        follow(ids, *known, itemsizes, found)
         return found
 
     return read

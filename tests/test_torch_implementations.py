@@ -93,7 +93,19 @@ def test_control_torch_sums_in_another_order():
 
 # ---- slices and blocks
 
-SHAPES = [(5,), (70, 30), (), (130, 30), (3, 1000), (70, 30), (2000,), (5,), (1, 7), (0, 3), (300, 2)]
+SHAPES = [
+    (5,),
+    (70, 30),
+    (),
+    (130, 30),
+    (3, 1000),
+    (70, 30),
+    (2000,),
+    (5,),
+    (1, 7),
+    (0, 3),
+    (300, 2),
+]
 
 
 @pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
@@ -248,7 +260,7 @@ with FakeTensorMode(allow_non_fake_inputs=True):
     ]:
         refused(error, words, lambda: opt.step([wrong, good[1]]))
     refused(ValueError, "params[1] is on cpu, the first parameter on nowhere:0",
-            lambda: ss.AdamW([p, torch.zeros(3)]))
+            lambda: ss.AdamW([p, np.zeros(3)]))
     refused(ValueError, "share memory", lambda: ss.AdamW([p, p[1:]]))
     refused(ValueError, "overlaps itself", lambda: ss.AdamW([make(1).expand(3)]))
     for name in ("numpy", "numba"):

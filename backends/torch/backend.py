@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,16 +34,15 @@ class TorchBackend(HostBackend):
         self.name = f"torch:{implementation}" if implementation else "torch"
         self._wanted = implementation
         self._device: torch.device | None = None  # of the first parameter
-        self._kernels: Backend | None = None
 
     @property
     def implementation(self) -> str:
         """That which was asked for, or the fastest that is exact where the parameters are."""
-        if self._wanted:
-            return self._wanted
-        on_device = self._device is not None and self._device.type != "cpu"
-        fused = not on_device and available_backends()[FUSED_ON_HOST].available
-        return "fused" if fused else "foreach"
+        return self._wanted or (self._fastest_on_host if self._host else "foreach")
+
+    @functools.cached_property
+    def _fastest_on_host(self) -> str:
+        return "fused" if available_backends()[FUSED_ON_HOST].available else "foreach"
 
     @property
     def _host(self) -> bool:
@@ -104,11 +104,9 @@ class TorchBackend(HostBackend):
             return self._fused.gradients(tensors)
         return super().gradients(tensors)
 
-    @property
+    @functools.cached_property
     def _fused(self) -> Backend:
-        if self._kernels is None:
-            self._kernels = get_backend(FUSED_ON_HOST)
-        return self._kernels
+        return get_backend(FUSED_ON_HOST)
 
     def check_arithmetic(self) -> None:
         if self.implementation == "fused":

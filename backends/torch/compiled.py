@@ -9,6 +9,8 @@ its own, so that none is ever compiled again.
 from __future__ import annotations
 
 import functools
+import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,14 +48,18 @@ def compiled_pass(
     form: tuple[Any, ...],
 ) -> Compiled:
     """The pass once ``known`` sums are; ``form`` is what the compiler specializes on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
+        importlib.import_module("torch._inductor.compile_fx")
     text = text_of_pass(rule, scalars, known, dtype, device)
-    return Compiled(
-        text, torch.compile(text.graph, dynamic=True, fullgraph=True, options={**EXACT})
-    )
+    function = torch.compile(text.graph, dynamic=True, fullgraph=True, options={**EXACT})
+    return Compiled(text, function)
 
 
 class CompiledLaunch(TorchLaunch):
     """As `TorchLaunch`, with the text compiled."""
+
+    in_text = False
 
     def _evaluate(
         self, xp: Passes, s: Any, inputs: list[Tensor], grad: Tensor, scaled: bool
@@ -65,11 +71,11 @@ class CompiledLaunch(TorchLaunch):
         text = compiled.text
         sizes = [xp.size_of(*kind) for kind in self._sizes]
         sums = [xp.known_sum(k) for k in range(known)]
-        with torch.fx.experimental._config.patch(use_duck_shape=False):
-            constants = [xp.typed(number) for number in text.constants]
-            given = (*numbers, *sizes, *sums, inputs[0], grad, *inputs[1:], *constants)
-            # without their history as views, which the compiler would look at
-            found = compiled.function(*(each.detach() for each in given))
+        constants = [xp.typed(number) for number in text.constants]
+        given = (*numbers, *sizes, *sums, inputs[0], grad, *inputs[1:], *constants)
+        shapes: Any = torch.fx.experimental._config
+        with shapes.patch(use_duck_shape=False):  # equal lengths are not taken to be one symbol
+            found = compiled.function(*map(plain, given))
         if text.per:
             xp.gather(found[0], text.per)
             raise SumPendingError
@@ -79,3 +85,11 @@ class CompiledLaunch(TorchLaunch):
     @functools.cached_property
     def _sizes(self) -> list[tuple[str, str]]:
         return size_kinds(self.rule)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor without what the compiler would look at and does not matter: its history as a
+    view, and the stride of a batch of one."""
+    if tensor.ndim and tensor.shape[0] == 1:
+        return tensor.detach()[0].unsqueeze(0).detach()
+    return tensor.detach()

@@ -83,8 +83,8 @@ def check_device_parameter(name: str, tensor: Any) -> None:
 
 def span(tensor: Tensor) -> Span:
     """Where a tensor lies; all bytes between its first and its last element count as its own."""
-    first = tensor.storage_offset()
-    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    first = int(tensor.storage_offset())
+    reach = sum(int((n - 1) * s) for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     size = tensor.element_size()
     return tensor.untyped_storage()._cdata, first * size, (first + reach + 1) * size
 
@@ -108,7 +108,7 @@ class DeviceGradients:
         self.tensors = tensors
         self._addresses = np.zeros(len(tensors), np.int64)  # which nothing here needs
         self._owners = self._where_owners_are()
-        self.forget()
+        self._moved = False  # and nobody was told yet
 
     def _where_owners_are(self) -> list[Span]:
         return [span(t.owner) for t in self.tensors]
@@ -125,6 +125,7 @@ class DeviceGradients:
 
     def accept(self, leaves: list[Any]) -> Accepted:
         """The gradients, checked, one per tensor or None. Raises TypeError or ValueError."""
+        self._moved = self._follow() or self._moved
         arrays: list[Tensor | None] = []
         for leaf, tensor in zip(leaves, self.tensors, strict=True):
             if leaf is not None:
@@ -133,11 +134,10 @@ class DeviceGradients:
                 leaf = leaf.resolve_conj().resolve_neg() if is_lazy(leaf) else leaf
             arrays.append(None if leaf is None else contiguous(leaf))
         self._check_overlap(leaves)
-        moved = self._follow()
         names = [None if leaf is None else dtype_name(leaf) for leaf in leaves]
         kinds = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
         accepted = Accepted(arrays, kinds, self._addresses)
-        accepted.moved = moved
+        accepted.moved, self._moved = self._moved, False
         return accepted
 
     def _check(self, grad: Any, tensor: DeviceTensor) -> None:
@@ -149,7 +149,7 @@ class DeviceGradients:
         check_plain(name, grad)
         if grad.device != where:
             raise TypeError(f"{name} is a {described(grad)}; the parameter is on {where}")
-        if grad.shape != tensor.owner.shape:
+        if tuple(grad.shape) != tensor.shape:
             raise ValueError(
                 f"{name} has shape {tuple(grad.shape)}; the parameter has {tensor.shape}"
             )

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from ...dtypes import COMPUTE_DTYPE
+from ...program import reachable
 from ...rule import Rule
+from ...trace import trace_update
 from ..foreign import as_tensor
 from .sums import Gathered
 from .vocabulary import ExactDivision, TorchVocabulary, divides_numbers
@@ -53,7 +55,8 @@ class Passes(TorchVocabulary):
         columns = rest[0] if rest else 1
         counts = {"row": columns, "column": rows, "tensor": rows * columns}
         of_rows = per == "tensor" and kind == "row"
-        return self.typed(float(rows if of_rows else counts[per]))
+        count: Tensor = self.typed(float(rows if of_rows else counts[per]))
+        return count
 
     def known_sum(self, k: int) -> Tensor:
         """The sum that the text asks for as its ``k``-th, as far as this block needs it."""
@@ -125,6 +128,35 @@ class TorchLaunch:
             (each, [each.views(self.vectors[n], self.rule.per.get(n)) for n in self.names])
             for each in work
         ]
+
+    # ---- what a run takes, for reports
+
+    in_text = True  # whether each operation of the text is one of torch's
+
+    @property
+    def operations(self) -> int:
+        """How often memory is gone over: gathering, the text, storing."""
+        arrays, stored = len(self.names) + 1, len(self.names)
+        text, _ = operations_of(self.rule)
+        each = [
+            ((text + stored) if self.in_text else 1)
+            + (0 if work.direct else arrays + (0 if self.in_text else stored))
+            for work, _ in self.work
+        ]
+        return sum(each)
+
+    @property
+    def moved(self) -> int:
+        """Bytes that these operations read and write, each array once per operation."""
+        arrays, stored = len(self.names) + 1, len(self.names)
+        _, accesses = operations_of(self.rule)
+        total = 0
+        for work, _ in self.work:
+            count = (accesses + 2 * stored) if self.in_text else arrays + stored
+            if not work.direct:
+                count += 2 * arrays + (0 if self.in_text else 2 * stored)
+            total += count * work.elements
+        return total * self.dtype.itemsize
 
     def run(self, rows: Any, grads: Sequence[Any]) -> None:
         scaled = bool((rows[:, -1] != 1).any())
@@ -230,6 +262,14 @@ class TorchLaunch:
             # one array's old value may be another's new one, and the old one is overwritten
             found.append((k, value.clone() if any(value is old for old in inputs) else value))
         return found
+
+
+def operations_of(rule: Rule) -> tuple[int, int]:
+    """The operations on elements in a rule's text, and the arrays they read and write. Of rules
+    that do not reduce and use no composites, such as `sign`."""
+    nodes = [n for n in reachable(trace_update(rule).values()) if n.per == "element" and n.args]
+    read = sum(arg.per == "element" for node in nodes for arg in node.args)
+    return len(nodes), read + len(nodes)
 
 
 def vector(array: Any) -> Tensor:

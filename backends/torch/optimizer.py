@@ -7,26 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from ...backend import get_backend
 from ...rule import Rule, find_rule
 from ...torch_state import layout_of
-from .hyperparameters import chosen_backend, group_rule, plain
+from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
 from .load import loaded_entry, loaded_groups
 from .participants import Member, Participants
-
-Groups = list[dict[str, Any]]
-
-
-class Slot(NamedTuple):
-    """A parameter's place: the parameter, its name in messages, its group."""
-
-    param: torch.Tensor
-    name: str
-    group: int
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -86,9 +76,10 @@ class Optimizer(torch.optim.Optimizer):
         super().__init__(params, {**defaults, **flags})
 
     def _forget(self) -> None:
-        """Everything is looked at anew at the next step."""
+        """Everything is looked at anew at the next step; parameters may be elsewhere by then."""
         self._participants: Participants | None = None
         self._hyper_seen: Any = None
+        self.backend = get_backend(self.backend.name)
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
@@ -104,71 +95,49 @@ class Optimizer(torch.optim.Optimizer):
         except BaseException:
             self.param_groups.pop()
             raise
-        self._forget()
 
     def _check_last_group(self) -> None:
-        groups, last = self.param_groups, len(self.param_groups) - 1
-        slots = slots_of(groups, last)
+        self._forget()
+        last = len(self.param_groups) - 1
+        slots = slots_of(self.param_groups, last)
         tensors = [self.backend.adopt(slot.name, slot.param) for slot in slots]
         self.backend.check_overlap(tensors)
-        numbers = self.rule.hyperparameters(self._values(groups, last), _where(groups, last))
-        rule = group_rule(self.rule, numbers)
+        values = values_of(self.rule, self.param_groups, last)
+        numbers = self.rule.hyperparameters(values, where(self.param_groups, last))
+        (rule,) = rules_of(self.rule, [numbers], ())
         if layout_of(self.rule).from_the_start:
             for slot, tensor in zip(slots, tensors, strict=True):
                 self._begin(slot.param, tensor, rule, numbers)
 
     # ---- what belongs to the user as well
 
-    def _values(self, groups: Groups, k: int) -> dict[str, Any]:
-        """The hyperparameters of a group, tensors as numbers."""
-        names, group = self.rule.known_hyperparameters, groups[k]
-        try:
-            return plain({name: group[name] for name in names}, _where(groups, k))
-        except KeyError as error:
-            raise ValueError(f"a group in param_groups has lost its entry {error}") from None
-
-    def _numbers(self, groups: Groups) -> list[dict[str, Any]]:
-        """The hyperparameters of all groups, checked."""
-        return [
-            self.rule.hyperparameters(self._values(groups, k), _where(groups, k))
-            for k in range(len(groups))
-        ]
-
-    def _rules(self, numbers: list[dict[str, Any]], held: Iterable[tuple[Slot, Any]]) -> list[Rule]:
-        """Each group's variant of the rule, given the parameters that have state."""
-        states: list[list[Any]] = [[] for _ in numbers]
-        for slot, entry in held:
-            states[slot.group].append((tuple(slot.param.shape), set(entry)))
-        return [group_rule(self.rule, n, s) for n, s in zip(numbers, states, strict=True)]
-
     def _gathered(self, groups: Groups, state: Mapping[Any, Any]) -> Participants:
         """The parameters that have state, ready to step. Raises for what cannot be stepped."""
-        slots, numbers = all_slots(groups), self._numbers(groups)
+        slots, numbers = all_slots(groups), numbers_of(self.rule, groups)
         members = [
-            Member(i, slot.param, slot.name, slot.group, state[slot.param])
+            Member(i, *slot, state[slot.param])
             for i, slot in enumerate(slots)
-            if state.get(slot.param)
+            if has_state(state, slot.param)
         ]
-        rules = self._rules(numbers, [(slots[m.position], m.entry) for m in members])
+        rules = rules_of(self.rule, numbers, [(slots[m.position], m.entry) for m in members])
         params = [slot.param for slot in slots]
-        self.backend = get_backend(self.backend.name)  # parameters may have gone to another device
         return Participants(self.backend, rules, numbers, members, params, state)
 
     def _refresh(self, participants: Participants) -> None:
         """Take over hyperparameters that were changed from outside."""
         groups = self.param_groups
-        values = [self._values(groups, k) for k in range(len(groups))]
+        values = [values_of(self.rule, groups, k) for k in range(len(groups))]
         if values == self._hyper_seen:
             return
-        numbers = self._numbers(groups)
-        for k, (rule, group) in enumerate(zip(participants.rules, numbers, strict=True)):
-            rule.check_options(group, _where(groups, k))
+        numbers = numbers_of(self.rule, groups)
+        for k, rule in enumerate(participants.rules):
+            rule.check_options(numbers[k], where(groups, k))
         participants.set_hyper(numbers)
         self._hyper_seen = values
 
     # ---- stepping
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient. Those without neither move nor advance.
@@ -199,11 +168,12 @@ class Optimizer(torch.optim.Optimizer):
     def _advance(self, grad_scale: float) -> None:
         params = [p for group in self.param_groups for p in group["params"]]
         grads = [p.grad for p in params]
+        if self._participants and not self._participants.unchanged(params, self.state):
+            self._forget()
         participants = self._participants
-        if participants is not None and not participants.unchanged(params, self.state):
-            participants = None
         absent: Iterable[int] = range(len(params)) if participants is None else participants.absent
-        begun = [i for i in absent if grads[i] is not None and not self.state.get(params[i])]
+        begun = [i for i in absent if grads[i] is not None and not has_state(self.state, params[i])]
+        before = {params[i]: self.state.get(params[i]) for i in begun}
         try:
             if begun:
                 self._begin_all(begun)
@@ -213,30 +183,32 @@ class Optimizer(torch.optim.Optimizer):
             self._refresh(participants)
             participants.step(grads, grad_scale)
         except BaseException:
-            for i in begun:  # as if it had never been called
-                self.state.pop(params[i], None)
+            for param, entry in before.items():  # as if it had never been called
                 self._forget()
+                self.state.pop(param, None)
+                if entry is not None:
+                    self.state[param] = entry
             raise
         self._participants = participants
 
     def _begin_all(self, positions: Iterable[int]) -> None:
         """Give these parameters a state from which to take their first step."""
-        slots, numbers = all_slots(self.param_groups), self._numbers(self.param_groups)
-        state = self.state
-        rules = self._rules(numbers, [(s, state[s.param]) for s in slots if state.get(s.param)])
-        for i in positions:
-            param, name, k = slots[i]
+        slots, numbers = all_slots(self.param_groups), numbers_of(self.rule, self.param_groups)
+        held = [(s, self.state[s.param]) for s in slots if has_state(self.state, s.param)]
+        rules = rules_of(self.rule, numbers, held)
+        for param, name, k in [slots[i] for i in positions]:
             self._begin(param, self.backend.adopt(name, param), rules[k], numbers[k])
 
     def _begin(self, param: torch.Tensor, tensor: Any, rule: Rule, numbers: dict[str, Any]) -> None:
         rule = rule.for_shape(tensor.shape)
-        numbers_held = {"step": 0.0, **rule.carry}
-        counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in numbers_held.items()}
-        self.state[param] = {**counts, **self.backend.new_state(tensor, rule, numbers)}
+        carried = {"step": 0.0, **rule.carry}
+        counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in carried.items()}
+        arrays = self.backend.new_state(tensor, rule, numbers)
+        self.state[param] = {**self.state.get(param, {}), **counts, **arrays}
 
     # ---- checkpoints and copies
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
         of a `samestep.Optimizer` on any backend. Its tensors are copied.
@@ -245,7 +217,9 @@ class Optimizer(torch.optim.Optimizer):
         """
         state_dict = state_dict.copy()
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
-            state_dict = pre_hook(self, state_dict) or state_dict
+            changed = pre_hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        self._forget()
         groups = loaded_groups(self.rule, self.param_groups, state_dict)
         state = self._loaded_state(groups, state_dict)
         participants = self._gathered(groups, state)
@@ -255,13 +229,12 @@ class Optimizer(torch.optim.Optimizer):
             post_hook(self)
 
     def _loaded_state(self, groups: Groups, state_dict: Mapping[str, Any]) -> Any:
-        numbers = self._numbers(groups)
+        numbers = numbers_of(self.rule, groups)
         keys = [key for group in state_dict["param_groups"] for key in group["params"]]
         slots = dict(zip(keys, all_slots(groups), strict=True))
         entries = state_dict["state"]
-        rules = self._rules(
-            numbers, [(slots[k], e) for k, e in entries.items() if k in slots and e]
-        )
+        held = [(slots[key], entry) for key, entry in entries.items() if key in slots and entry]
+        rules = rules_of(self.rule, numbers, held)
         state: defaultdict[Any, Any] = defaultdict(dict)
         for key, entry in entries.items():
             if key not in slots:  # as torch: not of a parameter, so it is none of our business
@@ -285,21 +258,25 @@ class Optimizer(torch.optim.Optimizer):
         self._forget()
 
 
-def slots_of(groups: Groups, k: int) -> list[Slot]:
-    """The places of a group's parameters."""
-    params = groups[k]["params"]
-    where = "params" if len(groups) == 1 else f"group[{k}]"
-    names = groups[k].get("param_names") or [f"{where}[{i}]" for i in range(len(params))]
-    return [Slot(p, name, k) for p, name in zip(params, names, strict=True)]
+def chosen_backend(backend: str | None, foreach: bool | None, fused: bool | None) -> str | None:
+    """The name of the backend that these arguments ask for; None for no choice.
+
+    Raises RuntimeError, as torch does, if they ask for several.
+    """
+    if foreach and fused:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together")
+    if foreach is None and fused is None:
+        return backend
+    if backend is not None:
+        raise RuntimeError(f"backend={backend!r} and `foreach` or `fused` both choose one")
+    if foreach or fused:
+        return "torch:foreach" if foreach else "torch:fused"
+    return "torch:forloop"
 
 
-def all_slots(groups: Groups) -> list[Slot]:
-    """The places of all parameters, in order."""
-    return [slot for k in range(len(groups)) for slot in slots_of(groups, k)]
-
-
-def _where(groups: Groups, k: int) -> str:
-    return "" if len(groups) == 1 else f"group {k}: "
+def has_state(state: Mapping[Any, Any], param: torch.Tensor) -> bool:
+    """Whether a parameter can go on from its state. Others may keep things there, too."""
+    return "step" in state.get(param, ())
 
 
 def _unshared(entry: Any) -> Any:

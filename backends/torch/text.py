@@ -35,7 +35,7 @@ class _Recorder(TorchVocabulary):
         self.last_input = self.inputs[names[-1]].node
         self.constants: list[float] = []
         self.sums = self.sizes = 0
-        self.per, self.summand = "", None
+        self.per, self.summand = "", self.inputs[names[-1]]
 
     def sqrt(self, x: Any) -> Any:
         return torch.sqrt(x)  # compiled code has the processor's own, which is exact

@@ -48,6 +48,10 @@ class Work:
         """Whether it runs over a tensor's own memory, not over copies."""
         return len(self.pieces) == 1
 
+    @property
+    def elements(self) -> int:
+        return _product(self.shape)
+
     def shape_of(self, per: str | None) -> tuple[int, ...]:
         """How an array that exists per row, column, tensor or (None) element is seen."""
         batch, rows, *columns = self.shape
@@ -69,7 +73,8 @@ class Work:
         """Copy new values back to where a gathered array came from, rounding to the storage
         dtype."""
         vector = values.broadcast_to(self.shape_of(per)).reshape(-1)
-        torch._foreach_copy_(views, vector.split([view.numel() for view in views]))
+        parts = torch.split_with_sizes(vector, [view.numel() for view in views])
+        torch._foreach_copy_(views, parts)
 
 
 def flat_work(sizes: Sequence[int], members: Sequence[int], gathered: bool) -> Iterator[Work]:

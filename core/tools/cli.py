@@ -150,13 +150,19 @@ def bench(
     json: Annotated[Path | None, "Write all figures to this file."] = None,
     plot: Annotated[Path | None, "Draw times as multiples of the limit, to this file."] = None,
     quick: Annotated[bool, "Small arrays and few timings: to try the command."] = False,
+    torch: Annotated[bool, "Instead: torch's implementations and ours on tensors."] = False,
 ) -> int:
     """Time AdamW on every backend, beside torch, optax and DeepSpeed where they are installed.
 
     The work is large (one tensor of 50 million), resnet50 (its 161 tensors), gpt2 (the 148 of
     GPT-2 small), thousand (1,000 tensors of 1,000), small (2,000 tensors of 64), tiny (4 tensors
     of 10) and rules (AdamW, LAMB, Adafactor and AdamW with clipping on a matrix of 50 million).
+    With --torch it is large, many (500 tensors of 100,000), thousand and population.
     """
+    if torch:
+        from .bench_torch import run as run_torch
+
+        return run_torch(work or None, min(repeats, 2) if quick else repeats, quick)
     from .bench import run
 
     return run(work or None, repeats, backend or None, json, plot, quick)

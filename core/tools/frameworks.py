@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ..clock import Clock, as_numbers, next_scalars
+from ..rule import find_rule
 from .moved import bytes_by_torch, bytes_by_xla
 
 Arrays = list[NDArray[Any]]
@@ -37,7 +41,8 @@ class Torch:
 
         self.params = [torch.from_numpy(param.copy()).requires_grad_() for param in params]
         self.sets = [[torch.from_numpy(grad) for grad in grads] for grads in sets]
-        self.step = make(self.params).step
+        self.optimizer = make(self.params)
+        self.step = self.optimizer.step
         self.visible = visible
 
     def give(self, k: int) -> None:
@@ -47,6 +52,83 @@ class Torch:
     def count_bytes(self) -> int | None:
         self.step()  # the first step makes the state
         return bytes_by_torch(self.step) if self.visible else None
+
+
+class TorchCompiled(Torch):
+    """One of torch's optimizers, its step compiled."""
+
+    def __init__(
+        self, make: Callable[[list[Any]], Any], params: Arrays, sets: Sequence[Arrays]
+    ) -> None:
+        import torch
+
+        super().__init__(make, params, sets, visible=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
+            importlib.import_module("torch._inductor.compile_fx")
+        self.step = torch.compile(self.optimizer.step)
+
+
+class Vmapped:
+    """Copies of a network as ``torch.func.vmap`` has them: stacked tensors, and a functional step
+    of one copy, by the formula of ``rule``, over their first axis. Learning rates differ.
+
+    ``params`` are those of all copies, one network after the other.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        hyper: Mapping[str, Any],
+        copies: int,
+        params: Arrays,
+        sets: Sequence[Arrays],
+        compiled: bool = False,
+    ) -> None:
+        import torch
+
+        self.rule = find_rule(rule)
+        self.copies, self.size = copies, len(params) // copies
+        self.params = self._stacked(params)
+        self.state = [[torch.zeros_like(param) for _ in self.rule.state] for param in self.params]
+        self.sets = [self._stacked(grads) for grads in sets]
+        self.hyper = [
+            as_numbers({**self.rule.defaults, **hyper, "lr": hyper["lr"] * (1 + k)})
+            for k in range(copies)
+        ]
+        self.clock = Clock(self.rule, 0, 0, dict(self.rule.carry))
+
+        def one(scalars: dict[str, Any], param: Any, grad: Any, *state: Any) -> Any:
+            return self.rule.update(torch, SimpleNamespace(**scalars), param, grad, *state)
+
+        self.update: Any = torch.func.vmap(one)
+        if compiled:
+            self.update = torch.compile(self.update)
+
+    def _stacked(self, arrays: Arrays) -> list[Any]:
+        import torch
+
+        return [
+            torch.stack([torch.from_numpy(array) for array in arrays[i :: self.size]])
+            for i in range(self.size)
+        ]
+
+    def give(self, k: int) -> None:
+        self.gradients = self.sets[k]
+
+    def step(self) -> None:
+        import torch
+
+        rows = [next_scalars(self.rule, self.clock, hyper)[0] for hyper in self.hyper]
+        self.clock.step += 1
+        scalars = {
+            name: torch.tensor([row[name] for row in rows], dtype=torch.float32) for name in rows[0]
+        }
+        for i, (param, grad) in enumerate(zip(self.params, self.gradients, strict=True)):
+            self.params[i], *self.state[i] = self.update(scalars, param, grad, *self.state[i])
+
+    def count_bytes(self) -> None:
+        """Not counted."""
 
 
 def torch_adamw(variant: str, **hyper: Any) -> Callable[[list[Any]], Any]:

@@ -57,6 +57,8 @@ def bytes_by_torch(step: Callable[[], object]) -> int:
             self, operation: Any, types: Any, args: Any = (), options: Any = None
         ) -> Any:
             nonlocal total
+            if operation.is_view:
+                return operation(*args, **(options or {}))
             leaves = tree_leaves((args, options or {}))
             given = {id(leaf): leaf for leaf in leaves if isinstance(leaf, torch.Tensor)}
             before = [tensor.clone() for tensor in given.values()]
@@ -74,6 +76,25 @@ def bytes_by_torch(step: Callable[[], object]) -> int:
     with Counting():  # type: ignore[no-untyped-call]
         step()
     return total
+
+
+def operations_by_torch(step: Callable[[], object]) -> int:
+    """How many operations ``step`` gives to torch, views and empty tensors left out."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    count = 0
+
+    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self, operation: Any, types: Any, args: Any = (), options: Any = None
+        ) -> Any:
+            nonlocal count
+            count += not (operation.is_view or "empty" in str(operation))
+            return operation(*args, **(options or {}))
+
+    with Counting():  # type: ignore[no-untyped-call]
+        step()
+    return count
 
 
 def bytes_by_xla(compiled: Any) -> int:

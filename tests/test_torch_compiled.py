@@ -1,0 +1,106 @@
+"""The compiled implementation: the bits of the golden files for every rule and dtype, and no graph
+is compiled twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import samestep as ss
+import torch
+import torch._dynamo
+from golden_files import LABELS, load
+from helpers import assert_same, snapshot
+from samestep.backends.torch import text, vocabulary, work
+from samestep.golden.verify import verify_one
+from variants import DTYPES, values
+
+BACKEND = "torch:compiled"
+
+
+@pytest.fixture(autouse=True)
+def _no_graph_is_compiled_twice():
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        yield
+
+
+def graphs():
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_backend_has_the_bits_of_the_files(label):
+    """All dtypes of a rule: those of one compute dtype share their graphs."""
+    counted = []
+    for dtype in DTYPES:
+        golden = load(f"{label}.{dtype}")
+        before = graphs()
+        result = verify_one(golden, ss.rules[golden.header.rule], BACKEND)
+        assert result.same, result.differences[0]
+        counted.append(graphs() - before)
+    assert counted[DTYPES.index("bfloat16")] == counted[DTYPES.index("float16")] == 0
+
+
+@pytest.mark.parametrize("rule", ["adamw", "lamb", "adafactor"])
+def test_nothing_is_compiled_again_for_other_numbers_and_tensors(rule):
+    """Hyperparameters, steps, sizes, another optimizer, views and slices of many tensors."""
+
+    def run(shapes, **hyper):
+        results = []
+        for backend in ("numpy", BACKEND):
+            rng = np.random.default_rng(0)
+            params = [values(rng, shape, np.float32, 0.0) for shape in shapes]
+            optimizer = ss.Optimizer(rule, params, backend=backend, **hyper)
+            for k in range(4):
+                optimizer.step([values(rng, shape, np.float32, 0.0) for shape in shapes])
+                optimizer.param_groups[0]["lr"] = 0.01 * k
+            results.append(snapshot(optimizer))
+        assert_same(results[1], results[0])
+
+    # what the compiler specializes on: one tensor or several of a shape, vectors or matrices
+    run([(40, 30), (70, 11), (70, 11), (500,), (500,), (90,)], lr=0.1)
+    before = graphs()
+    run([(7, 300), (300, 9), (300, 9), (70_000,), (60,), (60,), (300_000,)], lr=0.3)
+    assert graphs() == before
+
+
+def test_control_a_constant_in_place_of_an_input_would_be_noticed(monkeypatch):
+    """A learning rate baked into the graph: the second step differs from the reference."""
+    honest = text._Recorder.numbers_become_inputs
+
+    def baked(self):
+        honest(self)
+        for node in list(self.graph.nodes):
+            if node.op == "placeholder" and node.name == "in_step_size":
+                node.replace_all_uses_with(self.typed(0.125).node)
+
+    monkeypatch.setattr(text._Recorder, "numbers_become_inputs", baked)
+    golden = load("adamw.float32")
+    rule = ss.rules["adamw"]
+    from samestep.backends.torch import compiled
+
+    compiled.compiled_pass.cache_clear()
+    try:
+        assert not verify_one(golden, rule, BACKEND).same
+    finally:
+        compiled.compiled_pass.cache_clear()
+
+
+def test_the_graph_is_the_text():
+    """What is compiled computes, uncompiled, what the text does, except for the square root."""
+    rule, dtype = ss.rules["adamw"], torch.float32
+    scalars = ("beta1", "rest1", "beta2", "rest2", "step_size", "scaled_eps", "decay")
+    found = text.text_of_pass(rule, (*scalars, "grad_coefficient"), 0, dtype, torch.device("cpu"))
+    operations = [n.target.__name__ for n in found.graph.graph.nodes if n.op == "call_function"]
+    assert operations.count("sqrt") == 1
+    assert set(operations) == {"mul", "add", "sub", "truediv", "sqrt"}
+    assert (found.per, found.written, found.returned) == ("", (0, 1, 2), ())
+
+
+def test_control_torch_s_own_square_root_is_not_exact():
+    """Which is why `exact_sqrt` exists; compiled code does without."""
+    x = torch.rand(1_000_003)
+    if torch.equal(torch.sqrt(x), vocabulary.exact_sqrt(x)):
+        pytest.skip("this build of torch has an exact square root")
+    compiled = torch.compile(lambda x: torch.sqrt(x))
+    assert torch.equal(compiled(x), vocabulary.exact_sqrt(x))
+    assert x.numel() > work.SLICE
