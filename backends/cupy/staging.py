@@ -27,7 +27,8 @@ def pinned(nbytes: int) -> tuple[Any, NDArray[np.uint8]]:
     """Host memory that the device reads and writes by itself, and its bytes."""
     nbytes = max(nbytes, 1)
     memory = cupy.cuda.alloc_pinned_memory(nbytes)
-    return memory, np.frombuffer((ctypes.c_uint8 * nbytes).from_address(memory.ptr), np.uint8)
+    view = memoryview((ctypes.c_uint8 * nbytes).from_address(memory.ptr))
+    return memory, np.frombuffer(view, np.uint8)
 
 
 class Upload:
@@ -89,4 +90,4 @@ class Download:
     def wait(self) -> NDArray[Any]:
         """The numbers, once they have arrived."""
         self._arrived.synchronize()
-        return self._values.copy()
+        return np.array(self._values)
