@@ -274,6 +274,26 @@ def test_prepare_is_for_what_was_captured(any_backend):
 # ---- memory
 
 
+def test_more_rows_than_a_kernel_adds_up_are_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(cupy_launch, "CHUNK", 2)
+    for rule, shape, unit in [("adafactor", (5, 2), "rows"), ("lamb", (9,), "elements")]:
+        optimizer = ss.Optimizer(rule, on("cupy", [np.ones(shape, np.float32)]))
+        message = rf"params\[0\] has {shape[0]} {unit}; kernels add up to {shape[0] - 1}"
+        with refused(optimizer, ValueError, message):
+            optimizer.step(on("cupy", [np.ones(shape, np.float32)]))
+
+
+def test_memory_of_copies_under_way_is_kept():
+    """An optimizer that is gone has its last copies made yet: nobody else gets their memory."""
+    for seed in range(6):
+        params = on("cupy", start())
+        ss.AdamW(params, clip_global_norm=1.0).step(on("cupy", grads(seed)))
+    reference = start()
+    ss.AdamW(reference, clip_global_norm=1.0, backend="numpy").step(grads(5))
+    for array, expected in zip(params, reference, strict=True):
+        assert_same_bits(array.get(), expected)
+
+
 def test_out_of_memory_changes_nothing():
     pool = cupy.get_default_memory_pool()
     params = on("cupy", start())
