@@ -1,20 +1,13 @@
 """The double of CuPy: that it waits as a device does, and that its check against CuPy can fail.
-``cuda_double/drift.py`` holds it against CuPy itself, where that is installed."""
+``cupy_drift.py`` holds it against CuPy itself, where that is installed."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import cupy_drift as drift
 import numpy as np
 import pytest
 from conftest import UNDER_TEST
 
-spec = importlib.util.spec_from_file_location(
-    "drift", Path(__file__).parent / "cuda_double" / "drift.py"
-)
-drift = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(drift)
 under_test = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
 if "cupy" in UNDER_TEST:
     import cupy
