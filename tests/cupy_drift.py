@@ -45,12 +45,15 @@ def public(thing: Any) -> dict[str, Any]:
 
 
 def parameters(thing: Any, name: str) -> list[tuple[str, str]] | None:
-    """Names and defaults, but of ``*args`` and ``**kwargs``; from the first line of the docstring
-    where CuPy's compiled functions have no signature, None where that says nothing either."""
+    """Names and defaults, but of ``*args`` and ``**kwargs``: from the first line of the docstring,
+    where CuPy's compiled functions have them, or from the signature; None where neither says."""
+    declared = _from_docstring(thing, name)
+    if declared is not None:
+        return declared
     try:
         signature = inspect.signature(thing)
     except (TypeError, ValueError):
-        return _from_docstring(thing, name)
+        return None
     return [
         (p.name, "" if p.default is p.empty else _default(p.default))
         for p in signature.parameters.values()
@@ -64,7 +67,7 @@ def _default(value: Any) -> str:
 
 def _from_docstring(thing: Any, name: str) -> list[tuple[str, str]] | None:
     first = (thing.__doc__ or "").lstrip().split("\n")[0]
-    call = re.match(rf"[\w.]*{re.escape(name)}\((.*?)\)\s*(?:->.*)?$", first)
+    call = re.match(rf"[\w.]*(?:{re.escape(name)}|__init__)\((.*?)\)\s*(?:->.*)?$", first)
     if call is None:
         return None
     found = []
