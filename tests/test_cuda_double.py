@@ -6,9 +6,8 @@ from __future__ import annotations
 import cupy_drift as drift
 import numpy as np
 import pytest
-from conftest import UNDER_TEST
+from conftest import UNDER_TEST, needs_double
 
-under_test = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
 if "cupy" in UNDER_TEST:
     import cupy
     from samestep.backends.cupy import staging
@@ -38,7 +37,7 @@ def test_control_a_difference_from_cupy_is_noticed(change, message):
         raise AssertionError(found[0])
 
 
-@under_test
+@needs_double
 def test_what_is_read_too_early_is_not_there_yet():
     """A copy from pinned memory is made when its turn comes, with what is in it then."""
     memory, view = staging.pinned(8)
@@ -49,7 +48,7 @@ def test_what_is_read_too_early_is_not_there_yet():
     assert target.get().tolist() == [2] * 8
 
 
-@under_test
+@needs_double
 def test_memory_that_is_not_pinned_or_not_alive_is_noticed():
     target = cupy.empty(8, np.uint8)
     with pytest.raises(AssertionError, match="not in pinned memory"):
@@ -64,7 +63,7 @@ def test_memory_that_is_not_pinned_or_not_alive_is_noticed():
         kernel((1,), (1,), (part, np.int32(3)))
 
 
-@under_test
+@needs_double
 def test_control_threads_that_leave_others_at_a_barrier_are_noticed():
     text = 'extern "C" __global__ void h(int n) { if ((int)threadIdx.x < n) __syncthreads(); }'
     kernel = _kernel(text, "h")
