@@ -30,7 +30,8 @@ def numbers(name: str, default: float, rule: ss.Rule) -> st.SearchStrategy[float
     bounds = rule.bounds.get(name, USUAL_BOUNDS.get(name, FINITE))
     usual = [default, 0.0, 0.5, 1e-3, 1e-8, 0.999, 1.5, 1e-40, 3.0]
     usual = [number for number in usual if number in bounds]
-    return st.sampled_from(usual) | st.floats(1e-6, 10.0).filter(bounds.__contains__)
+    within = st.floats(1e-6, 10.0).map(lambda number: number if number in bounds else default)
+    return st.sampled_from(usual) | within
 
 
 def hyperparameters(rule: ss.Rule) -> st.SearchStrategy[dict]:

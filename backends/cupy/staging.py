@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections import deque
 from typing import Any
 
@@ -14,20 +15,23 @@ SLOTS = 4  # how many sendings the host may be ahead of the device
 # copies that may not be done yet: CuPy's pool gives pinned memory to the next who asks for some as
 # soon as nobody refers to it
 _under_way: deque[tuple[Any, Any]] = deque()
+_lock = threading.Lock()
 
 
 def _keep(memory: Any, done: Any) -> None:
     """Keep ``memory`` until the event ``done`` has happened."""
-    while _under_way and _under_way[0][0].done:
-        _under_way.popleft()
-    _under_way.append((done, memory))
+    with _lock:
+        while _under_way and _under_way[0][0].done:
+            _under_way.popleft()
+        _under_way.append((done, memory))
 
 
 def pinned(nbytes: int) -> tuple[Any, NDArray[np.uint8]]:
     """Host memory that the device reads and writes by itself, and its bytes."""
     nbytes = max(nbytes, 1)
     memory = cupy.cuda.alloc_pinned_memory(nbytes)
-    return memory, np.frombuffer((ctypes.c_uint8 * nbytes).from_address(memory.ptr), np.uint8)
+    view = memoryview((ctypes.c_uint8 * nbytes).from_address(memory.ptr))
+    return memory, np.frombuffer(view, np.uint8)
 
 
 class Upload:
@@ -89,4 +93,4 @@ class Download:
     def wait(self) -> NDArray[Any]:
         """The numbers, once they have arrived."""
         self._arrived.synchronize()
-        return self._values.copy()
+        return np.array(self._values)
