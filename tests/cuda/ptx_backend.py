@@ -61,23 +61,26 @@ class InterpretedLaunch:
         control = np.array([2.0, 0.0])
         coefficients = rows[:, -1].astype(np.float64) / control[0]
         tables = [self.launch_table.table, rows[:, :-1].copy(), coefficients, control]
-        used = [*self.arrays]
+        written = [*self.arrays]
         if self.printer.layout.reducing:
             self.workspace.fill(np.nan)  # what is read before it is written shows
             tables += [self.launch_table.tensors]
-            used.append(self.workspace)
+            written.append(self.workspace)
         arguments = [np.uint64(address(table)) for table in tables]
         if self.printer.layout.reducing:
             arguments.append(np.uint64(address(self.workspace)))
         read_only = [*(g for g in grads if g is not None), *tables]
-        memory = [*used, *map(_read_only, read_only)]
+        memory = [*written, *map(_read_only, read_only)]
+        self.accesses = 0
         for name, kind, divisible in self.printer.functions():
             lines = self.launch_table.table if kind == "pass" else self.launch_table.tensors
             grid = len(lines), SHARERS if divisible else 1
             if len(lines):
+                used = GlobalMemory(memory)
                 if (name, grid) not in self.machines:
                     self.machines[name, grid] = Machine(self.kernels[name], grid, BLOCK)
-                self.machines[name, grid].run(arguments, GlobalMemory(memory))
+                self.machines[name, grid].run(arguments, used)
+                self.accesses += used.accesses
 
 
 def _read_only(array: Any) -> Any:
