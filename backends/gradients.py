@@ -33,12 +33,15 @@ class Accepted:
 class HostGradients:
     """Checks the gradients of these tensors, fastest if they are the arrays of last time.
 
-    ``addresses`` tells where many arrays begin; a backend may have a faster one.
+    ``addresses`` tells where many arrays begin; a backend may have a faster one. Arrays elsewhere
+    than on the host are seen through NumPy arrays over the same addresses.
     """
+
+    array_type: type = np.ndarray
 
     def __init__(
         self,
-        tensors: Sequence[HostTensor],
+        tensors: Sequence[Any],
         addresses: Callable[[list[Any]], NDArray[np.int64]] = addresses,
     ) -> None:
         self.tensors, self._addresses = tensors, addresses
@@ -48,10 +51,8 @@ class HostGradients:
         self.kinds: list[str | None] = [t.dtype for t in tensors]
         self.nbytes = np.array([t.array.nbytes for t in tensors], np.int64)
         self.misaligned = np.array([t.array.dtype.alignment - 1 for t in tensors], np.int64)
-        spans = [bounds(t.array) for t in tensors if t.array.size]
-        states = [as_numpy(a) for t in tensors for a in t.state.values()]
-        spans += [bounds(a) for a in states if a.size]
-        spans.sort()
+        held = [self._in_memory(a) for t in tensors for a in (t.array, *t.state.values())]
+        spans = sorted(bounds(a) for a in held if a.size)
         self.starts = np.array([low for low, _ in spans], np.int64)
         # how far reaches what starts before starts[i]: interleaved parameters may nest
         ends = np.array([-1, *(high for _, high in spans)], np.int64)
@@ -100,7 +101,7 @@ class HostGradients:
     def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
         """The usual case in a few passes over all: contiguous arrays like their parameters."""
         if (
-            set(map(type, leaves)) != {np.ndarray}
+            set(map(type, leaves)) != {self.array_type}
             or list(map(attrgetter("shape"), leaves)) != self.shapes
             or list(map(attrgetter("dtype"), leaves)) != self.dtypes
             or list(map(attrgetter("strides"), leaves)) != self.strides
@@ -110,7 +111,7 @@ class HostGradients:
         if np.count_nonzero(addresses & self.misaligned):  # for few arrays faster than any()
             return None
         if np.count_nonzero(self._may_overlap(addresses, self.nbytes)):
-            self._check_overlap([as_numpy(leaf) for leaf in leaves])
+            self._check_overlap([self._in_memory(leaf) for leaf in leaves])
         return Accepted(list(leaves), self.kinds, addresses)
 
     def _one_by_one(self, leaves: list[Any]) -> Accepted:
@@ -132,16 +133,11 @@ class HostGradients:
         return Accepted(arrays, kinds, np.array(found, np.int64))
 
     def _checked(self, grad: Any, tensor: HostTensor) -> Array:
-        """The gradient as a NumPy array over the same memory."""
+        """The gradient as an array of this checker's type over the same memory."""
         name = f"the gradient of {tensor.name}"
         if is_tensor(grad):
             check_plain(name, grad)
-            if not on_host(grad):
-                raise TypeError(f"{name} is a {described(grad)}; expected one in host memory")
-            grad = as_numpy(grad)
-        if not isinstance(grad, np.ndarray):
-            kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
-            raise TypeError(f"{name} is a {kind}; expected a NumPy array or None")
+        grad = self._as_array(name, grad)
         if grad.shape != tensor.shape:
             raise ValueError(f"{name} has shape {grad.shape}; the parameter has {tensor.shape}")
         if tensor.complex:
@@ -154,6 +150,20 @@ class HostGradients:
                 f"expected {' or '.join(expected)}, as the parameter is {tensor.array.dtype}"
             )
         return grad
+
+    def _as_array(self, name: str, grad: Any) -> Any:
+        if is_tensor(grad):
+            if not on_host(grad):
+                raise TypeError(f"{name} is a {described(grad)}; expected one in host memory")
+            grad = as_numpy(grad)
+        if not isinstance(grad, np.ndarray):
+            kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
+            raise TypeError(f"{name} is a {kind}; expected a NumPy array or None")
+        return grad
+
+    def _in_memory(self, array: Any) -> Array:
+        """As a NumPy array over the same addresses."""
+        return as_numpy(array)
 
     def _may_overlap(self, low: Any, nbytes: Any) -> Any:
         """Whether memory from ``low`` on comes near a parameter or a state."""
@@ -168,7 +178,7 @@ class HostGradients:
             if not self._may_overlap(low, high - low):
                 continue
             for tensor in self.tensors:
-                held = (tensor.array, *map(as_numpy, tensor.state.values()))
+                held = map(self._in_memory, (tensor.array, *tensor.state.values()))
                 if any(np.shares_memory(view, array) for array in held):
                     raise ValueError(
                         f"the gradient of {owner.name} shares memory with "

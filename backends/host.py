@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from ..measure import DecidesOnHost
 from ..rule import Rule
 from . import foreign
 from .foreign import as_numpy, is_tensor
 from .gradients import HostGradients
+from .matrices import Matrices
 from .memory import directly_usable, overlapping, overlaps_itself
+from .state import new_state
 from .tensor_gradients import TensorGradients
 
 Array = NDArray[Any]
@@ -67,10 +70,11 @@ def reals(array: Array) -> Array:
     return flat.view(np.ndarray)
 
 
-class HostBackend:
+class HostBackend(DecidesOnHost):
     """Everything about NumPy arrays that does not depend on how the arithmetic is done."""
 
     name = ""
+    matrices = Matrices(np)
 
     def accepts(self, array: Any) -> bool:
         return foreign.on_host(array) if is_tensor(array) else isinstance(array, np.ndarray)
@@ -107,18 +111,7 @@ class HostBackend:
 
     def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = {}
-        real = np.dtype(tensor.compute)
-        for name in rule.state:
-            per = rule.per.get(name)
-            if per in ("row", "column") and tensor.complex:
-                raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
-            full = tensor.complex and per is None
-            dtype = np.result_type(real, np.complex64) if full else real
-            shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
-                per or "", tensor.shape
-            )
-            start = rule.initial.get(name, 0.0)
-            value = hyper[start] if isinstance(start, str) else start
+        for name, (shape, dtype, value) in new_state(tensor, rule, hyper).items():
             array = np.zeros(shape, dtype)
             if value:
                 reals(array)[...] = value
@@ -151,6 +144,9 @@ class HostBackend:
     def to_numpy(self, array: Any, copied: bool = True) -> Array:
         seen = as_numpy(array)
         return np.array(seen) if copied else seen
+
+    def asarray(self, array: Any) -> Any:
+        return array if self.accepts(array) else np.asarray(array)
 
     def copy_into(self, array: Any, values: Any) -> None:
         as_numpy(array)[...] = as_numpy(values)

@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,11 +19,13 @@ from .rule import Rule
 BUILT_IN = {
     "numpy": "samestep.backends.numpy",
     "numba": "samestep.backends.numba",
+    "cupy": "samestep.backends.cupy",
     "torch": "samestep.backends.torch",
 }
 # the package that an array's type comes from, and who updates such arrays: the first that can run
 BEST_FOR = {
     "numpy": ("numba", "numpy"),
+    "cupy": ("cupy",),
     "torch": ("torch",),
 }
 AUTO = "auto"
@@ -53,7 +55,13 @@ class Tensor(Protocol):
 
 class Launch(Protocol):
     """The update of all tensors of one rule variant and one pair of storage dtypes, as one unit
-    of work: on compiled backends one kernel launch per pass."""
+    of work: on compiled backends one kernel launch per pass.
+
+    A launch on a device has two things more. ``rows_dtype`` is "float64", in which it takes rows,
+    because the gradient's coefficient is only complete there; ``run`` takes the ``control`` of a
+    `Verdict` as a third argument; and ``prepare(rows)`` does of ``run`` what a replay of recorded
+    work does not do by itself.
+    """
 
     def bind(self, tensors: Sequence[Any]) -> None:
         """Take note of where parameters and state are; compile what is not compiled yet."""
@@ -87,10 +95,41 @@ class Gradients(Protocol):
         names) and ``addresses`` with an entry per tensor. Raises TypeError or ValueError."""
 
 
+class Verdict(Protocol):
+    """What follows from what was measured of all gradients (`samestep.measure`).
+
+    ``coefficient`` is what rows of scalars are multiplied by on the host, or ``control`` what
+    launches on a device get instead; it also makes them do nothing where a gradient is not
+    finite. ``decided``: whether ``finite`` is known already; otherwise asking waits, as asking
+    for the ``norm`` may.
+    """
+
+    coefficient: float
+    control: Any
+    decided: bool
+
+    @property
+    def finite(self) -> bool: ...
+
+    @property
+    def norm(self) -> float: ...
+
+
+class Judge(Protocol):
+    """Decides what follows from sums of all tensors, whenever they were measured."""
+
+    def decide(self, limit: float | None) -> Verdict:
+        """The verdict, where the norm is to be at most ``limit``."""
+
+    def prepare(self, limit: float | None) -> None:
+        """Make what was recorded of `decide` go by this limit when it is replayed."""
+
+
 class Backend(Protocol):
     """The protocol of a backend; see ``backends/numpy.py`` for the smallest one."""
 
     name: str
+    matrices: Any  # matmul and transpose of arrays where this backend updates them
 
     def accepts(self, array: Any) -> bool:
         """Whether ``array`` is of a type this backend updates in place."""
@@ -127,6 +166,19 @@ class Backend(Protocol):
 
     def copy_into(self, array: Any, values: Any) -> None:
         """Overwrite a parameter or a state array."""
+
+    def asarray(self, array: Any) -> Any:
+        """``array`` where this backend updates it, for programs that choose a backend when they
+        run: itself if it is there already, otherwise a copy."""
+
+    # `samestep.measure.DecidesOnHost` has the rest for hosts
+
+    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
+        """Who decides what follows from these sums of all tensors: "sum_of_squares" and
+        "difference", a vector per compute dtype."""
+
+    def capturing(self) -> bool:
+        """Whether work is only being recorded, to be replayed later."""
 
 
 @dataclass(frozen=True)

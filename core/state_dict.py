@@ -32,6 +32,7 @@ COUNTS = ("steps_taken", "skipped_steps")
 def take(optimizer: Optimizer, copied: bool = True) -> dict[str, Any]:
     """See `Optimizer.state_dict`. If not ``copied``, the optimizer's own arrays and schedules, to
     be written to a file right away."""
+    optimizer._settle()
     state, groups = {}, []
     own = _copier(copied)
     own_array = functools.partial(optimizer.backend.to_numpy, copied=copied)
@@ -86,6 +87,7 @@ def _accumulated(optimizer: Optimizer, own_array: Callable[[Any], Any]) -> dict[
 def restore(optimizer: Optimizer, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     """See `Optimizer.load_state_dict`. Checks everything first, then changes. If not ``copied``,
     the snapshot's schedules become the optimizer's own."""
+    optimizer._settle()
     own = _copier(copied)
     whole = _checked_whole(optimizer, snapshot, own)
     groups = _checked_groups(optimizer, snapshot, own)
@@ -181,7 +183,7 @@ def unpickle(optimizer: Optimizer, saved: dict[str, Any]) -> None:
     optimizer._single = saved["single"]
     optimizer.backend = get_backend(saved["backend"])
     optimizer.steps_taken = saved["snapshot"]["steps_taken"]
-    optimizer.skipped, optimizer.grad_norm = False, None
+    optimizer.skipped_steps, optimizer.skipped = 0, False
     optimizer._clear()
     for group, options in zip(saved["param_groups"], saved["options"], strict=True):
         optimizer._add_group(group, options)  # momentum may have become zero since

@@ -35,8 +35,11 @@ class TorchBackend(HostBackend):
             return launch
         traced = program(rule)
         reducing = bool(traced.sums or traced.small)
-        gathered = self.implementation != "forloop"
-        return TorchLaunch(rule, scalars, param_dtype, gathered, reducing)
+        if self.implementation == "compiled":
+            from .compiled import CompiledLaunch  # the compiler takes a second to import
+
+            return CompiledLaunch(rule, scalars, param_dtype, True, reducing)
+        return TorchLaunch(rule, scalars, param_dtype, self.implementation == "foreach", reducing)
 
     def check_arithmetic(self) -> None:
         if self._kernels is not None:

@@ -43,25 +43,38 @@ class Passes(TorchVocabulary):
         self.asked, self.where_now = 0, where
 
     def size(self, x: Any, per: str = "tensor") -> Any:
+        in_rows = self.work.matrix and x.shape[-1] == 1
+        return self.size_of("row" if in_rows else "element", per)
+
+    def size_of(self, kind: str, per: str) -> Tensor:
+        """How many numbers a sum ``per`` what adds up, of a value that exists per row or element."""
         _, rows, *rest = self.work.shape
         columns = rest[0] if rest else 1
-        of_rows = per == "tensor" and self.work.matrix and x.shape[-1] == 1  # a number per row
         counts = {"row": columns, "column": rows, "tensor": rows * columns}
+        of_rows = per == "tensor" and kind == "row"
         return self.typed(float(rows if of_rows else counts[per]))
 
+    def known_sum(self, k: int) -> Tensor:
+        """The sum that the text asks for as its ``k``-th, as far as this block needs it."""
+        per, value = self.known[k]
+        return value[:, self.where_now, None] if per == "row" else value
+
     def sum(self, x: Any, per: str = "tensor") -> Any:
-        if per != "tensor" and not self.work.matrix:
-            raise SeenAsMatrixError
         self.asked += 1
         if self.asked <= len(self.known):
-            known_per, value = self.known[self.asked - 1]
-            return value[:, self.where_now, None] if known_per == "row" else value
+            return self.known_sum(self.asked - 1)
+        self.gather(x, per)
+        raise SumPendingError
+
+    def gather(self, x: Tensor, per: str) -> None:
+        """Add this block's part of the sum that is not known yet."""
+        if per != "tensor" and not self.work.matrix:
+            raise SeenAsMatrixError
         if self.pending is None:
             batch, rows, *rest = self.work.shape
             columns = rest[0] if rest else 1
             self.pending = Gathered(per, self.work.matrix, batch, rows, columns)
         self.pending.add(x, self.where_now.start)
-        raise SumPendingError
 
     def end_pass(self) -> None:
         assert self.pending is not None
@@ -161,19 +174,17 @@ class TorchLaunch:
             for start, stop in itertools.pairwise(work.cuts):
                 where = slice(start, stop)
                 xp.begin_block(where)
-                inputs = [
-                    part(a, where, per).to(self.dtype) for a, per in zip(arrays, pers, strict=True)
-                ]
+                parts = [part(a, where, per) for a, per in zip(arrays, pers, strict=True)]
+                inputs = [p.to(self.dtype) for p in parts]  # itself, if it is of that dtype
                 gradient = part(grad, where, None).to(self.dtype)
-                if scaled:
-                    gradient = s.grad_coefficient * gradient
                 try:
-                    results = self.rule.update(xp, s, inputs[0], gradient, *inputs[1:])
+                    changed = self._evaluate(xp, s, inputs, gradient, scaled)
                 except SumPendingError:
                     done = False
                     continue
-                for k, value in self._changed(results, inputs):
-                    part(targets[k], where, pers[k]).copy_(value)
+                for k, value in changed:
+                    if value is not parts[k]:
+                        part(targets[k], where, pers[k]).copy_(value)
             if not done:
                 xp.end_pass()
         for view, array, target in zip(views, arrays, targets, strict=True):
@@ -181,6 +192,15 @@ class TorchLaunch:
                 array.copy_(target)
             if not work.direct:
                 work.scatter(view, array)
+
+    def _evaluate(
+        self, xp: Passes, s: Any, inputs: list[Tensor], grad: Tensor, scaled: bool
+    ) -> list[tuple[int, Tensor]]:
+        """Run the text: which of ``(param, *state)`` have changed, and their new values. Raises
+        SumPendingError where a sum is not known yet."""
+        if scaled:
+            grad = s.grad_coefficient * grad
+        return self._changed(self.rule.update(xp, s, inputs[0], grad, *inputs[1:]), inputs)
 
     def _changed(self, results: Any, inputs: list[Tensor]) -> list[tuple[int, Any]]:
         """The new values, and whose they are, of what has changed."""

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import Backend, get_backend
