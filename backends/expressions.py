@@ -18,7 +18,8 @@ OWN_NAMES = {
     "table", "rows", "tensors", "workspace", "first", "last", "chunk", "row", "tensor", "index",
     "n", "i", "r", "height", "size", "columns", "chunks", "column", "start", "lane", "first_row",
     "grad_coefficient", "sign", "maximum", "minimum", "fold", "lanes_for", "width", "total",
-    "fold_strips", "sqrt", "ipow", "pow", "exp", "step", "carry", "h", "s", "float32", "float64",
+    "fold_strips", "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
+    "step", "carry", "h", "s", "float32", "float64",
 }  # fmt: skip
 Lines = list[str]
 

@@ -28,7 +28,7 @@ from .pool import get_pool, thread_count, workers_flush
 from .table import LaunchTable
 
 SMALL_WORK = 1 << 15  # elements; less than that is done before another thread has woken up
-LARGE_WORK = 1 << 20  # elements; what a range has at most
+LARGE_WORK = 1 << 24  # elements; what a range has at most
 RANGES_PER_THREAD = 4  # of tensors, in what stands between two passes
 
 INSTALL = "install it with: pip install 'samestep[numba]'"

@@ -11,6 +11,7 @@ import keyword
 import textwrap
 
 from ..order import CHUNK, LANES
+from ..program import Step
 from ..trace import Expr
 from .numba_helpers import HEADER, HELPERS, NEEDED_BY
 from .printer import KernelPrinter, Lines
@@ -18,6 +19,8 @@ from .printer import KernelPrinter, Lines
 
 class NumbaPrinter(KernelPrinter):
     """Numba's syntax. ``functions`` are the names of passes and folds in launch order."""
+
+    block = 128  # measured against 64, 256 and whole lanes, see docs/benchmark.md
 
     reserved = frozenset(
         {
@@ -111,6 +114,11 @@ class NumbaPrinter(KernelPrinter):
         return (
             f"fold_strips(workspace[{slot} : {slot} + chunks * columns].reshape(chunks, columns))"
         )
+
+    def lane_loop(self, step: Step, first: str, most: int, left: str, body: Lines) -> Lines:
+        lines = [f"count = min({most}, {left})"]
+        lines += [f"fetch_ahead({self.arrays[array]}, {first}, count)" for array in step.loads]
+        return lines + self.loop("lane", "count", body)
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         self.lane_arrays[name] = lanes

@@ -15,7 +15,17 @@ __all__ = ["KernelPrinter", "Lines"]
 
 
 class KernelPrinter(ExpressionPrinter):
-    """Prints the passes and folds of one program for one pair of storage dtypes."""
+    """Prints the passes and folds of one program for one pair of storage dtypes.
+
+    ``block`` is how many elements an inner loop takes in a rule that reduces; it divides ``LANES``.
+    """
+
+    block = LANES
+
+    def lane_loop(self, step: Step, first: str, most: int, left: str, body: Lines) -> Lines:
+        """The inner loop: ``body`` for every ``lane`` of the elements from ``first`` on, of which
+        there are ``left``, but ``most`` at a time."""
+        return self.loop("lane", self.smaller(str(most), left), body, spread=True)
 
     # ---- passes
 
@@ -75,18 +85,20 @@ class KernelPrinter(ExpressionPrinter):
         return f"{self.arrays[array]}[i]"
 
     def _flat_loops(self, step: Step, element: Lines) -> Lines:
-        if not step.sums:
+        if not self.program.sums or not (step.sums or self.block < LANES):
             return self.loop("i", "n", element, spread=True)
-        lines = [self._width("n", LANES)]
+        lines = [self._width("n", LANES)] if step.sums else []
         body = [self.let("i", self.subscript("start + lane"), index=True), *element]
+        before, lane = [], "lane"
+        if step.sums and self.block < LANES:
+            before = [self.let("first_lane", f"start % {LANES}", index=True)]
+            lane = self.subscript("first_lane + lane")
         for node in step.sums:
-            lanes = self._lanes(node)
-            lines += self.zero_lanes(lanes, LANES)
-            body.append(
-                self.assign(f"{lanes}[lane]", f"{lanes}[lane] + {self.text(node.args[0], 3)}")
-            )
-        inner = self.loop("lane", self.smaller(str(LANES), "n - start"), body, spread=True)
-        lines += self.loop("start", "n", inner, step=LANES)
+            lanes = f"{self._lanes(node)}[{lane}]"
+            lines += self.zero_lanes(self._lanes(node), LANES)
+            body.append(self.assign(lanes, f"{lanes} + {self.text(node.args[0], 3)}"))
+        inner = before + self.lane_loop(step, "start", self.block, "n - start", body)
+        lines += self.loop("start", "n", inner, step=self.block)
         for node in step.sums:
             lines += self._folded(node, "index")
         return lines
@@ -113,8 +125,8 @@ class KernelPrinter(ExpressionPrinter):
                 per_row += self.zero_lanes(lanes, ROW_LANES)
                 body.append(self.assign(f"{lanes}[lane]", f"{lanes}[lane] + {value}"))
                 after += self._folded(node, "first_row + r")
-        width = self.smaller(str(ROW_LANES), "columns - start")
-        inner = self.loop("lane", width, body, spread=True)
+        first = "r * columns + start"
+        inner = self.lane_loop(step, first, ROW_LANES, "columns - start", body)
         row_loop = per_row + self.loop("start", "columns", inner, step=ROW_LANES) + after
         return lines + self.rows(step, row_loop)
 

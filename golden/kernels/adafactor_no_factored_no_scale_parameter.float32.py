@@ -34,6 +34,30 @@ def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
 
+@intrinsic
+def prefetch(typing, address):
+    """Ask for the cache line at an address. Nothing happens if there is no memory."""
+    from llvmlite import ir
+
+    def codegen(context, builder, signature, args):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        read, keep, data = (ir.Constant(number, choice) for choice in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(args[0], byte), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@njit(**options)
+def fetch_ahead(array, first, count):
+    """Ask for what follows soon after the `count` elements from `first` on: where few arrays are
+    read, the processor's own prefetching leaves the memory idle part of the time."""
+    for i in range(first + 512, first + 512 + count, 64 // array.itemsize):
+        prefetch(array.ctypes.data + i * array.itemsize)
+
+
 @njit(**options)
 def fold(lanes, width):
     """The sum of that many `lanes`, a power of two, by halves."""
@@ -92,14 +116,18 @@ def adafactor_no_factored_no_scale_parameter_pass0(table, rows, tensors, workspa
         grad_coefficient = rows[row, 7]
         width = lanes_for(n, 2048)
         sum0_lanes[:width] = 0
-        for start in range(0, n, 2048):
-            for lane in range(min(2048, n - start)):
+        for start in range(0, n, 128):
+            first_lane = start % 2048
+            count = min(128, n - start)
+            fetch_ahead(grads, start, count)
+            fetch_ahead(exp_avg_sqs, start, count)
+            for lane in range(count):
                 i = uint64(start + lane)
                 grad = grad_coefficient * grads[i]
                 exp_avg_sq = exp_avg_sqs[i]
                 exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
                 direction = grad / sqrt(exp_avg_sq)
-                sum0_lanes[lane] = sum0_lanes[lane] + direction * direction
+                sum0_lanes[uint64(first_lane + lane)] = sum0_lanes[uint64(first_lane + lane)] + direction * direction
         sum0 = fold(sum0_lanes, width)
         workspace[uint64(sum0_at + index)] = sum0
 
@@ -140,12 +168,18 @@ def adafactor_no_factored_no_scale_parameter_pass1(table, rows, tensors, workspa
         weight_decay = rows[row, 6]
         step_size = workspace[step_size_at]
         grad_coefficient = rows[row, 7]
-        for i in range(n):
-            param = params[i]
-            grad = grad_coefficient * grads[i]
-            exp_avg_sq = exp_avg_sqs[i]
-            exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
-            direction = grad / sqrt(exp_avg_sq)
-            decay = rho * weight_decay
-            params[i] = param - (step_size * direction + decay * param)
-            exp_avg_sqs[i] = exp_avg_sq
+        for start in range(0, n, 128):
+            count = min(128, n - start)
+            fetch_ahead(params, start, count)
+            fetch_ahead(grads, start, count)
+            fetch_ahead(exp_avg_sqs, start, count)
+            for lane in range(count):
+                i = uint64(start + lane)
+                param = params[i]
+                grad = grad_coefficient * grads[i]
+                exp_avg_sq = exp_avg_sqs[i]
+                exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
+                direction = grad / sqrt(exp_avg_sq)
+                decay = rho * weight_decay
+                params[i] = param - (step_size * direction + decay * param)
+                exp_avg_sqs[i] = exp_avg_sq

@@ -28,6 +28,30 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@intrinsic
+def prefetch(typing, address):
+    """Ask for the cache line at an address. Nothing happens if there is no memory."""
+    from llvmlite import ir
+
+    def codegen(context, builder, signature, args):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        read, keep, data = (ir.Constant(number, choice) for choice in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(args[0], byte), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@njit(**options)
+def fetch_ahead(array, first, count):
+    """Ask for what follows soon after the `count` elements from `first` on: where few arrays are
+    read, the processor's own prefetching leaves the memory idle part of the time."""
+    for i in range(first + 512, first + 512 + count, 64 // array.itemsize):
+        prefetch(array.ctypes.data + i * array.itemsize)
+
+
 @njit(**options)
 def fold(lanes, width):
     """The sum of that many `lanes`, a power of two, by halves."""
@@ -86,13 +110,17 @@ def lars_no_momentum_pass0(table, rows, tensors, workspace, first, last):
         width = lanes_for(n, 2048)
         sum0_lanes[:width] = 0
         sum1_lanes[:width] = 0
-        for start in range(0, n, 2048):
-            for lane in range(min(2048, n - start)):
+        for start in range(0, n, 128):
+            first_lane = start % 2048
+            count = min(128, n - start)
+            fetch_ahead(params, start, count)
+            fetch_ahead(grads, start, count)
+            for lane in range(count):
                 i = uint64(start + lane)
                 param = params[i]
                 grad = grad_coefficient * grads[i]
-                sum0_lanes[lane] = sum0_lanes[lane] + param * param
-                sum1_lanes[lane] = sum1_lanes[lane] + grad * grad
+                sum0_lanes[uint64(first_lane + lane)] = sum0_lanes[uint64(first_lane + lane)] + param * param
+                sum1_lanes[uint64(first_lane + lane)] = sum1_lanes[uint64(first_lane + lane)] + grad * grad
         sum0 = fold(sum0_lanes, width)
         workspace[uint64(sum0_at + index)] = sum0
         sum1 = fold(sum1_lanes, width)
@@ -137,7 +165,12 @@ def lars_no_momentum_pass1(table, rows, tensors, workspace, first, last):
         weight_decay = rows[row, 2]
         trust_ratio = workspace[trust_ratio_at]
         grad_coefficient = rows[row, 5]
-        for i in range(n):
-            param = params[i]
-            grad = grad_coefficient * grads[i]
-            params[i] = param - lr * (trust_ratio * (grad + weight_decay * param))
+        for start in range(0, n, 128):
+            count = min(128, n - start)
+            fetch_ahead(params, start, count)
+            fetch_ahead(grads, start, count)
+            for lane in range(count):
+                i = uint64(start + lane)
+                param = params[i]
+                grad = grad_coefficient * grads[i]
+                params[i] = param - lr * (trust_ratio * (grad + weight_decay * param))
