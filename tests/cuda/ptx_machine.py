@@ -18,13 +18,13 @@ from ptx_memory import Array, GlobalMemory, SharedMemory
 from ptx_operations import Fault, function
 
 Reader = Callable[[Any], Any]
-STATEMENTS_AT_MOST = 1_000_000  # executed by a launch; more is an endless loop
 CACHE_HINTS = {"nc", "ca", "cg", "cs", "L1::no_allocate"}  # say nothing about values
 ADDRESS = re.compile(r"\[ ?([%\w$]+)(?: ?\+ ?(-?\w+))? ?\]")
 
 
 class Machine:
-    """A kernel and as many lanes as a launch has threads; it may run several times.
+    """A kernel and as many lanes as a launch has threads; it may run several times. One that takes
+    more than ``most`` instructions does not end.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ class Machine:
     block
         Number of threads in a block, along x.
     """
+
+    most = 1_000_000
 
     def __init__(self, kernel: Kernel, grid: tuple[int, int], block: int) -> None:
         self.kernel, self.blocks = kernel, grid[0] * grid[1]
@@ -53,10 +55,12 @@ class Machine:
             name: np.empty(len(self.lanes), TYPES["pred" if bits == 1 else f"b{bits}"])
             for name, bits in kernel.registers.items()
         }
+        self.executed = 0  # instructions of the last run, counted once for all lanes
+        self.reached = np.zeros(len(kernel.code), bool)  # by any run
         self.actions: list[Callable[[Any], None] | None] = [None] * len(kernel.code)
 
-    def run(self, arguments: Sequence[Any], memory: GlobalMemory) -> int:
-        """Execute to the end; how many instructions that took, counted once for all lanes.
+    def run(self, arguments: Sequence[Any], memory: GlobalMemory) -> None:
+        """Execute to the end.
 
         ``arguments`` are scalars of NumPy in the order of the kernel's parameters, ``memory`` is
         what the launch may use.
@@ -73,7 +77,7 @@ class Machine:
         for register in self.registers.values():
             register.view(np.uint8).fill(0xA5)  # what is used before it is set shows
         with np.errstate(all="ignore"):
-            return self._run()
+            self._run()
 
     def _check_arguments(self, arguments: Sequence[Any]) -> dict[str, bytes]:
         sizes = self.kernel.parameters
@@ -88,15 +92,15 @@ class Machine:
 
     # ---- control
 
-    def _run(self) -> int:
+    def _run(self) -> None:
         end = len(self.kernel.code)
         at = np.zeros(len(self.lanes), np.int64)
         waiting = np.zeros(len(self.lanes), bool)
-        executed = 0
+        self.executed = 0
         while True:
             ready = at < end
             if not ready.any():
-                return executed
+                return
             ready &= ~waiting
             if not ready.any():
                 self._open_barrier(at, waiting, end)
@@ -105,8 +109,8 @@ class Machine:
             first = int(places.min())
             chosen = places == first
             stop = int(places[~chosen].min(initial=end))
-            executed += self._run_straight(first, stop, chosen, at, waiting)
-            if executed > STATEMENTS_AT_MOST:
+            self._run_straight(first, stop, chosen, at, waiting)
+            if self.executed > self.most:
                 raise Fault("the kernel does not end")
 
     def _open_barrier(self, at: Array, waiting: Array, end: int) -> None:
@@ -121,7 +125,7 @@ class Machine:
 
     def _run_straight(
         self, place: int, stop: int, chosen: Array, at: Array, waiting: Array
-    ) -> int:
+    ) -> None:
         """Let the chosen lanes go on until they branch, wait, end or meet others."""
         every = bool(chosen.all())
         lanes: Any = slice(None) if every else np.nonzero(chosen)[0]
@@ -153,7 +157,8 @@ class Machine:
                 action(guarded)
         else:
             at[lanes] = place
-        return place - begun
+        self.executed += place - begun
+        self.reached[begun:place] = True
 
     # ---- instructions
 

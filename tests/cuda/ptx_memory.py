@@ -75,7 +75,7 @@ class SharedMemory:
         """Item and granule numbers of an access to ``count`` items at each address."""
         nbytes = count * itemsize
         address = address.astype(np.int64)
-        if ((address < 0) | (address + nbytes > self.size)).any():
+        if ((address < 0) | (address > self.size - nbytes)).any():
             raise Fault(f"outside of shared memory: {text}")
         if (address % nbytes).any() or itemsize < self.GRANULE:
             raise Fault(f"misaligned access to shared memory: {text}")
@@ -98,7 +98,8 @@ class SharedMemory:
 class GlobalMemory:
     """The arrays that a launch may use; one that is not writeable is only read.
 
-    ``read`` and ``written`` count the bytes moved per array, in the order of ``arrays``.
+    ``read`` and ``written`` count the bytes moved per array, in the order of ``arrays``;
+    ``accesses`` counts what threads asked for, however wide.
     """
 
     def __init__(self, arrays: Sequence[Array]) -> None:
@@ -119,6 +120,7 @@ class GlobalMemory:
         self.granule_shift = first[:-1] * self.granule - self.low
         self.races = Races(int(first[-1]))
         self.constant = np.zeros(int(first[-1]), bool)
+        self.accesses = 0
         self.read = np.zeros(len(arrays), np.int64)
         self.written = np.zeros(len(arrays), np.int64)
 
@@ -131,7 +133,7 @@ class GlobalMemory:
         if itemsize < self.granule or (address % nbytes).any():
             raise Fault(f"misaligned access of {nbytes} bytes: {text}")
         array = np.searchsorted(self.low, address, "right") - 1
-        if ((array < 0) | (address + nbytes > self.high[array])).any():
+        if ((array < 0) | (address > self.high[array] - nbytes)).any():
             raise Fault(f"outside of every array: {text}")
         shift = self.granule_shift[array]
         items, granules = _spread(address, shift, count, itemsize, self.granule)
@@ -162,6 +164,7 @@ class GlobalMemory:
         self.bytes.view(values.dtype)[items] = values
 
     def _count(self, counter: Array, array: Array, nbytes: int) -> None:
+        self.accesses += len(array)
         counts = np.bincount(array, minlength=len(self.low))
         counter[self.order] += counts * nbytes
 

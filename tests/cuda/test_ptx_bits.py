@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import samestep as ss
 from golden_files import NAMES, load
-from ptx_backend import PtxBackend, lying_at
+from ptx_backend import InterpretedLaunch
 from samestep import backend as known_backends
 from samestep.dtypes import numpy_dtype
 from samestep.golden.compare import first_difference
 from samestep.golden.verify import verify_one
+from uneven import MATRICES, VECTORS, assert_same, run
 from variants import DTYPES, options_of, values, variants
 
 
 @pytest.fixture
 def newest_code(monkeypatch):
     """From sm_100 on NVRTC has another generator of code."""
-    monkeypatch.setattr(PtxBackend, "architecture", "120")
+    monkeypatch.setattr(InterpretedLaunch, "architecture", "120")
 
 
 @pytest.fixture(autouse=True)
@@ -31,31 +32,6 @@ def test_golden_file(name):
     golden = load(name)
     result = verify_one(golden, ss.rules[golden.header.rule], "ptx")
     assert result.same, result.differences[0]
-
-
-# size, and how far from alignment parameter, state and gradient lie: groups of neighbours need a
-# head of single elements, or, where the gradient lies otherwise, there are none
-VECTORS = [((1001,), 0, 0), ((2500,), 1, 1), ((517,), 3, 3), ((300,), 1, 2), ((2,), 1, 1), ((), 0, 0)]
-MATRICES = [((67, 3), 0, 0), ((3, 300), 1, 1), ((2, 5, 3), 1, 0), ((0, 4), 0, 0), ((1, 1), 0, 0)]
-
-
-def run(rule, backend, tensors, dtype, steps, **hyper):
-    """Parameters and states after some steps of the same random gradients."""
-    rng = np.random.default_rng(7)
-    make = lambda shape: values(rng, shape, numpy_dtype(dtype), 0.03)  # noqa: E731
-    params = [lying_at(make(shape), offset) for shape, offset, _ in tensors]
-    optimizer = ss.Optimizer(rule, params, backend=backend, **hyper)
-    for _ in range(steps):
-        optimizer.step([lying_at(make(shape), offset) for shape, _, offset in tensors])
-    return params, optimizer.state
-
-
-def assert_same(ours, reference):
-    for i, (param, expected) in enumerate(zip(ours[0], reference[0], strict=True)):
-        assert first_difference(param, expected) is None, f"parameter {i}"
-    for i, (state, expected) in enumerate(zip(ours[1], reference[1], strict=True)):
-        for name, array in state.items():
-            assert first_difference(array, expected[name]) is None, f"{name} {i}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -19,7 +19,10 @@ struct host_state {
     host_index thread, block, block_size, grid_size;
     void (*barrier)();
 };
-static host_state *host_now; /* of each module: an inline variable would be one for all */
+#ifndef HOST_EACH /* thread_local, where a thread of a block is one of the system's */
+#define HOST_EACH
+#endif
+static HOST_EACH host_state *host_now; /* of each module: an inline variable would be one for all */
 #define threadIdx (host_now->thread)
 #define blockIdx (host_now->block)
 #define blockDim (host_now->block_size)

@@ -1,0 +1,100 @@
+"""The same CUDA text, compiled by g++ and run on the CPU: the bits of the reference in any order
+of threads, and nothing that the address, undefined-behaviour and thread sanitizers object to."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from ordered_backend import OrderedLaunch, host
+from samestep import backend as known_backends
+from sanitized_backend import SanitizedLaunch
+from uneven import MATRICES, assert_same, run
+
+TENSORS = [((517,), 3, 3), ((100,), 1, 2), *MATRICES[:2]]
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _under_a_sanitizer(monkeypatch, tmp_path):
+    monkeypatch.setitem(known_backends.BUILT_IN, "sanitized", "sanitized_backend")
+    monkeypatch.setitem(known_backends.BUILT_IN, "ordered", "ordered_backend")
+    monkeypatch.setattr(SanitizedLaunch, "folder", tmp_path)
+
+
+def check(rule, dtype="float32", backend="sanitized"):
+    reference = run(rule, "numpy", TENSORS, dtype, 2, maximize=True)
+    assert_same(run(rule, backend, TENSORS, dtype, 2, maximize=True), reference)
+
+
+@pytest.mark.parametrize(
+    ("rule", "dtype"),
+    [("adamw", "float32"), ("adamw", "bfloat16"), ("rprop", "float16"), ("lamb", "float64"),
+     ("novograd", "float32"), ("adafactor", "float32")],
+)  # fmt: skip
+def test_memory_and_behaviour(rule, dtype):
+    check(rule, dtype)
+
+
+@pytest.mark.parametrize("rule", ["lamb", "adafactor"])
+def test_threads(rule, monkeypatch):
+    monkeypatch.setattr(SanitizedLaunch, "sanitizers", "thread")
+    check(rule)
+
+
+MISSING_BARRIER = (
+    "        __syncthreads();\n    }\n    const float sum",
+    "    }\n    const float sum",
+)
+
+
+def breaks(launch, monkeypatch, text, instead):
+    """Put ``instead`` of ``text`` into what is compiled."""
+
+    def broken(source):
+        assert text in source
+        return source.replace(text, instead)
+
+    monkeypatch.setattr(launch, "broken", staticmethod(broken))
+
+
+def test_control_an_element_too_many_is_noticed(monkeypatch):
+    breaks(SanitizedLaunch, monkeypatch, "j < n && j < i + size", "j <= n && j < i + size")
+    with pytest.raises(RuntimeError, match="heap-buffer-overflow"):
+        check("adamw")
+
+
+def test_control_groups_that_are_not_aligned_are_noticed(monkeypatch):
+    breaks(SanitizedLaunch, monkeypatch, "| ...) != 0)", "& ...) == 1)")
+    with pytest.raises(RuntimeError, match="misaligned address"):
+        check("adamw")
+
+
+def test_control_a_missing_barrier_is_noticed(monkeypatch):
+    monkeypatch.setattr(SanitizedLaunch, "sanitizers", "thread")
+    breaks(SanitizedLaunch, monkeypatch, *MISSING_BARRIER)
+    with pytest.raises(RuntimeError, match="data race"):
+        check("lamb")
+
+
+# ---- orders of threads
+
+
+@pytest.mark.parametrize("order", [0, 1, 2], ids=["ascending", "descending", "shuffled"])
+@pytest.mark.parametrize("rule", ["adamw", "lamb", "novograd", "adafactor"])
+def test_orders_of_threads(rule, order, monkeypatch):
+    monkeypatch.setattr(host, "ORDER", order)
+    check(rule, backend="ordered")
+
+
+def test_control_a_missing_barrier_shows_in_some_order(monkeypatch):
+    breaks(OrderedLaunch, monkeypatch, *MISSING_BARRIER)
+    agree = []
+    for order in range(3):
+        monkeypatch.setattr(host, "ORDER", order)
+        try:
+            check("lamb", backend="ordered")
+            agree.append(order)
+        except AssertionError:
+            pass
+    assert len(agree) < 3
