@@ -106,7 +106,7 @@ class CudaPrinter(CFamilyPrinter):
         return local, [f"const {self.real} {local} = {place};"]
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
-        self.shared.append(f"__shared__ alignas({WIDEST}) {self.real} {name}[{lanes}];")
+        self.shared.append(f"alignas({WIDEST}) __shared__ {self.real} {name}[{lanes}];")
         return self.loop("lane", "width", [self.assign(f"{name}[lane]", "0")], spread=True)
 
     # ---- loops

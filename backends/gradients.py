@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import REAL_OF_COMPLEX, gradient_dtypes
+from .foreign import as_numpy, check_plain, described, is_lazy, is_tensor, on_host
 from .memory import address, addresses, bounds, c_strides, directly_usable, identities
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ Array = NDArray[Any]
 
 
 class Accepted:
-    """Gradients as launches use them: per tensor an array that compiled code can run over, the
-    name of its dtype, and its address; None, None and 0 where there is no gradient."""
+    """Gradients as launches use them: per tensor an array (or tensor) that compiled code can run
+    over, the name of its dtype, and its address; None, None and 0 where there is no gradient."""
 
     def __init__(
-        self, arrays: list[Array | None], kinds: list[str | None], addresses: NDArray[np.int64]
+        self, arrays: list[Any], kinds: list[str | None], addresses: NDArray[np.int64]
     ) -> None:
         self.arrays, self.kinds, self.addresses = arrays, kinds, addresses
 
@@ -32,8 +33,11 @@ class Accepted:
 class HostGradients:
     """Checks the gradients of these tensors, fastest if they are the arrays of last time.
 
-    ``addresses`` tells where many arrays begin; a backend may have a faster one.
+    ``addresses`` tells where many arrays begin; a backend may have a faster one. Arrays elsewhere
+    than on the host are seen through NumPy arrays over the same addresses.
     """
+
+    array_type: type = np.ndarray
 
     def __init__(
         self,
@@ -47,9 +51,8 @@ class HostGradients:
         self.kinds: list[str | None] = [t.dtype for t in tensors]
         self.nbytes = np.array([t.array.nbytes for t in tensors], np.int64)
         self.misaligned = np.array([t.array.dtype.alignment - 1 for t in tensors], np.int64)
-        spans = [bounds(t.array) for t in tensors if t.array.size]
-        spans += [bounds(a) for t in tensors for a in t.state.values() if a.size]
-        spans.sort()
+        held = [self._in_memory(a) for t in tensors for a in (t.array, *t.state.values())]
+        spans = sorted(bounds(a) for a in held if a.size)
         self.starts = np.array([low for low, _ in spans], np.int64)
         # how far reaches what starts before starts[i]: interleaved parameters may nest
         ends = np.array([-1, *(high for _, high in spans)], np.int64)
@@ -98,7 +101,7 @@ class HostGradients:
     def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
         """The usual case in a few passes over all: contiguous arrays like their parameters."""
         if (
-            set(map(type, leaves)) != {np.ndarray}
+            set(map(type, leaves)) != {self.array_type}
             or list(map(attrgetter("shape"), leaves)) != self.shapes
             or list(map(attrgetter("dtype"), leaves)) != self.dtypes
             or list(map(attrgetter("strides"), leaves)) != self.strides
@@ -108,25 +111,33 @@ class HostGradients:
         if np.count_nonzero(addresses & self.misaligned):  # for few arrays faster than any()
             return None
         if np.count_nonzero(self._may_overlap(addresses, self.nbytes)):
-            self._check_overlap(leaves)
+            self._check_overlap([self._in_memory(leaf) for leaf in leaves])
         return Accepted(list(leaves), self.kinds, addresses)
 
     def _one_by_one(self, leaves: list[Any]) -> Accepted:
-        arrays = [
+        views = [
             None if leaf is None else self._checked(leaf, tensor)
             for leaf, tensor in zip(leaves, self.tensors, strict=True)
         ]
-        self._check_overlap(leaves)
-        names = [None if a is None else a.dtype.name for a in arrays]
+        self._check_overlap(views)
+        names = [None if view is None else view.dtype.name for view in views]
         kinds = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
-        addresses = [0 if a is None else address(a) for a in arrays]
-        return Accepted(arrays, kinds, np.array(addresses, np.int64))
+        arrays: list[Any] = []
+        found = []
+        for leaf, view in zip(leaves, views, strict=True):
+            if view is None or (directly_usable(view) and not is_lazy(leaf)):
+                arrays.append(leaf)
+            else:
+                arrays.append(view := np.array(view, order="C"))
+            found.append(0 if view is None else address(view))
+        return Accepted(arrays, kinds, np.array(found, np.int64))
 
     def _checked(self, grad: Any, tensor: HostTensor) -> Array:
+        """The gradient as an array of this checker's type over the same memory."""
         name = f"the gradient of {tensor.name}"
-        if not isinstance(grad, np.ndarray):
-            kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
-            raise TypeError(f"{name} is a {kind}; expected a NumPy array or None")
+        if is_tensor(grad):
+            check_plain(name, grad)
+        grad = self._as_array(name, grad)
         if grad.shape != tensor.shape:
             raise ValueError(f"{name} has shape {grad.shape}; the parameter has {tensor.shape}")
         if tensor.complex:
@@ -138,22 +149,37 @@ class HostGradients:
                 f"{name} has dtype {grad.dtype.str if not grad.dtype.isnative else grad.dtype}; "
                 f"expected {' or '.join(expected)}, as the parameter is {tensor.array.dtype}"
             )
-        return grad if directly_usable(grad) else np.array(grad, order="C")
+        return grad
+
+    def _as_array(self, name: str, grad: Any) -> Array:
+        if is_tensor(grad):
+            if not on_host(grad):
+                raise TypeError(f"{name} is a {described(grad)}; expected one in host memory")
+            return as_numpy(grad)
+        if not isinstance(grad, np.ndarray):
+            kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
+            raise TypeError(f"{name} is a {kind}; expected a NumPy array or None")
+        return grad
+
+    def _in_memory(self, array: Any) -> Array:
+        """As a NumPy array over the same addresses."""
+        return as_numpy(array)
 
     def _may_overlap(self, low: Any, nbytes: Any) -> Any:
         """Whether memory from ``low`` on comes near a parameter or a state."""
         return (self.reach[self.starts.searchsorted(low + nbytes)] > low) & (nbytes > 0)
 
-    def _check_overlap(self, leaves: list[Any]) -> None:
+    def _check_overlap(self, views: Sequence[Array | None]) -> None:
         """A gradient must not lie in a parameter or in state."""
-        for leaf, owner in zip(leaves, self.tensors, strict=True):
-            if leaf is None or not leaf.size:
+        for view, owner in zip(views, self.tensors, strict=True):
+            if view is None or not view.size:
                 continue
-            low, high = bounds(leaf)
+            low, high = bounds(view)
             if not self._may_overlap(low, high - low):
                 continue
             for tensor in self.tensors:
-                if any(np.shares_memory(leaf, a) for a in (tensor.array, *tensor.state.values())):
+                held = map(self._in_memory, (tensor.array, *tensor.state.values()))
+                if any(np.shares_memory(view, array) for array in held):
                     raise ValueError(
                         f"the gradient of {owner.name} shares memory with "
                         f"{tensor.name} or its state"

@@ -9,31 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from ..measure import DecidesOnHost
 from ..rule import Rule
+from . import foreign
+from .foreign import as_numpy, is_tensor
 from .gradients import HostGradients
 from .memory import directly_usable, overlapping, overlaps_itself
+from .state import new_state
+from .tensor_gradients import TensorGradients
 
 Array = NDArray[Any]
 _SUBNORMAL, _ONE = 5e-324, 1.0  # names, so that the interpreter multiplies at run time
 
 
 class HostTensor:
-    """A parameter in host memory.
+    """A parameter in host memory: ``owner`` is the NumPy array or the tensor that was passed,
+    ``array`` the same memory as a NumPy array. State is of the owner's kind.
 
     ``flat`` is its memory as a vector of reals. An array that is not C-contiguous and aligned is
     staged: ``flat`` is then a copy that is, which `pull` fills before a step and `push` writes
     back.
     """
 
-    def __init__(self, name: str, array: Array) -> None:
-        self.name, self.array = name, array
+    def __init__(self, name: str, owner: Any) -> None:
+        self.name, self.owner, self.array = name, owner, as_numpy(owner)
+        array = self.array
         self.shape: tuple[int, ...] = array.shape
         self.dtype = REAL_OF_COMPLEX.get(array.dtype.name, array.dtype.name)
         self.compute = COMPUTE_DTYPE[self.dtype]
         self.complex = array.dtype.kind == "c"
         self.staged = not directly_usable(array)
         self.flat = reals(np.array(array, order="C") if self.staged else array)
-        self.state: dict[str, Array] = {}
+        self.state: dict[str, Any] = {}
 
     @property
     def rows_and_columns(self) -> tuple[int, int]:
@@ -43,7 +50,7 @@ class HostTensor:
         return (rows, self.flat.size // rows) if self.flat.size else (0, 0)
 
     def flat_state(self, name: str) -> Array:
-        return reals(self.state[name])
+        return reals(as_numpy(self.state[name]))
 
     def pull(self) -> None:
         if self.staged:
@@ -62,16 +69,23 @@ def reals(array: Array) -> Array:
     return flat.view(np.ndarray)
 
 
-class HostBackend:
+class HostBackend(DecidesOnHost):
     """Everything about NumPy arrays that does not depend on how the arithmetic is done."""
 
     name = ""
 
     def accepts(self, array: Any) -> bool:
-        return isinstance(array, np.ndarray)
+        return foreign.on_host(array) if is_tensor(array) else isinstance(array, np.ndarray)
 
     def adopt(self, name: str, array: Any) -> HostTensor:
-        if not isinstance(array, np.ndarray):
+        if is_tensor(array):
+            foreign.check_parameter(name, array)
+            if not foreign.on_host(array):
+                raise TypeError(
+                    f"{name} is a {foreign.described(array)}; backend {self.name!r} updates "
+                    "memory of the host (choose another backend, or move it with .cpu())"
+                )
+        elif not isinstance(array, np.ndarray):
             kind = f"{type(array).__module__}.{type(array).__qualname__}"
             raise TypeError(
                 f"{name} is a {kind}; backend {self.name!r} updates NumPy arrays in place "
@@ -79,10 +93,11 @@ class HostBackend:
             )
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array; its mask would be ignored")
-        check_dtype(name, array.dtype)
-        if not array.flags.writeable:
+        seen = as_numpy(array)
+        check_dtype(name, seen.dtype)
+        if not seen.flags.writeable:
             raise ValueError(f"{name} is read-only; a parameter is updated in place")
-        if overlaps_itself(array):
+        if overlaps_itself(seen):
             raise ValueError(f"{name} overlaps itself: one element stands for several")
         return HostTensor(name, array)
 
@@ -92,30 +107,29 @@ class HostBackend:
             a, b = (tensors[i].name for i in found)
             raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")
 
-    def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Array]:
-        state = {}
-        real = np.dtype(tensor.compute)
-        for name in rule.state:
-            per = rule.per.get(name)
-            if per in ("row", "column") and tensor.complex:
-                raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
-            full = tensor.complex and per is None
-            dtype = np.result_type(real, np.complex64) if full else real
-            shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
-                per or "", tensor.shape
-            )
-            start = rule.initial.get(name, 0.0)
-            value = hyper[start] if isinstance(start, str) else start
-            state[name] = np.zeros(shape, dtype)
+    def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
+        state: dict[str, Any] = {}
+        for name, (shape, dtype, value) in new_state(tensor, rule, hyper).items():
+            array = np.zeros(shape, dtype)
             if value:
-                reals(state[name])[...] = value
+                reals(array)[...] = value
+            state[name] = foreign.like(tensor.owner, array)
         return state
 
     def zeros(self, size: int, dtype: str) -> Array:
         return np.zeros(size, dtype)
 
     def gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
+        if all(is_tensor(t.owner) for t in tensors):
+            return TensorGradients(tensors)
+        return self.array_gradients(tensors)
+
+    def array_gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
+        """The checker of gradients for parameters that are not all tensors."""
         return HostGradients(tensors)
+
+    def mark_changed(self, tensors: Sequence[HostTensor]) -> None:
+        foreign.mark_changed([t.owner for t in tensors if is_tensor(t.owner)])
 
     def check_arithmetic(self) -> None:
         if flushes_subnormals():
@@ -125,11 +139,15 @@ class HostBackend:
                 "the same bits everywhere. Switch it back before stepping"
             )
 
-    def to_numpy(self, array: Array) -> Array:
-        return np.array(array)
+    def to_numpy(self, array: Any, copied: bool = True) -> Array:
+        seen = as_numpy(array)
+        return np.array(seen) if copied else seen
 
-    def copy_into(self, array: Array, values: Any) -> None:
-        array[...] = values
+    def asarray(self, array: Any) -> Any:
+        return array if self.accepts(array) else np.asarray(array)
+
+    def copy_into(self, array: Any, values: Any) -> None:
+        as_numpy(array)[...] = as_numpy(values)
 
 
 def flushes_subnormals() -> bool:

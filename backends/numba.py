@@ -62,7 +62,7 @@ class NumbaLaunch:
         shapes = [t.rows_and_columns if matrix else (t.flat.size, 1) for t in tensors]
         addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in tensors]}
         for name in self.printer.rule.state:
-            addresses[name] = [address(t.state[name]) for t in tensors]
+            addresses[name] = [address(t.flat_state(name)) for t in tensors]
         self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes)
         self.workspace = np.zeros(self.launch_table.workspace_size, self.compute)
         self._cut(thread_count())
@@ -118,7 +118,7 @@ class NumbaBackend(HostBackend):
     ) -> NumbaLaunch:
         return NumbaLaunch(rule, param_dtype, grad_dtype)
 
-    def gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
+    def array_gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
         return HostGradients(tensors, addresses if STRUCT_IS_READABLE else memory.addresses)
 
     def check_arithmetic(self) -> None:

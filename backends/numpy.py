@@ -19,6 +19,7 @@ from ..dtypes import COMPUTE_DTYPE
 from ..order import CHUNK, LANES, ROW_LANES, STRIP_ROWS, fold_by_halves, lanes_for
 from ..rule import Rule
 from ..vocabulary import Vocabulary
+from .foreign import as_numpy
 from .host import HostBackend, HostTensor, reals
 
 BLOCK = 16_384  # elements; divides CHUNK and is a multiple of LANES
@@ -173,7 +174,7 @@ class NumpyLaunch:
             for tensor, grad, row in zip(self.tensors, grads, self.row_of_tensor, strict=True):
                 if row >= 0 and grad is not None and tensor.flat.size:
                     scalars = SimpleNamespace(**dict(zip(self.scalars, rows[row], strict=True)))
-                    self._update(tensor, reals(grad), scalars)
+                    self._update(tensor, reals(as_numpy(grad)), scalars)
 
     def _update(self, tensor: HostTensor, grad: Array, s: SimpleNamespace) -> None:
         per = {self.rule.per.get(name) for name in self.rule.state}

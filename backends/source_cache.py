@@ -68,7 +68,7 @@ def load(name: str, source: str) -> ModuleType:
         if key not in _modules:
             path = cache_directory() / f"{key}.py"
             if not path.exists() or path.read_text(encoding="utf-8") != source:
-                _write(path, source)
+                write(path, source.encode())
             spec = importlib.util.spec_from_file_location(f"samestep_kernel_{key}", path)
             assert spec is not None
             assert spec.loader is not None
@@ -83,12 +83,10 @@ def load(name: str, source: str) -> ModuleType:
         return _modules[key]
 
 
-def _write(path: Path, source: str) -> None:
+def write(path: Path, content: bytes) -> None:
     """Atomically: another process may be writing the same file."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False
-    ) as file:
-        file.write(source)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        file.write(content)
     os.replace(file.name, path)
 
 

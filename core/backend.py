@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,14 @@ from .rule import Rule
 BUILT_IN = {
     "numpy": "samestep.backends.numpy",
     "numba": "samestep.backends.numba",
+    "cupy": "samestep.backends.cupy",
+    "torch": "samestep.backends.torch",
+}
+# the package that an array's type comes from, and who updates such arrays: the first that can run
+BEST_FOR = {
+    "numpy": ("numba", "numpy"),
+    "cupy": ("cupy",),
+    "torch": ("torch",),
 }
 AUTO = "auto"
 VARIABLE = "SAMESTEP_BACKEND"
@@ -47,7 +55,13 @@ class Tensor(Protocol):
 
 class Launch(Protocol):
     """The update of all tensors of one rule variant and one pair of storage dtypes, as one unit
-    of work: on compiled backends one kernel launch per pass."""
+    of work: on compiled backends one kernel launch per pass.
+
+    A launch on a device has two things more. ``rows_dtype`` is "float64", in which it takes rows,
+    because the gradient's coefficient is only complete there; ``run`` takes the ``control`` of a
+    `Verdict` as a third argument; and ``prepare(rows)`` does of ``run`` what a replay of recorded
+    work does not do by itself.
+    """
 
     def bind(self, tensors: Sequence[Any]) -> None:
         """Take note of where parameters and state are; compile what is not compiled yet."""
@@ -81,6 +95,36 @@ class Gradients(Protocol):
         names) and ``addresses`` with an entry per tensor. Raises TypeError or ValueError."""
 
 
+class Verdict(Protocol):
+    """What follows from what was measured of all gradients (`samestep.measure`).
+
+    ``coefficient`` is what rows of scalars are multiplied by on the host, or ``control`` what
+    launches on a device get instead; it also makes them do nothing where a gradient is not
+    finite. ``decided``: whether ``finite`` is known already; otherwise asking waits, as asking
+    for the ``norm`` may.
+    """
+
+    coefficient: float
+    control: Any
+    decided: bool
+
+    @property
+    def finite(self) -> bool: ...
+
+    @property
+    def norm(self) -> float: ...
+
+
+class Judge(Protocol):
+    """Decides what follows from sums of all tensors, whenever they were measured."""
+
+    def decide(self, limit: float | None) -> Verdict:
+        """The verdict, where the norm is to be at most ``limit``."""
+
+    def prepare(self, limit: float | None) -> None:
+        """Make what was recorded of `decide` go by this limit when it is replayed."""
+
+
 class Backend(Protocol):
     """The protocol of a backend; see ``backends/numpy.py`` for the smallest one."""
 
@@ -112,11 +156,28 @@ class Backend(Protocol):
     ) -> Launch:
         """A new launch; ``scalars`` are the names in a row, in order."""
 
-    def to_numpy(self, array: Any) -> Any:
-        """A copy of a state array on the host."""
+    def mark_changed(self, tensors: Sequence[Any]) -> None:
+        """Tell whoever keeps watch over these parameters' memory that it was written to."""
+
+    def to_numpy(self, array: Any, copied: bool = True) -> Any:
+        """A parameter or state array as a NumPy array on the host: a copy, or if not ``copied``
+        its own memory where NumPy can see that."""
 
     def copy_into(self, array: Any, values: Any) -> None:
-        """Overwrite a state array."""
+        """Overwrite a parameter or a state array."""
+
+    def asarray(self, array: Any) -> Any:
+        """``array`` where this backend updates it, for programs that choose a backend when they
+        run: itself if it is there already, otherwise a copy."""
+
+    # `samestep.measure.DecidesOnHost` has the rest for hosts
+
+    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
+        """Who decides what follows from these sums of all tensors: "sum_of_squares" and
+        "difference", a vector per compute dtype."""
+
+    def capturing(self) -> bool:
+        """Whether work is only being recorded, to be replayed later."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +228,12 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     """The backend called ``name``; without a name that of `use_backend`, of the environment
     variable ``SAMESTEP_BACKEND``, or the best one for the type of ``arrays``, in this order.
 
+    A backend that has several implementations takes one behind a colon: ``"torch:foreach"``.
+
     Raises
     ------
     ValueError
-        For a name that no backend has.
+        For a name that no backend, or an implementation that this backend does not have.
     RuntimeError
         For a backend that cannot run here, saying why and what to install.
     """
@@ -182,25 +245,35 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     _check_name(chosen, source)
     if chosen == AUTO:
         chosen = _best_for(arrays)
+    chosen, _, implementation = chosen.partition(":")
     status = _availability(chosen)
     if not status.available:
         raise RuntimeError(
             f"backend {chosen!r} ({source}) cannot run here: {status.detail}; {status.install}"
         )
-    backend: Backend = _module(chosen).get_backend()
+    build = _module(chosen).get_backend
+    backend: Backend = build(implementation) if implementation else build()
     return backend
 
 
 def _check_name(name: str, source: str) -> None:
     if name == AUTO or name in BUILT_IN:
         return
+    base, colon, implementation = name.partition(":")
     known = [AUTO, *backend_names()]
-    if name not in known:
+    if base not in known or (base == AUTO and colon):
         raise ValueError(f"{source}={name!r}: no such backend; there are {', '.join(known)}")
+    if colon:
+        available = getattr(_module(base), "IMPLEMENTATIONS", ())
+        if implementation not in available:
+            listed = ", ".join(f"{base}:{each}" for each in available) or "none to choose from"
+            raise ValueError(f"{source}={name!r}: no such implementation; there are {listed}")
 
 
 def _best_for(arrays: Sequence[Any]) -> str:
-    for name in ("numba", "numpy"):  # NumPy arrays: numba if it can run, otherwise numpy
+    packages = {base.__module__.split(".")[0] for a in arrays[:1] for base in type(a).__mro__}
+    found = [names for package, names in BEST_FOR.items() if package in packages]
+    for name in found[0] if found else BEST_FOR["numpy"]:
         if _availability(name).available:
             return name
     raise AssertionError("the numpy backend can always run")

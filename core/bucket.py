@@ -29,7 +29,8 @@ class Bucket:
     def __init__(
         self, rule: Rule, launch: Launch, members: list[int], tensors: list[Any], dtype: str
     ) -> None:
-        self.rule, self.launch, self.members, self.dtype = rule, launch, members, dtype
+        self.rule, self.launch, self.members = rule, launch, members
+        self.dtype = getattr(launch, "rows_dtype", dtype)
         self.tensors = [tensors[i] for i in members]
         self.alone = len(members) == len(tensors)
         self.rows: Any = None
@@ -43,11 +44,8 @@ class Bucket:
         """One row per key, in this order; a negative row leaves its tensor as it is."""
         self.keys = keys
         self.launch.set_rows(row_of_tensor)
-        self.staged = [
-            tensor
-            for tensor, row in zip(self.tensors, row_of_tensor, strict=True)
-            if row >= 0 and tensor.staged
-        ]
+        self.stepping = [t for t, row in zip(self.tensors, row_of_tensor, strict=True) if row >= 0]
+        self.staged = [tensor for tensor in self.stepping if tensor.staged]
 
     def as_rows(self, rows: Sequence[tuple[float, ...]]) -> Any:
         """Scalars in float64, rounded once to the compute dtype; the last is the gradient's
@@ -55,14 +53,20 @@ class Bucket:
         with np.errstate(over="ignore"):  # a scalar may be infinite in the compute dtype
             return np.array(rows, self.dtype)
 
-    def run(self, grads: list[Any]) -> None:
+    def run(self, grads: list[Any], control: Any = None) -> None:
         """Update the members with ``rows``; ``grads`` are those of all of the optimizer's
-        parameters."""
+        parameters, ``control`` is that of a verdict."""
         for tensor in self.staged:
             tensor.pull()
-        self.launch.run(self.rows, grads if self.alone else [grads[i] for i in self.members])
+        grads = grads if self.alone else [grads[i] for i in self.members]
+        self.launch.run(self.rows, grads, *(() if control is None else (control,)))
         for tensor in self.staged:
             tensor.push()
+
+    def prepare(self) -> None:
+        """Hand ``rows`` to work that was captured."""
+        launch: Any = self.launch
+        launch.prepare(self.rows)
 
 
 class Buckets:

@@ -30,6 +30,12 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
+def dtype_of(array: Any) -> np.dtype[Any]:
+    """The NumPy dtype of an array, or of a framework's tensor (``torch.float32``: float32)."""
+    name = getattr(array.dtype, "name", None) or str(array.dtype).rpartition(".")[2]
+    return numpy_dtype(name)
+
+
 def gradient_dtypes(param_dtype: str) -> tuple[str, ...]:
     """Names of the dtypes a gradient may have: the parameter's, and float32 for 16-bit parameters."""
     compute = COMPUTE_DTYPE[param_dtype]

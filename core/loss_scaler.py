@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+NAMES = ("scale", "good_steps", "growth_factor", "backoff_factor", "growth_interval")
 SMALLEST = 2.0**-126  # the smallest normal number of float32: the scale does not vanish
 
 
@@ -47,9 +49,41 @@ class LossScaler:
             raise ValueError(
                 f"good_steps must be an integer in [0, growth_interval), not {good_steps!r}"
             )
-        self.scale, self.good_steps = float(scale), int(good_steps)
+        self._undecided: list[Callable[[], None]] = []
+        self._scale, self._good_steps = float(scale), int(good_steps)
         self.growth_factor, self.backoff_factor = float(growth_factor), float(backoff_factor)
         self.growth_interval = int(growth_interval)
+
+    @property
+    def scale(self) -> float:
+        """What the loss is multiplied by. Where a device decides about steps, reading it waits
+        until the device has seen the last step's gradients."""
+        self._settle()
+        return self._scale
+
+    @scale.setter
+    def scale(self, value: float) -> None:
+        self._settle()
+        self._scale = value
+
+    @property
+    def good_steps(self) -> int:
+        """Steps in a row whose gradients were finite since the scale last changed."""
+        self._settle()
+        return self._good_steps
+
+    @good_steps.setter
+    def good_steps(self, value: int) -> None:
+        self._settle()
+        self._good_steps = value
+
+    def wait_for(self, settle: Callable[[], None]) -> None:
+        """A device decides about a step; ``settle`` asks it, and calls `update`."""
+        self._undecided.append(settle)
+
+    def _settle(self) -> None:
+        while self._undecided:
+            self._undecided.pop(0)()
 
     def update(self, finite: bool) -> None:
         """Take note of a step whose gradients were all finite, or were not."""
@@ -65,12 +99,16 @@ class LossScaler:
 
     def state_dict(self) -> dict[str, Any]:
         """All there is, as plain numbers: ``LossScaler(**scaler.state_dict())`` is its equal."""
+        return {name: getattr(self, name) for name in NAMES}
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._settle()
         return dict(vars(self))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, LossScaler) and vars(self) == vars(other)
+        return isinstance(other, LossScaler) and self.state_dict() == other.state_dict()
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"LossScaler({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+        return f"LossScaler({', '.join(f'{k}={v!r}' for k, v in self.state_dict().items())})"

@@ -3,7 +3,8 @@
 Measured by a launch of its own that reads the gradients once, with rules that leave the parameters
 as they are. Each tensor's sum has the fixed order of `samestep.order`; the tensors' sums are then
 added in float64, by halves, in the order of the parameters. So the norm, and a step clipped by it,
-has the same bits everywhere.
+has the same bits everywhere. A host reads the sums and decides; a device decides for itself, and
+tells later.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .backend import Backend
+from .backend import Backend, Judge, Verdict
 from .bucket import Buckets, Target
 from .dtypes import COMPUTE_DTYPE
 from .order import fold_by_halves
@@ -81,31 +83,77 @@ class Measurement:
             view.state = {
                 name: vectors[dtype][i : i + 1].reshape(()) for name, vectors in self._sums.items()
             }
+        self._judge = backend.judge({n: list(v.values()) for n, v in self._sums.items()})
         self._alike = [rule] * len(tensors), [None] * len(tensors)
         self._buckets = Buckets(backend, seen)
 
-    def run(self, target: Target, grads: list[Any], coefficient: float) -> tuple[float, bool]:
-        """The Euclidean norm of all gradients times ``coefficient``, and whether all are finite
-        (NaN and True for what is not measured)."""
+    def run(
+        self, target: Target, grads: list[Any], coefficient: float, limit: float | None
+    ) -> Verdict:
+        """What follows from the gradients times ``coefficient``, if their norm is to be at most
+        ``limit``."""
         self._buckets.point_at(target, lambda kinds: self._alike)
         for vectors in self._sums.values():
             for vector in vectors.values():
-                vector.fill(0)
+                self._backend.copy_into(vector, 0)
         for bucket in self._buckets:
             bucket.rows = bucket.as_rows([(coefficient,)])
             bucket.run(grads)
+        return self._judge.decide(limit)
+
+    def prepare(self, coefficient: float, limit: float | None) -> None:
+        """Make what was recorded of `run` go by these numbers when it is replayed."""
+        for bucket in self._buckets:
+            bucket.rows = bucket.as_rows([(coefficient,)])
+            bucket.prepare()
+        self._judge.prepare(limit)
+
+
+@dataclass
+class HostVerdict:
+    """What a host has found out; see `Verdict`."""
+
+    coefficient: float
+    finite: bool
+    norm: float
+    control: None = None
+    decided: bool = True
+
+
+class HostJudge:
+    """Reads the sums and decides; see `Judge`."""
+
+    def __init__(self, to_numpy: Callable[[Any], Any], sums: Mapping[str, Sequence[Any]]) -> None:
+        self._to_numpy, self._sums = to_numpy, sums
+
+    def decide(self, limit: float | None) -> Verdict:
         norm = math.nan
         if "sum_of_squares" in self._sums:
             norm = math.sqrt(self._over_all("sum_of_squares"))
         finite = "difference" not in self._sums or self._over_all("difference") == 0
-        return norm, finite
+        return HostVerdict(1.0 if limit is None else clip_coefficient(norm, limit), finite, norm)
 
     def _over_all(self, name: str) -> float:
         # a tensor has its sum in the vector of its dtype, and zero in the others
-        vectors = [self._backend.to_numpy(v) for v in self._sums[name].values()]
+        vectors = map(self._to_numpy, self._sums[name])
         with np.errstate(over="ignore", invalid="ignore"):
             total = fold_by_halves(sum(v.astype(np.float64) for v in vectors))
         return float(total)
+
+    def prepare(self, limit: float | None) -> None:
+        raise AssertionError("a host records nothing")
+
+
+class DecidesOnHost:
+    """The part of a backend's protocol for those that read what was measured before they go on."""
+
+    to_numpy: Callable[[Any], Any]
+
+    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
+        return HostJudge(self.to_numpy, sums)
+
+    def capturing(self) -> bool:
+        return False
 
 
 def clip_coefficient(norm: float, limit: float) -> float:

@@ -13,7 +13,8 @@ from .hyper import GroupHyper, at_step, checked, is_scheduled, options_asked_for
 from .loss_scaler import LossScaler
 from .mask import decay_mask
 from .rule import Rule, find_rule
-from .stepping import Settings, Stepping
+from .settled import Settled
+from .stepping import Outcome, Settings, Stepping
 from .structure import flatten, gradient_leaves
 
 Number = float | Callable[[int], float]
@@ -58,6 +59,13 @@ class Optimizer:
         message names the parameter, what came and what was expected.
     """
 
+    steps_taken, skipped_steps = Settled[int](), Settled[int]()
+    skipped = Settled[bool]()
+    _steps_taken: int
+    _skipped_steps: int
+    _outcome: Outcome | None = None  # of the last step, until it is settled
+    _measured: Outcome | None = None  # of the last step, which has its norm
+
     def __init__(
         self,
         rule: Rule | str,
@@ -76,7 +84,6 @@ class Optimizer:
         self.loss_scaler, self.accumulation_steps = loss_scaler, accumulation_steps
         self.steps_taken = self.skipped_steps = 0
         self.skipped = False
-        self.grad_norm: float | None = None
         self._settings()
         self.defaults, _ = checked(self.rule, hyper, 0)
         self._single = not _is_groups(params)
@@ -102,6 +109,7 @@ class Optimizer:
         """What is known about the next step: everything is looked at anew."""
         self._stepping_or_none: Stepping | None = None
         self._hyper_seen: Any = None
+        self._outcome = self._measured = None
         self._takes_part: list[bool] = []
 
     @property
@@ -122,6 +130,7 @@ class Optimizer:
         Gradients are then given as a list with one entry per group. Raises as the constructor
         does, and RuntimeError between micro-batches; a group with an error is not added.
         """
+        self._settle()
         if self.micro_steps:
             raise RuntimeError("a group cannot be added while gradients are being accumulated")
         self._add_group(group, {}, check_overlap=True)
@@ -226,12 +235,48 @@ class Optimizer:
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero.
         """
+        self._settle()
         leaves = gradient_leaves(self._specs, len(self._tensors), self._single, grads)
         self._refresh()
-        outcome = self._stepping.run(leaves, self._takes_part, self._settings())
-        self.steps_taken += outcome.updated
-        self.skipped_steps += outcome.skipped
-        self.skipped, self.grad_norm = outcome.skipped, outcome.grad_norm
+        self._take_note(self._stepping.run(leaves, self._takes_part, self._settings()))
+
+    def prepare(self) -> None:
+        """Make a captured step the next one: to be called before each replay of a CUDA graph.
+
+        While a stream is capturing, ``step`` records the work and takes no step. ``prepare``
+        computes the scalars of the next step, sends them, on the current stream, to where the
+        captured work reads them, and counts the step as taken.
+
+        Raises
+        ------
+        RuntimeError
+            If no step was captured, or what was captured is not what would run now.
+        """
+        self._settle()
+        self._refresh()
+        self._take_note(self._stepping.prepare(self._takes_part, self._settings()))
+
+    def _take_note(self, outcome: Outcome | None) -> None:
+        self._outcome = self._measured = outcome
+        self.skipped = False
+        if outcome is not None and outcome.settled:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Count the last step, if that has not been done. A device may have to be waited for."""
+        outcome = self._outcome
+        if outcome is not None:
+            outcome.settle()
+            self._outcome = None
+            self._steps_taken += outcome.updated
+            self._skipped_steps += outcome.skipped
+            self._skipped = outcome.skipped
+
+    @property
+    def grad_norm(self) -> float | None:
+        """The norm of all gradients before clipping at the last step, where `clip_global_norm`
+        is set. Reading it may wait for a device."""
+        return None if self._measured is None else self._measured.grad_norm
 
     # ---- state
 
@@ -243,6 +288,7 @@ class Optimizer:
     @property
     def steps(self) -> list[int]:
         """How many steps each parameter has taken."""
+        self._settle()
         return [clock.step for clock in self._clocks]
 
     @property

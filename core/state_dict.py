@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .accumulation import RULE as ACCUMULATE
-from .backend import get_backend
+from .backend import Backend, get_backend
 from .clock import Clock
+from .dtypes import dtype_of
 from .hyper import at_step, checked
 from .loss_scaler import LossScaler
 from .stepping import Settings
@@ -30,9 +32,10 @@ COUNTS = ("steps_taken", "skipped_steps")
 def take(optimizer: Optimizer, copied: bool = True) -> dict[str, Any]:
     """See `Optimizer.state_dict`. If not ``copied``, the optimizer's own arrays and schedules, to
     be written to a file right away."""
+    optimizer._settle()
     state, groups = {}, []
     own = _copier(copied)
-    own_array = optimizer.backend.to_numpy if copied else _as_it_is
+    own_array = functools.partial(optimizer.backend.to_numpy, copied=copied)
     for i, (tensor, clock) in enumerate(zip(optimizer._tensors, optimizer._clocks, strict=True)):
         arrays = {name: own_array(a) for name, a in tensor.state.items()}
         state[i] = {"step": clock.step, **clock.carry, **arrays}
@@ -84,6 +87,7 @@ def _accumulated(optimizer: Optimizer, own_array: Callable[[Any], Any]) -> dict[
 def restore(optimizer: Optimizer, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     """See `Optimizer.load_state_dict`. Checks everything first, then changes. If not ``copied``,
     the snapshot's schedules become the optimizer's own."""
+    optimizer._settle()
     own = _copier(copied)
     whole = _checked_whole(optimizer, snapshot, own)
     groups = _checked_groups(optimizer, snapshot, own)
@@ -155,7 +159,8 @@ def _checked_sums(optimizer: Optimizer, snapshot: Mapping[str, Any]) -> dict[int
             raise ValueError(f"state dict: accumulated has a parameter {i!r}, which does not exist")
         tensor = optimizer._tensors[i]
         like = optimizer.backend.new_state(tensor, ACCUMULATE, {})["grad_sum"]
-        result[i] = _checked_array(values, like, f"state dict, {tensor.name}: accumulated")
+        where = f"state dict, {tensor.name}: accumulated"
+        result[i] = _checked_array(optimizer.backend, values, like, where)
     return result
 
 
@@ -178,7 +183,7 @@ def unpickle(optimizer: Optimizer, saved: dict[str, Any]) -> None:
     optimizer._single = saved["single"]
     optimizer.backend = get_backend(saved["backend"])
     optimizer.steps_taken = saved["snapshot"]["steps_taken"]
-    optimizer.skipped, optimizer.grad_norm = False, None
+    optimizer.skipped_steps, optimizer.skipped = 0, False
     optimizer._clear()
     for group, options in zip(saved["param_groups"], saved["options"], strict=True):
         optimizer._add_group(group, options)  # momentum may have become zero since
@@ -245,16 +250,17 @@ def _checked_state(
         raise ValueError(f"{where}step is {entry['step']}; expected a whole number")
     arrays = {}
     for name in rule.state:
-        arrays[name] = _checked_array(entry[name], tensor.state[name], f"{where}{name}")
+        like = tensor.state[name]
+        arrays[name] = _checked_array(optimizer.backend, entry[name], like, f"{where}{name}")
     return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
 
 
-def _checked_array(values: Any, like: Any, name: str) -> Any:
-    values = np.asarray(values)
+def _checked_array(backend: Backend, values: Any, like: Any, name: str) -> Any:
+    values, dtype = backend.to_numpy(values, copied=False), dtype_of(like)
     if values.shape != like.shape:
-        raise ValueError(f"{name} has shape {values.shape}; expected {like.shape}")
-    if values.dtype.kind in "OSU" or not np.can_cast(values.dtype, like.dtype, "same_kind"):
-        raise TypeError(f"{name} has dtype {values.dtype}; expected {like.dtype}")
+        raise ValueError(f"{name} has shape {values.shape}; expected {tuple(like.shape)}")
+    if values.dtype.kind in "OSU" or not np.can_cast(values.dtype, dtype, "same_kind"):
+        raise TypeError(f"{name} has dtype {values.dtype}; expected {dtype}")
     return values
 
 

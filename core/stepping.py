@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from .accumulation import Accumulation
-from .backend import Backend
+from .backend import Backend, Verdict
 from .bucket import Buckets, Target
 from .clipping import clipped
 from .clock import Clock, next_scalars, split
 from .hyper import GroupHyper
 from .incoming import Incoming
 from .loss_scaler import LossScaler
-from .measure import Measurement, clip_coefficient
+from .measure import Measurement
 from .rule import Rule
 
 
@@ -27,6 +27,11 @@ class Settings:
     skip_nonfinite: bool = False
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
+
+    @property
+    def skips(self) -> bool:
+        """Whether a step with gradients that are not finite is left out."""
+        return bool(self.skip_nonfinite) or self.loss_scaler is not None
 
     def checked(self, where: str = "") -> Settings:
         """Itself, or TypeError or ValueError for what cannot be used."""
@@ -47,14 +52,61 @@ class Settings:
         return self
 
 
-@dataclass
 class Outcome:
-    """What became of a step: whether the parameters moved, whether it was skipped because a
-    gradient was not finite, and the norm of all gradients before clipping if it was measured."""
+    """What becomes of a step. Whether it counts is known once it is `settled`: on a host at once;
+    on a device the next step, or whoever wants to know, asks and maybe waits.
 
-    updated: bool
-    skipped: bool = False
-    grad_norm: float | None = None
+    ``updated``: the parameters moved, and so do step counts and carries. ``skipped``: they did
+    not, because a gradient was not finite.
+    """
+
+    def __init__(
+        self,
+        verdict: Verdict | None = None,
+        clips: bool = False,
+        skips: bool = False,
+        scaler: LossScaler | None = None,
+    ) -> None:
+        self.updated = self.skipped = self.settled = False
+        self.carries: list[tuple[Clock, dict[str, float]]] = []
+        self._verdict, self._clips = verdict, clips
+        self._skips_by = verdict if skips else None
+        self._scaler = scaler
+        self.decided = self._skips_by is None or self._skips_by.decided
+        if scaler is not None and not self.decided:
+            scaler.wait_for(self.settle)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the gradients are, where that matters; may wait for a device."""
+        return self._skips_by is None or self._skips_by.finite
+
+    @property
+    def grad_norm(self) -> float | None:
+        """The norm of all gradients before clipping, if it was measured; may wait."""
+        return self._verdict.norm if self._verdict is not None and self._clips else None
+
+    def settle(self) -> None:
+        """Count the step, or leave it out."""
+        if self.settled:
+            return
+        finite = self.finite
+        self.settled = True
+        self.updated, self.skipped = finite, not finite
+        if self._scaler is not None:
+            self._scaler.update(finite)
+        if finite:
+            for clock, carry in self.carries:
+                clock.step += 1
+                clock.carry = carry
+
+
+@dataclass
+class Recording:
+    """What the work that was captured depends on and a replay cannot change."""
+
+    takes_part: Sequence[bool]
+    verdict: Verdict | None
 
 
 class Stepping:
@@ -67,6 +119,7 @@ class Stepping:
         self._update = Buckets(backend, tensors)
         self._measurement: Measurement | None = None
         self._accumulation: Accumulation | None = None
+        self._recording: Recording | None = None
 
     @property
     def accumulation(self) -> Accumulation:
@@ -84,6 +137,7 @@ class Stepping:
         """The hyperparameters from now on."""
         if [group.clips for group in hyper] != [group.clips for group in self._hyper]:
             self._update.forget()  # other kernels
+            self._recording = None
         self._hyper = hyper
 
     def _rules_and_clocks(self, kinds: list[str | None]) -> tuple[Sequence[Rule], Sequence[Clock]]:
@@ -91,8 +145,14 @@ class Stepping:
         rules = [clipped(clock.rule, self._hyper[clock.group].clips) for clock in self._clocks]
         return rules, self._clocks
 
-    def run(self, leaves: list[Any], takes_part: Sequence[bool], settings: Settings) -> Outcome:
-        """Take one gradient (or None) per parameter."""
+    def run(
+        self, leaves: list[Any], takes_part: Sequence[bool], settings: Settings
+    ) -> Outcome | None:
+        """Take one gradient (or None) per parameter. None where no step was taken: between
+        micro-batches, or if it was only captured."""
+        capturing = self._backend.capturing()
+        if capturing:
+            self._check_capture(settings)
         grads, target = self._incoming.take(leaves, takes_part)
         self._backend.check_arithmetic()
         coefficient = 1.0
@@ -100,36 +160,68 @@ class Stepping:
             self.accumulation.add(target, grads)
             count = self.accumulation.count
             if count < settings.accumulation_steps:
-                return Outcome(updated=False)
+                return None
             grads, target = self.accumulation.take()
             coefficient /= count
         scaler = settings.loss_scaler
         if scaler is not None:
             coefficient /= scaler.scale
-        outcome = Outcome(updated=True)
-        limit, skips = settings.clip_global_norm, settings.skip_nonfinite or scaler is not None
+        limit, skips, verdict = settings.clip_global_norm, settings.skips, None
         if limit is not None or skips:
-            norm, finite = self._measure(target, grads, coefficient, limit is not None, skips)
-            if limit is not None:
-                outcome.grad_norm = norm
-                coefficient *= clip_coefficient(norm, limit)
-            if scaler is not None:
-                scaler.update(finite)
-            if not finite:
-                outcome.updated, outcome.skipped = False, True
-                return outcome
-        self._step(target, grads, coefficient)
+            verdict = self._measure(target, grads, coefficient, limit, skips)
+            coefficient *= verdict.coefficient
+        outcome = Outcome(verdict, limit is not None, skips, scaler)
+        if not outcome.decided or outcome.finite:
+            self._update.point_at(target, self._rules_and_clocks)
+            outcome.carries = self._next_rows(coefficient)
+            for bucket in self._update:
+                bucket.run(grads, None if verdict is None else verdict.control)
+                self._backend.mark_changed(bucket.stepping)
+        if capturing:
+            self._recording = Recording(takes_part, verdict)
+            return None
+        if outcome.decided:
+            outcome.settle()
+        return outcome
+
+    def _check_capture(self, settings: Settings) -> None:
+        """Raise RuntimeError for what a replay could not do."""
+        if settings.skips:
+            raise RuntimeError(
+                "a step that is left out where a gradient is not finite cannot be captured: "
+                "whether it counts is decided between steps; capture without skip_nonfinite and "
+                "loss_scaler"
+            )
+        if settings.accumulation_steps > 1 or self.micro_steps:
+            raise RuntimeError("accumulation over micro-batches cannot be captured")
+
+    def prepare(self, takes_part: Sequence[bool], settings: Settings) -> Outcome:
+        """Hand the scalars of the next step to the work that was captured."""
+        self._check_capture(settings)
+        found, limit = self._recording, settings.clip_global_norm
+        if found is None or found.takes_part is not takes_part:
+            raise RuntimeError("prepare: no step of these parameters and options was captured yet")
+        if (found.verdict is None) != (limit is None):
+            raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
+        outcome = Outcome(found.verdict, limit is not None)
+        if self._measurement is not None and limit is not None:
+            self._measurement.prepare(1.0, limit)
+        outcome.carries = self._next_rows(1.0)
+        for bucket in self._update:
+            bucket.prepare()
+        outcome.settle()
         return outcome
 
     def _measure(
-        self, target: Target, grads: list[Any], coefficient: float, norm: bool, finite: bool
-    ) -> tuple[float, bool]:
-        if self._measurement is None or self._measurement.key != (norm, finite):
-            self._measurement = Measurement(self._backend, self._tensors, norm, finite)
-        return self._measurement.run(target, grads, coefficient)
+        self, target: Target, grads: list[Any], coefficient: float, limit: float | None, skips: bool
+    ) -> Verdict:
+        key = (limit is not None, skips)
+        if self._measurement is None or self._measurement.key != key:
+            self._measurement = Measurement(self._backend, self._tensors, *key)
+        return self._measurement.run(target, grads, coefficient, limit)
 
-    def _step(self, target: Target, grads: list[Any], coefficient: float) -> None:
-        self._update.point_at(target, self._rules_and_clocks)
+    def _next_rows(self, coefficient: float) -> list[tuple[Clock, dict[str, float]]]:
+        """Compute the scalars of the next step; the clocks, and what they will carry after it."""
         carries: dict[int, tuple[Clock, dict[str, float]]] = {}
         for bucket in self._update:
             rows = []
@@ -139,8 +231,4 @@ class Stepping:
                 rows.append((*row.values(), hyper.sign * coefficient))
                 carries[id(clock)] = (clock, carry)
             bucket.rows = bucket.as_rows(rows)
-        for bucket in self._update:
-            bucket.run(grads)
-        for clock, carry in carries.values():
-            clock.step += 1
-            clock.carry = carry
+        return list(carries.values())

@@ -24,7 +24,7 @@ def backends_under_test() -> list[str]:
 @pytest.fixture(params=backends_under_test())
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of a backend; one that was asked for and cannot run is a failure, not a skip."""
-    status = ss.available_backends().get(request.param)
+    status = ss.available_backends().get(request.param.partition(":")[0])
     assert status is not None, f"{VARIABLE}: there is no backend {request.param!r}"
     assert status.available, f"{VARIABLE}: {request.param} cannot run: {status.detail}"
     return request.param

@@ -138,6 +138,7 @@ RULES = dict(eager=set(), lazy=set(), relative=r"(?!\.[a-z]*$|\.\.rule$).*")
 BACKENDS = dict(
     eager={"numpy"}, lazy={"ml_dtypes"}, relative=r"\.\.+(golden|tools|rules|optimizers?)\b.*"
 )
+TORCH_BACKEND = {**BACKENDS, "eager": {"numpy", "torch"}}
 GOLDEN = dict(
     eager={"numpy", "safetensors", "mpmath"},
     lazy={"ml_dtypes"},
@@ -152,7 +153,8 @@ GOLDEN = dict(
         ("core/rules", True, RULES),
         ("core/checkpoint", True, CORE),
         ("core/schedules", True, CORE),
-        ("backends", True, BACKENDS),
+        ("backends", False, BACKENDS),
+        ("backends/torch", True, TORCH_BACKEND),
         ("golden", True, GOLDEN),
     ],
 )
@@ -176,6 +178,8 @@ def test_a_folder_imports_only_what_the_layout_allows(folder, deep, rules):
         ("from ..clock import Clock", RULES),
         ("from ..golden import cases", BACKENDS),
         ("from ..rules import registry", BACKENDS),
+        ("import numba", TORCH_BACKEND),
+        ("from ...rules import registry", TORCH_BACKEND),
         ("from ..tools import cli", GOLDEN),
     ],
 )
@@ -183,12 +187,35 @@ def test_control_a_forbidden_import_is_found(source, rules):
     assert forbidden(source, **rules)
 
 
+def siblings(source: str, owner: str | None, depth: int) -> list[str]:
+    """The imports of other backends' modules, in a file ``depth`` folders below ``backends``."""
+    names = set(ss.available_backends())
+    up = re.escape("." * (depth + 1))
+    found = [(m, re.match(rf"{up}([a-z]+?)(_printer)?(\..*)?$", m)) for m, _ in imports(source)]
+    return [module for module, other in found if other and other[1] in names - {owner}]
+
+
 def test_no_backend_imports_a_sibling():
-    """``numba_printer.py`` belongs to numba; what is shared has a name of its own."""
+    """``numba_printer.py`` belongs to numba, and a folder to the backend of its name; what is
+    shared has a name of its own."""
     names = set(ss.available_backends())
     for file in sources("backends"):
-        owner = next((n for n in names if file.stem == n or file.stem.startswith(f"{n}_")), None)
-        for module, _ in imports(file.read_text(encoding="utf-8")):
-            sibling = re.match(r"\.([a-z]+?)(_printer)?$", module)
-            if sibling and sibling[1] in names:
-                assert sibling[1] == owner, f"{file.name} imports {module}"
+        *folders, stem = file.relative_to(ROOT / "backends").with_suffix("").parts
+        top = folders[0] if folders else stem
+        owner = next((n for n in names if top == n or top.startswith(f"{n}_")), None)
+        found = siblings(file.read_text(encoding="utf-8"), owner, len(folders))
+        assert not found, f"{file.relative_to(ROOT)} imports {found}"
+
+
+@pytest.mark.parametrize(
+    ("source", "owner", "depth"),
+    [
+        ("from .numba import x", "numpy", 0),
+        ("from . import numba_printer", "numpy", 0),
+        ("def f():\n    from .torch.launch import x", "numba", 0),
+        ("from ..numba import x", "torch", 1),
+        ("from ..numba_printer import x", "torch", 1),
+    ],
+)
+def test_control_a_sibling_is_found(source, owner, depth):
+    assert siblings(source, owner, depth)

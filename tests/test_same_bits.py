@@ -27,12 +27,9 @@ SHAPES = st.one_of(
 
 def numbers(name: str, default: float, rule: ss.Rule) -> st.SearchStrategy[float]:
     bounds = rule.bounds.get(name, USUAL_BOUNDS.get(name, FINITE))
-    usual = st.sampled_from([default, 0.0, 0.5, 1e-3, 1e-8, 0.999, 1.5, 1e-40, 3.0])
-    return (
-        st.one_of(usual, st.floats(1e-6, 10.0))
-        .filter(lambda x: not x or x in bounds)
-        .filter(lambda x: x in bounds)
-    )
+    usual = [default, 0.0, 0.5, 1e-3, 1e-8, 0.999, 1.5, 1e-40, 3.0]
+    usual = [number for number in usual if number in bounds]
+    return st.sampled_from(usual) | st.floats(1e-6, 10.0).filter(bounds.__contains__)
 
 
 def hyperparameters(rule: ss.Rule) -> st.SearchStrategy[dict]:

@@ -7,16 +7,16 @@ parameters, and the defaults of groups to come. ``docs/checkpoints.md`` specifie
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import Backend, get_backend
-from ..dtypes import REAL_OF_COMPLEX
+from ..dtypes import REAL_OF_COMPLEX, dtype_of
 from ..optimizer import Optimizer, _is_groups
 from ..rule import Rule, find_rule
 from ..state_dict import restore, take
@@ -59,7 +59,8 @@ def save(optimizer: Optimizer, path: str | PathLike[str]) -> None:
     from .. import __version__
 
     names = parameter_names(optimizer._specs)
-    params = {i: np.asarray(tensor.array) for i, tensor in enumerate(optimizer._tensors)}
+    on_host = functools.partial(optimizer.backend.to_numpy, copied=False)
+    params = {i: on_host(tensor.array) for i, tensor in enumerate(optimizer._tensors)}
     snapshot = {"param": params, **take(optimizer, copied=False), "defaults": optimizer.defaults}
     tree = {"format_version": FORMAT_VERSION, "library_version": __version__, "names": names}
     for key, value in snapshot.items():
@@ -198,7 +199,7 @@ def _adopt(backend: Backend, groups: list[Any], are_groups: bool) -> list[Any]:
 
 def _check_params(tensors: list[Any], tree: Mapping[str, Any]) -> None:
     for tensor, stored in zip(tensors, tree["param"].values(), strict=True):
-        dtype = tensor.array.dtype.name
+        dtype = dtype_of(tensor.array).name
         if (tensor.shape, dtype) != (stored.shape, stored.dtype):
             raise ValueError(
                 f"{tensor.name} has shape {tensor.shape} and dtype {dtype}; "
@@ -233,7 +234,7 @@ def _restore(optimizer: Optimizer, tree: Mapping[str, Any]) -> None:
     for i, (name, arrays) in enumerate(zip(tree["names"], optimizer.state, strict=True)):
         entry = snapshot["state"][i]
         found = {n: (v.shape, v.dtype) for n, v in entry.items() if isinstance(v, Stored)}
-        expected = {n: (a.shape, a.dtype.name) for n, a in arrays.items()}
+        expected = {n: (tuple(a.shape), dtype_of(a).name) for n, a in arrays.items()}
         if found != expected:
             raise ValueError(f"{name} has the state {found}; expected {expected}")
         snapshot["state"][i] = {**entry, **arrays}
@@ -244,11 +245,19 @@ def _fill(optimizer: Optimizer, file: CheckpointFile, names: list[str]) -> None:
     """Read the values of state and, last of all, parameters."""
     for name, arrays in zip(names, optimizer.state, strict=True):
         for what, array in arrays.items():
-            file.read_into(f"state/{name}/{what}", _as_reals(array))
+            _read(optimizer.backend, file, f"state/{name}/{what}", array)
     file.check_unchanged()
     for name, tensor in zip(names, optimizer._tensors, strict=True):
-        file.read_into(f"param/{name}", _as_reals(tensor.array))
+        _read(optimizer.backend, file, f"param/{name}", tensor.array)
+    optimizer.backend.mark_changed(optimizer._tensors)
     file.check_unchanged()
+
+
+def _read(backend: Backend, file: CheckpointFile, name: str, array: Any) -> None:
+    """The file's values, straight into the array's memory where NumPy can see it."""
+    seen = backend.to_numpy(array, copied=False)
+    file.read_into(name, _as_reals(seen))
+    backend.copy_into(array, seen)
 
 
 def _as_reals(array: Array) -> Array:

@@ -1,0 +1,75 @@
+"""CUDA kernels through CuPy: printed CUDA C, compiled for the device it runs on, one launch per
+pass for all tensors.
+
+Nothing waits for the device in a step: rows of scalars travel by asynchronous copies, and what is
+known of all gradients together stays on the device.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from ...backend import Availability
+
+OLDEST = 14  # the first CuPy with bfloat16
+EXTRAS = (
+    "install it with: pip install 'samestep[cuda13]' (for a CUDA 12 driver: 'samestep[cuda12]')"
+)
+
+
+def availability() -> Availability:
+    """What `samestep.available_backends` says about this backend."""
+    if importlib.util.find_spec("cupy") is None:
+        return Availability("cupy", False, "CuPy is not installed", EXTRAS)
+    try:
+        import cupy
+    except Exception as error:  # whatever is wrong with an installation of many libraries
+        return Availability("cupy", False, f"CuPy cannot be imported ({_line(error)})", EXTRAS)
+    if int(cupy.__version__.split(".")[0]) < OLDEST:
+        detail = f"CuPy {cupy.__version__} is too old, it takes {OLDEST} or newer"
+        return Availability("cupy", False, detail, EXTRAS)
+    runtime = cupy.cuda.runtime
+    try:
+        devices = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        return _without_device(runtime, error)
+    if not devices:
+        return Availability("cupy", False, "there is no CUDA device", "it needs an NVIDIA GPU")
+    try:
+        version = ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
+    except Exception as error:  # CuPy's loader of libraries has errors of its own
+        detail = f"NVRTC, CUDA's compiler, cannot be loaded ({_line(error)})"
+        return Availability("cupy", False, detail, EXTRAS)
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
+    return Availability("cupy", True, f"CUDA kernels on {name}; NVRTC {version}")
+
+
+def _without_device(runtime: Any, error: Exception) -> Availability:
+    driver = runtime.driverGetVersion()
+    if not driver:
+        detail, remedy = "there is no CUDA driver", "it needs an NVIDIA GPU and its driver"
+        return Availability("cupy", False, detail, f"{remedy}; then {EXTRAS}")
+    if "InsufficientDriver" in str(error):
+        detail = (
+            f"the CUDA driver is too old: it supports CUDA {_version(driver)}, and this CuPy is "
+            f"for CUDA {_version(runtime.runtimeGetVersion())}"
+        )
+        return Availability("cupy", False, detail, f"update the driver, or {EXTRAS}")
+    return Availability("cupy", False, f"CUDA says {_line(error)}", "see nvidia-smi")
+
+
+def _version(number: int) -> str:
+    """CUDA's way of numbering: 13020 is 13.2."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def get_backend() -> Any:
+    """What `samestep.get_backend` returns."""
+    from .backend import CupyBackend
+
+    return CupyBackend()

@@ -1,0 +1,134 @@
+"""Arrays on a CUDA device, whoever owns them, and parameters among them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from .. import foreign
+
+ON_CUDA = (2, 13)  # DLPack's numbers of CUDA memory, plain and managed
+LEGACY_STREAM = 1  # how the array interface calls the default stream
+
+
+def on_device(array: Any) -> bool:
+    """Whether ``array`` lies on a CUDA device and says where."""
+    if isinstance(array, cupy.ndarray):
+        return True
+    try:
+        if hasattr(array, "__dlpack_device__"):
+            return array.__dlpack_device__()[0] in ON_CUDA
+        return hasattr(array, "__cuda_array_interface__")
+    except (AttributeError, BufferError, RuntimeError, TypeError):
+        return False  # it knows the protocol and has nothing to say
+
+
+def as_cupy(array: Any) -> Any:
+    """An array on a device as a CuPy array over the same memory; work on it is ordered after what
+    its owner has under way."""
+    if isinstance(array, cupy.ndarray):
+        return array
+    if hasattr(array, "__dlpack_device__"):
+        return cupy.from_dlpack(array.detach() if foreign.is_tensor(array) else array)
+    return _through_interface(array, array.__cuda_array_interface__)
+
+
+def _through_interface(array: Any, interface: dict[str, Any]) -> Any:
+    """By the CUDA array interface, version 2 or 3. CuPy's own conversion waits for the owner's
+    stream on the host; here the current stream waits."""
+    dtype, shape = np.dtype(interface["typestr"]), tuple(interface["shape"])
+    address, _ = interface["data"]
+    strides = interface.get("strides")
+    span = dtype.itemsize
+    if strides is None:
+        span *= int(np.prod(shape, dtype=np.int64))
+    else:
+        span += sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    memory = cupy.cuda.UnownedMemory(address, span, array, -1 if address else 0)
+    _wait_for(interface.get("stream"))
+    return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0), strides)
+
+
+def _wait_for(stream: int | None) -> None:
+    current = cupy.cuda.get_current_stream()
+    if stream is None or stream == (current.ptr or LEGACY_STREAM):
+        return
+    event = cupy.cuda.Event(disable_timing=True)
+    event.record(cupy.cuda.ExternalStream(0 if stream == LEGACY_STREAM else stream))
+    current.wait_event(event)
+
+
+def is_read_only(array: Any) -> bool:
+    """Whether its owner says so."""
+    interface = None
+    if not isinstance(array, cupy.ndarray) and not foreign.is_tensor(array):
+        interface = getattr(array, "__cuda_array_interface__", None)
+    return bool(interface and interface["data"][1])
+
+
+def shadow(array: Any) -> NDArray[Any]:
+    """A NumPy array over the same addresses, to look at how arrays lie to each other. Its
+    elements must not be touched: they are on the device."""
+    interface = {
+        "data": (int(array.data.ptr), True),
+        "shape": array.shape,
+        "strides": array.strides,
+        "typestr": f"|V{array.itemsize}",
+        "version": 3,
+    }
+    return np.asarray(SimpleNamespace(__array_interface__=interface))
+
+
+def aligned(array: Any) -> bool:
+    """Whether every element starts at a multiple of its size, or of its parts' size."""
+    alignment = array.dtype.alignment
+    return not any(x % alignment for x in (array.data.ptr, *array.strides))
+
+
+def reals(array: Any) -> Any:
+    """A contiguous array as a vector; complex elements are two reals each."""
+    flat = array.reshape(-1)
+    return flat.view(REAL_OF_COMPLEX[flat.dtype.name]) if flat.dtype.kind == "c" else flat
+
+
+class DeviceTensor:
+    """A parameter on a device: ``owner`` is the array that was passed, ``array`` the same memory
+    as a CuPy array.
+
+    ``flat`` is its memory as a vector of reals. An array that is not C-contiguous is staged:
+    ``flat`` is then a copy that is, which `pull` fills before a step and `push` writes back.
+    """
+
+    def __init__(self, name: str, owner: Any, array: Any) -> None:
+        self.name, self.owner, self.array = name, owner, array
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype = REAL_OF_COMPLEX.get(array.dtype.name, array.dtype.name)
+        self.compute = COMPUTE_DTYPE[self.dtype]
+        self.complex = array.dtype.kind == "c"
+        self.staged = not array.flags.c_contiguous
+        self._contiguous = array.copy(order="C") if self.staged else array
+        self.flat = reals(self._contiguous)
+        self.state: dict[str, Any] = {}
+
+    @property
+    def rows_and_columns(self) -> tuple[int, int]:
+        """The parameter seen as a matrix: its first axis against all others. Without elements it
+        has no rows either, so that nothing is computed for them."""
+        rows = self.shape[0] if self.shape else 1
+        return (rows, self.flat.size // rows) if self.flat.size else (0, 0)
+
+    def flat_state(self, name: str) -> Any:
+        return reals(self.state[name])
+
+    def pull(self) -> None:
+        if self.staged:
+            self._contiguous[...] = self.array
+
+    def push(self) -> None:
+        if self.staged:
+            self.array[...] = self._contiguous

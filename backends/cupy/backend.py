@@ -1,0 +1,131 @@
+"""The backend: arrays on one CUDA device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...backend import Judge
+from ...rule import Rule
+from .. import foreign
+from ..host import check_dtype
+from ..memory import overlapping, overlaps_itself
+from ..state import new_state
+from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
+from .gradients import DeviceGradients
+from .judge import DeviceJudge
+from .launch import CupyLaunch
+
+
+class CupyBackend:
+    """Arrays on a CUDA device, updated there by printed kernels on the current stream."""
+
+    name = "cupy"
+
+    def __init__(self) -> None:
+        self._last: Any = None  # the stream of the last step
+
+    # ---- arrays
+
+    def accepts(self, array: Any) -> bool:
+        return on_device(array)
+
+    def adopt(self, name: str, array: Any) -> DeviceTensor:
+        if not on_device(array):
+            kind = f"{type(array).__module__}.{type(array).__qualname__}"
+            raise TypeError(
+                f"{name} is a {kind}; backend 'cupy' updates arrays on a CUDA device in place "
+                "(cupy.asarray(array) copies one there; backend.asarray does it for whichever "
+                "backend runs)"
+            )
+        if foreign.is_tensor(array):
+            foreign.check_parameter(name, array)
+        seen = as_cupy(array)
+        check_dtype(name, seen.dtype)
+        if is_read_only(array):
+            raise ValueError(f"{name} is read-only; a parameter is updated in place")
+        if not aligned(seen):
+            raise ValueError(f"{name} starts at {seen.data.ptr:#x}, which is not aligned")
+        if overlaps_itself(shadow(seen)):
+            raise ValueError(f"{name} overlaps itself: one element stands for several")
+        with seen.device:
+            return DeviceTensor(name, array, seen)
+
+    def check_overlap(self, tensors: Sequence[DeviceTensor]) -> None:
+        first = tensors[0]
+        for tensor in tensors:
+            if tensor.flat.device != first.flat.device:
+                raise ValueError(
+                    f"{first.name} is on device {first.flat.device.id} and {tensor.name} on "
+                    f"device {tensor.flat.device.id}; an optimizer's parameters are on one"
+                )
+        found = overlapping([shadow(t.array) for t in tensors])
+        if found is not None:
+            a, b = (tensors[i].name for i in found)
+            raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")
+
+    def new_state(self, tensor: DeviceTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
+        state = {}
+        with tensor.flat.device:
+            for name, (shape, dtype, value) in new_state(tensor, rule, hyper).items():
+                state[name] = cupy.zeros(shape, dtype)
+                if value:
+                    reals(state[name])[...] = value
+        return state
+
+    def zeros(self, size: int, dtype: str) -> Any:
+        return cupy.zeros(size, dtype)
+
+    def gradients(self, tensors: Sequence[DeviceTensor]) -> DeviceGradients:
+        return DeviceGradients(tensors)
+
+    def to_numpy(self, array: Any, copied: bool = True) -> NDArray[Any]:
+        if on_device(array):
+            found: NDArray[Any] = as_cupy(array).get()
+            return found
+        return np.array(array) if copied else np.asarray(array)
+
+    def asarray(self, array: Any) -> Any:
+        return array if on_device(array) else cupy.asarray(array)
+
+    def copy_into(self, array: Any, values: Any) -> None:
+        target = as_cupy(array)
+        with target.device:
+            if np.ndim(values) == 0 and not on_device(values):
+                target.fill(values)
+            else:
+                values = as_cupy(values) if on_device(values) else np.asarray(values)
+                target[...] = cupy.asarray(values).astype(target.dtype, copy=False)
+
+    def mark_changed(self, tensors: Sequence[DeviceTensor]) -> None:
+        foreign.mark_changed([t.owner for t in tensors if foreign.is_tensor(t.owner)])
+
+    # ---- steps
+
+    def launch(
+        self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
+    ) -> CupyLaunch:
+        return CupyLaunch(rule, param_dtype, grad_dtype)
+
+    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
+        return DeviceJudge(sums)
+
+    def capturing(self) -> bool:
+        return bool(cupy.cuda.get_current_stream().is_capturing())
+
+    def check_arithmetic(self) -> None:
+        """The kernels keep subnormal numbers whatever the processor is set to. What can be seen
+        is that this step is on another stream than the last one: it then waits for that."""
+        current = cupy.cuda.get_current_stream()
+        if self._last is not None and self._last.ptr != current.ptr:
+            if current.is_capturing():
+                raise RuntimeError(
+                    "a step is being captured on a stream on which none was taken; take the step "
+                    "before the capture on the same stream"
+                )
+            current.wait_event(self._last.record())
+        self._last = current

@@ -1,0 +1,66 @@
+"""Checking gradients on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...dtypes import REAL_OF_COMPLEX
+from ..gradients import Accepted, HostGradients
+from .arrays import DeviceTensor, aligned, as_cupy, on_device, shadow
+
+
+def addresses(arrays: Sequence[Any]) -> NDArray[np.int64]:
+    """Where the data of each array begins."""
+    return np.fromiter((a.data.ptr for a in arrays), np.int64, len(arrays))
+
+
+class DeviceGradients(HostGradients):
+    """As `HostGradients`, for CuPy arrays and whatever can be seen as one."""
+
+    array_type = cupy.ndarray
+
+    def __init__(self, tensors: Sequence[DeviceTensor]) -> None:
+        self.device = tensors[0].flat.device
+        self.home = self.device.id
+        super().__init__(tensors, addresses)
+
+    def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
+        if any(getattr(leaf, "device", None) != self.device for leaf in leaves):
+            return None
+        return super()._all_as_expected(leaves)
+
+    def _one_by_one(self, leaves: list[Any]) -> Accepted:
+        views = [
+            None if leaf is None else self._checked(leaf, tensor)
+            for leaf, tensor in zip(leaves, self.tensors, strict=True)
+        ]
+        self._check_overlap([None if view is None else shadow(view) for view in views])
+        arrays = [None if view is None else cupy.ascontiguousarray(view) for view in views]
+        names = [None if a is None else a.dtype.name for a in arrays]
+        kinds = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
+        found = [0 if a is None else a.data.ptr for a in arrays]
+        return Accepted(arrays, kinds, np.array(found, np.int64))
+
+    def _as_array(self, name: str, grad: Any) -> Any:
+        if not on_device(grad):
+            kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
+            raise TypeError(
+                f"{name} is a {kind}; expected an array on a CUDA device (cupy.asarray copies "
+                "one there) or None"
+            )
+        array = as_cupy(grad)
+        if array.device.id != self.home:
+            raise ValueError(
+                f"{name} is on device {array.device.id}; the parameters are on {self.home}"
+            )
+        if not aligned(array):
+            raise ValueError(f"{name} starts at {array.data.ptr:#x}, which is not aligned")
+        return array
+
+    def _in_memory(self, array: Any) -> NDArray[Any]:
+        return shadow(array)

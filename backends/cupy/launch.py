@@ -1,0 +1,134 @@
+"""One update of all tensors: a kernel launch per pass, over one table on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...dtypes import COMPUTE_DTYPE, numpy_dtype
+from ...order import CHUNK, STRIP_ROWS
+from ...program import program
+from ...rule import Rule
+from ..cuda_printer import BLOCK, CudaPrinter
+from ..table import LaunchTable
+from . import compiler
+from .arrays import DeviceTensor
+from .staging import Upload
+
+PART = 8 * BLOCK  # elements of a chunk that are worth a block of their own
+BLOCKS_PER_PROCESSOR = 8  # as many of them as a multiprocessor holds
+GO_AHEAD = (1.0, 0.0)  # the control of a step that nothing was measured for
+
+
+class CupyLaunch:
+    """Compiled kernels and the tables they run over; see `Launch`.
+
+    What the kernels read is in buffers that stay where they are: captured launches can be
+    replayed after `prepare` has refilled the rows.
+    """
+
+    rows_dtype = "float64"
+
+    def __init__(self, rule: Rule, param_dtype: str, grad_dtype: str) -> None:
+        self.printer = CudaPrinter(program(rule), param_dtype, grad_dtype)
+        self.label = f"{rule.label}_{param_dtype}_{grad_dtype}"
+        self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
+        self.itemsizes = {
+            name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()
+        }
+        self._addresses: NDArray[np.int64] | None = None
+        self._rows: Upload | None = None
+
+    def bind(self, tensors: Sequence[DeviceTensor]) -> None:
+        layout = self.printer.layout
+        shapes = [t.rows_and_columns if layout.matrix else (t.flat.size, 1) for t in tensors]
+        limit = CHUNK**2 * (1 if layout.matrix else CHUNK)
+        for tensor, (size, _) in zip(tensors, shapes, strict=True):
+            if size > limit:
+                raise ValueError(f"{tensor.name} has {size} rows; a kernel adds up to {limit}")
+        addresses = {"param": [t.flat.data.ptr for t in tensors]}
+        for name in self.printer.rule.state:
+            addresses[name] = [t.state[name].data.ptr for t in tensors]
+        self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes)
+        self.device = tensors[0].flat.device
+        functions = self.printer.functions()
+        with self.device:
+            kernels = compiler.functions(
+                self.label, self.printer.source(), [name for name, _, _ in functions]
+            )
+            self._table = Upload(self.lines.table.nbytes)
+            self._tensors = Upload(self.lines.tensors.nbytes)
+            self._workspace = cupy.empty(self.lines.workspace_size, self.compute)
+            self._go_ahead = cupy.asarray(np.array(GO_AHEAD))
+            parts = self._parts()
+        grids = {
+            ("pass", False): (len(self.lines.table), 1),
+            ("pass", True): (len(self.lines.table), parts),
+            ("fold", False): (len(self.lines.tensors), 1),
+        }
+        self._kernels = [
+            (kernel, grids[kind, divisible])
+            for kernel, (_, kind, divisible) in zip(kernels, functions, strict=True)
+            if grids[kind, divisible][0]
+        ]
+        self._stale = True
+
+    def _parts(self) -> int:
+        """How many blocks share a chunk where they can: enough to keep the device busy with few
+        chunks, no more than have something to do."""
+        table = self.lines.table
+        if not len(table):
+            return 1
+        processors = self.device.attributes["MultiProcessorCount"]
+        wanted = -(-BLOCKS_PER_PROCESSOR * processors // len(table))
+        useful = STRIP_ROWS if self.printer.layout.matrix else -(-int(table[:, 1].max()) // PART)
+        return max(1, min(wanted, useful))
+
+    def set_gradients(self, addresses: NDArray[np.int64]) -> None:
+        if self._addresses is None or not np.array_equal(addresses, self._addresses):
+            self._addresses = np.array(addresses)
+            self.lines.set_gradients(addresses)
+            self._stale = True
+
+    def set_rows(self, row_of_tensor: Sequence[int]) -> None:
+        self.lines.set_rows(row_of_tensor)
+        self._stale = True
+        count = max(row_of_tensor) + 1
+        nbytes = count * (8 + len(self.printer.program.scalars) * self.compute.itemsize)
+        if self._rows is None or self._rows.device.size != nbytes:
+            with self.device:
+                self._rows = Upload(nbytes)
+            coefficients, scalars = self._rows.address(), self._rows.address(8 * count)
+            self._arguments = (self._table.device, scalars, coefficients)
+
+    def prepare(self, rows: NDArray[np.float64]) -> None:
+        """Send the next step's rows to where the kernels read them."""
+        assert self._rows is not None
+        with self.device, np.errstate(over="ignore"):  # may be infinite in the compute dtype
+            self._rows.send(rows[:, -1], rows[:, :-1].astype(self.compute))
+
+    def run(self, rows: NDArray[np.float64], grads: Sequence[Any], control: Any = None) -> None:
+        with self.device:
+            if not cupy.cuda.get_current_stream().is_capturing():
+                self._refresh()
+                self.prepare(rows)
+            elif self._stale:
+                raise RuntimeError(
+                    "a captured step must be like the step before it: take one, with gradients "
+                    "in the same arrays, and then capture"
+                )
+            arguments = (*self._arguments, self._go_ahead if control is None else control)
+            if self.printer.layout.reducing:
+                arguments = (*arguments, self._tensors.device, self._workspace)
+            for kernel, grid in self._kernels:
+                kernel(grid, (BLOCK,), arguments)
+
+    def _refresh(self) -> None:
+        if self._stale:
+            self._table.send(self.lines.table)
+            self._tensors.send(self.lines.tensors)
+            self._stale = False

@@ -1,0 +1,79 @@
+"""Buffers that travel between host and device without anybody waiting."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+SLOTS = 4  # how many sendings the host may be ahead of the device
+
+
+def pinned(nbytes: int) -> tuple[Any, NDArray[np.uint8]]:
+    """Host memory that the device reads and writes by itself, and its bytes."""
+    nbytes = max(nbytes, 1)
+    memory = cupy.cuda.alloc_pinned_memory(nbytes)
+    return memory, np.frombuffer((ctypes.c_uint8 * nbytes).from_address(memory.ptr), np.uint8)
+
+
+class Upload:
+    """A buffer on the device that is refilled from the host.
+
+    What is sent is copied into pinned memory first, so the caller may change it at once. There
+    are a few such slots in turn: the host waits only if the device is that far behind.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self.device = cupy.empty(nbytes, np.uint8)
+        self._slots = [pinned(nbytes) for _ in range(SLOTS)]
+        self._sent: list[Any] = [None] * SLOTS
+        self._turn = 0
+
+    def address(self, offset: int = 0) -> int:
+        """Of a byte of the buffer, on the device."""
+        return int(self.device.data.ptr) + offset
+
+    def send(self, *parts: NDArray[Any]) -> None:
+        """Fill the buffer with the bytes of these arrays, on the current stream."""
+        if not self.device.size:
+            return
+        turn = self._turn
+        self._turn = (turn + 1) % SLOTS
+        if self._sent[turn] is None:
+            self._sent[turn] = cupy.cuda.Event(disable_timing=True)
+        else:
+            self._sent[turn].synchronize()
+        memory, view = self._slots[turn]
+        start = 0
+        for part in parts:
+            view[start : start + part.nbytes] = (
+                np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+            )
+            start += part.nbytes
+        stream = cupy.cuda.get_current_stream()
+        self.device.data.copy_from_host_async(memory.ptr, start, stream)
+        self._sent[turn].record(stream)
+
+
+class Download:
+    """A few numbers of the device, on the host when they are needed."""
+
+    def __init__(self, source: Any) -> None:
+        self._memory, view = pinned(source.nbytes)
+        self._values = view.view(source.dtype)
+        self._source = source
+        self._arrived = cupy.cuda.Event(disable_timing=True)
+
+    def start(self) -> None:
+        """Copy them as they will be at this point of the current stream."""
+        stream = cupy.cuda.get_current_stream()
+        self._source.data.copy_to_host_async(self._memory.ptr, self._source.nbytes, stream)
+        self._arrived.record(stream)
+
+    def wait(self) -> NDArray[Any]:
+        """The numbers, once they have arrived."""
+        self._arrived.synchronize()
+        return self._values.copy()

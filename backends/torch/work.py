@@ -1,0 +1,130 @@
+"""What one run of a rule's text covers: a slice of many tensors, or blocks of one.
+
+All arrays are seen with an axis for the batch in front. Of a rule that does not reduce, a batch is
+one vector, put together from pieces of any tensors. Of a rule that does, it is some tensors of one
+shape; a tensor that is larger than a slice is alone in its batch and covered block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ...order import CHUNK, STRIP_ROWS
+
+SLICE = 4 * CHUNK  # elements of a slice, so what bounds the memory of all temporaries
+DIRECT = 1 << 15  # elements; a tensor of so many is worth a run of its own, without being copied
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Elements ``start`` to ``stop`` of the tensor at position ``tensor``."""
+
+    tensor: int
+    start: int
+    stop: int
+
+    def of(self, vectors: Sequence[Tensor]) -> Tensor:
+        return vectors[self.tensor][self.start : self.stop]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Some pieces, seen together with this shape, and the block boundaries along axis 1."""
+
+    pieces: tuple[Piece, ...]
+    shape: tuple[int, ...]
+    matrix: bool
+    cuts: tuple[int, ...]
+
+    @property
+    def direct(self) -> bool:
+        """Whether it runs over a tensor's own memory, not over copies."""
+        return len(self.pieces) == 1
+
+    def shape_of(self, per: str | None) -> tuple[int, ...]:
+        """How an array that exists per row, column, tensor or (None) element is seen."""
+        batch, rows, *columns = self.shape
+        kept = {"row": (rows, 1), "column": (1, *columns), "tensor": (1,) * len(self.shape[1:])}
+        return self.shape if per is None else (batch, *kept[per])
+
+    def views(self, vectors: Sequence[Tensor], per: str | None) -> list[Tensor]:
+        """The pieces' memory; of arrays smaller than the parameter, all of it."""
+        if per is not None:
+            return [vectors[piece.tensor] for piece in self.pieces]
+        return [piece.of(vectors) for piece in self.pieces]
+
+    def gather(self, views: Sequence[Tensor], per: str | None) -> Tensor:
+        """The views as one array: the memory itself if it is direct."""
+        vector = views[0] if len(views) == 1 else torch.cat(list(views))
+        return vector.reshape(self.shape_of(per))
+
+    def scatter(self, views: Sequence[Tensor], values: Tensor) -> None:
+        """Copy a gathered array back, rounding to the storage dtype."""
+        parts = values.reshape(-1).split([view.numel() for view in views])
+        torch._foreach_copy_(list(views), list(parts))
+
+
+def flat_work(sizes: Sequence[int], members: Sequence[int], gathered: bool) -> Iterator[Work]:
+    """For a rule that does not reduce: each of the ``members`` in pieces of its own, or small
+    tensors ``gathered`` to slices."""
+    small: list[Piece] = []
+    filled = 0
+    for i in members:
+        if not gathered or sizes[i] >= DIRECT:
+            for start in range(0, sizes[i], SLICE):
+                yield _vector([Piece(i, start, min(start + SLICE, sizes[i]))])
+            continue
+        if filled + sizes[i] > SLICE:
+            yield _vector(small)
+            small, filled = [], 0
+        if sizes[i]:
+            small.append(Piece(i, 0, sizes[i]))
+            filled += sizes[i]
+    if small:
+        yield _vector(small)
+
+
+def _vector(pieces: list[Piece]) -> Work:
+    size = sum(piece.stop - piece.start for piece in pieces)
+    return Work(tuple(pieces), (1, size), False, (0, size))
+
+
+def batched_work(
+    shapes: Sequence[tuple[int, ...]], members: Sequence[int], matrix: bool, gathered: bool
+) -> Iterator[Work]:
+    """For a rule that reduces: tensors of one shape together, as many as fill a slice. ``shapes``
+    are (rows, columns), or (elements,) of tensors that are not seen as matrices."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i in members:
+        alike.setdefault(shapes[i], []).append(i)
+    for shape, indices in alike.items():
+        size = _product(shape)
+        if not size:
+            continue
+        together = max(SLICE // size, 1) if gathered else 1
+        cuts = _cuts(shape) if together == 1 else (0, shape[0])
+        for k in range(0, len(indices), together):
+            batch = indices[k : k + together]
+            pieces = tuple(Piece(i, 0, size) for i in batch)
+            yield Work(pieces, (len(batch), *shape), matrix, cuts)
+
+
+def _cuts(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Whole chunks of a vector; of a matrix whole rows, some strips or a fraction of one."""
+    height = SLICE
+    if len(shape) == 2:
+        height = max(SLICE // shape[1], 1)
+        fraction: int = 1 << height.bit_length() - 1
+        height = fraction if height < STRIP_ROWS else height // STRIP_ROWS * STRIP_ROWS
+    return (*range(0, shape[0], height), shape[0])
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    product = 1
+    for n in shape:
+        product *= n
+    return product
