@@ -6,7 +6,7 @@ from ..export import Exported
 from .check_c import Steps, program_text
 
 MEMORY = """\
-static void done(cudaError_t error)
+static void must(cudaError_t error)
 {
     if (error != cudaSuccess) fail(cudaGetErrorString(error), "CUDA");
 }
@@ -14,7 +14,7 @@ static void done(cudaError_t error)
 static void *memory(size_t count, size_t size)
 {
     void *found = NULL;
-    done(cudaMallocManaged(&found, (count ? count : 1) * size));
+    must(cudaMallocManaged(&found, (count ? count : 1) * size));
     memset(found, 0, count * size);
     return found;
 }
@@ -42,18 +42,18 @@ class CudaSteps(Steps):
         return [
             f"{self.label}_tensor there = {{{', '.join(fields)}}};",
             f"{self.label}_launch launch;",
-            f"done({self.label}_create(&launch, &there, 1, 1, 0));",
+            f"must({self.label}_create(&launch, &there, 1, 1, 0));",
         ]
 
     def initialized(self) -> list[str]:
-        return [f"done({self.label}_init(&h, &there, 0));", "done(cudaDeviceSynchronize());"]
+        return [f"must({self.label}_init(&h, &there, 0));", "must(cudaDeviceSynchronize());"]
 
     def updated(self) -> list[str]:
         return [
             "memcpy(gradient, grads, n * sizeof *gradient);",
-            f"done({self.label}_step(&launch, &s, 0));",
-            "done(cudaDeviceSynchronize());",
+            f"must({self.label}_step(&launch, &s, 0));",
+            "must(cudaDeviceSynchronize());",
         ]
 
     def finished(self) -> list[str]:
-        return [f"done({self.label}_destroy(&launch));"]
+        return [f"must({self.label}_destroy(&launch));"]

@@ -49,7 +49,7 @@ def cupy_device() -> Device:
     return Device(
         "cupy",
         cupy.asarray,
-        lambda: cupy.cuda.runtime.deviceSynchronize(),
+        lambda: cupy.cuda.Device().synchronize(),
         lambda to, source: cupy.copyto(to, source),
         lambda: int(cupy.cuda.runtime.memGetInfo()[0]),
     )
