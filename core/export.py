@@ -34,6 +34,12 @@ class Exported:
     check: str = ""
 
     @property
+    def golden_file(self) -> str:
+        """The name of a file that it can be held to."""
+        clipped = self.rules[0].label != self.family.label  # has a suffix of its own
+        return "FILE.safetensors" if clipped else f"{self.family.label}.{self.dtype}.safetensors"
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules of the programs."""
         return tuple(program.rule for program in self.programs)

@@ -205,8 +205,7 @@ def _about(printers: Sequence[ExportedC], exported: Exported) -> Lines:
         "Needs nothing but the C library (-lm). With -fopenmp it runs on all threads; no bit "
         "depends on how many. Functions are static inline; -DSAMESTEP_API= makes them external."
     )
-    file = f"{label}.{dtype}.safetensors"
-    build = f"cc -std=c99 -O2 {label}.c -o check -lm && ./check {file}"
+    build = f"cc -std=c99 -O2 {label}.c -o check -lm && ./check {exported.golden_file}"
     if exported.check:
         about.append(
             "As it is, this is a program that replays a golden file (golden/README.md of samestep) "

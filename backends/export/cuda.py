@@ -218,7 +218,7 @@ def _about(hosts: Sequence[Host], exported: Exported) -> Lines:
             "As it is, this is a program that replays a golden file (golden/README.md of samestep) "
             "and compares every bit; status 1 means a difference, 2 that it could not run:\n\n"
             f"    nvcc {flags} {first.label}.cu -o check\n"
-            f"    ./check {first.label}.{exported.dtype}.safetensors"
+            f"    ./check {exported.golden_file}"
         )
     else:
         about.append(

@@ -112,7 +112,7 @@ class PythonFile:
         if exported.check:
             paragraphs.append(
                 "As a program it replays a golden file (golden/README.md of samestep) and compares "
-                f"every bit:\n\n    python {self.label}.py {self.label}.{exported.dtype}.safetensors"
+                f"every bit:\n\n    python {self.label}.py {exported.golden_file}"
             )
         else:
             paragraphs.append(

@@ -27,6 +27,7 @@ REFERENCE, COPY = "samestep", "copy of as many bytes"
 STEPS = 10  # of one timing, at least
 WORK = ("large", "resnet50", "gpt2", "thousand")
 RULES = ("lamb", "adafactor")
+MATRIX, SMALL_MATRIX = (5000, 10_000), (500, 1000)  # for these
 SHARE = 0.8  # of the free memory that a contender may take
 
 
@@ -187,7 +188,7 @@ def run(device: Device, quick: bool, rounds: int) -> dict[str, Any]:
             left_out.append(f"{known[name].title} is left out: it takes {need / 2**30:.1f} GiB")
             continue
         works.append(measure(device, known[name], found, rounds, {}))
-    shape = (500, 1000) if quick else (5000, 10_000)
+    shape = SMALL_MATRIX if quick else MATRIX
     matrix = Work("rules", f"other rules on {shape[0]:,} x {shape[1]:,}", (shape,))
     others = {name: samestep(name) for name in RULES}
     moved = {name: 4 * sum(program(ss.rules[name]).traffic) for name in RULES}
