@@ -38,6 +38,15 @@ def test_without_a_gpu_it_fails_at_once_in_one_line():
     assert session.ENVIRONMENT.exists() == existed
 
 
+def test_an_old_python_is_named():
+    done = subprocess.run(
+        [ROOT / "tests" / "gpu" / "run"], capture_output=True, text=True, check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": "false"},
+    )  # fmt: skip
+    message = "tests/gpu/run: false is no Python 3.11 or newer; PYTHON= names another\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
 # ---- the driver
 
 
