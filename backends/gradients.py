@@ -41,7 +41,7 @@ class HostGradients:
 
     def __init__(
         self,
-        tensors: Sequence[HostTensor],
+        tensors: Sequence[Any],
         addresses: Callable[[list[Any]], NDArray[np.int64]] = addresses,
     ) -> None:
         self.tensors, self._addresses = tensors, addresses
@@ -151,11 +151,11 @@ class HostGradients:
             )
         return grad
 
-    def _as_array(self, name: str, grad: Any) -> Array:
+    def _as_array(self, name: str, grad: Any) -> Any:
         if is_tensor(grad):
             if not on_host(grad):
                 raise TypeError(f"{name} is a {described(grad)}; expected one in host memory")
-            return as_numpy(grad)
+            grad = as_numpy(grad)
         if not isinstance(grad, np.ndarray):
             kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
             raise TypeError(f"{name} is a {kind}; expected a NumPy array or None")

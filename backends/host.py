@@ -14,6 +14,7 @@ from ..rule import Rule
 from . import foreign
 from .foreign import as_numpy, is_tensor
 from .gradients import HostGradients
+from .matrices import Matrices
 from .memory import directly_usable, overlapping, overlaps_itself
 from .state import new_state
 from .tensor_gradients import TensorGradients
@@ -73,6 +74,7 @@ class HostBackend(DecidesOnHost):
     """Everything about NumPy arrays that does not depend on how the arithmetic is done."""
 
     name = ""
+    matrices = Matrices(np)
 
     def accepts(self, array: Any) -> bool:
         return foreign.on_host(array) if is_tensor(array) else isinstance(array, np.ndarray)

@@ -129,6 +129,7 @@ class Backend(Protocol):
     """The protocol of a backend; see ``backends/numpy.py`` for the smallest one."""
 
     name: str
+    matrices: Any  # matmul and transpose of arrays where this backend updates them
 
     def accepts(self, array: Any) -> bool:
         """Whether ``array`` is of a type this backend updates in place."""

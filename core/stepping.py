@@ -153,6 +153,7 @@ class Stepping:
         capturing = self._backend.capturing()
         if capturing:
             self._check_capture(settings)
+            self._check_ready(settings)
         grads, target = self._incoming.take(leaves, takes_part)
         self._backend.check_arithmetic()
         coefficient = 1.0
@@ -194,6 +195,15 @@ class Stepping:
             )
         if settings.accumulation_steps > 1 or self.micro_steps:
             raise RuntimeError("accumulation over micro-batches cannot be captured")
+
+    def _check_ready(self, settings: Settings) -> None:
+        """Raise RuntimeError if something would have to be allocated first."""
+        key = (settings.clip_global_norm is not None, False)
+        measured = self._measurement is not None and self._measurement.key == key
+        if not list(self._update) or (key[0] and not measured):
+            raise RuntimeError(
+                "a step must be taken before one is captured, with the same parameters and options"
+            )
 
     def prepare(self, takes_part: Sequence[bool], settings: Settings) -> Outcome:
         """Hand the scalars of the next step to the work that was captured."""

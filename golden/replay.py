@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend import get_backend
 from ..clipping import clipped
 from ..clock import Clock, as_numbers, next_scalars
 from ..loss_scaler import LossScaler
@@ -26,7 +27,8 @@ def replay(golden: Golden, rule: Rule, backend: str) -> dict[str, Array]:
     """
     header = golden.header
     result: dict[str, Array] = {}
-    params = golden.parameters()
+    place = get_backend(backend).asarray
+    params = {name: place(array) for name, array in golden.parameters().items()}
     optimizer = Optimizer(
         rule, params, backend=backend, **header.hyperparameters, **_settings(header)
     )
@@ -37,7 +39,10 @@ def replay(golden: Golden, rule: Rule, backend: str) -> dict[str, Array]:
     }
     clocks = {name: Clock(each, 0, 0, dict(each.carry)) for name, each in variants.items()}
     for step in range(1, header.steps + 1):
-        grads = golden.gradients(step)
+        grads = {
+            name: None if grad is None else place(grad)
+            for name, grad in golden.gradients(step).items()
+        }
         optimizer.param_groups[0].update(rule.hyperparameters(header.hyper_at(step)))
         before = optimizer.steps
         optimizer.step(grads)
@@ -95,11 +100,11 @@ def _settings(header: Header) -> dict[str, Any]:
 
 
 def _parameters_and_state(
-    optimizer: Optimizer, params: Mapping[str, Array], step: int
+    optimizer: Optimizer, params: Mapping[str, Any], step: int
 ) -> dict[str, Array]:
     result = {}
     for (name, param), state in zip(params.items(), optimizer.state, strict=True):
-        result[f"param.{step}.{name}"] = param.copy()
+        result[f"param.{step}.{name}"] = optimizer.backend.to_numpy(param)
         for key, array in state.items():
             result[f"state.{step}.{name}.{key}"] = optimizer.backend.to_numpy(array)
     return result

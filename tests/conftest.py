@@ -4,35 +4,72 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import samestep as ss
 
 VARIABLE = "SAMESTEP_TEST_BACKENDS"
+DOUBLE = "SAMESTEP_TEST_DOUBLE"  # 1: without a GPU, in place of CuPy its double
+
+if os.environ.get(DOUBLE) == "1":
+    folder = str(Path(__file__).parent / "cuda_double")
+    sys.path.insert(0, folder)
+    others = os.environ.get("PYTHONPATH")  # of processes that tests start
+    os.environ["PYTHONPATH"] = f"{folder}{os.pathsep}{others}" if others else folder
 
 
 def backends_under_test() -> list[str]:
     """Those that ``SAMESTEP_TEST_BACKENDS`` names (comma separated): they must run. By default
-    those that can run here and take NumPy arrays."""
+    those that can run here."""
     if named := os.environ.get(VARIABLE):
         return [name.strip() for name in named.split(",")]
-    usable = [name for name, status in ss.available_backends().items() if status.available]
-    return [name for name in usable if ss.get_backend(name).accepts(np.zeros(1))]
+    return [name for name, status in ss.available_backends().items() if status.available]
 
 
-@pytest.fixture(params=backends_under_test())
-def backend(request: pytest.FixtureRequest) -> str:
-    """The name of a backend; one that was asked for and cannot run is a failure, not a skip."""
-    status = ss.available_backends().get(request.param.partition(":")[0])
-    assert status is not None, f"{VARIABLE}: there is no backend {request.param!r}"
-    assert status.available, f"{VARIABLE}: {request.param} cannot run: {status.detail}"
+def takes_numpy(name: str) -> bool:
+    """Whether a backend updates NumPy arrays; one that cannot run has to fail, so it counts."""
+    try:
+        return ss.get_backend(name).accepts(np.zeros(1))
+    except (RuntimeError, ValueError):
+        return True
+
+
+def usable(name: str) -> str:
+    """``name``, if that backend can run."""
+    status = ss.available_backends().get(name.partition(":")[0])
+    assert status is not None, f"{VARIABLE}: there is no backend {name!r}"
+    assert status.available, f"{VARIABLE}: {name} cannot run: {status.detail}"
+    return name
+
+
+UNDER_TEST = backends_under_test()
+OTHERS = [name for name in UNDER_TEST if name != "numpy"]
+
+
+@pytest.fixture(params=UNDER_TEST)
+def any_backend(request: pytest.FixtureRequest) -> str:
+    """The name of a backend; one that was asked for and cannot run is a failure, not a skip.
+    `helpers.on` brings arrays to where it updates them."""
+    return usable(request.param)
+
+
+@pytest.fixture(params=OTHERS)
+def any_other_backend(request: pytest.FixtureRequest) -> str:
+    """Every backend but the reference, to compare with it."""
     return request.param
 
 
-@pytest.fixture(params=[name for name in backends_under_test() if name != "numpy"])
+@pytest.fixture(params=[name for name in UNDER_TEST if takes_numpy(name)])
+def backend(request: pytest.FixtureRequest) -> str:
+    """As `any_backend`, of those that update NumPy arrays."""
+    return usable(request.param)
+
+
+@pytest.fixture(params=[name for name in OTHERS if takes_numpy(name)])
 def other_backend(request: pytest.FixtureRequest) -> str:
-    """Every backend but the reference, to compare with it."""
+    """As `any_other_backend`, of those that update NumPy arrays."""
     return request.param
 
 

@@ -33,9 +33,33 @@ def leaves(optimizer: ss.Optimizer) -> list[Any]:
     return [a for group in optimizer.param_groups for a in flatten(group["params"], "params")[0]]
 
 
+def on(backend: str, tree: Any) -> Any:
+    """Arrays of the host, in lists and dicts, where a backend updates them."""
+    if isinstance(tree, dict):
+        return {key: on(backend, value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [on(backend, value) for value in tree]
+    return None if tree is None else ss.get_backend(backend).asarray(tree)
+
+
+def off(backend: str, tree: Any) -> Any:
+    """The way back: copies on the host."""
+    if isinstance(tree, dict):
+        return {key: off(backend, value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [off(backend, value) for value in tree]
+    return ss.get_backend(backend).to_numpy(tree)
+
+
+def step(optimizer: ss.Optimizer, grads: Any) -> None:
+    """A step with gradients on the host, on any backend."""
+    optimizer.step(on(optimizer.backend.name, grads))
+
+
 def snapshot(optimizer: ss.Optimizer) -> dict[str, Any]:
     """Copies of all parameters, states, carries and step counts, by name."""
-    found = {f"param {i}": np.array(a) for i, a in enumerate(leaves(optimizer))}
+    on_host = optimizer.backend.to_numpy
+    found = {f"param {i}": on_host(a) for i, a in enumerate(leaves(optimizer))}
     for i, entry in optimizer.state_dict()["state"].items():
         found |= {f"{name} {i}": np.array(value) for name, value in entry.items()}
     return found

@@ -47,7 +47,8 @@ def test_demo_learns_and_finds_the_same_bits(tmp_path: Path, capsys: Any) -> Non
 
 
 def usable_backends() -> list[str]:
-    return [name for name in ("numpy", "numba") if ss.available_backends()[name].available]
+    names = ("numpy", "numba", "cupy")
+    return [name for name in names if ss.available_backends()[name].available]
 
 
 def test_demo_reports_one_wrong_bit(

@@ -4,9 +4,11 @@ would give them."""
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,11 @@ def test_no_driver_is_named():
 
     with pytest.raises(NoGpuError, match=r"there is no NVIDIA driver here \(libcuda\.so\.1"):
         look(absent)
+
+
+def test_the_extras_exist():
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {dataclasses.replace(GPU, cuda=cuda).extra for cuda in (12_000, 14_000)} <= set(known)
 
 
 # ---- checks

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from c_target import COptimizer
+from helpers import off, on, step
 from samestep.dtypes import numpy_dtype
 from samestep.golden.compare import first_difference
 from variants import SPECIAL
@@ -66,20 +67,20 @@ def pairs(dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_is_its_definition(name, dtype, backend, tmp_path):
+def test_an_operation_is_its_definition(name, dtype, any_backend, tmp_path):
     operation, definition = OPERATIONS[name]
     a, b = pairs(dtype)
     with np.errstate(all="ignore"):
         expected = np.asarray(definition(a, b)).astype(dtype)
-    ours, printed = a.copy(), a.copy()
-    ss.Optimizer(rule_of(operation), [ours], backend=backend).step([b])
-    assert first_difference(ours, expected) is None
+    ours, printed = on(any_backend, a.copy()), a.copy()
+    step(ss.Optimizer(rule_of(operation), [ours], backend=any_backend), [b])
+    assert first_difference(off(any_backend, ours), expected) is None
     COptimizer(rule_of(operation), printed, tmp_path).step(b)
     assert first_difference(printed, expected) is None
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_sixteen_bit_storage_loads_exactly_and_rounds_to_nearest_even(dtype, backend, tmp_path):
+def test_sixteen_bit_storage_loads_exactly_and_rounds_to_nearest_even(dtype, any_backend, tmp_path):
     """All 65,536 values pass through; values between two of them go where ml_dtypes and NumPy
     round them."""
     storage = numpy_dtype(dtype)
@@ -94,9 +95,9 @@ def test_sixteen_bit_storage_loads_exactly_and_rounds_to_nearest_even(dtype, bac
         factor *= rng.choice(np.float32([1, 1 + 2**-23, 1 - 2**-24]), factor.shape)
         rounded = (everything.astype(np.float32) * factor).astype(storage)
     for rule, grads, expected in [(keep, factor, everything), (scale, factor, rounded)]:
-        ours = everything.copy()
-        ss.Optimizer(rule, [ours], backend=backend).step([grads])
-        assert first_difference(ours, expected) is None
+        ours = on(any_backend, everything.copy())
+        step(ss.Optimizer(rule, [ours], backend=any_backend), [grads])
+        assert first_difference(off(any_backend, ours), expected) is None
         gradient = grads.astype(storage)
         with np.errstate(all="ignore"):
             product = (everything.astype(np.float32) * gradient.astype(np.float32)).astype(storage)
@@ -121,7 +122,7 @@ def test_integer_powers_are_accurate():
 
 @pytest.mark.parametrize("rows", [1, 2, 63, 64, 65, 129, 1000])
 @pytest.mark.parametrize("columns", [1, 5, 256, 257, 2000])
-def test_reductions_follow_the_written_order(rows, columns, backend):
+def test_reductions_follow_the_written_order(rows, columns, any_backend):
     """Against an independent, element by element reading of core/order.py."""
     from samestep.order import CHUNK, LANES, ROW_LANES, STRIP_ROWS
 
@@ -152,9 +153,9 @@ def test_reductions_follow_the_written_order(rows, columns, backend):
             "flat", lambda xp, step, carry, h: (dict(lr=h.lr), carry),
             lambda xp, s, param, grad: param * 0 + xp.sum(grad), defaults=dict(lr=1.0),
         )  # fmt: skip
-        ours = np.zeros_like(grad)
-        ss.Optimizer(flat, [ours], backend=backend).step([grad])
-        assert (ours == tensor(list(grad.reshape(-1)))).all()
+        ours = on(any_backend, np.zeros_like(grad))
+        step(ss.Optimizer(flat, [ours], backend=any_backend), [grad])
+        assert (off(any_backend, ours) == tensor(list(grad.reshape(-1)))).all()
 
         by_row = [in_lanes(list(line), ROW_LANES) for line in grad]
         seen_as_matrix = ss.Rule(
@@ -163,10 +164,11 @@ def test_reductions_follow_the_written_order(rows, columns, backend):
                 param * 0 + xp.sum(grad), xp.sum(grad, per="row"), xp.sum(grad, per="column")),
             defaults=dict(lr=1.0), per=dict(row_sum="row", column_sum="column"),
         )  # fmt: skip
-        optimizer = ss.Optimizer(seen_as_matrix, [ours], backend=backend)
-        optimizer.step([grad])
-        assert optimizer.state[0]["row_sum"].tolist() == by_row
-        assert (ours == tensor(by_row)).all()
+        optimizer = ss.Optimizer(seen_as_matrix, [ours], backend=any_backend)
+        step(optimizer, [grad])
+        state = off(any_backend, optimizer.state[0])
+        assert state["row_sum"].tolist() == by_row
+        assert (off(any_backend, ours) == tensor(by_row)).all()
         for j in range(0, columns, max(columns // 7, 1)):
             strips = []
             for start in range(0, rows, STRIP_ROWS):
@@ -174,4 +176,4 @@ def test_reductions_follow_the_written_order(rows, columns, backend):
                 for value in grad[start : start + STRIP_ROWS, j]:
                     strip = strip + value
                 strips.append(strip)
-            assert optimizer.state[0]["column_sum"][j] == by_halves(strips)
+            assert state["column_sum"][j] == by_halves(strips)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import samestep as ss
-from helpers import assert_same, snapshot
+from helpers import assert_same, off, on, snapshot, step
 from samestep import schedules
 from samestep.golden.compare import assert_same_bits
 from variants import options_of, variants
@@ -61,15 +61,16 @@ def hyper_of(rule):
 
 
 def run(optimizer, first, last):
-    params = optimizer.param_groups[0]["params"]
+    params = off(optimizer.backend.name, optimizer.param_groups[0]["params"])
     for micro_step in range(first, last):
-        optimizer.step(gradients(params, micro_step, optimizer.loss_scaler.scale))
+        step(optimizer, gradients(params, micro_step, optimizer.loss_scaler.scale))
         (plateau,) = schedules.plateaus(optimizer.param_groups[0]["lr"])
         plateau.observe(1.0 / (1 + micro_step // 8))
     return optimizer
 
 
 def by_snapshot(optimizer, params, rule, backend, tmp_path):
+    params = on(backend, off(optimizer.backend.name, params))
     other = ss.Optimizer(rule.name, params, backend=backend, **hyper_of(rule))
     other.load_state_dict(optimizer.state_dict())
     return other
@@ -77,34 +78,38 @@ def by_snapshot(optimizer, params, rule, backend, tmp_path):
 
 def by_file(optimizer, params, rule, backend, tmp_path):
     optimizer.save(tmp_path / "checkpoint.safetensors")
-    for param in params.values():
-        param[...] = 0
+    params = on(backend, {name: np.zeros_like(p) for name, p in params_of(rule).items()})
     return ss.Optimizer.load(tmp_path / "checkpoint.safetensors", params, backend=backend)
 
 
 def uninterrupted(rule, backend):
-    params = params_of(rule)
+    params = on(backend, params_of(rule))
     optimizer = ss.Optimizer(rule.name, params, backend=backend, **hyper_of(rule))
     run(optimizer, 0, MICRO_STEPS)
     assert optimizer.skipped_steps == 2
     assert optimizer.steps_taken == MICRO_STEPS // 3 - 2
     assert optimizer.loss_scaler.scale != 16.0
+    params = off(backend, params)
     assert not np.array_equal(params["weight"], params_of(rule)["weight"])
     return params, optimizer
 
 
 @pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
-def test_resumed_is_uninterrupted(rule, backend, tmp_path):
+def test_resumed_is_uninterrupted(rule, any_backend, tmp_path):
     """Interrupted twice, between micro-batches, going on on the other backend each time."""
-    expected_params, expected = uninterrupted(rule, backend)
-    params = params_of(rule)
-    optimizer = ss.Optimizer(rule.name, params, backend=backend, **hyper_of(rule))
+    expected_params, expected = uninterrupted(rule, any_backend)
+    params = on(any_backend, params_of(rule))
+    optimizer = ss.Optimizer(rule.name, params, backend=any_backend, **hyper_of(rule))
     run(optimizer, 0, 11)
-    ways = [(by_snapshot, 11, 19, OTHER.get(backend, "numpy")), (by_file, 19, MICRO_STEPS, backend)]
+    ways = [
+        (by_snapshot, 11, 19, OTHER.get(any_backend, "numpy")),
+        (by_file, 19, MICRO_STEPS, any_backend),
+    ]
     for way, first, last, turn in ways:
-        optimizer = way(optimizer, params, rule, turn, tmp_path)
+        optimizer = way(optimizer, optimizer.param_groups[0]["params"], rule, turn, tmp_path)
         assert optimizer.micro_steps == first % 3
         run(optimizer, first, last)
+    params = off(any_backend, optimizer.param_groups[0]["params"])
     for name, param in params.items():
         assert_same_bits(param, expected_params[name])
     assert_same(snapshot(optimizer), snapshot(expected))

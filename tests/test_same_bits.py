@@ -9,6 +9,7 @@ import os
 import numpy as np
 import pytest
 import samestep as ss
+from helpers import off, on, step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samestep.dtypes import numpy_dtype
@@ -29,7 +30,8 @@ def numbers(name: str, default: float, rule: ss.Rule) -> st.SearchStrategy[float
     bounds = rule.bounds.get(name, USUAL_BOUNDS.get(name, FINITE))
     usual = [default, 0.0, 0.5, 1e-3, 1e-8, 0.999, 1.5, 1e-40, 3.0]
     usual = [number for number in usual if number in bounds]
-    return st.sampled_from(usual) | st.floats(1e-6, 10.0).filter(bounds.__contains__)
+    within = st.floats(1e-6, 10.0).map(lambda number: number if number in bounds else default)
+    return st.sampled_from(usual) | within
 
 
 def hyperparameters(rule: ss.Rule) -> st.SearchStrategy[dict]:
@@ -51,13 +53,13 @@ def hyperparameters(rule: ss.Rule) -> st.SearchStrategy[dict]:
 
 def run(rule, hyper, changed, arrays, steps, backend):
     """Parameters and states after the steps; ``changed`` hyperparameters from the second on."""
-    params = [param.copy() for param in arrays]
+    params = on(backend, [param.copy() for param in arrays])
     optimizer = ss.Optimizer(rule, params, backend=backend, **hyper)
     for number, grads in enumerate(steps):
         if number == 1:
             optimizer.param_groups[0].update(changed)
-        optimizer.step(grads)
-    return params, optimizer.state
+        step(optimizer, grads)
+    return off(backend, params), off(backend, optimizer.state)
 
 
 def assert_same(ours, reference):
@@ -78,7 +80,7 @@ def assert_same(ours, reference):
 )
 @given(data=st.data())
 def test_every_backend_gives_the_bits_of_the_reference(
-    rule, dtype, other_backend, data, monkeypatch
+    rule, dtype, any_other_backend, data, monkeypatch
 ):
     monkeypatch.setenv("SAMESTEP_THREADS", str(data.draw(st.integers(1, 2), "threads")))
     shapes = data.draw(st.lists(SHAPES, min_size=1, max_size=4), "shapes")
@@ -93,14 +95,14 @@ def test_every_backend_gives_the_bits_of_the_reference(
         for _ in range(4)
     ]
     reference = run(rule, hyper, changed, arrays, steps, "numpy")
-    assert_same(run(rule, hyper, changed, arrays, steps, other_backend), reference)
+    assert_same(run(rule, hyper, changed, arrays, steps, any_other_backend), reference)
 
 
 ELEMENTWISE = [rule for rule in variants() if not program(rule).sums]
 
 
 @pytest.mark.parametrize("rule", ELEMENTWISE, ids=lambda rule: rule.label)
-def test_any_split_into_tensors_gives_the_same_bits(rule, backend):
+def test_any_split_into_tensors_gives_the_same_bits(rule, any_backend):
     """An elementwise rule does not see where a tensor ends."""
     rng = np.random.default_rng(0)
     size = 70_000
@@ -109,14 +111,14 @@ def test_any_split_into_tensors_gives_the_same_bits(rule, backend):
     cuts = sorted({0, size, *rng.integers(0, size, 40).tolist()})
     parts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
     hyper = options_of(rule)
-    reference = run(rule, hyper, {}, [whole], [[grad] for grad in steps], backend)
+    reference = run(rule, hyper, {}, [whole], [[grad] for grad in steps], any_backend)
     split = run(
         rule,
         hyper,
         {},
         [whole[p] for p in parts],
         [[grad[p] for p in parts] for grad in steps],
-        backend,
+        any_backend,
     )
     assert_same(([np.concatenate(split[0])], []), (reference[0], []))
     for name, expected in reference[1][0].items():
@@ -124,7 +126,7 @@ def test_any_split_into_tensors_gives_the_same_bits(rule, backend):
         assert first_difference(joined, expected) is None, name
 
 
-def test_control_one_wrong_operation_is_noticed(other_backend):
+def test_control_one_wrong_operation_is_noticed(any_other_backend):
     """A rule that differs in the order of one addition."""
 
     def scalars(xp, step, carry, h):
@@ -140,6 +142,6 @@ def test_control_one_wrong_operation_is_noticed(other_backend):
     array, grad = (values(rng, (1000,), np.float32, 0.0) for _ in range(2))
     first, second = (ss.Rule("ordered", scalars, f, defaults=dict(lr=0.3)) for f in (left, right))
     reference = run(first, {}, {}, [array], [[grad]], "numpy")
-    assert_same(run(first, {}, {}, [array], [[grad]], other_backend), reference)
+    assert_same(run(first, {}, {}, [array], [[grad]], any_other_backend), reference)
     with pytest.raises(AssertionError):
-        assert_same(run(second, {}, {}, [array], [[grad]], other_backend), reference)
+        assert_same(run(second, {}, {}, [array], [[grad]], any_other_backend), reference)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from c_target import COptimizer
+from helpers import off, on, step
 from samestep.golden.compare import first_difference
 
 
@@ -77,29 +78,31 @@ FORMS = [
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (130, 7), (1, 3000), (200, 600)])
 @pytest.mark.parametrize(("update", "per"), FORMS, ids=[update.__name__ for update, _ in FORMS])
-def test_targets_agree(update, per, shape, backend, tmp_path):
+def test_targets_agree(update, per, shape, any_backend, tmp_path):
     rule = ss.Rule(update.__name__, scalars, update, defaults=dict(lr=0.1), per=per)
     rng = np.random.default_rng(0)
     start = rng.standard_normal(shape).astype(np.float32)
-    reference, compiled, printed = (start.copy() for _ in range(3))
+    reference, printed = start.copy(), start.copy()
+    compiled = on(any_backend, start.copy())
     optimizers = [
         ss.Optimizer(rule, [reference], backend="numpy"),
-        ss.Optimizer(rule, [compiled], backend=backend),
+        ss.Optimizer(rule, [compiled], backend=any_backend),
     ]
     c = COptimizer(rule, printed, tmp_path)
     for _ in range(4):
         grad = rng.standard_normal(shape).astype(np.float32)
         for optimizer in optimizers:
-            optimizer.step([grad])
+            step(optimizer, [grad])
         c.step(grad)
-        for other, state in ((compiled, optimizers[1].state[0]), (printed, c.state)):
+        ours = off(any_backend, compiled), off(any_backend, optimizers[1].state[0])
+        for other, state in (ours, (printed, c.state)):
             assert first_difference(other, reference) is None
             for name, values in optimizers[0].state[0].items():
                 assert first_difference(state[name], values) is None, name
     assert not np.array_equal(reference, start)
 
 
-def test_a_state_may_become_what_another_one_was(backend):
+def test_a_state_may_become_what_another_one_was(any_backend):
     """The old value is kept, though it is overwritten under its own name in the same step."""
 
     def scalars(xp, step, carry, h):
@@ -109,9 +112,10 @@ def test_a_state_may_become_what_another_one_was(backend):
         return param - s.lr * previous, grad, newest
 
     rule = ss.Rule("delayed", scalars, update, defaults=dict(lr=1.0))
-    param = np.zeros(40_000, np.float32)
-    optimizer = ss.Optimizer(rule, [param], backend=backend)
-    for step in (1, 2, 3):
-        optimizer.step([np.full_like(param, step)])
-    assert set(param) == {-1.0}
-    assert (set(optimizer.state[0]["newest"]), set(optimizer.state[0]["previous"])) == ({3}, {2})
+    param = on(any_backend, np.zeros(40_000, np.float32))
+    optimizer = ss.Optimizer(rule, [param], backend=any_backend)
+    for value in (1, 2, 3):
+        step(optimizer, [np.full(40_000, value, np.float32)])
+    state = off(any_backend, optimizer.state[0])
+    assert set(off(any_backend, param)) == {-1.0}
+    assert (set(state["newest"]), set(state["previous"])) == ({3}, {2})

@@ -13,6 +13,7 @@ from ...backend import Judge
 from ...rule import Rule
 from .. import foreign
 from ..host import check_dtype
+from ..matrices import Matrices
 from ..memory import overlapping, overlaps_itself
 from ..state import new_state
 from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
@@ -25,8 +26,10 @@ class CupyBackend:
     """Arrays on a CUDA device, updated there by printed kernels on the current stream."""
 
     name = "cupy"
+    matrices = Matrices(cupy)
 
     def __init__(self) -> None:
+        self._home: Any = None  # the device of the parameters
         self._last: Any = None  # the stream of the last step
 
     # ---- arrays
@@ -52,6 +55,7 @@ class CupyBackend:
             raise ValueError(f"{name} starts at {seen.data.ptr:#x}, which is not aligned")
         if overlaps_itself(shadow(seen)):
             raise ValueError(f"{name} overlaps itself: one element stands for several")
+        self._home = self._home or seen.device
         with seen.device:
             return DeviceTensor(name, array, seen)
 
@@ -78,7 +82,8 @@ class CupyBackend:
         return state
 
     def zeros(self, size: int, dtype: str) -> Any:
-        return cupy.zeros(size, dtype)
+        with self._home:
+            return cupy.zeros(size, dtype)
 
     def gradients(self, tensors: Sequence[DeviceTensor]) -> DeviceGradients:
         return DeviceGradients(tensors)

@@ -8,6 +8,7 @@ from typing import Any
 
 import cupy
 import numpy as np
+from numpy.typing import NDArray
 
 from ...backend import Verdict
 from ..cuda_judge import NAME, SOURCE
@@ -64,7 +65,8 @@ class DeviceVerdict:
 
     def __init__(self, judge: DeviceJudge, download: Download | None) -> None:
         self.control, self.decided = judge.control, not judge.skips
-        self._download, self._values = download, None
+        self._download = download
+        self._values: NDArray[Any] | None = None
 
     def _numbers(self) -> Any:
         if self._download is None:

@@ -49,8 +49,9 @@ class CupyLaunch:
         limit = CHUNK**2 * (1 if layout.matrix else CHUNK)
         for tensor, (size, _) in zip(tensors, shapes, strict=True):
             if size > limit:
-                raise ValueError(f"{tensor.name} has {size} rows; a kernel adds up to {limit}")
-        addresses = {"param": [t.flat.data.ptr for t in tensors]}
+                unit = "rows" if layout.matrix else "elements"
+                raise ValueError(f"{tensor.name} has {size} {unit}; kernels add up to {limit}")
+        addresses: dict[str, Sequence[int]] = {"param": [t.flat.data.ptr for t in tensors]}
         for name in self.printer.rule.state:
             addresses[name] = [t.state[name].data.ptr for t in tensors]
         self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes)
@@ -83,7 +84,7 @@ class CupyLaunch:
         table = self.lines.table
         if not len(table):
             return 1
-        processors = self.device.attributes["MultiProcessorCount"]
+        processors = int(self.device.attributes["MultiProcessorCount"])
         wanted = -(-BLOCKS_PER_PROCESSOR * processors // len(table))
         useful = STRIP_ROWS if self.printer.layout.matrix else -(-int(table[:, 1].max()) // PART)
         return max(1, min(wanted, useful))
@@ -121,7 +122,10 @@ class CupyLaunch:
                     "a captured step must be like the step before it: take one, with gradients "
                     "in the same arrays, and then capture"
                 )
-            arguments = (*self._arguments, self._go_ahead if control is None else control)
+            arguments: tuple[Any, ...] = (
+                *self._arguments,
+                self._go_ahead if control is None else control,
+            )
             if self.printer.layout.reducing:
                 arguments = (*arguments, self._tensors.device, self._workspace)
             for kernel, grid in self._kernels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from typing import Any
 
 import cupy
@@ -10,13 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 SLOTS = 4  # how many sendings the host may be ahead of the device
+# copies that may not be done yet: CuPy's pool gives pinned memory to the next who asks for some as
+# soon as nobody refers to it
+_under_way: deque[tuple[Any, Any]] = deque()
+
+
+def _keep(memory: Any, done: Any) -> None:
+    """Keep ``memory`` until the event ``done`` has happened."""
+    while _under_way and _under_way[0][0].done:
+        _under_way.popleft()
+    _under_way.append((done, memory))
 
 
 def pinned(nbytes: int) -> tuple[Any, NDArray[np.uint8]]:
     """Host memory that the device reads and writes by itself, and its bytes."""
     nbytes = max(nbytes, 1)
     memory = cupy.cuda.alloc_pinned_memory(nbytes)
-    return memory, np.frombuffer((ctypes.c_uint8 * nbytes).from_address(memory.ptr), np.uint8)
+    view = memoryview((ctypes.c_uint8 * nbytes).from_address(memory.ptr))
+    return memory, np.frombuffer(view, np.uint8)
 
 
 class Upload:
@@ -56,6 +68,7 @@ class Upload:
         stream = cupy.cuda.get_current_stream()
         self.device.data.copy_from_host_async(memory.ptr, start, stream)
         self._sent[turn].record(stream)
+        _keep(memory, self._sent[turn])
 
 
 class Download:
@@ -72,8 +85,9 @@ class Download:
         stream = cupy.cuda.get_current_stream()
         self._source.data.copy_to_host_async(self._memory.ptr, self._source.nbytes, stream)
         self._arrived.record(stream)
+        _keep(self._memory, self._arrived)
 
     def wait(self) -> NDArray[Any]:
         """The numbers, once they have arrived."""
         self._arrived.synchronize()
-        return self._values.copy()
+        return np.array(self._values)

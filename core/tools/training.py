@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import get_backend
+from ..backend import Backend, get_backend
 from ..golden.compare import first_difference
 from ..optimizer import Optimizer
 from ..rule import Rule
@@ -60,9 +60,11 @@ def train(
     generator = np.random.default_rng(seed)
     start = initial_parameters(SIZES, generator)
     networks = [_copy(start) for _ in learning_rates]
+    home = get_backend(backend, [array for layer in start for array in layer.values()])
+    trained = [_placed(network, home) for network in networks]
     optimizer = Optimizer(
         rule,
-        [{"params": n, "lr": lr} for n, lr in zip(networks, learning_rates, strict=True)],
+        [{"params": n, "lr": lr} for n, lr in zip(trained, learning_rates, strict=True)],
         backend=backend,
     )
     name = optimizer.backend.name
@@ -76,7 +78,8 @@ def train(
             with np.errstate(all="ignore"):  # of a copy that diverges
                 found = [loss_and_gradients(network, images, labels) for network in networks]
             began = time.perf_counter()
-            optimizer.step([gradients for _, gradients in found])
+            optimizer.step([_placed(gradients, home) for _, gradients in found])
+            _bring_back(trained, networks, home)
             step_seconds.append(time.perf_counter() - began)
             of_batches.append([loss for loss, _ in found])
         losses.append(np.mean(of_batches, axis=0, dtype=np.float64))
@@ -111,6 +114,22 @@ def different_weights(actual: Parameters, expected: Parameters) -> list[str]:
         for name in theirs
         if (difference := first_difference(ours[name], theirs[name])) is not None
     ]
+
+
+def _placed(network: Parameters, backend: Backend) -> Parameters:
+    """The arrays where the backend updates them: the same ones, on the host."""
+    return [{k: backend.asarray(array) for k, array in layer.items()} for layer in network]
+
+
+def _bring_back(
+    trained: Sequence[Parameters], networks: Sequence[Parameters], backend: Backend
+) -> None:
+    """From where they were updated to the host, where gradients are computed."""
+    for there, here in zip(trained, networks, strict=True):
+        for updated, layer in zip(there, here, strict=True):
+            for name, array in layer.items():
+                if updated[name] is not array:
+                    array[...] = backend.to_numpy(updated[name])
 
 
 def _copy(network: Parameters) -> Parameters:

@@ -99,6 +99,9 @@ class ndarray:
     def transpose(self, *axes: int) -> ndarray:
         return ndarray._of(self._array.transpose(*axes), self)
 
+    def swapaxes(self, axis1: int, axis2: int) -> ndarray:
+        return ndarray._of(self._array.swapaxes(axis1, axis2), self)
+
     def get(
         self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True
     ) -> np.ndarray:

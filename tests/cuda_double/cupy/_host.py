@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import itertools
 import re
 import subprocess
@@ -16,7 +17,9 @@ FLAGS += ["-U_FORTIFY_SOURCE", f"-I{HERE}"]
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(\d+\)\s*)?(\w+)')
 ORDER = 0  # in which the threads of a block take turns: 0 ascending, 1 descending, 2 shuffled
 _folder, _number = tempfile.TemporaryDirectory(prefix="kernels-"), itertools.count()
-TRAILER = b"\0kernels:"  # behind the machine code: what is in it
+SHIM = HERE / "host_shim.h"
+# behind the machine code: by what it was made, so that nothing older is loaded, and what is in it
+TRAILER = b"\0" + hashlib.sha256(SHIM.read_bytes() + repr(FLAGS).encode()).digest()
 
 
 class _Index(ctypes.Structure):
@@ -43,8 +46,7 @@ def build(source: str) -> bytes:
     """The kernels of a CUDA text as machine code of the CPU."""
     names = KERNEL.findall(source)
     wrappers = "".join(f"HOST_KERNEL({name})\n" for name in names)
-    shim = str(HERE / "host_shim.h")
-    code = gxx(f"{source}\n{wrappers}HOST_MODULE\n", "-O1", "-include", shim)
+    code = gxx(f"{source}\n{wrappers}HOST_MODULE\n", "-O1", "-include", str(SHIM))
     return code + TRAILER + ",".join(names).encode()
 
 

@@ -117,6 +117,12 @@ class Event:
         check_not_capturing()
         self._happen()
 
+    @property
+    def done(self) -> bool:
+        check_not_capturing()
+        queue = [] if self._stream is None else self._stream._queue
+        return not queue or queue[0][0] > self._recorded
+
     def _happen(self) -> None:
         if self._stream is not None:
             self._stream._run_before(self._recorded)

@@ -11,7 +11,20 @@ from . import driver, function, memory, nvrtc, runtime
 from ._device import Device
 
 __all__ = [
-    "Device", "Event", "ExternalStream", "Graph", "MemoryPointer", "PinnedMemoryPointer", "Stream",
-    "UnownedMemory", "alloc_pinned_memory", "driver", "function", "get_current_stream", "memory",
-    "nvrtc", "runtime", "run_everything",
+    "Device",
+    "Event",
+    "ExternalStream",
+    "Graph",
+    "MemoryPointer",
+    "PinnedMemoryPointer",
+    "Stream",
+    "UnownedMemory",
+    "alloc_pinned_memory",
+    "driver",
+    "function",
+    "get_current_stream",
+    "memory",
+    "nvrtc",
+    "run_everything",
+    "runtime",
 ]  # fmt: skip

@@ -1,0 +1,126 @@
+"""Holds the double of CuPy against the real one: every name exists there, with the same parameters
+and defaults. Needs no GPU: ``python drift.py`` where CuPy is installed; exits with 1 and a line for
+each difference."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HERE = Path(__file__).parent
+MODULES = ("", "cuda", "cuda.nvrtc", "cuda.runtime", "cuda.driver", "cuda.function", "cuda.memory")
+OWN = {"run_everything"}  # what the double has besides
+
+
+def double(name: str = "double_of_cupy") -> ModuleType:
+    """The double under a name of its own."""
+    spec = importlib.util.spec_from_file_location(
+        name, HERE / "cupy" / "__init__.py", submodule_search_locations=[str(HERE / "cupy")]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def public(thing: Any) -> dict[str, Any]:
+    """The names of a module or class that stand for something of CuPy's."""
+    found = {n: v for n, v in vars(thing).items() if not n.startswith("_") and n not in OWN}
+    if inspect.ismodule(thing):
+        listed = getattr(thing, "__all__", None)
+        defined = {
+            n: v
+            for n, v in found.items()
+            if (inspect.isclass(v) or inspect.isfunction(v)) and v.__module__ == thing.__name__
+        }
+        found = {n: found[n] for n in listed if n in found} if listed else defined
+        found.pop("error", None)
+    return found
+
+
+def parameters(thing: Any, name: str) -> list[tuple[str, str]] | None:
+    """Names and defaults; from the first line of the docstring where CuPy's compiled functions have
+    no signature, None where that says nothing either."""
+    try:
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError):
+        return _from_docstring(thing, name)
+    kept = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in kept):
+        return _from_docstring(thing, name)
+    return [(p.name, "" if p.default is p.empty else _default(p.default)) for p in kept]
+
+
+def _default(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else repr(value)
+
+
+def _from_docstring(thing: Any, name: str) -> list[tuple[str, str]] | None:
+    first = (thing.__doc__ or "").lstrip().split("\n")[0]
+    call = re.match(rf"[\w.]*{re.escape(name)}\((.*?)\)\s*(?:->.*)?$", first)
+    if call is None:
+        return None
+    found = []
+    for text in filter(None, (part.strip() for part in call[1].split(","))):
+        declared, _, default = text.partition("=")
+        if declared not in ("self", "*", "/"):
+            found.append((declared.split(":")[0].split()[-1], default.strip()))
+    return found
+
+
+def differences(ours: Any, theirs: Any, where: str = "cupy") -> tuple[list[str], int]:
+    """What the double has and CuPy has not, or has otherwise; and how many names were compared."""
+    found, count = [], 0
+    for name, thing in public(ours).items():
+        path = f"{where}.{name}"
+        if inspect.ismodule(thing):
+            continue
+        count += 1
+        if not hasattr(theirs, name):
+            found.append(f"{path}: CuPy has no such name")
+            continue
+        real = getattr(theirs, name)
+        if inspect.isclass(thing) and issubclass(thing, BaseException):
+            if builtin(thing) is not builtin(real):
+                found.append(f"{path}: is a {builtin(thing)}, CuPy's a {builtin(real)}")
+            continue
+        if callable(thing):
+            a, b = parameters(thing, name), parameters(real, name)
+            if b is not None and a != b:
+                found.append(f"{path}: takes {a}, CuPy's {b}")
+        if inspect.isclass(thing):
+            below, more = differences(thing, real, path)
+            found += below
+            count += more
+    return found, count
+
+
+def builtin(error: type) -> type:
+    """Which of Python's own exceptions it is."""
+    return next(base for base in error.__mro__ if base.__module__ == "builtins")
+
+
+def main() -> int:
+    import cupy
+
+    ours = double()
+    found, count = [], 0
+    for name in MODULES:
+        pair = [ours, cupy]
+        for part in filter(None, name.split(".")):
+            pair = [getattr(thing, part) for thing in pair]
+        below, more = differences(*pair, ".".join(filter(None, ("cupy", name))))
+        found += below
+        count += more
+    print("\n".join(found) or f"{count} names are as in CuPy {cupy.__version__}")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
