@@ -32,7 +32,7 @@ class Optimizer:
         other entries are hyperparameters of the group. A group with ``frozen=True`` stays as
         it is.
     backend : str, optional
-        ``"numpy"`` or ``"numba"``; without it, see `samestep.get_backend`.
+        ``"numpy"``, ``"numba"``, ``"cupy"``, ``"torch"``; without it, see `samestep.get_backend`.
     clip_global_norm : float or schedule, optional
         Scale all gradients down together where their Euclidean norm is longer than this.
     skip_nonfinite : bool

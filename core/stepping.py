@@ -60,31 +60,35 @@ class Outcome:
     not, because a gradient was not finite.
     """
 
-    def __init__(
-        self,
-        verdict: Verdict | None = None,
-        clips: bool = False,
-        skips: bool = False,
-        scaler: LossScaler | None = None,
-    ) -> None:
-        self.updated = self.skipped = self.settled = False
+    # of most steps, in which nothing is measured
+    updated = skipped = settled = False
+    decided = True
+    _of_norm: Verdict | None = None
+    _of_skipping: Verdict | None = None
+    _scaler: LossScaler | None = None
+
+    def __init__(self) -> None:
         self.carries: list[tuple[Clock, dict[str, float]]] = []
-        self._verdict, self._clips = verdict, clips
-        self._skips_by = verdict if skips else None
-        self._scaler = scaler
-        self.decided = self._skips_by is None or self._skips_by.decided
-        if scaler is not None and not self.decided:
-            scaler.wait_for(self.settle)
+
+    def depend_on(
+        self, verdict: Verdict, clips: bool, skips: bool, scaler: LossScaler | None
+    ) -> None:
+        """What was measured decides; ``clips`` and ``skips`` say about what."""
+        self._of_norm = verdict if clips else None
+        if skips:
+            self._of_skipping, self._scaler, self.decided = verdict, scaler, verdict.decided
+            if scaler is not None and not self.decided:
+                scaler.wait_for(self.settle)
 
     @property
     def finite(self) -> bool:
         """Whether the gradients are, where that matters; may wait for a device."""
-        return self._skips_by is None or self._skips_by.finite
+        return self._of_skipping is None or self._of_skipping.finite
 
     @property
     def grad_norm(self) -> float | None:
         """The norm of all gradients before clipping, if it was measured; may wait."""
-        return self._verdict.norm if self._verdict is not None and self._clips else None
+        return None if self._of_norm is None else self._of_norm.norm
 
     def settle(self) -> None:
         """Count the step, or leave it out."""
@@ -167,11 +171,11 @@ class Stepping:
         scaler = settings.loss_scaler
         if scaler is not None:
             coefficient /= scaler.scale
-        limit, skips, verdict = settings.clip_global_norm, settings.skips, None
+        limit, skips, verdict, outcome = settings.clip_global_norm, settings.skips, None, Outcome()
         if limit is not None or skips:
             verdict = self._measure(target, grads, coefficient, limit, skips)
             coefficient *= verdict.coefficient
-        outcome = Outcome(verdict, limit is not None, skips, scaler)
+            outcome.depend_on(verdict, limit is not None, skips, scaler)
         if not outcome.decided or outcome.finite:
             self._update.point_at(target, self._rules_and_clocks)
             outcome.carries = self._next_rows(coefficient)
@@ -207,14 +211,16 @@ class Stepping:
 
     def prepare(self, takes_part: Sequence[bool], settings: Settings) -> Outcome:
         """Hand the scalars of the next step to the work that was captured."""
+        self._backend.check_arithmetic()
         self._check_capture(settings)
         found, limit = self._recording, settings.clip_global_norm
         if found is None or found.takes_part is not takes_part:
             raise RuntimeError("prepare: no step of these parameters and options was captured yet")
         if (found.verdict is None) != (limit is None):
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
-        outcome = Outcome(found.verdict, limit is not None)
-        if self._measurement is not None and limit is not None:
+        outcome = Outcome()
+        if found.verdict is not None and self._measurement is not None:
+            outcome.depend_on(found.verdict, True, False, None)
             self._measurement.prepare(1.0, limit)
         outcome.carries = self._next_rows(1.0)
         for bucket in self._update:

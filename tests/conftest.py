@@ -44,6 +44,9 @@ def usable(name: str) -> str:
     return name
 
 
+needs_double = pytest.mark.skipif(
+    os.environ.get(DOUBLE) != "1", reason=f"looks into the double of CuPy ({DOUBLE}=1)"
+)
 UNDER_TEST = backends_under_test()
 OTHERS = [name for name in UNDER_TEST if name != "numpy"]
 

@@ -1,21 +1,13 @@
 """The double of CuPy: that it waits as a device does, and that its check against CuPy can fail.
-``cuda_double/drift.py`` holds it against CuPy itself, where that is installed."""
+``cupy_drift.py`` holds it against CuPy itself, where that is installed."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import cupy_drift as drift
 import numpy as np
 import pytest
-from conftest import UNDER_TEST
+from conftest import UNDER_TEST, needs_double
 
-spec = importlib.util.spec_from_file_location(
-    "drift", Path(__file__).parent / "cuda_double" / "drift.py"
-)
-drift = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(drift)
-under_test = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
 if "cupy" in UNDER_TEST:
     import cupy
     from samestep.backends.cupy import staging
@@ -45,7 +37,7 @@ def test_control_a_difference_from_cupy_is_noticed(change, message):
         raise AssertionError(found[0])
 
 
-@under_test
+@needs_double
 def test_what_is_read_too_early_is_not_there_yet():
     """A copy from pinned memory is made when its turn comes, with what is in it then."""
     memory, view = staging.pinned(8)
@@ -56,7 +48,7 @@ def test_what_is_read_too_early_is_not_there_yet():
     assert target.get().tolist() == [2] * 8
 
 
-@under_test
+@needs_double
 def test_memory_that_is_not_pinned_or_not_alive_is_noticed():
     target = cupy.empty(8, np.uint8)
     with pytest.raises(AssertionError, match="not in pinned memory"):
@@ -71,7 +63,7 @@ def test_memory_that_is_not_pinned_or_not_alive_is_noticed():
         kernel((1,), (1,), (part, np.int32(3)))
 
 
-@under_test
+@needs_double
 def test_control_threads_that_leave_others_at_a_barrier_are_noticed():
     text = 'extern "C" __global__ void h(int n) { if ((int)threadIdx.x < n) __syncthreads(); }'
     kernel = _kernel(text, "h")

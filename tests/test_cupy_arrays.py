@@ -12,6 +12,9 @@ from samestep.golden.compare import assert_same_bits
 pytestmark = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
 if "cupy" in UNDER_TEST:
     import cupy
+two_devices = pytest.mark.skipif(
+    "cupy" not in UNDER_TEST or cupy.cuda.runtime.getDeviceCount() < 2, reason="takes two devices"
+)
 
 START = np.arange(1, 6, dtype=np.float32)
 
@@ -150,6 +153,7 @@ def test_a_parameter_that_cannot_be_updated_is_refused(array, error, message):
         ss.SGD([cupy.asarray(START), array()])
 
 
+@two_devices
 def test_arrays_on_two_devices_are_refused():
     first = cupy.asarray(START)
     with cupy.cuda.Device(1):
@@ -161,6 +165,7 @@ def test_arrays_on_two_devices_are_refused():
         optimizer.step([second])
 
 
+@two_devices
 def test_another_device_than_the_current_one():
     with cupy.cuda.Device(1):
         param, grads = cupy.asarray(START), [on("cupy", random_like([START], k)) for k in range(3)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from command_line import call
-from conftest import UNDER_TEST
+from conftest import UNDER_TEST, needs_double
 from helpers import on, run_python
 from samestep.backends import cupy as backend
 from samestep.backends.source_cache import VARIABLE
@@ -31,6 +31,7 @@ def fresh(tmp_path, monkeypatch):
 
 
 @under_test
+@needs_double
 def test_kernels_are_compiled_once_and_kept_on_the_disk(fresh, monkeypatch):
     count = Counts(monkeypatch, cupy.cuda.nvrtc, "compileProgram")
     for _ in range(2):
@@ -67,6 +68,7 @@ def test_what_the_compiler_says_is_passed_on(fresh):
 
 
 @under_test
+@needs_double
 def test_options_on_which_the_bits_depend_are_refused_by_the_double(fresh, monkeypatch):
     """The control of the double's check of options."""
     for options in (
@@ -84,6 +86,7 @@ def test_options_on_which_the_bits_depend_are_refused_by_the_double(fresh, monke
     ("capability", "option"),
     [("75", "-arch=sm_75"), ("90", "-arch=sm_90"), ("130", "-arch=compute_121")],
 )
+@needs_double
 def test_a_device_newer_than_the_compiler_gets_intermediate_code(capability, option, fresh):
     assert compiler.target(capability) == option
     assert compiler.compiled("f", SOURCE, option).endswith(b"\0")
@@ -109,6 +112,7 @@ def test_a_device_that_the_compiler_has_given_up_is_refused():
         (dict(DEVICES=0), "there is no CUDA device", "NVIDIA GPU"),
     ],
 )
+@needs_double
 def test_a_machine_without_a_device_says_so_in_one_line(
     changes, detail, install, monkeypatch, capsys
 ):
@@ -188,12 +192,14 @@ def test_control_a_wrong_operation_in_the_text_is_noticed(fresh, monkeypatch):
 
 @under_test
 @pytest.mark.parametrize("order", [0, 1, 2])
+@needs_double
 def test_the_order_of_threads_does_not_matter(order, fresh, monkeypatch):
     """And with a barrier less it does, in one order at least."""
     assert results_in(order, monkeypatch) == results_in(0, monkeypatch)
 
 
 @under_test
+@needs_double
 def test_control_a_missing_barrier_is_noticed(fresh, monkeypatch):
     original = compiler.compiled
     right = results_in(0, monkeypatch)

@@ -44,6 +44,8 @@ print(' '.join(sorted(name for name in came if not name.startswith('__editable__
 def test_importing_and_using_the_reference_brings_numpy_and_nothing_heavier(statement):
     came = set(run_python(WHAT_CAME.format(statement=statement)).split())
     assert "samestep" in came
+    if "available_backends" in statement:  # where CuPy is installed, only it knows the driver
+        came -= {"cupy", "cupy_backends", "cuda"}
     assert came <= {"samestep", "numpy"}, came - {"samestep", "numpy"}
 
 

@@ -30,7 +30,7 @@ class CupyBackend:
 
     def __init__(self) -> None:
         self._home: Any = None  # the device of the parameters
-        self._last: Any = None  # the stream of the last step
+        self._last: Any = None  # the stream of the last work
 
     # ---- arrays
 
@@ -74,6 +74,7 @@ class CupyBackend:
 
     def new_state(self, tensor: DeviceTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state = {}
+        self._follow()
         with tensor.flat.device:
             for name, (shape, dtype, value) in new_state(tensor, rule, hyper).items():
                 state[name] = cupy.zeros(shape, dtype)
@@ -90,6 +91,7 @@ class CupyBackend:
 
     def to_numpy(self, array: Any, copied: bool = True) -> NDArray[Any]:
         if on_device(array):
+            self._follow()
             found: NDArray[Any] = as_cupy(array).get()
             return found
         return np.array(array) if copied else np.asarray(array)
@@ -99,6 +101,7 @@ class CupyBackend:
 
     def copy_into(self, array: Any, values: Any) -> None:
         target = as_cupy(array)
+        self._follow()
         with target.device:
             if np.ndim(values) == 0 and not on_device(values):
                 target.fill(values)
@@ -123,14 +126,18 @@ class CupyBackend:
         return bool(cupy.cuda.get_current_stream().is_capturing())
 
     def check_arithmetic(self) -> None:
-        """The kernels keep subnormal numbers whatever the processor is set to. What can be seen
-        is that this step is on another stream than the last one: it then waits for that."""
+        """The kernels keep subnormal numbers whatever the processor is set to; what can be seen is
+        that a step comes on another stream than what was before it."""
+        self._follow()
+
+    def _follow(self) -> None:
+        """What comes next on the current stream waits for the work of this optimizer on others."""
         current = cupy.cuda.get_current_stream()
         if self._last is not None and self._last.ptr != current.ptr:
             if current.is_capturing():
                 raise RuntimeError(
-                    "a step is being captured on a stream on which none was taken; take the step "
-                    "before the capture on the same stream"
+                    "a step is being captured on another stream than the optimizer's last work; "
+                    "take the step before the capture on the same stream"
                 )
             current.wait_event(self._last.record())
         self._last = current

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,11 @@ from .staging import Upload
 PART = 8 * BLOCK  # elements of a chunk that are worth a block of their own
 BLOCKS_PER_PROCESSOR = 8  # as many of them as a multiprocessor holds
 GO_AHEAD = (1.0, 0.0)  # the control of a step that nothing was measured for
+
+
+@functools.cache
+def _processors(device: int) -> int:
+    return int(cupy.cuda.runtime.getDeviceProperties(device)["multiProcessorCount"])
 
 
 class CupyLaunch:
@@ -84,7 +90,7 @@ class CupyLaunch:
         table = self.lines.table
         if not len(table):
             return 1
-        processors = int(self.device.attributes["MultiProcessorCount"])
+        processors = _processors(self.device.id)
         wanted = -(-BLOCKS_PER_PROCESSOR * processors // len(table))
         useful = STRIP_ROWS if self.printer.layout.matrix else -(-int(table[:, 1].max()) // PART)
         return max(1, min(wanted, useful))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections import deque
 from typing import Any
 
@@ -14,13 +15,15 @@ SLOTS = 4  # how many sendings the host may be ahead of the device
 # copies that may not be done yet: CuPy's pool gives pinned memory to the next who asks for some as
 # soon as nobody refers to it
 _under_way: deque[tuple[Any, Any]] = deque()
+_lock = threading.Lock()
 
 
 def _keep(memory: Any, done: Any) -> None:
     """Keep ``memory`` until the event ``done`` has happened."""
-    while _under_way and _under_way[0][0].done:
-        _under_way.popleft()
-    _under_way.append((done, memory))
+    with _lock:
+        while _under_way and _under_way[0][0].done:
+            _under_way.popleft()
+        _under_way.append((done, memory))
 
 
 def pinned(nbytes: int) -> tuple[Any, NDArray[np.uint8]]:

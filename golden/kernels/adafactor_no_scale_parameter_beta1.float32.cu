@@ -78,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_b
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
-    __shared__ alignas(16) float sum0_lanes[256];
+    alignas(16) __shared__ float sum0_lanes[256];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t height = chunk[1];
@@ -164,7 +164,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_b
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)rows;
-    __shared__ alignas(16) float sum2_lanes[256];
+    alignas(16) __shared__ float sum2_lanes[256];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t height = chunk[1];

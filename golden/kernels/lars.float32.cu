@@ -97,8 +97,8 @@ extern "C" __global__ void __launch_bounds__(256) lars_pass0(
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)rows;
-    __shared__ alignas(16) float sum0_lanes[2048];
-    __shared__ alignas(16) float sum1_lanes[2048];
+    alignas(16) __shared__ float sum0_lanes[2048];
+    alignas(16) __shared__ float sum1_lanes[2048];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t n = chunk[1];

@@ -82,14 +82,19 @@ class MemoryPointer:
         return self.mem.device_id
 
     def copy_from_host_async(self, mem: int, size: int, stream: Any = None) -> None:
-        check_pinned(mem, size)
-        target = self.ptr
-        later(lambda: ctypes.memmove(target, mem, size), stream)
+        self._copy_later(self.ptr, mem, mem, size, stream)
 
     def copy_to_host_async(self, mem: int, size: int, stream: Any = None) -> None:
-        check_pinned(mem, size)
-        source = self.ptr
-        later(lambda: ctypes.memmove(mem, source, size), stream)
+        self._copy_later(mem, self.ptr, mem, size, stream)
+
+    def _copy_later(self, target: int, source: int, pinned: int, size: int, stream: Any) -> None:
+        check_pinned(pinned, size)
+
+        def copy() -> None:
+            check_pinned(pinned, size)  # still
+            ctypes.memmove(target, source, size)
+
+        later(copy, stream)
 
 
 class PinnedMemoryPointer:

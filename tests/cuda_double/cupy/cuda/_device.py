@@ -34,7 +34,3 @@ class Device:
     @property
     def compute_capability(self) -> str:
         return "80"
-
-    @property
-    def attributes(self) -> dict[str, int]:
-        return {"MultiProcessorCount": runtime.PROCESSORS}

@@ -55,4 +55,9 @@ def setDevice(device: int) -> None:
 
 
 def getDeviceProperties(device: int) -> dict[str, Any]:
-    return {"name": b"the CPU, through a double of CuPy", "major": 8, "minor": 0}
+    return {
+        "name": b"the CPU, through a double of CuPy",
+        "major": 8,
+        "minor": 0,
+        "multiProcessorCount": PROCESSORS,
+    }

@@ -1,5 +1,5 @@
 """Holds the double of CuPy against the real one: every name exists there, with the same parameters
-and defaults. Needs no GPU: ``python drift.py`` where CuPy is installed; exits with 1 and a line for
+and defaults. Needs no GPU: ``python cupy_drift.py`` where CuPy is installed; exits with 1 and a line for
 each difference."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "cuda_double"
 MODULES = ("", "cuda", "cuda.nvrtc", "cuda.runtime", "cuda.driver", "cuda.function", "cuda.memory")
 OWN = {"run_everything"}  # what the double has besides
 
@@ -45,16 +45,20 @@ def public(thing: Any) -> dict[str, Any]:
 
 
 def parameters(thing: Any, name: str) -> list[tuple[str, str]] | None:
-    """Names and defaults; from the first line of the docstring where CuPy's compiled functions have
-    no signature, None where that says nothing either."""
+    """Names and defaults, but of ``*args`` and ``**kwargs``: from the first line of the docstring,
+    where CuPy's compiled functions have them, or from the signature; None where neither says."""
+    declared = _from_docstring(thing, name)
+    if declared is not None:
+        return declared
     try:
         signature = inspect.signature(thing)
     except (TypeError, ValueError):
-        return _from_docstring(thing, name)
-    kept = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
-    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in kept):
-        return _from_docstring(thing, name)
-    return [(p.name, "" if p.default is p.empty else _default(p.default)) for p in kept]
+        return None
+    return [
+        (p.name, "" if p.default is p.empty else _default(p.default))
+        for p in signature.parameters.values()
+        if p.name not in ("self", "cls") and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
 
 
 def _default(value: Any) -> str:
@@ -63,13 +67,13 @@ def _default(value: Any) -> str:
 
 def _from_docstring(thing: Any, name: str) -> list[tuple[str, str]] | None:
     first = (thing.__doc__ or "").lstrip().split("\n")[0]
-    call = re.match(rf"[\w.]*{re.escape(name)}\((.*?)\)\s*(?:->.*)?$", first)
+    call = re.match(rf"[\w.]*(?:{re.escape(name)}|__init__)\((.*?)\)\s*(?:->.*)?$", first)
     if call is None:
         return None
     found = []
     for text in filter(None, (part.strip() for part in call[1].split(","))):
         declared, _, default = text.partition("=")
-        if declared not in ("self", "*", "/"):
+        if declared not in ("self", "/") and "*" not in declared:
             found.append((declared.split(":")[0].split()[-1], default.strip()))
     return found
 
@@ -109,6 +113,7 @@ def builtin(error: type) -> type:
 def main() -> int:
     import cupy
 
+    assert not hasattr(cupy, "_host"), "this would compare the double with itself"
     ours = double()
     found, count = [], 0
     for name in MODULES:
