@@ -4,9 +4,11 @@ would give them."""
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,11 @@ def test_no_driver_is_named():
 
     with pytest.raises(NoGpuError, match=r"there is no NVIDIA driver here \(libcuda\.so\.1"):
         look(absent)
+
+
+def test_the_extras_exist():
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {dataclasses.replace(GPU, cuda=cuda).extra for cuda in (12_000, 14_000)} <= set(known)
 
 
 # ---- checks
@@ -279,3 +286,28 @@ def test_a_session_from_the_gpu_to_the_file(tmp_path, monkeypatch, capsys):
     some.append(check("raise SystemExit(1)"))
     assert session.main(["--out", str(tmp_path)]) == 1
     assert json.loads((tmp_path / "results.json").read_text())["passed"] is False
+
+
+THROUGH_THE_DOUBLE = """
+import sys
+sys.path[:0] = [{double!r}, {tests!r}]
+import cupy
+# what the double does not have
+cupy.copyto = lambda to, source: to.__setitem__(Ellipsis, source)
+cupy.cuda.runtime.memGetInfo = lambda: (1 << 40, 1 << 40)
+from gpu import benchmark
+benchmark.WORK, benchmark.STEPS, benchmark.SMALL_MATRIX = ("thousand",), 1, (30, 50)
+sys.exit(benchmark.main(["--json", {file!r}, "--quick"]))
+"""
+
+
+def test_the_benchmark_through_the_double_of_cupy(tmp_path):
+    tests, file = ROOT / "tests", tmp_path / "benchmark.json"
+    script = THROUGH_THE_DOUBLE.format(
+        double=str(tests / "cuda_double"), tests=str(tests), file=str(file)
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+    figures = json.loads(file.read_text())
+    assert [work["name"] for work in figures["work"]] == ["thousand", "rules"]
+    for work in figures["work"]:
+        assert all(entry["seconds"] > 0 for entry in work["contenders"])

@@ -1,85 +1,22 @@
-/* As much of CUDA's runtime as exported files need, on the CPU, for g++ -std=c++17.
+/* As much of CUDA's runtime as exported files need, on the CPU, for g++ -std=c++17: memory, one
+ * stream, launches. Kernels run as in the double of CuPy (cuda_double), threads of a block in
+ * ascending or (CUDA_ON_CPU_REVERSED) descending order.
  *
- * A block's threads are fibers that switch at __syncthreads, in ascending or (CUDA_ON_CPU_REVERSED)
- * descending order. A stream does nothing until somebody waits for it, as late as a real one may:
- * memory that is written too early is noticed. Fresh memory is full of NaN. */
+ * The stream does nothing until somebody waits for it, as late as a real one may: memory that is
+ * written too early is noticed. Fresh memory is full of NaN. */
 #pragma once
-#include <ucontext.h>
+#include "../cuda_double/host_threads.cpp"
 
-#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <deque>
 #include <functional>
-#include <vector>
-
-#define __global__
-#define __device__
-#define __forceinline__ inline
-#define __launch_bounds__(threads)
-#define __shared__ static
 
 struct dim3 {
     unsigned x, y, z;
     dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
-inline dim3 threadIdx, blockIdx, blockDim, gridDim;
-
-inline float __uint_as_float(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
-inline uint32_t __float_as_uint(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
-inline void *__cvta_global_to_generic(size_t address) { return (void *)address; }
 
 namespace cuda_on_cpu {
-
-struct Fiber {
-    ucontext_t context;
-    bool done;
-};
-inline std::vector<Fiber> fibers;
-inline std::vector<char> stacks;
-inline ucontext_t scheduler;
-inline unsigned current;
-inline const std::function<void()> *body;
-
-inline void enter()
-{
-    (*body)();
-    fibers[current].done = true;
-    swapcontext(&fibers[current].context, &scheduler);
-}
-
-/* Round after round: every thread that has not returned runs up to its next barrier. */
-inline void run_block(unsigned threads, const std::function<void()> &kernel)
-{
-    const size_t size = 1 << 16;
-    static const bool reversed = getenv("CUDA_ON_CPU_REVERSED") != nullptr;
-    body = &kernel;
-    fibers.resize(threads);
-    stacks.resize(threads * size);
-    for (unsigned t = 0; t < threads; t++) {
-        Fiber &fiber = fibers[t];
-        fiber.done = false;
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = &stacks[t * size];
-        fiber.context.uc_stack.ss_size = size;
-        makecontext(&fiber.context, enter, 0);
-    }
-    for (unsigned alive = threads; alive;) {
-        alive = 0;
-        for (unsigned k = 0; k < threads; k++) {
-            current = reversed ? threads - 1 - k : k;
-            if (fibers[current].done) continue;
-            threadIdx = dim3(current, 0, 0);
-            swapcontext(&scheduler, &fibers[current].context);
-            alive += !fibers[current].done;
-        }
-        if (alive && alive < threads) {
-            fprintf(stderr, "some threads of a block wait at a barrier that others never reach\n");
-            abort();
-        }
-    }
-}
 
 inline std::deque<std::function<void()>> stream;
 inline long begun, ended; /* how much was put into the stream, how much of it is done */
@@ -98,28 +35,28 @@ inline void wait_until(long count)
     }
 }
 
+inline const std::function<void()> *work;
+
+inline void run_kernel(dim3 grid, unsigned threads, const std::function<void()> &kernel)
+{
+    static host_state state;
+    static const int order = getenv("CUDA_ON_CPU_REVERSED") ? 1 : 0;
+    const unsigned blocks[] = {grid.x, grid.y, grid.z}, size[] = {threads, 1, 1};
+    host_now = &state;
+    work = &kernel;
+    if (host_launch([](void **) { (*work)(); }, &state, blocks, size, nullptr, order, 0)) {
+        fprintf(stderr, "some threads of a block wait at a barrier that others never reach\n");
+        abort();
+    }
+}
+
 template <typename... P, typename... A>
 void launch(void (*kernel)(P...), dim3 grid, unsigned threads, A... arguments)
 {
-    put([=] {
-        gridDim = grid;
-        blockDim = dim3(threads);
-        for (unsigned y = 0; y < grid.y; y++)
-            for (unsigned x = 0; x < grid.x; x++) {
-                blockIdx = dim3(x, y);
-                run_block(threads, [=] { kernel(arguments...); });
-            }
-    });
+    put([=] { run_kernel(grid, threads, [=] { kernel(arguments...); }); });
 }
 
 } // namespace cuda_on_cpu
-
-inline void __syncthreads()
-{
-    const unsigned me = cuda_on_cpu::current;
-    swapcontext(&cuda_on_cpu::fibers[me].context, &cuda_on_cpu::scheduler);
-    threadIdx = dim3(me, 0, 0);
-}
 
 using cudaStream_t = void *;
 using cudaEvent_t = long *;
