@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import samestep as ss
+import torch
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,6 +60,15 @@ def test_reading_a_golden_file():
     names: dict = {}
     exec(PROGRAMS[4], names)
     assert names["golden"].header.rule == "adamw"
+
+
+def test_a_training_loop_of_torch():
+    model = torch.nn.Linear(3, 2)
+    before = model.weight.detach().clone()
+    names = {"torch": torch, "model": model, "loss": lambda m: m(torch.ones(1, 3)).sum()}
+    exec(PROGRAMS[5], names)
+    assert not torch.equal(model.weight, before)
+    assert names["optimizer"].param_groups[0]["lr"] != 1e-3
 
 
 def test_links_lead_to_files():

@@ -8,11 +8,10 @@ import io
 import numpy as np
 import pytest
 import samestep as ss
+import samestep.torch as ours
+import torch
 from samestep.golden.compare import assert_same_bits
 from variants import options_of, variants
-
-torch = pytest.importorskip("torch")
-ours = pytest.importorskip("samestep.torch")
 
 TOLERANCE = 1e-12  # of the largest entry
 SHAPES = [(4, 3), (5,), (), (2, 3, 2)]

@@ -9,11 +9,10 @@ import pickle
 
 import pytest
 import samestep as ss
+import samestep.torch as ours
+import torch
 from samestep.optimizers import CLASS_NAMES
-
-torch = pytest.importorskip("torch")
-ours = pytest.importorskip("samestep.torch")
-from torch_networks import assert_close_parameters, assert_same_parameters, network, train, trained  # noqa: E402
+from torch_networks import assert_close_parameters, assert_same_parameters, network, train, trained
 
 IMPLEMENTATIONS = [dict(foreach=False), dict(foreach=True), dict(fused=True), {}]
 

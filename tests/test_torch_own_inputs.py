@@ -2,7 +2,8 @@
 every input that must be an error.
 
 In float64, against torch's for-loop. Gradients are given, not computed from the parameters.
-Nothing here is ``capturable`` or ``differentiable``, which we do not have.
+Nothing here is ``capturable`` or ``differentiable``, which we do not have. The database is part of
+torch and needs expecttest.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ import re
 import warnings
 
 import pytest
+import samestep.torch as ours
+import torch
 from samestep.optimizers import CLASS_NAMES
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("expecttest")
-ours = pytest.importorskip("samestep.torch")
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

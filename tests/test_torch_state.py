@@ -7,10 +7,9 @@ import copy
 import pickle
 
 import pytest
-
-torch = pytest.importorskip("torch")
-ours = pytest.importorskip("samestep.torch")
-from torch_networks import assert_same_parameters, network, train, trained  # noqa: E402
+import samestep.torch as ours
+import torch
+from torch_networks import assert_same_parameters, network, train, trained
 
 
 def test_state_is_live():

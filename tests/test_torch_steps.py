@@ -6,10 +6,9 @@ from __future__ import annotations
 import copy
 
 import pytest
-
-torch = pytest.importorskip("torch")
-ours = pytest.importorskip("samestep.torch")
-from torch_networks import (  # noqa: E402
+import samestep.torch as ours
+import torch
+from torch_networks import (
     assert_close_parameters,
     assert_same_parameters,
     loss_of,

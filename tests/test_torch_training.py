@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import samestep.torch as ours
+import torch
+import two_processes
 from helpers import run_python
-
-torch = pytest.importorskip("torch")
-ours = pytest.importorskip("samestep.torch")
-import two_processes  # noqa: E402
-from tiny_transformer import STEPS, Training, settings  # noqa: E402
+from tiny_transformer import STEPS, Training, settings
 
 # of the losses: each depends on all parameters, so rounding feeds back into the gradients
 TOLERANCE = 1e-12

@@ -15,6 +15,7 @@ from ...program import reachable
 from ...rule import Rule
 from ...trace import trace_update
 from ..foreign import as_tensor
+from . import work as slices
 from .sums import Gathered
 from .vocabulary import ExactDivision, TorchVocabulary, divides_numbers
 from .work import Work, batched_work, flat_work
@@ -96,6 +97,7 @@ class TorchLaunch:
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
         self.names = ("param", *rule.state)
         self.gathered, self.reducing = gathered, reducing
+        self.converts = COMPUTE_DTYPE[param_dtype] != param_dtype
         self._divides_numbers = divides_numbers(rule)
         self.matrix = bool({rule.per.get(name) for name in rule.state} & {"row", "column"})
 
@@ -115,11 +117,16 @@ class TorchLaunch:
         self.row_of_tensor = row_of_tensor
         self._plan()
 
+    @property
+    def _longest(self) -> int:
+        """How many elements of one tensor are updated at once."""
+        return slices.SLICE
+
     def _plan(self) -> None:
         """Decide what runs together, and look up its memory."""
         members = [i for i, row in enumerate(self.row_of_tensor) if row >= 0]
         if not self.reducing:
-            work = list(flat_work(self.sizes, members, self.gathered))
+            work = list(flat_work(self.sizes, members, self.gathered, self._longest))
         else:
             sized = zip(self.tensors, self.sizes, strict=True)
             shapes = [t.rows_and_columns if self.matrix else (n,) for t, n in sized]

@@ -77,15 +77,17 @@ class Work:
         torch._foreach_copy_(views, parts)
 
 
-def flat_work(sizes: Sequence[int], members: Sequence[int], gathered: bool) -> Iterator[Work]:
-    """For a rule that does not reduce: each of the ``members`` in pieces of its own, or small
-    tensors ``gathered`` to slices."""
+def flat_work(
+    sizes: Sequence[int], members: Sequence[int], gathered: bool, longest: int
+) -> Iterator[Work]:
+    """For a rule that does not reduce: each of the ``members`` in pieces of its own, at most
+    ``longest``, or small tensors ``gathered`` to slices."""
     small: list[Piece] = []
     filled = 0
     for i in members:
         if not gathered or sizes[i] >= DIRECT:
-            for start in range(0, sizes[i], SLICE):
-                stop = min(start + SLICE, sizes[i])
+            for start in range(0, sizes[i], longest):
+                stop = min(start + longest, sizes[i])
                 yield _vector([Piece(i, start, stop, stop - start == sizes[i])])
             continue
         if filled + sizes[i] > SLICE:
