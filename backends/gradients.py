@@ -132,7 +132,7 @@ class HostGradients:
             found.append(0 if view is None else address(view))
         return Accepted(arrays, kinds, np.array(found, np.int64))
 
-    def _checked(self, grad: Any, tensor: HostTensor) -> Array:
+    def _checked(self, grad: Any, tensor: HostTensor) -> Any:
         """The gradient as an array of this checker's type over the same memory."""
         name = f"the gradient of {tensor.name}"
         if is_tensor(grad):

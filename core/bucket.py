@@ -59,7 +59,11 @@ class Bucket:
         for tensor in self.staged:
             tensor.pull()
         grads = grads if self.alone else [grads[i] for i in self.members]
-        self.launch.run(self.rows, grads, *(() if control is None else (control,)))
+        if control is None:
+            self.launch.run(self.rows, grads)
+        else:
+            launch: Any = self.launch  # one on a device
+            launch.run(self.rows, grads, control)
         for tensor in self.staged:
             tensor.push()
 

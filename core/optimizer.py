@@ -63,6 +63,7 @@ class Optimizer:
     skipped = Settled[bool]()
     _steps_taken: int
     _skipped_steps: int
+    _skipped: bool
     _outcome: Outcome | None = None  # of the last step, until it is settled
     _measured: Outcome | None = None  # of the last step, which has its norm
 
@@ -205,7 +206,7 @@ class Optimizer:
 
     def _settings(self) -> Settings:
         return Settings(
-            at_step(self.clip_global_norm, self.steps_taken),
+            at_step(self.clip_global_norm, self._steps_taken),
             self.skip_nonfinite,
             self.loss_scaler,
             self.accumulation_steps,
@@ -235,7 +236,8 @@ class Optimizer:
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero.
         """
-        self._settle()
+        if self._outcome is not None:
+            self._settle()
         leaves = gradient_leaves(self._specs, len(self._tensors), self._single, grads)
         self._refresh()
         self._take_note(self._stepping.run(leaves, self._takes_part, self._settings()))
@@ -257,16 +259,19 @@ class Optimizer:
         self._take_note(self._stepping.prepare(self._takes_part, self._settings()))
 
     def _take_note(self, outcome: Outcome | None) -> None:
-        self._outcome = self._measured = outcome
-        self.skipped = False
-        if outcome is not None and outcome.settled:
-            self._settle()
+        """Of what became of a step, or that it is not known yet."""
+        self._measured, self._skipped = outcome, False
+        if outcome is not None:
+            self._outcome = outcome
+            if outcome.settled:
+                self._settle()
 
     def _settle(self) -> None:
         """Count the last step, if that has not been done. A device may have to be waited for."""
         outcome = self._outcome
         if outcome is not None:
-            outcome.settle()
+            if not outcome.settled:
+                outcome.settle()
             self._outcome = None
             self._steps_taken += outcome.updated
             self._skipped_steps += outcome.skipped

@@ -77,13 +77,6 @@ class Outcome:
         self._of_norm = verdict if clips else None
         if skips:
             self._of_skipping, self._scaler, self.decided = verdict, scaler, verdict.decided
-            if scaler is not None and not self.decided:
-                scaler.wait_for(self.settle)
-
-    @property
-    def finite(self) -> bool:
-        """Whether the gradients are, where that matters; may wait for a device."""
-        return self._of_skipping is None or self._of_skipping.finite
 
     @property
     def grad_norm(self) -> float | None:
@@ -94,7 +87,7 @@ class Outcome:
         """Count the step, or leave it out."""
         if self.settled:
             return
-        finite = self.finite
+        finite = self._of_skipping is None or self._of_skipping.finite
         self.settled = True
         self.updated, self.skipped = finite, not finite
         if self._scaler is not None:
@@ -176,7 +169,7 @@ class Stepping:
             verdict = self._measure(target, grads, coefficient, limit, skips)
             coefficient *= verdict.coefficient
             outcome.depend_on(verdict, limit is not None, skips, scaler)
-        if not outcome.decided or outcome.finite:
+        if verdict is None or not (skips and verdict.decided and not verdict.finite):
             self._update.point_at(target, self._rules_and_clocks)
             outcome.carries = self._next_rows(coefficient)
             for bucket in self._update:
@@ -187,6 +180,8 @@ class Stepping:
             return None
         if outcome.decided:
             outcome.settle()
+        elif scaler is not None:
+            scaler.wait_for(outcome.settle)
         return outcome
 
     def _check_capture(self, settings: Settings) -> None:

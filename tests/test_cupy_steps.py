@@ -91,6 +91,23 @@ def test_a_step_that_may_be_skipped_is_asked_for_before_the_next_one(monkeypatch
     assert_same(snapshot(ours), snapshot(reference))
 
 
+def test_a_step_that_failed_does_not_count_for_the_scaler(monkeypatch):
+    scaler = ss.LossScaler(8.0, growth_interval=1)
+    optimizer = ss.AdamW(on("cupy", start()), loss_scaler=scaler)
+
+    def fails(self, tensors):
+        raise RuntimeError("no kernel")
+
+    there = on("cupy", grads(0))
+    optimizer.step(there)
+    assert scaler.scale == 16.0
+    optimizer.param_groups[0]["clip_value"] = 1.0  # another kernel
+    monkeypatch.setattr(cupy_launch.CupyLaunch, "bind", fails)
+    with refused(optimizer, RuntimeError, "no kernel"):
+        optimizer.step(there)
+    assert scaler.scale == 16.0
+
+
 def test_whoever_asks_is_told_at_once():
     """Step counts, the flag and the scale are those of after the step, whatever is asked first."""
     bad = grads(0)
