@@ -94,7 +94,9 @@ class CudaPrinter(CFamilyPrinter):
         return f"if (threadIdx.x == 0) {line}"
 
     def over(self, per: str, line: str) -> Lines:
-        return [*super().over(per, line), "__syncthreads();"]
+        # what one thread writes for the whole tensor, others may still be reading
+        before = ["__syncthreads();"] if per == "tensor" else []
+        return [*before, *super().over(per, line), "__syncthreads();"]
 
     def scalar(self, name: str) -> tuple[str, Lines]:
         if name == "grad_coefficient":

@@ -209,6 +209,7 @@ extern "C" __global__ void __launch_bounds__(256) novograd_fold2(
     const float take = rows[row * 6 + 2];
     float sum0 = total(workspace + sum0_at, chunks);
     float exp_avg_sq = keep * exp_avg_sqs[0] + take * sum0;
+    __syncthreads();
     if (threadIdx.x == 0) exp_avg_sqs[0] = exp_avg_sq;
     __syncthreads();
 }

@@ -20,7 +20,8 @@ def _part_of_the_double(name: str) -> ModuleType:
     """A module of the double of CuPy by itself: the double must not become ``cupy`` here."""
     file = Path(__file__).parent.parent / "cuda_double" / "cupy" / f"{name}.py"
     specification = importlib.util.spec_from_file_location(f"double{name}", file)
-    assert specification is not None and specification.loader is not None
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module

@@ -17,7 +17,9 @@ TYPES = {
     **{f"{kind}{bits}": np.dtype(f"uint{bits}") for kind in "ub" for bits in (8, 16, 32, 64)},
 }
 
-IGNORED = re.compile(r"\.(version|target|address_size|visible|globl|maxntid|minnctapersm|pragma)\b.*")
+IGNORED = re.compile(
+    r"\.(version|target|address_size|visible|globl|maxntid|minnctapersm|pragma)\b.*"
+)
 UNUSED = re.compile(r"\.global \.align \d+ \.\w+ ([\w$]+) = \w+")
 SHARED = re.compile(r"\.shared \.align (\d+) \.b8 ([\w$]+)\[(\d+)\]")
 REGISTERS = re.compile(r"\.reg \.(\w+) (%\w+)<(\d+)>")

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from ptx_operations import Fault
 
 NOBODY, SEVERAL = -1, -2

@@ -28,7 +28,7 @@ def mutations(instruction: Instruction, registers: list[str]) -> Iterator[Mutati
     operands = instruction.operands
     yield "left out", []
     for place, part in enumerate(instruction.opcode):
-        is_operation = place == 0 or name == "setp" and place == 1
+        is_operation = place == 0 or (name == "setp" and place == 1)
         if is_operation and part in OTHER:
             changed = list(instruction.opcode)
             changed[place] = OTHER[part]
@@ -56,7 +56,10 @@ def mutations(instruction: Instruction, registers: list[str]) -> Iterator[Mutati
         constant = ("ld", "global", "nc", *parts[1:])
         yield "read as constant", [_with(instruction, opcode=constant)]
     if "rn" in parts and name != "cvt":
-        yield "not rounded", [_with(instruction, opcode=tuple(x for x in instruction.opcode if x != "rn"))]
+        yield (
+            "not rounded",
+            [_with(instruction, opcode=tuple(x for x in instruction.opcode if x != "rn"))],
+        )
 
 
 def mutants(kernel: Kernel) -> Iterator[tuple[str, int, Kernel]]:

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from ptx import TYPES, Instruction
 
 Function = Callable[..., Any]
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818  (what hardware calls it)
     """Something that hardware would fault on, or whose result is undefined or not exact."""
 
 
@@ -133,7 +132,9 @@ def _shift(left: bool, dtype: np.dtype) -> Function:
     def shift(x: Any, count: Any) -> Any:
         most = np.minimum(count, bits - 1).astype(dtype)
         shifted = x << most if left else x >> most
-        return np.where(count < bits, shifted, x >> dtype.type(bits - 1) if dtype.kind == "i" else 0)
+        return np.where(
+            count < bits, shifted, x >> dtype.type(bits - 1) if dtype.kind == "i" else 0
+        )
 
     return shift
 
@@ -176,6 +177,6 @@ def _conversion(
     exact = target.kind == "f" and source.kind == "f" and target.itemsize > source.itemsize
     whole = target.kind != "f" and source.kind != "f"
     rounded = target.kind == "f" and rounding == ["rn"]
-    if (exact or whole) and not rounding or rounded and target != source:
+    if ((exact or whole) and not rounding) or (rounded and target != source):
         return lambda x: x.astype(target), [source], target
     return None

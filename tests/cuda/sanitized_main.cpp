@@ -4,6 +4,7 @@
 #include <barrier>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -44,9 +45,11 @@ int main()
     // allocations of their own, each as long as its array: beyond is somebody else's
     std::vector<char *> arrays(number());
     std::vector<int64_t> sizes;
+    std::vector<std::unique_ptr<char[]>> owned;
     for (char *&array : arrays) {
         const int64_t offset = number(), size = number();
-        array = (char *)malloc(offset + size) + offset;
+        owned.emplace_back(new char[offset + size]);
+        array = owned.back().get() + offset;
         sizes.push_back(size);
         if (size && fread(array, size, 1, stdin) != 1) return 3;
     }

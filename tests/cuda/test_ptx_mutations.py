@@ -53,7 +53,9 @@ class Case:
                 for array, offsets in zip(numbers, OFFSETS, strict=True)
             ]
 
-        def new_state(backend, tensor, rule, hyper, offsets=iter([*OFFSETS[::2], *OFFSETS[1::2]])):
+        offsets = iter([*OFFSETS[::2], *OFFSETS[1::2]])
+
+        def new_state(backend, tensor, rule, hyper):
             state = HostBackend.new_state(backend, tensor, rule, hyper)
             places = zip(state.items(), next(offsets)[2:], strict=False)
             return {name: lying_at(array, offset) for (name, array), offset in places}
@@ -122,4 +124,3 @@ def test_mutants_are_noticed(label, dtype, floor, monkeypatch):
     )
     assert share >= floor, "\n".join(survivors)
     assert case.notices(*next(iter(case.launch.kernels.items()))) == ""  # the right one is not
-

@@ -26,7 +26,7 @@ def complaints(kernel: ptx.Kernel) -> list[str]:
         is_float = parts and re.fullmatch(r"f(16|32|64)(x2)?|bf16(x2)?", parts[-1])
         if set(instruction.opcode) & set(INEXACT):
             found.append(f"inexact: {instruction.text}")
-        elif is_float and (name == "mad" or name in ROUNDED and "rn" not in parts):
+        elif is_float and (name == "mad" or (name in ROUNDED and "rn" not in parts)):
             found.append(f"may be contracted: {instruction.text}")
         elif name in ("ld", "st", "atom", "red") and not set(parts) & {"global", "shared", "param"}:
             found.append(f"generic or local access: {instruction.text}")
@@ -64,7 +64,10 @@ def kernels(label, pair, architecture="90"):
 
 @pytest.mark.parametrize("label", ALL)
 def test_every_operation_is_exact_and_every_access_is_of_a_known_space(label):
-    for architecture, pair in [("90", pair) for pair in PAIRS] + [("75", PAIRS[0]), ("120", PAIRS[0])]:
+    for architecture, pair in [("90", pair) for pair in PAIRS] + [
+        ("75", PAIRS[0]),
+        ("120", PAIRS[0]),
+    ]:
         for kernel in kernels(label, pair, architecture).values():
             assert not complaints(kernel), (kernel.name, pair)
 
@@ -113,7 +116,9 @@ def test_options_are_needed():
 
 def test_control_generic_and_narrow_accesses_are_noticed():
     source = printer("adamw").source()
-    generic = source.replace("((type *)__cvta_global_to_generic((size_t)(address)))", "((type *)(address))")
+    generic = source.replace(
+        "((type *)__cvta_global_to_generic((size_t)(address)))", "((type *)(address))"
+    )
     assert generic != source
     (kernel,) = ptx.read(nvrtc.ptx(generic)).values()
     assert any("generic" in text for text in complaints(kernel))
@@ -128,6 +133,8 @@ def test_control_generic_and_narrow_accesses_are_noticed():
 def test_control_a_bare_operation_is_noticed():
     """One that the assembler may still contract."""
     (kernel,) = kernels("adamw", PAIRS[0]).values()
-    place, instruction = next((k, i) for k, i in enumerate(kernel.code) if i.opcode == ("mul", "rn", "f32"))
+    place, instruction = next(
+        (k, i) for k, i in enumerate(kernel.code) if i.opcode == ("mul", "rn", "f32")
+    )
     kernel.code[place] = dataclasses.replace(instruction, opcode=("mul", "f32"))
     assert len(complaints(kernel)) == 1

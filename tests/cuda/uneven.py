@@ -11,7 +11,14 @@ from variants import values
 
 # shape, and how far behind alignment parameter (with its state) and gradient lie, in elements: groups of
 # neighbours need a head of single elements, or, where the gradient lies otherwise, there are none
-VECTORS = [((1001,), 0, 0), ((2500,), 1, 1), ((517,), 3, 3), ((300,), 1, 2), ((2,), 1, 1), ((), 0, 0)]
+VECTORS = [
+    ((1001,), 0, 0),
+    ((2500,), 1, 1),
+    ((517,), 3, 3),
+    ((300,), 1, 2),
+    ((2,), 1, 1),
+    ((), 0, 0),
+]
 MATRICES = [((67, 3), 0, 0), ((3, 300), 1, 1), ((2, 5, 3), 1, 0), ((0, 4), 0, 0), ((1, 1), 0, 0)]
 
 
