@@ -135,8 +135,8 @@ class Ours(Torch):
 def _optimizer(backend: str, size: int | None, tensors: list[Any]) -> Optimizer:
     params: Any = tensors
     if size is not None:
-        starts = range(0, len(tensors), size)
-        params = [{"params": tensors[i : i + size], "lr": 1e-3 * (1 + i)} for i in starts]
+        groups = [tensors[i : i + size] for i in range(0, len(tensors), size)]
+        params = [{"params": g, "lr": HYPER["lr"] * (1 + k)} for k, g in enumerate(groups)]
     hyper: dict[str, Any] = {**HYPER}
     return Optimizer(RULE, params, backend=backend, **hyper)
 

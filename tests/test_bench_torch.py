@@ -1,0 +1,71 @@
+"""`samestep bench --torch`: its rows, what is counted, and that all of them take the same step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from command_line import call
+from samestep.tools import bench_torch
+from samestep.tools.bench_work import normal
+
+EAGER = ("samestep forloop", "samestep foreach", "samestep fused")
+
+
+def stepped(row, shapes):
+    params, sets = normal(shapes, 0), [normal(shapes, 1)]
+    contender = row.make(params, sets)
+    for _ in range(2):
+        contender.give(0)
+        contender.step()
+    return contender
+
+
+def test_all_rows_take_the_same_step():
+    shapes = ((1000,), (40_000,), (3, 5))
+    rows = bench_torch.contenders(compiles=False)
+    rows.pop("samestep compiled")  # compiled text is tested elsewhere
+    found = {name: stepped(row, shapes).params for name, row in rows.items()}
+    for name, params in found.items():
+        for param, expected in zip(params, found["torch for-loop"], strict=True):
+            torch.testing.assert_close(param, expected, rtol=1e-5, atol=1e-6, msg=name)
+    for name in EAGER:
+        assert all(map(torch.equal, found[name], found["samestep fused"]))
+
+
+def test_a_population_takes_the_same_step_as_vmap():
+    shapes = bench_torch.NETWORK * bench_torch.COPIES
+    rows = bench_torch.population()
+    ours = stepped(rows["samestep fused"], shapes).params
+    stacked = stepped(rows["torch.func.vmap"], shapes).params
+    size = len(bench_torch.NETWORK)
+    for i, param in enumerate(stacked):
+        expected = torch.stack(ours[i::size]).detach()
+        np.testing.assert_allclose(param, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_counted():
+    """Of AdamW: 14 operations, 5 of them on one array; 3 stores."""
+    small, large = ((1000,),) * 10, ((1 << 16,),)
+    rows = bench_torch.contenders(compiles=False)
+    moved = {name: (row.moved(small), row.moved(large)) for name, row in rows.items()}
+    assert moved["samestep fused"] == (28, 28)
+    assert moved["samestep forloop"] == (160, 160)
+    assert moved["samestep foreach"] == (160 + 4 * 8, 160)  # param, gradient and state gathered
+    assert moved["torch fused"] == pytest.approx((28, 28), rel=1e-5)  # and its step counts
+    operations = {name: rows[name].operations(stepped(rows[name], small)) for name in EAGER}
+    assert operations == {
+        "samestep forloop": 170, "samestep foreach": 17 + 4, "samestep fused": 1
+    }  # fmt: skip
+
+
+def test_the_command_prints_tables(capsys):
+    assert call("bench", "--torch", "--quick", "--work", "thousand") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in bench_torch.contenders(compiles=False))
+    assert all(text in shown for text in bench_torch.EXPLAINED)
+
+
+@pytest.mark.parametrize("words", ["--work nope", "--repeats 0"])
+def test_wrong_arguments_are_refused(words):
+    assert call("bench", "--torch", *words.split()) == 2
