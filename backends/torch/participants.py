@@ -22,8 +22,8 @@ from ...hyper import GroupHyper
 from ...rule import Rule
 from ...stepping import Settings, Stepping
 from ...torch_state import layout_of, read_entry
-from ..state import initial_state
 from ..memory import identities
+from ..state import initial_state
 
 
 @dataclass
