@@ -1,5 +1,11 @@
-"""The interpreter notices what is wrong with PTX: of systematically changed kernels nearly all
-end in a fault or in other bits. What survives is listed if a floor is not reached."""
+"""The interpreter notices what is wrong with PTX: systematically changed kernels end in a fault, in
+other bits or in another number of accesses.
+
+What survives (a run with ``-s`` lists it) is mostly the same computation done otherwise: branches
+around loops that would not run anyway, comparisons whose sides are never equal here, lanes that are
+zero, registers that hold the same value, alignments that this case does not have. The floors are
+some three percent below what was measured: 87, 78, 82 and 69 %.
+"""
 
 from __future__ import annotations
 
