@@ -15,15 +15,16 @@ from ..order import CHUNK, LANES
 from .printer import KernelPrinter, Lines
 
 C_TYPE = {"float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t"}
-KEYWORDS = frozenset(
-    """
-    auto break case char const continue default do double else enum extern float for goto if
-    inline int long register restrict return short signed sizeof static struct switch typedef
-    union unsigned void volatile while bool true false asm class delete export friend mutable
-    namespace new operator private protected public template this throw try catch virtual
-    int64_t uint16_t uint32_t fabs fabsf sqrtf log y0 y1 j0 j1 gamma blockIdx threadIdx
-    """.split()
-)
+KEYWORDS = frozenset([
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else",
+    "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register",
+    "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch",
+    "typedef", "union", "unsigned", "void", "volatile", "while", "bool", "true", "false",
+    "asm", "class", "delete", "export", "friend", "mutable", "namespace", "new", "operator",
+    "private", "protected", "public", "template", "this", "throw", "try", "catch", "virtual",
+    "int64_t", "uint16_t", "uint32_t", "fabs", "fabsf", "sqrtf", "log", "y0", "y1", "j0",
+    "j1", "gamma", "blockIdx", "threadIdx",
+])  # fmt: skip
 
 HELPERS = {
     "sign": """
