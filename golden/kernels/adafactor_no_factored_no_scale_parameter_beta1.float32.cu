@@ -94,7 +94,7 @@ static __device__ __forceinline__ void each_group(int64_t n, int before, int64_t
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_no_scale_parameter_beta1_pass0(
+extern "C" __global__ void __launch_bounds__(256, 2) adafactor_no_factored_no_scale_parameter_beta1_pass0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)

@@ -73,7 +73,7 @@ static __device__ __forceinline__ void fold_strips(float *strips, int64_t width,
     __syncthreads();
 }
 
-extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_pass0(
+extern "C" __global__ void __launch_bounds__(256, 2) adafactor_no_scale_parameter_pass0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
@@ -158,7 +158,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     __syncthreads();
 }
 
-extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_pass1(
+extern "C" __global__ void __launch_bounds__(256, 2) adafactor_no_scale_parameter_pass1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)

@@ -2,27 +2,29 @@
 ptxas fits it: no spills, few registers, shared memory that every device has.
 
 In float32 every variant is compiled for every architecture. Each variant's other dtypes are
-spread over the architectures, one each, so that every dtype meets every architecture.
+spread over the architectures, one each, so that every dtype meets every architecture; with
+``SAMESTEP_TEST_EVERYTHING=1`` all are compiled for all, which takes ten minutes.
 """
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from cubin import resources
 from nvrtc import ARCHITECTURES, CompileError, cubin
 from printed import ALL, PAIRS, printer
 
-REGISTERS = 96  # a thread's at most: two blocks of 256 threads on a multiprocessor
-SPILLS = {  # bytes of stack on sm_80, by compute dtype: the only kernels that spill
-    f"adafactor_no_factored{beta1}_pass0": {"float32": 16, "float64": 32}
-    for beta1 in ("", "_beta1")
-}
+EVERYTHING = "SAMESTEP_TEST_EVERYTHING"
+REGISTERS = 104  # a thread's at most: two blocks of 256 threads have 128 on a multiprocessor
 STATIC_SHARED = 48 * 1024  # bytes a block may have without asking
 SYSTEM_SHARED = 1024  # of them taken by the system, from sm_90 on
 
 
 def matrix(label: str) -> list[tuple[str, tuple[str, str]]]:
     """Architectures and dtypes that a variant is compiled for."""
+    if os.environ.get(EVERYTHING) == "1":
+        return [(architecture, pair) for architecture in ARCHITECTURES for pair in PAIRS]
     place = list(ALL).index(label)
     cells = [(architecture, PAIRS[0]) for architecture in ARCHITECTURES]
     return cells + [
@@ -46,12 +48,7 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
         printed = printer(label, pair)
         usage = resources(cubin(printed.source(), architecture), tmp_path)
         assert set(usage) == {name for name, _, _ in printed.functions()}
-        known = {
-            name: SPILLS[name][printed.compute]
-            for name in usage
-            if name in SPILLS and architecture == "80"
-        }
-        assert over_budget(usage) == known, (architecture, pair)
+        assert not over_budget(usage), (architecture, pair)
 
 
 def test_every_pair_of_dtypes_meets_every_architecture():
@@ -72,7 +69,7 @@ def test_control_text_that_is_wrong_or_draws_a_warning_is_refused():
 def test_control_spills_and_registers_are_noticed(tmp_path):
     """Registers capped below what a kernel needs; a group that is indexed at run time."""
     source = printer("lamb", PAIRS[1]).source()
-    capped = source.replace("__launch_bounds__(256)", "__launch_bounds__(256, 8)")
+    capped = source.replace("__launch_bounds__(256, 2)", "__launch_bounds__(256, 8)")
     assert not over_budget(resources(cubin(source, "90"), tmp_path))
     assert over_budget(resources(cubin(capped, "90"), tmp_path))
     source = printer("adamw").source()

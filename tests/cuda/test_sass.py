@@ -17,7 +17,7 @@ BUDGETS = {
     ("adamw", PAIRS[1]): (66, 68),
     ("adamw", PAIRS[2]): (68, 53),
     ("lion", PAIRS[0]): (64, 44),
-    ("lamb", PAIRS[0]): (70, 66),
+    ("lamb", PAIRS[0]): (85, 87),
 }
 
 
@@ -81,6 +81,6 @@ def test_control_narrow_accesses_generic_ones_and_spills_are_noticed(tmp_path):
         found = complaints(printed, instructions(cubin(changed, "90"), tmp_path))
         assert any(complaint in text for text in found), found
     printed = printer("lamb", PAIRS[1])
-    capped = printed.source().replace("__launch_bounds__(256)", "__launch_bounds__(256, 8)")
+    capped = printed.source().replace("__launch_bounds__(256, 2)", "__launch_bounds__(256, 8)")
     found = complaints(printed, instructions(cubin(capped, "90"), tmp_path))
     assert any("STL" in text for text in found), found

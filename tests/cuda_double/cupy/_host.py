@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent.parent
 FLAGS = ["-std=c++17", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared", "-w"]
 FLAGS += ["-U_FORTIFY_SOURCE", f"-I{HERE}"]
-KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(\d+\)\s*)?(\w+)')
+KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)')
 ORDER = 0  # in which the threads of a block take turns: 0 ascending, 1 descending, 2 shuffled
 _folder, _number = tempfile.TemporaryDirectory(prefix="kernels-"), itertools.count()
 SHIM = HERE / "host_shim.h"
