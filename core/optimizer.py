@@ -26,7 +26,7 @@ class Optimizer:
     Parameters
     ----------
     rule : Rule or str
-        A rule, one's own included, or the name of a built-in one.
+        A rule, your own included, or the name of a built-in one.
     params : array, nested list / tuple / dict of arrays, or list of groups
         Updated in place. A list of dicts that all have ``"params"`` is parameter groups: the
         other entries are hyperparameters of the group. A group with ``frozen=True`` stays as
@@ -331,7 +331,7 @@ class Optimizer:
         backend: str | None = None,
         rule: Rule | None = None,
     ) -> Optimizer:
-        """An optimizer of ``params`` that goes on from a file, with a rule of one's own if it was
+        """An optimizer of ``params`` that goes on from a file, with your own rule if it was
         saved with one; see `samestep.checkpoint.load`."""
         from .checkpoint import load
 

@@ -96,7 +96,7 @@ def program(rule: Rule) -> Program:
         small=tuple(graph.small),
         sums=graph.sums,
         crossings=graph.crossings,
-        passes=tuple(graph.element_pass(k) for k in range(graph.last + 1)),
+        passes=graph.passes,
         folds=tuple(graph.fold(k) for k in range(graph.last + 2)),
     )
 
@@ -127,7 +127,7 @@ class _Graph:
         self.sums = tuple(n for n in self.nodes if _reduces_elements(n))
         self.last = max((self.stage[id(n)] for n in self.sums), default=0)
         self.crossings = tuple(n for n in self.nodes if self._crosses(n))
-        self.stored_in = self._choose_store_passes()
+        self.passes = self._element_passes()
 
     def _crosses(self, node: Expr) -> bool:
         if node.per in ("element", "scalar") or node.op == "size":
@@ -135,31 +135,36 @@ class _Graph:
         used = any(n.per == "element" and any(a is node for a in n.args) for n in self.nodes)
         return used or any(expr is node for expr in self.full.values())
 
-    def _choose_store_passes(self) -> dict[str, int]:
-        """The pass that writes each array: the last, or as soon as its new value is known if
-        later passes can then read that instead of recomputing it and so move fewer bytes. The
-        parameter comes last in any case: its storage may round."""
+    def _element_passes(self) -> tuple[Step, ...]:
+        """Each array is written by the last pass, or as soon as its new value is known if later
+        passes can then read that instead of recomputing it and so move fewer bytes. The parameter
+        comes last in any case: its storage may round."""
         late = dict.fromkeys(self.full, self.last)
         early = {n: self.stage[id(e)] if n != "param" else self.last for n, e in self.full.items()}
-        arrays_read = []
-        for self.stored_in in (early, late):
-            steps = [self.element_pass(k) for k in range(self.last + 1)]
-            overwritten = any(
-                self.stored_in.get(str(n.name), k) < k and id(n) not in dict(step.reloaded)
-                for k, step in enumerate(steps)
-                for n in self._needed(step.roots, dict(step.reloaded))
-                if n.op == "input" and n.per == "element"
-            )
-            arrays_read.append(float("inf") if overwritten else sum(len(s.loads) for s in steps))
-        return early if arrays_read[0] < arrays_read[1] else late
+        first, second = (
+            tuple(self._element_pass(k, stored_in) for k in range(self.last + 1))
+            for stored_in in (early, late)
+        )
+        if self._reads_overwritten(first, early) or _arrays_read(first) >= _arrays_read(second):
+            return second
+        return first
+
+    def _reads_overwritten(self, passes: Iterable[Step], stored_in: dict[str, int]) -> bool:
+        """Whether a pass needs an array as it was before an earlier pass stored it."""
+        return any(
+            stored_in.get(str(n.name), k) < k and id(n) not in dict(step.reloaded)
+            for k, step in enumerate(passes)
+            for n in self._needed(step.roots, dict(step.reloaded))
+            if n.op == "input" and n.per == "element"
+        )
 
     def _needed(self, roots: Iterable[Expr], reloaded: dict[int, str]) -> list[Expr]:
         """What an element pass must have for ``roots``, down to what it is given."""
         return reachable(roots, lambda n: id(n) in reloaded or n.per in ("tensor", "row", "column"))
 
-    def element_pass(self, k: int) -> Step:
-        reloaded = {id(e): name for name, e in self.full.items() if self.stored_in[name] < k}
-        stores = tuple((n, e) for n, e in self.full.items() if self.stored_in[n] == k)
+    def _element_pass(self, k: int, stored_in: dict[str, int]) -> Step:
+        reloaded = {id(e): name for name, e in self.full.items() if stored_in[name] < k}
+        stores = tuple((n, e) for n, e in self.full.items() if stored_in[n] == k)
         sums = tuple(s for s in self.sums if self.stage[id(s)] == k + 1)
         roots = [e for _, e in stores] + [s.args[0] for s in sums]
         nodes = self._needed(roots, reloaded)
@@ -188,6 +193,10 @@ class _Graph:
             crossings=crossings,
             finished=tuple(s for s in self.sums if self.stage[id(s)] == k),
         )
+
+
+def _arrays_read(passes: Iterable[Step]) -> int:
+    return sum(len(step.loads) for step in passes)
 
 
 def _reduces_elements(node: Expr) -> bool:

@@ -79,9 +79,9 @@ class Rule:
     carry : mapping
         Host state per parameter, float64: name to initial value.
     options : mapping
-        The structural options (booleans) this variant was built with, and
+        The structural options (booleans) this variant was built with.
     factory : callable
-        the function of those options that builds it. A numeric hyperparameter of the same name
+        The function of those options that builds it. A numeric hyperparameter of the same name
         counts as the option by being nonzero.
     shape_options : callable
         ``shape_options(shape) -> options`` that parameters of this shape need whatever was asked

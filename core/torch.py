@@ -3,7 +3,7 @@
 >>> from samestep.torch import AdamW
 >>> optimizer = AdamW(model.parameters(), lr=1e-3)
 
-The class that all of them derive from, `Optimizer`, takes any rule, one's own included.
+The class that all of them derive from, `Optimizer`, takes any rule, your own included.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ EXCEPTIONS = {
 
 
 def layout_of(rule: Rule) -> Layout:
-    """That of the optimizer whose rule this is a variant of; of one's own rule the usual one."""
+    """That of the optimizer whose rule this is a variant of; of your own rule the usual one."""
     built_in = registry.get(rule.name)
     if built_in is None or (rule is not built_in and rule.factory is not built_in.factory):
         return USUAL

@@ -66,7 +66,7 @@ def generate_for(
     changes: Mapping[int, Mapping[str, Any]] | None = None,
     **hyper: Any,
 ) -> Path:
-    """Write the golden file of a rule of one's own: bits without truth.
+    """Write the golden file of your own rule: bits without truth.
 
     Parameters
     ----------

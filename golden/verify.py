@@ -65,7 +65,7 @@ def verify(
     directory : path, optional
         The folder of the files; without it that of the package's own.
     rules : mapping, optional
-        Rules of one's own by name; every other name is a built-in rule's.
+        Your own rules by name; every other name is a built-in rule's.
     progress : callable, optional
         Is called with each case's name before it is replayed.
 

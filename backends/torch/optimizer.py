@@ -28,7 +28,7 @@ class Optimizer(torch.optim.Optimizer):
     Parameters
     ----------
     rule : Rule or str
-        A rule, one's own included, or the name of a built-in one.
+        A rule, your own included, or the name of a built-in one.
     params : iterable
         Parameters, named parameters, or dicts of them with hyperparameters of their own.
     backend : str, optional

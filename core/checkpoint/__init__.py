@@ -180,7 +180,7 @@ def _same_rule(name: str, rule: Rule | str | None) -> Rule:
         try:
             return find_rule(name)
         except ValueError as error:
-            raise ValueError(f"{error}; a rule of one's own is given as rule=") from None
+            raise ValueError(f"{error}; your own rule is given as rule=") from None
     expected = find_rule(rule)
     if expected.name != name:
         raise ValueError(f"is of rule {name!r}; expected {expected.name!r}")

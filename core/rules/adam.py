@@ -12,7 +12,7 @@ with one division less.
 
 Deviations: AdamW subtracts ``lr * weight_decay * param`` together with the step instead of
 multiplying the parameter by ``1 - lr * weight_decay``, which in float32 rounds to a decay that is
-wrong by up to 100 %.
+19 % too large at lr = 1e-5 and weight_decay = 0.01, and to none at all at lr = 1e-6.
 """
 
 from ..rule import Rule

@@ -40,7 +40,10 @@ rprop = Rule(
     update,
     defaults=dict(lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), weight_decay=0.0),
     bounds=dict(
-        etas=(Interval(0, 1, low_open=True, high_open=True), Interval(1, FINITE.high, True, True)),
+        etas=(
+            Interval(0, 1, low_open=True, high_open=True),
+            Interval(1, FINITE.high, low_open=True, high_open=True),
+        ),
         step_sizes=POSITIVE,
     ),
     initial=dict(step_size="lr"),
