@@ -79,21 +79,21 @@ def test_ratio_is_the_median_of_the_rounds_ratios() -> None:
 
 def sleepers(**milliseconds: float) -> dict[str, Any]:
     """Makers of contenders that take these times, under the names that the table compares with."""
-    names = {"reference": contenders.REFERENCE, "limit": contenders.LIMIT}
+    names = {"reference": contenders.REFERENCE, "bare_loop": contenders.BARE_LOOP}
     return {
         names.get(name, name): lambda params, sets, seconds=value / 1e3: Sleeper(seconds)
         for name, value in milliseconds.items()
     }
 
 
-def test_figures_are_relative_to_reference_and_limit() -> None:
-    makers = sleepers(slow=8.0, reference=4.0, limit=2.0)
+def test_figures_are_relative_to_reference_and_the_bare_loop() -> None:
+    makers = sleepers(slow=8.0, reference=4.0, bare_loop=2.0)
     same, fresh = bench_work.WorkTable(WORK, makers, unnoticed).measure(3, unnoticed)
     assert (same["gradients"], fresh["gradients"]) == ("same", "fresh")
-    slow, reference, limit = same["contenders"]
+    slow, reference, bare_loop = same["contenders"]
     assert slow["times_reference"] == pytest.approx(2.0, rel=0.3)
-    assert slow["fraction_of_limit"] == pytest.approx(0.25, rel=0.3)
-    assert (reference["times_reference"], limit["fraction_of_limit"]) == (1.0, 1.0)
+    assert slow["fraction_of_bare_loop"] == pytest.approx(0.25, rel=0.3)
+    assert (reference["times_reference"], bare_loop["fraction_of_bare_loop"]) == (1.0, 1.0)
     assert slow["seconds"] == sorted(slow["all_seconds"])[1]
     assert slow["bytes_per_second"] == pytest.approx(28 * WORK.parameters / slow["seconds"])
     assert slow["bytes_moved_per_parameter"] is None
@@ -118,7 +118,7 @@ def test_contenders_that_do_not_fit_together_take_turns_in_groups(
         def __del__(self) -> None:
             alive.remove(self.name)
 
-    names = ["a", contenders.REFERENCE, "b", contenders.LIMIT]
+    names = ["a", contenders.REFERENCE, "b", contenders.BARE_LOOP]
     makers = {name: lambda params, sets, name=name: Alive(name) for name in names}
     monkeypatch.setattr(bench_work, "available_memory", lambda: 300)
     monkeypatch.setattr(bench_work, "resident_peak", lambda call: call() and 100)
@@ -140,7 +140,7 @@ def test_no_contender_is_tried_out_where_memory_is_plenty(monkeypatch: pytest.Mo
     monkeypatch.setattr(bench_work, "resident_peak", refuse)
     for available in (10**9, None):  # None: the system does not tell
         monkeypatch.setattr(bench_work, "available_memory", lambda available=available: available)
-        table = bench_work.WorkTable(WORK, sleepers(a=1, reference=1, limit=1), unnoticed)
+        table = bench_work.WorkTable(WORK, sleepers(a=1, reference=1, bare_loop=1), unnoticed)
         assert [len(group) for group in table.groups] == [3]
 
 
@@ -223,14 +223,14 @@ def test_a_mistake_is_one_line(words: str, message: str, capsys: Any) -> None:
     assert message in shown.err
 
 
-def test_a_plot_shows_every_contender_but_the_limit(tmp_path: Path) -> None:
+def test_a_plot_shows_every_contender_but_the_bare_loop(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    results = bench_work.WorkTable(WORK, sleepers(a=2, reference=1, limit=1), unnoticed)
+    results = bench_work.WorkTable(WORK, sleepers(a=2, reference=1, bare_loop=1), unnoticed)
     path = tmp_path / "plot.svg"
     bench_plot.draw(results.measure(1, unnoticed), path)
     text = path.read_text()
     assert text.count("<!-- a -->") == text.count(f"<!-- {contenders.REFERENCE} -->") == 2
-    assert f"<!-- {contenders.LIMIT} -->" not in text
+    assert f"<!-- {contenders.BARE_LOOP} -->" not in text
 
 
 def test_progress_counts_every_round(monkeypatch: pytest.MonkeyPatch) -> None:

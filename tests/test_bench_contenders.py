@@ -34,7 +34,7 @@ def test_contenders_compute_the_same_steps() -> None:
         for k in (0, 1, 0):
             contender.give(k)
             contender.step()
-        if name != contenders.LIMIT:
+        if name != contenders.BARE_LOOP:
             results[name] = parameters(contender)
     reference = results[contenders.NUMPY]
     for exact in (contenders.WHOLE_ARRAYS, contenders.REFERENCE, contenders.EXPORTED_C):
@@ -55,7 +55,7 @@ def test_contenders_compute_the_same_steps() -> None:
         (contenders.EXPORTED_C, 28),
         (contenders.WHOLE_ARRAYS, 160),
         ("torch fused", 28),
-        (contenders.LIMIT, 28),
+        (contenders.BARE_LOOP, 28),
     ],
 )
 def test_bytes_moved_are_counted(name: str, expected: int) -> None:
@@ -67,7 +67,7 @@ def test_bytes_moved_are_counted(name: str, expected: int) -> None:
 
 def test_a_count_leaves_the_step_what_it_was() -> None:
     for name, make in contenders.makers()[0].items():
-        if name in (contenders.LIMIT, contenders.OPTAX):  # the count runs nothing
+        if name in (contenders.BARE_LOOP, contenders.OPTAX):  # the count runs nothing
             continue
         params, grads = arrays(0, (SIZE,)), arrays(1, (SIZE,))
         counted, plain = make(params, [grads]), make(params, [grads])
@@ -128,7 +128,7 @@ def test_deepspeed_takes_part_where_it_can_be_built(monkeypatch: pytest.MonkeyPa
 
     stand_in(monkeypatch, optimizer)
     makers, left_out = contenders.makers()
-    assert list(makers)[-2:] == [contenders.DEEPSPEED, contenders.LIMIT]
+    assert list(makers)[-2:] == [contenders.DEEPSPEED, contenders.BARE_LOOP]
     assert not any("DeepSpeed" in line for line in left_out)
     assert asked == [dict(adamw_mode=True, **contenders.HYPER)]
     params, grads = arrays(0, (SIZE,)), arrays(1, (SIZE,))

@@ -13,7 +13,7 @@ COLUMNS = (
     "ms per step",
     f"times {REFERENCE}",
     "GB/s",
-    "% of limit",
+    "% of bare loop",
     "extra memory, MB",
     "bytes moved per parameter",
 )
@@ -27,7 +27,7 @@ def print_work(result: Mapping[str, Any]) -> None:
             f"{figures['seconds'] * 1e3:,.3f}",
             f"{figures['times_reference']:,.2f}",
             f"{figures['bytes_per_second'] / 1e9:,.1f}",
-            f"{figures['fraction_of_limit']:.0%}",
+            f"{figures['fraction_of_bare_loop']:.0%}",
             _megabytes(figures["extra_memory"]),
             _count(figures["bytes_moved_per_parameter"]),
         ]

@@ -1,4 +1,4 @@
-"""The benchmark's times as bars: multiples of the limit, a panel for each work."""
+"""The benchmark's times as bars: multiples of the bare loop, a panel for each work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .contenders import LIMIT
+from .contenders import BARE_LOOP
 from .picture import COLOURS
 
 OURS, OTHERS = COLOURS[0], "0.75"
@@ -31,15 +31,15 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     for panel in panels[len(results) :]:
         panel.remove()
     figure.suptitle(
-        "AdamW, float32: time of a step as a multiple of the limit, the bare memory traffic"
+        "AdamW, float32: time of a step as a multiple of the bare loop over the same memory"
     )
     figure.savefig(path)
 
 
 def _draw_work(panel: Any, result: Mapping[str, Any]) -> None:
-    others = [figures for figures in result["contenders"] if figures["name"] != LIMIT]
+    others = [figures for figures in result["contenders"] if figures["name"] != BARE_LOOP]
     names = [figures["name"] for figures in others]
-    times = [1 / figures["fraction_of_limit"] for figures in others]
+    times = [1 / figures["fraction_of_bare_loop"] for figures in others]
     colours = [OURS if name.startswith("samestep") else OTHERS for name in names]
     panel.barh(names, times, color=colours, height=0.7)
     panel.set_xscale("log")

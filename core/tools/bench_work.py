@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .contenders import (
+    BARE_LOOP,
     BYTES_PER_PARAMETER,
-    LIMIT,
     NUMPY,
     REFERENCE,
     WHOLE_ARRAYS,
@@ -29,7 +29,7 @@ from .work import Shape, Work
 FRESH_SETS = 3  # a step never sees the arrays of the step before, nor of the one before that
 CERTAINLY_ENOUGH = 8 * 4  # bytes a parameter: its arrays, copies of gradients, temporaries
 COUNTED = Work("counted", "a tensor in which bytes moved are counted", ((1 << 16,),))
-COMPARED_WITH = (REFERENCE, LIMIT)
+COMPARED_WITH = (REFERENCE, BARE_LOOP)
 
 Advance = Callable[[str], None]
 
@@ -38,7 +38,7 @@ class WorkTable:
     """The contenders on one work.
 
     Where not all of them fit into memory at once they take turns in several groups, each with the
-    reference and the limit in it, so that ratios to these are still taken within one turn.
+    reference and the bare loop in it, so that ratios to these are still taken within one turn.
     ``planned`` is called for each contender that has to be tried out to know what it needs.
     """
 
@@ -117,7 +117,7 @@ class WorkTable:
             "seconds": typical,
             "all_seconds": seconds[name],
             "times_reference": ratio(seconds, name, REFERENCE),
-            "fraction_of_limit": ratio(seconds, LIMIT, name),
+            "fraction_of_bare_loop": ratio(seconds, BARE_LOOP, name),
             "bytes_per_second": BYTES_PER_PARAMETER * self.work.parameters / typical,
             "extra_memory": asdict(memory),
             "bytes_moved_per_parameter": bytes_moved(self.makers[name]),

@@ -148,7 +148,7 @@ def bench(
         list[str] | None, "Backend for the table of rules; repeatable. Default: numba."
     ] = None,
     json: Annotated[Path | None, "Write all figures to this file."] = None,
-    plot: Annotated[Path | None, "Draw times as multiples of the limit, to this file."] = None,
+    plot: Annotated[Path | None, "Draw times as multiples of the bare loop, to this file."] = None,
     quick: Annotated[bool, "Small arrays and few timings: to try the command."] = False,
     torch: Annotated[bool, "Instead: torch's implementations and ours on tensors."] = False,
 ) -> int:

@@ -1,4 +1,4 @@
-"""Who competes in the benchmark: one rule's step by each backend, by others, and the limit.
+"""Who competes in the benchmark: one rule's step by each backend, by others, and a bare loop.
 
 A contender gets parameters that are its own, and gradients that all of them share.
 """
@@ -18,10 +18,10 @@ from ..measure import measuring
 from ..optimizer import Optimizer
 from ..rule import Rule, find_rule
 from . import exported_c
+from .bare_loop import BareLoop
 from .exported_c import ExportedC
 from .frameworks import TORCH_VARIANTS, Optax, Torch, deepspeed_adamw, torch_adamw
 from .installation import host_backends
-from .limit import Limit
 from .moved import Counted, bytes_by_program
 
 Array = NDArray[Any]
@@ -32,7 +32,7 @@ HYPER = dict(lr=1e-3, weight_decay=1e-2)
 BYTES_PER_PARAMETER = 4 * (3 + 2 * len(find_rule(RULE).state))
 """A step reads parameter, gradient and state and writes all but the gradient, in float32."""
 NUMPY, REFERENCE = "samestep numpy", "samestep numba"
-WHOLE_ARRAYS, LIMIT = "NumPy whole arrays", "limit"
+WHOLE_ARRAYS, BARE_LOOP = "NumPy whole arrays", "bare loop"
 OPTAX, DEEPSPEED = "optax jit", "DeepSpeed CPUAdam"
 EXPORTED_C = "exported C, gcc"
 
@@ -55,7 +55,7 @@ Maker = Callable[[Arrays, Sequence[Arrays]], Contender]
 
 def makers() -> tuple[dict[str, Maker], list[str]]:
     """By name what makes each contender that can run here from parameters and sets of gradients,
-    and who is left out and why. The last is the limit."""
+    and who is left out and why. The last is the bare loop."""
     found: dict[str, Maker] = {f"samestep {name}": _samestep(name) for name in host_backends()}
     found[WHOLE_ARRAYS] = WholeArrays
     left_out = []
@@ -71,7 +71,7 @@ def makers() -> tuple[dict[str, Maker], list[str]]:
     if DEEPSPEED in found and (reason := _failure(found[DEEPSPEED])):
         del found[DEEPSPEED]
         left_out.append(f"{DEEPSPEED} is left out: {reason}")
-    found[LIMIT] = Limit
+    found[BARE_LOOP] = BareLoop
     return found, left_out
 
 

@@ -19,7 +19,7 @@ from ..rule import find_rule
 from .bench_rules import COMPARED
 from .bench_work import normal
 from .console import plain_table
-from .contenders import LIMIT, Arrays, Contender, Samestep, makers
+from .contenders import BARE_LOOP, Arrays, Contender, Samestep, makers
 from .footprint import footprint
 from .installation import host_backends, installed_versions
 from .memory import chosen_rules, heading, model, notes, table
@@ -176,7 +176,7 @@ def _take(contender: Contender, *sets: int) -> None:
 
 def _contenders() -> Iterable[tuple[str, Callable[..., Contender]]]:
     for name, make in makers()[0].items():
-        if name != LIMIT:
+        if name != BARE_LOOP:
             yield f"AdamW, {name}", make
     for backend in host_backends():
         for entry in COMPARED[1:]:

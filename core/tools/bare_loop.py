@@ -1,4 +1,4 @@
-"""The limit: what reading and writing the same memory takes without any optimizer."""
+"""A bare loop: what reading and writing the same memory takes without any optimizer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .installation import core_count
 Array = NDArray[Any]
 
 
-class Limit:
+class BareLoop:
     """All cores read the parameters, gradients and state, as four arrays that each are in one
     piece, and write all but the gradients."""
 
