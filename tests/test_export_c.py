@@ -15,7 +15,7 @@ import pytest
 import samestep as ss
 from c_target import COptimizer
 from golden_files import load, with_flipped_bit
-from machines.compilers import HERE, THREADS, Machine, need, under_test, usable
+from machines.compilers import HERE, THREADS, Machine, is_emulated, need, under_test, usable
 from samestep.golden.cases import Case
 from samestep.golden.compare import first_difference
 from samestep.golden.format import VALUES, to_bytes
@@ -66,7 +66,7 @@ def test_other_compilers_and_processors_give_the_same_bits(machine, case, tmp_pa
     assert_golden_bits(usable(machine), case, tmp_path, threads=(2,))
 
 
-@pytest.mark.parametrize("machine", [name for name in under_test() if usable(name).runner])
+@pytest.mark.parametrize("machine", [name for name in under_test() if is_emulated(name)])
 def test_control_the_other_processors_fuse_and_it_is_noticed(machine, tmp_path):
     """Without the pragmas in the text."""
     text = exported(next(case for case in CASES if case.name == "adamw.float32"))

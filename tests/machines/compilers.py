@@ -88,6 +88,11 @@ def usable(name: str) -> Machine:
     return OTHERS[name]
 
 
+def is_emulated(name: str) -> bool:
+    """Whether programs run on another processor, which fuses."""
+    return name in OTHERS and bool(OTHERS[name].runner)
+
+
 def need(compiler: str) -> None:
     """Skips a test where a compiler is missing, unless a machine that is named brings it."""
     if shutil.which(compiler) is None:
