@@ -241,7 +241,7 @@ def function(head: str, arguments: Lines, lines: Lines) -> str:
     marks = [f"(void){name};" for name in names if not re.search(rf"\b{name}\b", text)]
     body = "".join(line + "\n" if line[0] == "#" else f"    {line}\n" for line in [*marks, *kept])
     signature = f"{head}({', '.join(arguments) or 'void'})"
-    if len(signature) > 98:
+    if arguments and len(signature) > 98:
         unbroken = ", ".join(argument.replace(" ", "\0") for argument in arguments)
         wrapped = textwrap.fill(unbroken, 98, initial_indent="    ", subsequent_indent="    ")
         signature = f"{head}(\n{wrapped})".replace("\0", " ")

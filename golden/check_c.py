@@ -98,7 +98,7 @@ class Steps:
             lines.append(f"{self.label}_carry carry = {self.label}_initial_carry();")
         lines += ["int stepped = 0;", "memcpy(params, start.data, n * sizeof *params);"]
         lines += self.prepared()
-        loop = [f"{self.label}_hyper h;"]
+        loop = [f"{self.label}_hyper h = {self.label}_defaults();"]
         loop += [f"h.{place} = number({name}, step);" for place, name in self._places()]
         if self.counts:
             loop += ["if (step == 1) {", *_indented(self.initialized()), "}"]

@@ -1,11 +1,13 @@
 """Exported C: compilers take it as C99, C17 and C++17 without a warning, and its own check program
-finds the golden files' bits, on one thread and on several."""
+finds the golden files' bits, on one thread and on several, on this machine and on others."""
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +15,23 @@ import pytest
 import samestep as ss
 from c_target import COptimizer
 from golden_files import load, with_flipped_bit
+from machines.compilers import HERE, THREADS, Machine, is_emulated, need, under_test, usable
 from samestep.golden.cases import Case
 from samestep.golden.compare import first_difference
 from samestep.golden.format import VALUES, to_bytes
-from variants import DTYPES, options_of, values, variants
+from variants import DTYPES, EVERYTHING, options_of, values, variants
 
 from samestep.golden.around import all_cases  # isort: skip
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
-THREADS = ["-fopenmp", "-DSAMESTEP_PARALLEL_FROM=1"]
 CASES = [case for case in all_cases() if not case.settings]
 CLIPS = ("clip_value", "clip_norm")
+# for other machines: float32, in which every operation shows, and a few rules in every dtype
+ELSEWHERE = [
+    case
+    for case in CASES
+    if EVERYTHING or case.dtype == "float32" or case.variant.label in ("nadam", "adafactor")
+]
 
 
 def exported(case: Case, target: str = "c") -> str:
@@ -32,37 +40,42 @@ def exported(case: Case, target: str = "c") -> str:
     return ss.export(case.variant, target, case.dtype, with_check=True, **clips)
 
 
-def build(source: Path, *flags: str, compiler: str = "gcc", to: str = "program") -> Path:
-    program = source.parent / to
-    done = subprocess.run(
-        [compiler, *flags, source, "-o", program, "-lm"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return program
-
-
-def run(program: Path, file: Path, threads: int = 1) -> tuple[int, str]:
-    # a thread that waits sleeps, as there may be more of them than idle cores
-    environment = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(
-        [program, file], capture_output=True, text=True, check=False, env=environment
-    )
-    return done.returncode, done.stdout + done.stderr
+def assert_golden_bits(
+    machine: Machine, case: Case, folder: Path, *flags: str, threads: Sequence[int] = (1,)
+) -> None:
+    """The exported check, built and run there, finds no other bit in the case's golden file."""
+    results = sum(array.size for array in load(case.name).results().values())
+    source = folder / "exported.c"
+    source.write_text(exported(case))
+    program = machine.build(source, *flags)
+    for count in threads:
+        said = machine.run(program, VALUES / f"{case.name}.safetensors", count)
+        assert said == (0, f"{results} values, 0 differ\n")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_exported_c_gives_the_bits_of_the_golden_file(case, tmp_path):
-    file = VALUES / f"{case.name}.safetensors"
-    golden = load(case.name)
-    results = sum(array.size for array in golden.results().values())
+    assert_golden_bits(HERE, case, tmp_path, "-std=c17", "-O1", *WARNINGS)
+    flags = ["-std=c99", "-O1", *WARNINGS, *THREADS]
+    assert_golden_bits(HERE, case, tmp_path, *flags, threads=(1, 2))
+
+
+@pytest.mark.parametrize("case", ELSEWHERE, ids=lambda case: case.name)
+@pytest.mark.parametrize("machine", under_test())
+def test_other_compilers_and_processors_give_the_same_bits(machine, case, tmp_path):
+    assert_golden_bits(usable(machine), case, tmp_path, threads=(2,))
+
+
+@pytest.mark.parametrize("machine", [name for name in under_test() if is_emulated(name)])
+def test_control_the_other_processors_fuse_and_it_is_noticed(machine, tmp_path):
+    """Without the pragmas in the text."""
+    text = exported(next(case for case in CASES if case.name == "adamw.float32"))
     source = tmp_path / "exported.c"
-    source.write_text(exported(case))
-    serial = build(source, "-std=c17", "-O1", *WARNINGS)
-    assert run(serial, file) == (0, f"{results} values, 0 differ\n")
-    parallel = build(source, "-std=c99", "-O1", *WARNINGS, *THREADS)
-    for threads in (1, 2):
-        assert run(parallel, file, threads) == (0, f"{results} values, 0 differ\n")
+    source.write_text(re.sub(r"#pragma (STDC FP_CONTRACT OFF|GCC optimize.*)\n", "", text))
+    program = usable(machine).build(source)
+    status, said = usable(machine).run(program, VALUES / "adamw.float32.safetensors", 2)
+    assert status == 1
+    assert re.search(r"param\.10\.weight: \d+ of 66 differ\n", said)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +87,7 @@ def test_exported_c_gives_the_bits_of_the_golden_file(case, tmp_path):
     ],
 )
 def test_other_compilers_take_every_file_without_a_warning(compiler, flags, tmp_path):
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not installed")
+    need(compiler)
     files = []
     for i, rule in enumerate(variants()):
         files.append(tmp_path / f"{rule.label}.c")
@@ -114,16 +126,25 @@ def test_sanitizers_find_nothing(name, tmp_path):
     source = tmp_path / "exported.c"
     source.write_text(exported(case))
     words = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    program = build(source, "-O1", "-g", *words, *THREADS)
-    status, said = run(program, VALUES / f"{name}.safetensors", 2)
+    program = HERE.build(source, "-O1", "-g", *words, *THREADS)
+    status, said = HERE.run(program, VALUES / f"{name}.safetensors", 2)
     assert (status, said.count("\n")) == (0, 1), said
 
 
-def test_fast_math_is_refused(tmp_path):
+@pytest.mark.parametrize("flag", ["-Ofast", "-funsafe-math-optimizations", "-freciprocal-math"])
+def test_fast_math_and_its_parts_are_refused(flag, tmp_path):
     source = tmp_path / "exported.c"
     source.write_text(ss.export("sgd"))
-    with pytest.raises(AssertionError, match="needs exact IEEE arithmetic"):
-        build(source, "-c", "-ffast-math")
+    with pytest.raises(AssertionError, match="needs exact IEEE arithmetic: no -ffast-math"):
+        HERE.build(source, "-c", flag)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 has another unit")
+def test_x87_is_refused(tmp_path):
+    source = tmp_path / "exported.c"
+    source.write_text(ss.export("sgd"))
+    with pytest.raises(AssertionError, match="needs exact IEEE arithmetic: no x87"):
+        HERE.build(source, "-c", "-mfpmath=387")
 
 
 def test_control_one_other_operation_is_noticed(tmp_path):
@@ -134,7 +155,7 @@ def test_control_one_other_operation_is_noticed(tmp_path):
         assert other != text
         source = tmp_path / f"{k}.c"
         source.write_text(other)
-        status, said = run(build(source, "-O1"), VALUES / "adamw.float32.safetensors")
+        status, said = HERE.run(HERE.build(source, "-O1"), VALUES / "adamw.float32.safetensors")
         assert status == 1
         assert re.search(r"param\.10\.weight: \d+ of 66 differ\n", said)
 
@@ -142,7 +163,7 @@ def test_control_one_other_operation_is_noticed(tmp_path):
 def test_control_one_other_bit_is_noticed(tmp_path):
     source = tmp_path / "exported.c"
     source.write_text(exported(next(case for case in CASES if case.name == "nadam.bfloat16")))
-    program = build(source, "-O1")
+    program = HERE.build(source, "-O1")
     golden = load("nadam.bfloat16")
     names = ("param.1.scale", "state.10.huge.exp_avg", "carry.3.bias", "scalars.2.weight")
     for name in names:
@@ -151,7 +172,7 @@ def test_control_one_other_bit_is_noticed(tmp_path):
         if name.startswith("scalars"):  # the last bit of a double may be rounded away
             changed.tensors[name][-1] *= 2
         corrupted.write_bytes(to_bytes(changed))
-        status, said = run(program, corrupted)
+        status, said = HERE.run(program, corrupted)
         assert status == 1, said
         assert said.startswith(f"{name}: 1 of "), said
 
@@ -172,7 +193,7 @@ def test_control_one_other_bit_is_noticed(tmp_path):
     ids=lambda value: value.name if isinstance(value, Path) else "",
 )
 def test_the_check_refuses_other_files(file, message, adamw_check):
-    status, said = run(adamw_check, file)
+    status, said = HERE.run(adamw_check, file)
     assert status == 2
     assert message in said
 
@@ -181,14 +202,14 @@ def test_the_check_refuses_other_files(file, message, adamw_check):
 def adamw_check(tmp_path_factory) -> Path:
     source = tmp_path_factory.mktemp("check") / "adamw.c"
     source.write_text(ss.export("adamw", with_check=True))
-    return build(source, "-O1")
+    return HERE.build(source, "-O1")
 
 
 def test_an_unclipped_update_is_not_held_to_a_clipped_one(tmp_path):
     source = tmp_path / "exported.c"
     source.write_text(ss.export("adamw", with_check=True, amsgrad=True))
     file = VALUES / "adamw_amsgrad_clip_norm.float32.safetensors"
-    assert run(build(source, "-O1"), file) == (
+    assert HERE.run(HERE.build(source, "-O1"), file) == (
         2,
         "clip_value: clips, which these functions do not\n",
     )
@@ -210,5 +231,5 @@ def test_one_program_can_use_several_files(tmp_path):
         '#include "lamb.h"\n#include "adafactor.h"\n#include "rprop.h"\n#include "lamb.h"\n'
         "int main(void) { return lamb_workspace(3) == 0; }\n"
     )
-    build(source, "-std=c99", "-O1", *WARNINGS)
-    build(source, "-x", "c++", "-std=c++17", "-O1", *WARNINGS, compiler="g++")
+    HERE.build(source, "-std=c99", "-O1", *WARNINGS)
+    Machine("g++").build(source, "-x", "c++", "-std=c++17", "-O1", *WARNINGS)

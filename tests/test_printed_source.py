@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from c_target import FLAGS, COptimizer, compile_c
+from machines.compilers import need
 from samestep.dtypes import numpy_dtype
 from samestep.golden import printed
 from samestep.golden.compare import first_difference
@@ -59,8 +60,7 @@ def test_printed_c_gives_the_bits_of_the_reference(rule, dtype, tmp_path):
 
 @pytest.mark.parametrize("compiler", ["g++", "clang"])
 def test_other_compilers_take_the_c_without_a_warning(compiler, tmp_path):
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not installed")
+    need(compiler)
     standard = "-std=c++17" if compiler == "g++" else "-std=c17"
     flags = [standard, *FLAGS[1:]]
     for rule in ("nadam", "lamb", "novograd", "adafactor"):

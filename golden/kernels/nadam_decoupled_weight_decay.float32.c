@@ -10,8 +10,11 @@
 #include <string.h>
 
 /* Every operation is rounded once, as IEEE 754 has it; say so to the compiler. */
-#if defined(__FAST_MATH__) || FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
-#error "needs exact IEEE arithmetic: no -ffast-math, no x87"
+#if FLT_EVAL_METHOD < 0 || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "needs exact IEEE arithmetic: no x87 (on 32-bit x86: -msse2 -mfpmath=sse)"
+#endif
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)
+#error "needs exact IEEE arithmetic: no -ffast-math nor a part of it"
 #endif
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF

@@ -8,14 +8,12 @@ spread over the architectures, one each, so that every dtype meets every archite
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from cubin import resources
 from nvrtc import ARCHITECTURES, CompileError, cubin
 from printed import ALL, PAIRS, printer
+from variants import EVERYTHING
 
-EVERYTHING = "SAMESTEP_TEST_EVERYTHING"
 REGISTERS = 104  # a thread's at most: two blocks of 256 threads have 128 on a multiprocessor
 STATIC_SHARED = 48 * 1024  # bytes a block may have without asking
 SYSTEM_SHARED = 1024  # of them taken by the system, from sm_90 on
@@ -23,7 +21,7 @@ SYSTEM_SHARED = 1024  # of them taken by the system, from sm_90 on
 
 def matrix(label: str) -> list[tuple[str, tuple[str, str]]]:
     """Architectures and dtypes that a variant is compiled for."""
-    if os.environ.get(EVERYTHING) == "1":
+    if EVERYTHING:
         return [(architecture, pair) for architecture in ARCHITECTURES for pair in PAIRS]
     place = list(ALL).index(label)
     cells = [(architecture, PAIRS[0]) for architecture in ARCHITECTURES]
