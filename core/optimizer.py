@@ -10,6 +10,7 @@ from . import state_dict as _state_dict
 from .backend import get_backend
 from .clock import Clock
 from .hyper import GroupHyper, at_step, checked, is_scheduled, options_asked_for
+from .interrupts import hold, release
 from .loss_scaler import LossScaler
 from .mask import decay_mask
 from .rule import Rule, find_rule
@@ -235,12 +236,21 @@ class Optimizer:
             step counts are then what they were.
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero.
+
+        Notes
+        -----
+        Ctrl-C during a step takes effect after it: the step is then complete and counted. A second
+        one takes effect at once, and may leave some parameters updated and nothing counted.
         """
         if self._outcome is not None:
             self._settle()
         leaves = gradient_leaves(self._specs, len(self._tensors), self._single, grads)
         self._refresh()
-        self._take_note(self._stepping.run(leaves, self._takes_part, self._settings()))
+        held = hold()
+        try:
+            self._take_note(self._stepping.run(leaves, self._takes_part, self._settings()))
+        finally:
+            release(held)
 
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
@@ -256,7 +266,11 @@ class Optimizer:
         """
         self._settle()
         self._refresh()
-        self._take_note(self._stepping.prepare(self._takes_part, self._settings()))
+        held = hold()
+        try:
+            self._take_note(self._stepping.prepare(self._takes_part, self._settings()))
+        finally:
+            release(held)
 
     def _take_note(self, outcome: Outcome | None) -> None:
         """Of what became of a step, or that it is not known yet."""
@@ -271,7 +285,11 @@ class Optimizer:
         outcome = self._outcome
         if outcome is not None:
             if not outcome.settled:
-                outcome.settle()
+                held = hold()
+                try:
+                    outcome.settle()
+                finally:
+                    release(held)
             self._outcome = None
             self._steps_taken += outcome.updated
             self._skipped_steps += outcome.skipped
