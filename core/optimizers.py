@@ -65,6 +65,8 @@ def class_of(rule: Rule, name: str, base: type, module: str, options_by_position
             "__signature__": signature,
             "__doc__": f"{about}\n\nParameters as of `Optimizer`; hyperparameters:\n{name}{signature}",
             "__module__": module,
+            "__slots__": (),
+            "_only_rule": rule,
         },
     )
 
