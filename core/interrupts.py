@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import _signal  # the wrappers in signal take half the time of a small step
+import _signal  # type: ignore[import-not-found]
 from typing import Any
 
+# _signal, since the wrappers of its functions in signal take half as long as a small step
 SIGINT = 2
 _handler: Any = None
 _came = False

@@ -255,7 +255,8 @@ class Optimizer:
             Arrays of the parameters' shapes and dtypes (for 16-bit parameters float32, too), or
             None for a parameter that has no gradient this step: it neither moves nor advances
             its step count. They are only read. With several groups, a list with one such
-            structure per group.
+            structure per group. The arrays of the last step are recognized and not looked at
+            again: give none of them, nor a parameter, another shape, dtype or flags in place.
 
         Raises
         ------
@@ -409,6 +410,7 @@ def _has_too_much(group: Mapping[str, Any], names: Sequence[str], where: str) ->
 
 
 def is_group(group: Any) -> bool:
+    """Whether this is a group of parameters, not parameters."""
     return isinstance(group, Mapping) and "params" in group
 
 
