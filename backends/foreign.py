@@ -73,10 +73,15 @@ def like(owner: Any, array: Array) -> Any:
     return as_tensor(array) if is_tensor(owner) else array
 
 
+def kind_of(array: Any) -> str:
+    """The name of its type, for messages."""
+    module, name = type(array).__module__, type(array).__qualname__
+    return name if module == "builtins" else f"{module}.{name}"
+
+
 def described(tensor: Any) -> str:
     """What it is and where, for messages."""
-    kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"
-    return f"{kind} on {tensor.device}"
+    return f"{kind_of(tensor)} on {tensor.device}"
 
 
 def check_plain(name: str, tensor: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import REAL_OF_COMPLEX, gradient_dtypes
-from .foreign import as_numpy, check_plain, described, is_lazy, is_tensor, on_host
+from .foreign import as_numpy, check_plain, described, is_lazy, is_tensor, kind_of, on_host
 from .memory import address, addresses, bounds, c_strides, directly_usable, identities
 
 if TYPE_CHECKING:
@@ -162,8 +162,11 @@ class HostGradients:
                 raise TypeError(f"{name} is a {described(grad)}; expected one in host memory")
             grad = as_numpy(grad)
         if not isinstance(grad, np.ndarray):
-            kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
-            raise TypeError(f"{name} is a {kind}; expected a NumPy array or None")
+            raise TypeError(
+                f"{name} is a {kind_of(grad)}; expected a NumPy array (numpy.asarray makes one) or None"
+            )
+        if isinstance(grad, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array; its mask would be ignored")
         return grad
 
     def _in_memory(self, array: Any) -> Array:

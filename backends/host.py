@@ -13,7 +13,7 @@ from ..dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
 from ..measure import DecidesOnHost
 from ..rule import Rule
 from . import foreign
-from .foreign import as_numpy, is_tensor
+from .foreign import as_numpy, is_tensor, kind_of
 from .gradients import HostGradients
 from .matrices import Matrices
 from .memory import directly_usable, overlapping, overlaps_itself
@@ -98,10 +98,11 @@ class HostBackend(DecidesOnHost):
         if is_tensor(array):
             check_parameter(name, array)
         elif not isinstance(array, np.ndarray):
-            kind = f"{type(array).__module__}.{type(array).__qualname__}"
+            kind = kind_of(array)
+            fixed = ", which nothing can change" if kind.startswith("jax") else ""
             raise TypeError(
-                f"{name} is a {kind}; backend {self.name!r} updates NumPy arrays in place "
-                "(numpy.asarray makes one)"
+                f"{name} is a {kind}{fixed}; backend {self.name!r} updates NumPy arrays in place "
+                "(numpy.array makes one, a copy)"
             )
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array; its mask would be ignored")

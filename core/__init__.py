@@ -8,31 +8,13 @@
 import importlib
 import typing
 
+from . import optimizers
 from .backend import available_backends, get_backend, use_backend
 from .emit import emit
 from .export import export
 from .loss_scaler import LossScaler
 from .optimizer import Optimizer
-from .optimizers import (
-    ASGD,
-    LAMB,
-    LARS,
-    SGD,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Lion,
-    NAdam,
-    NovoGrad,
-    RAdam,
-    RMSprop,
-    Rprop,
-    SignSGD,
-    Signum,
-)
+from .optimizers import *  # noqa: F403 (a class for every built-in rule)
 from .rule import Rule
 from .rules import registry as rules
 
@@ -52,30 +34,15 @@ else:
             return importlib.import_module(".checkpoint", __name__).CheckpointError
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
-    "ASGD",
-    "LAMB",
-    "LARS",
-    "SGD",
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
     "CheckpointError",
-    "Lion",
     "LossScaler",
-    "NAdam",
-    "NovoGrad",
     "Optimizer",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
     "Rule",
-    "SignSGD",
-    "Signum",
     "available_backends",
     "emit",
     "export",
@@ -84,3 +51,4 @@ __all__ = [
     "schedules",
     "use_backend",
 ]
+__all__ += optimizers.__all__

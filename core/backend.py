@@ -30,6 +30,7 @@ BEST_FOR = {
 }
 AUTO = "auto"
 VARIABLE = "SAMESTEP_BACKEND"
+BROKEN = "update or remove the package that it comes from"
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
 
 
@@ -212,7 +213,12 @@ def _module(name: str) -> Any:
 
 
 def _availability(name: str) -> Availability:
-    result: Availability = _module(name).availability()
+    try:
+        result: Availability = _module(name).availability()
+    except Exception as error:
+        if name in BUILT_IN:
+            raise
+        return Availability(name, False, f"{type(error).__name__}: {error}", BROKEN)
     return result
 
 

@@ -36,7 +36,7 @@ class Bucket:
         dtype: str,
     ) -> None:
         self._backend, self.rule, self.launch, self.members = backend, rule, launch, members
-        self.dtype = getattr(launch, "rows_dtype", dtype)
+        self.compute, self.dtype = dtype, getattr(launch, "rows_dtype", dtype)
         self.tensors = [tensors[i] for i in members]
         self.alone = len(members) == len(tensors)
         self.rows: Any = None
@@ -56,9 +56,24 @@ class Bucket:
 
     def as_rows(self, rows: Sequence[tuple[float, ...]]) -> Any:
         """Scalars in float64, rounded once to the compute dtype; the last is the gradient's
-        coefficient."""
-        with np.errstate(over="ignore"):  # a scalar may be infinite in the compute dtype
-            return np.array(rows, self.dtype)
+        coefficient. Raises ValueError for one that is finite only before rounding."""
+        try:
+            with np.errstate(over="raise"):
+                if self.dtype != self.compute:  # a device rounds them; it cannot raise
+                    np.array(rows, self.compute)
+                return np.array(rows, self.dtype)
+        except FloatingPointError:
+            raise self._too_large(rows) from None
+
+    def _too_large(self, rows: Sequence[tuple[float, ...]]) -> ValueError:
+        with np.errstate(over="ignore"):
+            lost = np.isinf(np.array(rows, self.compute)) & np.isfinite(np.array(rows, np.float64))
+        row, column = np.argwhere(lost)[0]
+        name = (*scalar_names(self.rule), "grad_coefficient")[column]
+        return ValueError(
+            f"{self.rule.name}: the scalar {name} is {rows[row][column]:g}, which is infinite in "
+            f"{self.compute}; a hyperparameter is too large"
+        )
 
     def run(self, grads: list[Any], control: Any = None) -> None:
         """Update the members with ``rows``; ``grads`` are those of all of the optimizer's

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .emit import checked
 from .rule import Rule
+from .rules import registry
 
 if TYPE_CHECKING:
     from .program import Program
@@ -111,7 +112,8 @@ def variants_by_shape(family: Rule, clips: tuple[str, ...] = ()) -> list[Rule]:
 def _command(family: Rule, clips: Iterable[str], target: str, dtype: str, grad_dtype: str) -> str:
     """What writes the file again, as words of the command line."""
     usual = family.factory().options if family.factory else family.options
-    words = ["samestep export", family.name, "--target", target]
+    name = family.name if family.name in registry else f"MODULE:{family.name}"
+    words = ["samestep export", name, "--target", target]
     words += ["--dtype", dtype] * (dtype != "float32")
     words += ["--grad-dtype", grad_dtype] * (grad_dtype != dtype)
     for name, on in family.options.items():

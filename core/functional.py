@@ -9,11 +9,12 @@ from .hyper import checked
 from .optimizer import Optimizer
 from .rule import Rule
 from .state_dict import SETTINGS
+from .structure import listed
 
 
 def init(rule: Rule, params: Any, backend: str | None, hyper: dict[str, Any]) -> dict[str, Any]:
     """See `Rule.init`."""
-    return Optimizer(rule, copy.deepcopy(params), backend=backend, **hyper).state_dict()
+    return Optimizer(rule, copy.deepcopy(listed(params)), backend=backend, **hyper).state_dict()
 
 
 def apply(
@@ -27,9 +28,12 @@ def apply(
     """See `Rule.apply`. Hyperparameters that are not given are those of ``state``."""
     settings = {name: hyper[name] for name in SETTINGS if name in hyper}
     hyper = {name: value for name, value in hyper.items() if name not in SETTINGS}
-    checked(rule, hyper, state["steps_taken"])
-    params = copy.deepcopy(params)
     first = state["param_groups"][0]
+    saved = {name: first[name] for name in rule.known_hyperparameters}
+    _, numbers = checked(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
+    variant = rule.variant(**first["options"])
+    variant.check_options(numbers, when="init made this state", advice="pass it to init")
+    params = copy.deepcopy(listed(params))
     start = {name: first[name] for name in (*rule.options, *rule.defaults)}
     for name, on in first["options"].items():
         if on and not start[name]:  # momentum that has become zero: its buffer is still there

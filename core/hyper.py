@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,11 +32,11 @@ def evaluated(values: Mapping[str, Any], step: int) -> dict[str, Any]:
 
 
 def checked(
-    rule: Rule, values: Mapping[str, Any], step: int, where: str = ""
+    rule: Rule, values: Mapping[str, Any], step: int, where: str = "", others: Iterable[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The hyperparameters as a group holds them, schedules left as they are, and as numbers at
     ``step``. Raises what `Rule.hyperparameters` raises."""
-    numbers = rule.hyperparameters(evaluated(values, step), where)
+    numbers = rule.hyperparameters(evaluated(values, step), where, others)
     held = {
         name: values[name] if is_scheduled(values.get(name)) else number
         for name, number in numbers.items()

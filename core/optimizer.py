@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from . import state_dict as _state_dict
+from .attributes import OfGroups, Setting, Settled
 from .backend import get_backend
 from .clock import Clock
 from .hyper import GroupHyper, at_step, checked, is_scheduled, options_asked_for
+from .interrupts import hold, release
 from .loss_scaler import LossScaler
 from .mask import decay_mask
-from .rule import Rule, find_rule
-from .settled import Settled
+from .rule import Rule, find_rule, suggestion
 from .stepping import Outcome, Settings, Stepping
-from .structure import flatten, gradient_leaves
+from .structure import flatten, gradient_leaves, listed
 
 Number = float | Callable[[int], float]
+WHOLE = (*_state_dict.SETTINGS, "loss_scaler", "backend")  # what is no group's
+OF_GROUPS = ("frozen", "weight_decay_mask")  # what every group may have besides hyperparameters
 
 
 class Optimizer:
@@ -59,13 +62,27 @@ class Optimizer:
         message names the parameter, what came and what was expected.
     """
 
+    # an attribute that there is not cannot be set: a misspelt one is an error
+    __slots__ = (
+        "__weakref__", "_accumulation_steps", "_clip_global_norm", "_clocks", "_hyper_seen",
+        "_loss_scaler", "_measured", "_outcome", "_rules", "_settings_or_none", "_single",
+        "_skip_nonfinite", "_skipped", "_skipped_steps", "_specs", "_stepping_or_none",
+        "_steps_taken", "_takes_part", "_tensors", "backend", "defaults", "param_groups", "rule",
+    )  # fmt: skip
     steps_taken, skipped_steps = Settled[int](), Settled[int]()
     skipped = Settled[bool]()
+    clip_global_norm, skip_nonfinite = Setting[Number | None](), Setting[bool]()
+    loss_scaler, accumulation_steps = Setting[LossScaler | None](), Setting[int]()
+    lr = OfGroups()
+    _only_rule: ClassVar[Rule | None] = None  # of classes for one rule
     _steps_taken: int
     _skipped_steps: int
     _skipped: bool
-    _outcome: Outcome | None = None  # of the last step, until it is settled
-    _measured: Outcome | None = None  # of the last step, which has its norm
+    _clip_global_norm: Number | None
+    _skip_nonfinite: bool
+    _loss_scaler: LossScaler | None
+    _accumulation_steps: int
+    _settings_or_none: Settings | None
 
     def __init__(
         self,
@@ -85,10 +102,9 @@ class Optimizer:
         self.loss_scaler, self.accumulation_steps = loss_scaler, accumulation_steps
         self.steps_taken = self.skipped_steps = 0
         self.skipped = False
-        self._settings()
-        self.defaults, _ = checked(self.rule, hyper, 0)
-        self._single = not _is_groups(params)
-        groups = [{"params": params}] if self._single else list(params)
+        self._settings()  # raises for what cannot be used
+        self.defaults, _ = checked(self.rule, hyper, 0, others=("weight_decay_mask", *WHOLE))
+        groups, self._single = as_groups(params)
         leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
         if not leaves:
             raise ValueError("params is empty: there is nothing to optimize")
@@ -110,7 +126,8 @@ class Optimizer:
         """What is known about the next step: everything is looked at anew."""
         self._stepping_or_none: Stepping | None = None
         self._hyper_seen: Any = None
-        self._outcome = self._measured = None
+        self._outcome: Outcome | None = None  # of the last step, until it is settled
+        self._measured: Outcome | None = None  # of the last step, which has its norm
         self._takes_part: list[bool] = []
 
     @property
@@ -134,19 +151,18 @@ class Optimizer:
         self._settle()
         if self.micro_steps:
             raise RuntimeError("a group cannot be added while gradients are being accumulated")
-        self._add_group(group, {}, check_overlap=True)
+        self._add_group(listed_group(group), {}, check_overlap=True)
 
     def _add_group(
         self, group: Mapping[str, Any], options: Mapping[str, bool], check_overlap: bool = False
     ) -> None:
         index = len(self.param_groups)
-        if not isinstance(group, Mapping) or "params" not in group:
+        if not is_group(group):
             raise TypeError("a parameter group is a dict with 'params' and hyperparameters")
         alone = self._single and index == 0
         where = "" if alone else f"group {index}: "
-        own = ("params", "frozen", "weight_decay_mask")
-        given = {k: v for k, v in group.items() if k not in own}
-        held, hyper = checked(self.rule, {**self.defaults, **given}, self.steps_taken, where)
+        given = {**self.defaults, **_hyper_of(group, where)}
+        held, hyper = checked(self.rule, given, self.steps_taken, where, OF_GROUPS)
         rule = self.rule.variant(**{**options_asked_for(self.rule, held, hyper), **options})
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self.backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
@@ -180,6 +196,9 @@ class Optimizer:
             now = [[group[name] for name in names] for group in self.param_groups]
         except KeyError as error:
             raise ValueError(f"a group in param_groups has lost its entry {error}") from None
+        for i, group in enumerate(self.param_groups):
+            if len(group) != len(names) + 1:
+                raise _has_too_much(group, names, self._where(i))
         try:
             if now == self._hyper_seen:
                 return
@@ -187,7 +206,7 @@ class Optimizer:
             pass
         hyper = []
         for i, (group, rule) in enumerate(zip(self.param_groups, self._rules, strict=True)):
-            where = "" if len(self._rules) == 1 else f"group {i}: "
+            where = self._where(i)
             values = {name: group[name] for name in self.defaults}
             numbers = checked(self.rule, values, self.steps_taken, where)[1]
             rule.check_options(numbers, where)
@@ -204,13 +223,23 @@ class Optimizer:
         if takes_part != self._takes_part:
             self._takes_part = takes_part
 
+    def _where(self, i: int) -> str:
+        """How a message about a group begins."""
+        return "" if len(self.param_groups) == 1 else f"group {i}: "
+
     def _settings(self) -> Settings:
-        return Settings(
-            at_step(self.clip_global_norm, self._steps_taken),
-            self.skip_nonfinite,
-            self.loss_scaler,
-            self.accumulation_steps,
-        ).checked()
+        settings = self._settings_or_none
+        if settings is None:
+            limit = self._clip_global_norm
+            settings = Settings(
+                at_step(limit, self._steps_taken),
+                self._skip_nonfinite,
+                self._loss_scaler,
+                self._accumulation_steps,
+            ).checked()
+            if isinstance(limit, (int, float, type(None))):  # and not a schedule
+                self._settings_or_none = settings
+        return settings
 
     # ---- stepping
 
@@ -226,7 +255,8 @@ class Optimizer:
             Arrays of the parameters' shapes and dtypes (for 16-bit parameters float32, too), or
             None for a parameter that has no gradient this step: it neither moves nor advances
             its step count. They are only read. With several groups, a list with one such
-            structure per group.
+            structure per group. The arrays of the last step are recognized and not looked at
+            again: give none of them, nor a parameter, another shape, dtype or flags in place.
 
         Raises
         ------
@@ -235,12 +265,21 @@ class Optimizer:
             step counts are then what they were.
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero.
+
+        Notes
+        -----
+        Ctrl-C during a step takes effect after it: the step is then complete and counted. A second
+        one takes effect at once, and may leave some parameters updated and nothing counted.
         """
         if self._outcome is not None:
             self._settle()
         leaves = gradient_leaves(self._specs, len(self._tensors), self._single, grads)
         self._refresh()
-        self._take_note(self._stepping.run(leaves, self._takes_part, self._settings()))
+        held = hold()
+        try:
+            self._take_note(self._stepping.run(leaves, self._takes_part, self._settings()))
+        finally:
+            release(held)
 
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
@@ -256,7 +295,11 @@ class Optimizer:
         """
         self._settle()
         self._refresh()
-        self._take_note(self._stepping.prepare(self._takes_part, self._settings()))
+        held = hold()
+        try:
+            self._take_note(self._stepping.prepare(self._takes_part, self._settings()))
+        finally:
+            release(held)
 
     def _take_note(self, outcome: Outcome | None) -> None:
         """Of what became of a step, or that it is not known yet."""
@@ -271,7 +314,11 @@ class Optimizer:
         outcome = self._outcome
         if outcome is not None:
             if not outcome.settled:
-                outcome.settle()
+                held = hold()
+                try:
+                    outcome.settle()
+                finally:
+                    release(held)
             self._outcome = None
             self._steps_taken += outcome.updated
             self._skipped_steps += outcome.skipped
@@ -323,19 +370,20 @@ class Optimizer:
 
         save(self, path)
 
-    @staticmethod
+    @classmethod
     def load(
+        cls,
         path: str | PathLike[str],
         params: Any,
         *,
         backend: str | None = None,
         rule: Rule | None = None,
-    ) -> Optimizer:
+    ) -> Self:
         """An optimizer of ``params`` that goes on from a file, with your own rule if it was
-        saved with one; see `samestep.checkpoint.load`."""
-        from .checkpoint import load
+        saved with one; see `samestep.checkpoint.load`. A class of one rule loads no other."""
+        from .checkpoint import load_as
 
-        return load(path, params, backend=backend, rule=rule)
+        return load_as(cls, path, params, backend, cls._only_rule or rule)
 
     def __getstate__(self) -> dict[str, Any]:
         return _state_dict.pickled(self)
@@ -344,9 +392,36 @@ class Optimizer:
         _state_dict.unpickle(self, saved)
 
 
-def _is_groups(params: Any) -> bool:
-    return (
-        isinstance(params, (list, tuple))
-        and len(params) > 0
-        and all(isinstance(group, Mapping) and "params" in group for group in params)
+def _hyper_of(group: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a group has besides parameters and what every group may have."""
+    if found := [name for name in WHOLE if name in group]:
+        raise TypeError(f"{where}{found[0]} belongs to the whole optimizer, not to a group")
+    return {k: v for k, v in group.items() if k not in ("params", *OF_GROUPS)}
+
+
+def _has_too_much(group: Mapping[str, Any], names: Sequence[str], where: str) -> TypeError:
+    """What to raise for a group with other entries than ``params`` and these."""
+    _hyper_of(group, where)
+    unknown = next(name for name in group if name not in ("params", *names))
+    hint = suggestion(unknown, names)
+    return TypeError(
+        f"{where}nothing reads the entry {unknown!r}; {hint}a group has {', '.join(names)}"
     )
+
+
+def is_group(group: Any) -> bool:
+    """Whether this is a group of parameters, not parameters."""
+    return isinstance(group, Mapping) and "params" in group
+
+
+def listed_group(group: Any) -> Any:
+    """A group whose parameters may come from an iterator, with a list of them."""
+    return {**group, "params": listed(group["params"])} if is_group(group) else group
+
+
+def as_groups(params: Any) -> tuple[list[Any], bool]:
+    """The groups that ``params`` are, and whether it is a single one, not written as a group."""
+    params = listed(params)
+    if isinstance(params, (list, tuple)) and params and all(map(is_group, params)):
+        return list(map(listed_group, params)), False
+    return [{"params": params}], True

@@ -8,28 +8,9 @@ from typing import Any
 
 from .optimizer import Optimizer
 from .rule import Rule
-from .rules import registry
+from .rules import classes
 
-CLASS_NAMES = {
-    "sgd": "SGD",
-    "adam": "Adam",
-    "adamw": "AdamW",
-    "rmsprop": "RMSprop",
-    "adagrad": "Adagrad",
-    "adadelta": "Adadelta",
-    "adamax": "Adamax",
-    "nadam": "NAdam",
-    "radam": "RAdam",
-    "rprop": "Rprop",
-    "asgd": "ASGD",
-    "lion": "Lion",
-    "signsgd": "SignSGD",
-    "signum": "Signum",
-    "lamb": "LAMB",
-    "lars": "LARS",
-    "novograd": "NovoGrad",
-    "adafactor": "Adafactor",
-}
+CLASS_NAMES = {rule.name: name for name, rule in classes.items()}
 
 
 def class_of(rule: Rule, name: str, base: type, module: str, options_by_position: bool) -> type:
@@ -65,11 +46,13 @@ def class_of(rule: Rule, name: str, base: type, module: str, options_by_position
             "__signature__": signature,
             "__doc__": f"{about}\n\nParameters as of `Optimizer`; hyperparameters:\n{name}{signature}",
             "__module__": module,
+            "__slots__": (),
+            "_only_rule": rule,
         },
     )
 
 
-for _rule, _name in CLASS_NAMES.items():
-    globals()[_name] = class_of(registry[_rule], _name, Optimizer, "samestep", False)
+for _name, _rule in classes.items():
+    globals()[_name] = class_of(_rule, _name, Optimizer, "samestep", False)
 
-__all__ = list(CLASS_NAMES.values())
+__all__ = list(classes)

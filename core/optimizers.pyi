@@ -7,6 +7,26 @@ from .loss_scaler import LossScaler
 from .optimizer import Number, Optimizer
 
 CLASS_NAMES: dict[str, str]
+__all__ = [  # noqa: RUF022 (in the order of the registry)
+    "SGD",
+    "Adam",
+    "AdamW",
+    "RMSprop",
+    "Adagrad",
+    "Adadelta",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+    "Rprop",
+    "ASGD",
+    "Lion",
+    "SignSGD",
+    "Signum",
+    "LAMB",
+    "LARS",
+    "NovoGrad",
+    "Adafactor",
+]
 
 class SGD(Optimizer):
     def __init__(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,8 +155,11 @@ class Rule:
         """Those that every rule has."""
         return {"maximize": False, **dict.fromkeys(CLIPS)}
 
-    def hyperparameters(self, given: Mapping[str, Any], where: str = "") -> dict[str, Hyper]:
-        """Defaults overridden by ``given``, checked.
+    def hyperparameters(
+        self, given: Mapping[str, Any], where: str = "", others: Iterable[str] = ()
+    ) -> dict[str, Hyper]:
+        """Defaults overridden by ``given``, checked. ``others`` are names that whoever calls takes
+        besides, for the message.
 
         Raises
         ------
@@ -167,9 +170,10 @@ class Rule:
         """
         known = self.known_hyperparameters
         if unknown := sorted(set(given) - set(known)):
+            listed = ", ".join(map(repr, unknown))
             raise TypeError(
-                f"{where}{self.name} has no hyperparameter {', '.join(map(repr, unknown))}; "
-                f"it has {', '.join(known)}"
+                f"{where}{self.name} has no hyperparameter {listed}; "
+                f"{suggestion(unknown[0], [*known, *others])}it has {', '.join([*known, *others])}"
             )
         return {
             name: self._checked(name, given.get(name, default), default, where)
@@ -202,7 +206,13 @@ class Rule:
         """The structural options that these hyperparameters ask for."""
         return {name: bool(hyper[name]) for name in self.options}
 
-    def check_options(self, hyper: Mapping[str, Any], where: str = "") -> None:
+    def check_options(
+        self,
+        hyper: Mapping[str, Any],
+        where: str = "",
+        when: str = "the optimizer was made",
+        advice: str = "make a new optimizer to change it",
+    ) -> None:
         """Raise ValueError if ``hyper`` asks for other structural options than this variant's.
 
         One that is also a number may become zero, since the kernel still has its place.
@@ -210,8 +220,8 @@ class Rule:
         for name, value in self.chosen_options(hyper).items():
             if value != self.options[name] and (value or name not in self.defaults):
                 raise ValueError(
-                    f"{where}{name} was {self.options[name]} when the optimizer was made and is "
-                    "structural: state and kernels depend on it; make a new optimizer to change it"
+                    f"{where}{name} was {self.options[name]} when {when} and is structural: "
+                    f"state and kernels depend on it; {advice}"
                 )
 
     def init(self, params: Any, *, backend: str | None = None, **hyper: Any) -> Any:
@@ -243,8 +253,17 @@ def find_rule(rule: Rule | str) -> Rule:
     if not isinstance(rule, str):
         raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}")
     if rule not in registry:
-        raise ValueError(f"no rule {rule!r}; there are {', '.join(registry)}")
+        hint = suggestion(rule.lower(), registry)
+        raise ValueError(f"no rule {rule!r}; {hint}there are {', '.join(registry)}")
     return registry[rule]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What else was perhaps meant, as a part of a message; empty if nothing is close."""
+    import difflib  # for errors only
+
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 @functools.cache

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, ValuesView
 from typing import Any
 
 Spec = Any  # None for a leaf, else (kind, [(key, Spec), ...])
+
+
+def listed(params: Any) -> Any:
+    """Iterators and views, such as a model's ``parameters()`` or a dict's ``values()``, as lists."""
+    return list(params) if isinstance(params, (Iterator, ValuesView)) else params
 
 
 def flatten(tree: Any, name: str) -> tuple[list[Any], list[str], Spec]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import importlib
 
-from .optimizers import CLASS_NAMES, class_of
-from .rules import registry
+from .optimizers import class_of
+from .rules import classes
 
 Optimizer = importlib.import_module("samestep.backends.torch.optimizer").Optimizer
 
-for _rule, _name in CLASS_NAMES.items():
-    globals()[_name] = class_of(registry[_rule], _name, Optimizer, "samestep.torch", True)
+for _name, _rule in classes.items():
+    globals()[_name] = class_of(_rule, _name, Optimizer, "samestep.torch", True)
 
-__all__ = ["Optimizer", *CLASS_NAMES.values()]
+__all__ = ["Optimizer", *classes]

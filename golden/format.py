@@ -14,6 +14,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from ..dtypes import numpy_dtype
+from ..rule import suggestion
 
 Array = NDArray[Any]
 FORMAT_VERSION = 1
@@ -126,6 +127,13 @@ def from_bytes(data: bytes, name: str = "golden file") -> Golden:
     raise ValueError(f"{name} has format version {version}; this reads {FORMAT_VERSION}")
 
 
+def own_folder(folder: Path) -> Path:
+    """A folder of this package's, to write to. Raises ValueError if that is an installation."""
+    if not (folder.parent.parent / "pyproject.toml").is_file():
+        raise ValueError(f"{folder} is of an installation; say which folder to write to (--out)")
+    return folder
+
+
 def read(path: Path) -> Golden:
     """Read a golden file. Raises ValueError if it is none, OSError if it cannot be read."""
     return from_bytes(path.read_bytes(), str(path))
@@ -146,8 +154,10 @@ def chosen(items: Iterable[Named], names: Sequence[str] | None) -> list[Named]:
         return items
     known = {key for item in items for key in item.keys}
     if unknown := [name for name in names if name not in known]:
+        hint, labels = suggestion(unknown[0], known), sorted(key for key in known if "." not in key)
         raise ValueError(
-            f"no golden case {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            f"no golden case {', '.join(unknown)}; {hint}there are {', '.join(labels)}, "
+            "with .float32 or another dtype for one file of them"
         )
     return [item for item in items if item.keys & set(names)]
 

@@ -12,7 +12,7 @@ from ..dtypes import COMPUTE_DTYPE
 from ..rule import CLIPS, Rule, find_rule
 from .around import all_cases
 from .cases import Case
-from .format import EXTENSION, VALUES, Golden, Header, chosen, to_bytes
+from .format import EXTENSION, VALUES, Golden, Header, chosen, own_folder, to_bytes
 from .inputs import ORDINARY, STEPS, gradients, parameters, tame
 from .replay import replay
 
@@ -34,7 +34,7 @@ def generate(
         Which: names of rules (``"adam"``: all variants and dtypes), labels (``"adam_amsgrad"``)
         or cases (``"adam_amsgrad.float32"``). All without it.
     out : path, optional
-        Folder to write to, made if need be; without it that of the package's own files.
+        Folder to write to, made if need be; without it, in a checkout, that of its own files.
     progress : callable, optional
         Is called with each case's name before its file is computed.
 
@@ -46,16 +46,16 @@ def generate(
     Raises
     ------
     ValueError
-        For a name that selects nothing, before anything is written.
+        For a name that selects nothing, or without a folder, before anything is written.
     ImportError
         Without mpmath, saying what to install.
     """
-    oracle = _oracle()
+    oracle, folder = _oracle(), own_folder(VALUES) if out is None else Path(out)
     paths = []
     for case in chosen(all_cases(), names):
         if progress is not None:
             progress(case.name)
-        paths.append(_write(make(case, oracle), out))
+        paths.append(_write(make(case, oracle), folder))
     return paths
 
 
@@ -83,7 +83,7 @@ def generate_for(
     TypeError, ValueError
         For hyperparameters the rule does not have or a dtype that is none of these.
     """
-    return _write(make(Case(find_rule(rule), dtype, hyper, changes or {}), None), out or Path())
+    return _write(make(Case(find_rule(rule), dtype, hyper, changes or {}), None), Path(out or ""))
 
 
 def make(case: Case, oracle: ModuleType | None) -> Golden:
@@ -141,8 +141,7 @@ def _checked(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: hyper[name] for name in given}
 
 
-def _write(golden: Golden, out: Path | str | None) -> Path:
-    folder = VALUES if out is None else Path(out)
+def _write(golden: Golden, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{golden.header.name}{EXTENSION}"
     path.write_bytes(to_bytes(golden))

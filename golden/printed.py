@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..emit import emit
 from .cases import variants
+from .format import own_folder
 
 FOLDER = Path(__file__).parent / "kernels"
 SUFFIX = {"numba": "py", "c": "c", "cuda": "cu"}
@@ -25,16 +26,16 @@ def kernels() -> dict[str, str]:
     }
 
 
-def write(folder: Path = FOLDER) -> None:
+def write(folder: Path) -> None:
     """Make the files in ``folder`` those of `kernels`, and no others."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = kernels()
     for file in folder.iterdir():
-        if file.name not in texts:
+        if file.is_file() and file.name not in texts:
             file.unlink()
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write()
+    write(own_folder(FOLDER))

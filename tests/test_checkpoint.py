@@ -234,6 +234,14 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(path):
     assert_refused(path, given(), "is of rule 'nadam'; expected 'adam'", rule="adam")
 
 
+def test_a_class_of_one_rule_loads_that_rule_as_its_own(path):
+    ss.AdamW([np.ones(3)]).save(path)
+    with pytest.raises(ss.CheckpointError, match="is of rule 'adamw'; expected 'sgd'"):
+        ss.SGD.load(path, [np.ones(3)])
+    assert type(ss.AdamW.load(path, [np.ones(3)])) is ss.AdamW
+    assert type(ss.Optimizer.load(path, [np.ones(3)])) is ss.Optimizer
+
+
 def test_many_names_that_do_not_fit_make_no_endless_message(path):
     trained("numpy", [np.ones(1) for _ in range(1000)]).save(path)
     assert_refused(path, [np.ones(1)], r"group\[0\]\[5\] and 994 more; only given: none$")

@@ -67,9 +67,9 @@ WRONG_GRADIENTS = {
     "byte order": (weight(np.ones((3, 4), ">f4")), TypeError, "dtype >f4; expected float32"),
     "a float": (
         weight(1.0), TypeError,
-        r"the gradient of params\['weight'\] is a builtins.float; expected a NumPy array or None",
+        r"the gradient of params\['weight'\] is a float; expected a NumPy array .numpy.asarray makes one. or None",
     ),
-    "a list": (weight([1.0] * 12), TypeError, "is a builtins.list; expected a NumPy array"),
+    "a list": (weight([1.0] * 12), TypeError, "is a list; expected a NumPy array"),
     "a missing key": (
         {k: v for k, v in good_gradients().items() if k != "half"}, ValueError,
         r"grads does not match the parameters: missing \['half'\], unknown \[\]",
@@ -115,6 +115,27 @@ def test_control_a_change_after_an_error_would_be_noticed(backend):
 
     with pytest.raises(AssertionError), refused(optimizer, ValueError, "moved"):
         step_and_fail()
+
+
+def test_a_masked_gradient_is_refused_as_a_masked_parameter_is(backend):
+    masked = np.ma.masked_array(np.ones(3), [True, False, False])
+    optimizer = ss.SGD([np.ones(3)], backend=backend)
+    with refused(optimizer, TypeError, r"the gradient of params\[0\] is a masked array; its mask"):
+        optimizer.step([masked])
+    with pytest.raises(
+        TypeError, match=r"params\[0\] is a masked array; its mask would be ignored"
+    ):
+        ss.SGD([masked], backend=backend)
+
+
+def test_an_array_of_jax_is_refused_with_what_to_do():
+    jax = pytest.importorskip("jax")
+    message = r"ArrayImpl, which nothing can change; .* \(numpy.array makes one, a copy\)"
+    with pytest.raises(TypeError, match=message):
+        ss.SGD(jax.numpy.ones(3))
+    optimizer = ss.SGD(np.ones(3))
+    with refused(optimizer, TypeError, r"ArrayImpl; expected a NumPy array \(numpy.asarray makes"):
+        optimizer.step(jax.numpy.ones(3))
 
 
 def test_a_list_of_another_length_is_refused(backend):
@@ -173,10 +194,10 @@ def test_a_gradient_in_the_gaps_of_a_parameter_is_fine(backend):
 @pytest.mark.parametrize(
     ("array", "error", "message"),
     [
-        (1.0, TypeError, r"params\['w'\] is a builtins.float; .* NumPy arrays in place"),
-        ([1.0, 2.0], TypeError, r"params\['w'\]\[0\] is a builtins.float"),
-        ("text", TypeError, "is a builtins.str"),
-        (None, TypeError, "is a builtins.NoneType"),
+        (1.0, TypeError, r"params\['w'\] is a float; .* NumPy arrays in place"),
+        ([1.0, 2.0], TypeError, r"params\['w'\]\[0\] is a float"),
+        ("text", TypeError, "is a str"),
+        (None, TypeError, "is a NoneType"),
         (np.float64(1.0), TypeError, "is a numpy.float64"),
         (np.ones(3, np.int64), TypeError, r"params\['w'\] has dtype int64; expected one of float"),
         (np.ones(3, bool), TypeError, "has dtype bool; expected one of float"),

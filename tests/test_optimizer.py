@@ -244,6 +244,33 @@ def test_any_nesting_of_lists_tuples_and_dicts_works(backend):
     assert single.tolist() == [0.0] * 3
 
 
+@pytest.mark.parametrize(
+    "given", [iter, lambda arrays: map(np.asarray, arrays), lambda arrays: dict(enumerate(arrays)).values()]
+)  # fmt: skip
+def test_iterators_and_views_are_lists_of_parameters(given, tmp_path):
+    params, more = arrays((2,), (3,)), arrays((4,))
+    optimizer = ss.SGD(given(params), lr=1.0)
+    optimizer.add_param_group({"params": given(more)})
+    grads = [random_like(params, 0), random_like(more, 1)]
+    optimizer.step(grads)
+    groups = [{"params": params}, {"params": more}]
+    assert [len(group["params"]) for group in optimizer.param_groups] == [2, 1]
+    assert optimizer.param_groups[0]["params"][0] is params[0]
+    optimizer.save(tmp_path / "file")
+    ss.SGD.load(tmp_path / "file", ({"params": given(group["params"])} for group in groups))
+    ss.rules["sgd"].init(given(params))
+
+
+def test_a_model_s_parameters_are_updated_by_the_torch_backend():
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(2, 1)
+    optimizer = ss.SGD(model.parameters(), lr=1.0)
+    assert optimizer.backend.name == "torch"
+    before = model.bias.item()
+    optimizer.step([torch.zeros(1, 2), torch.ones(1)])
+    assert model.bias.item() == np.float32(before) - 1
+
+
 # ---- the choice of a backend
 
 

@@ -84,6 +84,10 @@ print(sorted(set({EXTRAS[2:]}) & set(sys.modules)))
     ("words", "message"),
     [
         ("show nope", "no rule 'nope'"),
+        ("show nope:nope", "nope:nope: No module named 'nope'"),
+        ("show numpy:nope", "numpy:nope: module 'numpy' has no attribute 'nope'"),
+        ("export samestep:AdamW", "samestep:AdamW is a type; expected a samestep.Rule"),
+        ("golden generate --rule adammw", "no golden case adammw; did you mean 'adamw'"),
         ("show adamw --target fortran", "target='fortran'"),
         ("show adamw --dtype int8", "dtype='int8'"),
         ("show adamw --option nope", "no structural option ['nope']"),

@@ -289,7 +289,7 @@ def test_wrong_gradients_are_named_and_change_nothing(backend):
     for wrong, error, message in [
         (torch.ones(4), ValueError, r"params\[0\] has shape \(4,\); the parameter has \(3,\)"),
         (torch.ones(3).double(), TypeError, "has dtype float64; expected float32, as the param"),
-        ([1.0] * 3, TypeError, "is a builtins.list; expected"),
+        ([1.0] * 3, TypeError, "is a list; expected"),
         (half[:3].float().expand(3), None, ""),
         (optimizer.param_groups[0]["params"][0], ValueError, "shares memory with"),
         (optimizer.state[0]["exp_avg"], ValueError, "shares memory with"),

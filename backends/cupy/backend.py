@@ -39,9 +39,8 @@ class CupyBackend:
 
     def adopt(self, name: str, array: Any) -> DeviceTensor:
         if not on_device(array):
-            kind = f"{type(array).__module__}.{type(array).__qualname__}"
             raise TypeError(
-                f"{name} is a {kind}; backend 'cupy' updates arrays on a CUDA device in place "
+                f"{name} is a {foreign.kind_of(array)}; backend 'cupy' updates arrays on a CUDA device in place "
                 "(cupy.asarray(array) copies one there; backend.asarray does it for whichever "
                 "backend runs)"
             )

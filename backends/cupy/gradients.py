@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...dtypes import REAL_OF_COMPLEX
+from ..foreign import kind_of
 from ..gradients import Accepted, HostGradients
 from .arrays import DeviceTensor, aligned, as_cupy, on_device, shadow
 
@@ -48,10 +49,9 @@ class DeviceGradients(HostGradients):
 
     def _as_array(self, name: str, grad: Any) -> Any:
         if not on_device(grad):
-            kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
             raise TypeError(
-                f"{name} is a {kind}; expected an array on a CUDA device (cupy.asarray copies "
-                "one there) or None"
+                f"{name} is a {kind_of(grad)}; expected an array on a CUDA device (cupy.asarray "
+                "copies one there) or None"
             )
         array = as_cupy(grad)
         if array.device.id != self.home:

@@ -9,7 +9,15 @@ import numpy as np
 import torch
 
 from ...dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, gradient_dtypes
-from ..foreign import check_parameter, check_plain, described, dtype_name, is_lazy, is_tensor
+from ..foreign import (
+    check_parameter,
+    check_plain,
+    described,
+    dtype_name,
+    is_lazy,
+    is_tensor,
+    kind_of,
+)
 from ..gradients import Accepted
 
 Tensor = torch.Tensor
@@ -144,8 +152,7 @@ class DeviceGradients:
         name = f"the gradient of {tensor.name}"
         where = tensor.owner.device
         if not is_tensor(grad):
-            kind = f"{type(grad).__module__}.{type(grad).__qualname__}"
-            raise TypeError(f"{name} is a {kind}; expected a tensor on {where} or None")
+            raise TypeError(f"{name} is a {kind_of(grad)}; expected a tensor on {where} or None")
         check_plain(name, grad)
         if grad.device != where:
             raise TypeError(f"{name} is a {described(grad)}; the parameter is on {where}")

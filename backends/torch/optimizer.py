@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ...backend import get_backend
+from ...interrupts import hold, release
 from ...rule import Rule, find_rule
 from ...torch_state import layout_of
 from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
@@ -162,7 +163,11 @@ class Optimizer(torch.optim.Optimizer):
         # set by GradScaler while it calls
         found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
         if found_inf is None or not found_inf.item():
-            self._advance(1.0 if scale is None else float(scale))
+            held = hold()
+            try:
+                self._advance(1.0 if scale is None else float(scale))
+            finally:
+                release(held)
         return loss
 
     def _advance(self, grad_scale: float) -> None:

@@ -11,13 +11,13 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
 from ..backend import Backend, get_backend
 from ..dtypes import REAL_OF_COMPLEX, dtype_of
-from ..optimizer import Optimizer, _is_groups
+from ..optimizer import Optimizer, as_groups
 from ..rule import Rule, find_rule
 from ..state_dict import restore, take
 from ..structure import flatten
@@ -35,6 +35,7 @@ from .plain_json import Decoder, Encoder
 
 __all__ = ["CheckpointError", "load", "save"]
 Array = NDArray[Any]
+Kind = TypeVar("Kind", bound=Optimizer)
 FORMAT_VERSION = 1
 # what is in the file besides `Optimizer.state_dict`
 OWN = ("format_version", "library_version", "names", "param", "defaults")
@@ -106,8 +107,19 @@ def load(
     TypeError, ValueError, RuntimeError
         For parameters that no optimizer can update, or a backend that cannot run.
     """
-    are_groups = _is_groups(params)
-    groups = [group["params"] for group in params] if are_groups else [params]
+    return load_as(Optimizer, path, params, backend, rule)
+
+
+def load_as(
+    kind: type[Kind],
+    path: str | PathLike[str],
+    params: Any,
+    backend: str | None,
+    rule: Rule | str | None,
+) -> Kind:
+    """As `load`, an instance of this subclass of `Optimizer`."""
+    given, single = as_groups(params)
+    groups, are_groups = [group["params"] for group in given], not single
     chosen = get_backend(backend, [leaf for g in groups for leaf in flatten(g, "params")[0]])
     with CheckpointFile(path) as file:
         with _doubts(file):
@@ -122,7 +134,10 @@ def load(
         with _doubts(file):
             _check_params(tensors, tree)
             arguments = _with_options(groups, tree) if are_groups else groups[0]
-            optimizer = Optimizer(the_rule, arguments, backend=chosen.name, **tree["defaults"])
+            optimizer = kind.__new__(kind)
+            Optimizer.__init__(
+                optimizer, the_rule, arguments, backend=chosen.name, **tree["defaults"]
+            )
             _restore(optimizer, tree)
         _fill(optimizer, file, tree["names"])
     return optimizer

@@ -1,4 +1,5 @@
-"""The built-in rules, one file per family. ``registry`` maps names to rules."""
+"""The built-in rules, one file per family. ``classes`` maps the names of their optimizer classes to
+them, ``registry`` their own names."""
 
 from ..rule import Rule
 from .adadelta import adadelta
@@ -18,26 +19,24 @@ from .rprop import rprop
 from .sgd import sgd
 from .signsgd import signsgd, signum
 
-registry: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        sgd(),
-        adam(),
-        adamw(),
-        rmsprop(),
-        adagrad,
-        adadelta,
-        adamax,
-        nadam(),
-        radam(),
-        rprop,
-        asgd,
-        lion,
-        signsgd,
-        signum,
-        lamb,
-        lars(),
-        novograd,
-        adafactor(),
-    )
+classes: dict[str, Rule] = {
+    "SGD": sgd(),
+    "Adam": adam(),
+    "AdamW": adamw(),
+    "RMSprop": rmsprop(),
+    "Adagrad": adagrad,
+    "Adadelta": adadelta,
+    "Adamax": adamax,
+    "NAdam": nadam(),
+    "RAdam": radam(),
+    "Rprop": rprop,
+    "ASGD": asgd,
+    "Lion": lion,
+    "SignSGD": signsgd,
+    "Signum": signum,
+    "LAMB": lamb,
+    "LARS": lars(),
+    "NovoGrad": novograd,
+    "Adafactor": adafactor(),
 }
+registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}

@@ -30,7 +30,7 @@ def backends() -> int:
 
 
 def show(
-    rule: Annotated[str, "Name of a built-in rule, such as adamw."],
+    rule: Annotated[str, "A built-in rule, such as adamw, or module:name of one's own."],
     target: Annotated[str, "c, cuda or numba (a Python module)."] = "c",
     dtype: Annotated[str, "Of parameters: float64, float32, bfloat16 or float16."] = "float32",
     grad_dtype: Annotated[str | None, "Of gradients, if not that of parameters."] = None,
@@ -41,15 +41,17 @@ def show(
 ) -> int:
     """Print a rule's update as source code."""
     from .options import chosen_options
+    from .own_rule import rule_named
 
     with users_mistakes():
-        source = emit(rule, target, dtype, grad_dtype, **chosen_options(rule, option or []))
+        found = rule_named(rule)
+        source = emit(found, target, dtype, grad_dtype, **chosen_options(found, option or []))
     print(source, end="")
     return 0
 
 
 def export(
-    rule: Annotated[str, "Name of a built-in rule, such as adamw."],
+    rule: Annotated[str, "A built-in rule, such as adamw, or module:name of one's own."],
     target: Annotated[str, "c (also C++), cuda, numpy or numba (one Python file)."] = "c",
     dtype: Annotated[str, "Of parameters: float64, float32, bfloat16 or float16."] = "float32",
     grad_dtype: Annotated[str | None, "Of gradients, if not that of parameters."] = None,
@@ -77,9 +79,11 @@ def export(
 
 def golden_generate(
     rule: Annotated[
-        list[str] | None, "Rule (all its variants), label or case; repeatable. Default: all."
+        list[str] | None,
+        "Rule (all its variants), label, case, or module:name of one's own; repeatable. "
+        "Default: all built-in ones.",
     ] = None,
-    out: Annotated[Path | None, "Folder to write to. Default: the installed files."] = None,
+    out: Annotated[Path | None, "Folder to write to. Default: in a checkout its own."] = None,
 ) -> int:
     """Write golden files: inputs, the reference's bits and the truth.
 
@@ -93,7 +97,9 @@ def golden_generate(
 def golden_verify(
     backend: Annotated[str | None, "Backend to hold to the files. Default: the usual one."] = None,
     rule: Annotated[
-        list[str] | None, "Rule (all its variants), label or case; repeatable. Default: all."
+        list[str] | None,
+        "Rule (all its variants), label, case, or module:name of one's own; repeatable. "
+        "Default: all built-in ones.",
     ] = None,
     directory: Annotated[Path | None, "Folder of the files. Default: the installed ones."] = None,
 ) -> int:

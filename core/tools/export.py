@@ -8,6 +8,7 @@ from pathlib import Path
 from ..export import export
 from .errors import UserError, users_mistakes
 from .options import chosen_options
+from .own_rule import rule_named
 
 
 def run(
@@ -22,8 +23,9 @@ def run(
 ) -> int:
     """Write the file, or print it. Raises UserError; a file that is there stays as it is."""
     with users_mistakes():
-        chosen = chosen_options(rule, options)
-        text = export(rule, target, dtype, grad_dtype, with_check=with_check, **chosen)
+        found = rule_named(rule)
+        chosen = chosen_options(found, options)
+        text = export(found, target, dtype, grad_dtype, with_check=with_check, **chosen)
     if output is None or str(output) == "-":
         print(text, end="")
         return 0

@@ -7,18 +7,26 @@ from pathlib import Path
 
 from .. import get_backend
 from ..golden.around import all_cases
-from ..golden.format import VALUES, chosen
-from ..golden.generate import generate
+from ..golden.floats import FORMATS
+from ..golden.format import VALUES, chosen, own_folder
+from ..golden.generate import generate, generate_for
 from ..golden.verify import Result, verify
 from .console import print_table, progress
 from .errors import users_mistakes
+from .own_rule import own_rules
 
 
 def run_generate(names: Sequence[str] | None, out: Path | None) -> int:
     """Write the files and say where they are. Raises UserError."""
-    with users_mistakes(), progress(len(chosen(all_cases(), names))) as advance:
-        paths = generate(names, out, advance)
-    print(f"{_files(len(paths))} in {out or VALUES}")
+    with users_mistakes():
+        folder = out or own_folder(VALUES)
+        own = own_rules(names or [])
+        built_in = None if names is None else [name for name in names if name not in own]
+        cases = chosen(all_cases(), built_in)
+        with progress(len(cases)) as advance:
+            paths = generate(built_in, folder, advance) if cases else []
+        paths += [generate_for(r, dtype, folder) for r in own.values() for dtype in FORMATS]
+    print(f"{_files(len(paths))} in {folder}")
     return 0
 
 
@@ -26,7 +34,11 @@ def run_verify(backend: str | None, names: Sequence[str] | None, directory: Path
     """Print how each file came out; returns 1 if one differs. Raises UserError."""
     with users_mistakes(), progress() as advance:
         backend = backend or get_backend().name
-        results = verify(backend, names, directory, progress=advance)
+        own = own_rules(names or [])
+        rules = {rule.name: rule for rule in own.values()}
+        if names is not None:
+            names = [own[name].name if name in own else name for name in names]
+        results = verify(backend, names, directory, rules, advance)
     rows = [
         [
             result.label,

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import samestep
 
-from ..optimizers import CLASS_NAMES
+from ..rules import classes
 
 FOLDER = Path(samestep.__file__).parent
 HEADER = '''\
@@ -61,13 +61,15 @@ class Optimizer(torch.optim.Optimizer):
 
 def text() -> str:
     """The stub file: a class with the types of its arguments for every built-in rule."""
-    return "\n".join([HEADER, *(class_stub(samestep, name) for name in CLASS_NAMES.values())])
+    listed = "".join(f'    "{name}",\n' for name in classes)
+    head = f"{HEADER}__all__ = [  # noqa: RUF022 (in the order of the registry)\n{listed}]\n"
+    return "\n".join([head, *(class_stub(samestep, name) for name in classes)])
 
 
 def torch_text() -> str:
     """The stub file of `samestep.torch`, with the same classes."""
     module = importlib.import_module("samestep.torch")
-    return "\n".join([TORCH_HEADER, *(class_stub(module, name) for name in CLASS_NAMES.values())])
+    return "\n".join([TORCH_HEADER, *(class_stub(module, name) for name in classes)])
 
 
 def class_stub(module: ModuleType, name: str) -> str:
