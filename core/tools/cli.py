@@ -30,7 +30,7 @@ def backends() -> int:
 
 
 def show(
-    rule: Annotated[str, "A built-in rule, such as adamw, or module:name of one's own."],
+    rule: Annotated[str, "A built-in rule, such as adamw, or module:name of your own."],
     target: Annotated[str, "c, cuda or numba (a Python module)."] = "c",
     dtype: Annotated[str, "Of parameters: float64, float32, bfloat16 or float16."] = "float32",
     grad_dtype: Annotated[str | None, "Of gradients, if not that of parameters."] = None,
@@ -51,7 +51,7 @@ def show(
 
 
 def export(
-    rule: Annotated[str, "A built-in rule, such as adamw, or module:name of one's own."],
+    rule: Annotated[str, "A built-in rule, such as adamw, or module:name of your own."],
     target: Annotated[str, "c (also C++), cuda, numpy or numba (one Python file)."] = "c",
     dtype: Annotated[str, "Of parameters: float64, float32, bfloat16 or float16."] = "float32",
     grad_dtype: Annotated[str | None, "Of gradients, if not that of parameters."] = None,
@@ -80,7 +80,7 @@ def export(
 def golden_generate(
     rule: Annotated[
         list[str] | None,
-        "Rule (all its variants), label, case, or module:name of one's own; repeatable. "
+        "Rule (all its variants), label, case, or module:name of your own; repeatable. "
         "Default: all built-in ones.",
     ] = None,
     out: Annotated[Path | None, "Folder to write to. Default: in a checkout its own."] = None,
@@ -98,7 +98,7 @@ def golden_verify(
     backend: Annotated[str | None, "Backend to hold to the files. Default: the usual one."] = None,
     rule: Annotated[
         list[str] | None,
-        "Rule (all its variants), label, case, or module:name of one's own; repeatable. "
+        "Rule (all its variants), label, case, or module:name of your own; repeatable. "
         "Default: all built-in ones.",
     ] = None,
     directory: Annotated[Path | None, "Folder of the files. Default: the installed ones."] = None,

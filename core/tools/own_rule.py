@@ -1,4 +1,4 @@
-"""Rules on the command line: built-in ones by name, one's own as ``module:name``."""
+"""Rules on the command line: built-in ones by name, your own as ``module:name``."""
 
 from __future__ import annotations
 
