@@ -24,6 +24,7 @@ from ...stepping import Settings, Stepping
 from ...torch_state import layout_of, read_entry
 from ..memory import identities
 from ..state import initial_state
+from .shards import check_placement, check_rule, is_dtensor, local, local_gradient, placed
 
 
 @dataclass
@@ -75,9 +76,10 @@ class Participants:
         self._positions = [m.position for m in members]
         self.absent = sorted(set(range(len(params))).difference(self._positions))
         self.rules = rules
+        self._members, self._sharded = members, any(is_dtensor(m.param) for m in members)
         tensors, clocks = [], []
         for member in members:
-            tensor = backend.adopt(member.name, member.param)
+            tensor = backend.adopt(member.name, local(member.param))
             rule = rules[member.group].for_shape(tensor.shape)
             step, carry, arrays = _split(rule, member)
             tensor.state = {
@@ -97,13 +99,15 @@ class Participants:
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
             counts = {name: views[i] for name, views in self._numbers.views.items()}
-            member.entry.update({**counts, **tensor.state})
+            member.entry.update({**counts, **_held(member, tensor.state)})
         self._dtypes = [m.param.dtype for m in members]
         # what `unchanged` compares
         self._params, self._entries = identities(params), [m.entry for m in members]
         self._dicts, self._contents = identities(list(state.values())), self._look_up_contents()
         self._watched = [m.param for m in members]
-        self._watched += [array for tensor in tensors for array in tensor.state.values()]
+        self._watched += [
+            m.entry[name] for m, t in zip(members, tensors, strict=True) for name in t.state
+        ]
         self._pointers = self._look_up_pointers()
 
     def unchanged(self, params: list[Any], state: Mapping[Any, Any]) -> bool:
@@ -121,20 +125,32 @@ class Participants:
         return identities(list(chain.from_iterable(map(dict.values, self._entries))))
 
     def _look_up_pointers(self) -> list[int]:
-        return list(map(torch.Tensor.data_ptr, self._watched))
+        watched = map(local, self._watched) if self._sharded else self._watched
+        return list(map(torch.Tensor.data_ptr, watched))
 
     def set_hyper(self, numbers: Sequence[Mapping[str, Any]]) -> None:
         """The groups' hyperparameters from now on."""
-        self._hyper = [GroupHyper(group) for group in numbers]
-        self._stepping.set_hyper(self._hyper)
+        hyper = [GroupHyper(group) for group in numbers]
+        for member, clock in zip(self._members, self._clocks, strict=True) if self._sharded else ():
+            check_rule(member.name, member.param, clock.rule, hyper[clock.group].clips)
+        self._hyper = hyper
+        self._stepping.set_hyper(hyper)
 
     def step(self, grads: list[Any], grad_scale: float) -> None:
         """Update the parameters that have a gradient; ``grads`` are those of all parameters,
         ``grad_scale`` times too large."""
         mine = [grads[i] for i in self._positions] if self.absent else grads
+        if self._sharded:
+            mine = [
+                local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
+            ]
         if any(g is not None and g.dtype is not d for g, d in zip(mine, self._dtypes, strict=True)):
             mine = list(map(_widened, mine, self._dtypes))
         self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
+        if self._sharded:
+            torch.autograd.graph.increment_version(
+                [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
+            )
         self._write_numbers()
 
     def _write_numbers(self) -> None:
@@ -162,6 +178,15 @@ def _split(rule: Rule, member: Member) -> tuple[int, dict[str, float], Mapping[s
     return found or (0, dict(rule.carry), entry)
 
 
+def _held(member: Member, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user sees of the state that is stepped: as it is, or placed as the parameter."""
+    entry = member.entry
+    return {
+        name: entry[name] if local(entry[name]) is array else placed(array, member.param)
+        for name, array in state.items()
+    }
+
+
 def _kind(dtype: torch.dtype) -> tuple[bool, bool]:
     return dtype.is_floating_point, dtype.is_complex
 
@@ -179,6 +204,8 @@ def _usable(member: Member, name: str, array: Any, shape: tuple[int, ...], dtype
     where, expected = f"the state {name} of {member.name}", getattr(torch, dtype)
     if not isinstance(array, torch.Tensor):
         raise TypeError(f"{where} is a {type(array).__name__}; expected a tensor")
+    check_placement(where, array, member.param)
+    array = local(array)
     if array.device != member.param.device:
         raise ValueError(f"{where} is on {array.device}; the parameter is on {member.param.device}")
     if tuple(array.shape) != shape:
