@@ -22,6 +22,7 @@ import torch.distributed.checkpoint as dcp
 from samestep.backends.foreign import as_numpy
 from samestep.golden.compare import assert_same_bits
 from samestep.optimizers import CLASS_NAMES
+from torch.distributed import fsdp
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -30,7 +31,6 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import SequenceParallel, parallelize_module
 from torch.nn.utils import clip_grad_norm_
@@ -96,7 +96,7 @@ def network(shard=None, **options):
     """Two layers, the same in every process; sharded by FSDP on request."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3))
-    return fully_shard(model, mesh=shard, **options) if shard else model
+    return fsdp.fully_shard(model, mesh=shard, **options) if shard else model
 
 
 def loss_of(model, i):
@@ -472,10 +472,8 @@ def state_dicts_of_torch_s_optimizer(mesh, folder):
     for module, other in ((ours, torch.optim), (torch.optim, ours)):
         model = models[module]
         optimizers[module] = module.AdamW(model.parameters(), lr=0.5)
-        mine, theirs = (snapshots[k]["param_groups"][0] for k in (module, other))
-        groups = [{**mine, **theirs}]
-        state_dict = {**snapshots[other], "param_groups": groups}
-        set_optimizer_state_dict(model, optimizers[module], copy.deepcopy(state_dict))
+        set_optimizer_state_dict(model, optimizers[module], copy.deepcopy(snapshots[other]))
+        assert optimizers[module].param_groups[0]["lr"] == 0.01
         train(model, optimizers[module], 3, 6)
     for param, expected in zip(*(m.parameters() for m in models.values()), strict=True):
         torch.testing.assert_close(full(param), full(expected), rtol=1e-5, atol=1e-6)
@@ -515,32 +513,32 @@ def zero_redundancy_optimizer(mesh, folder):
 
 
 @check
-def flat_parameters_of_the_old_fsdp(mesh, folder):
-    """As under FSDP2; the state dict of flat parameters resumes."""
+def parameters_of_the_old_fsdp(mesh, folder):
+    """Flat or not, as under FSDP2; the state dict of flat ones resumes. With the original
+    parameters torch saves one array's values under the names of all, on the CPU."""
     expected = network(mesh)
     train(expected, ours.AdamW(expected.parameters(), lr=0.01), 0, 6)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated
-        for original in (False, True):
-
-            def wrapped():
-                return FullyShardedDataParallel(
+    for original in (False, True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is deprecated
+            model, other = (
+                fsdp.FullyShardedDataParallel(
                     network(), use_orig_params=original, device_id=torch.device("cpu")
                 )
-
-            model = wrapped()
+                for _ in range(2)
+            )
             optimizer = ours.AdamW(model.parameters(), lr=0.01)
             train(model, optimizer, 0, 3)
-            if not original:  # with them torch writes the last array over all, on the CPU
-                saved = FullyShardedDataParallel.optim_state_dict(model, optimizer)
-                other = wrapped()
+            if not original:
+                saved = fsdp.FullyShardedDataParallel.optim_state_dict(model, optimizer)
                 optimizer = ours.AdamW(other.parameters(), lr=0.5)
                 other.load_state_dict(model.state_dict())
-                loaded = FullyShardedDataParallel.optim_state_dict_to_load(other, optimizer, saved)
-                optimizer.load_state_dict(loaded)
+                optimizer.load_state_dict(
+                    fsdp.FullyShardedDataParallel.optim_state_dict_to_load(other, optimizer, saved)
+                )
                 model = other
             train(model, optimizer, 3, 6)
-            with FullyShardedDataParallel.summon_full_params(model):
+            with fsdp.FullyShardedDataParallel.summon_full_params(model):
                 assert_same_parameters(model.module, expected)
 
 

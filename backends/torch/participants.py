@@ -77,7 +77,8 @@ class Participants:
         self.absent = sorted(set(range(len(params))).difference(self._positions))
         self.rules = rules
         self._members, self._sharded = members, any(is_dtensor(m.param) for m in members)
-        tensors, clocks = [], []
+        tensors: list[Any] = []
+        clocks = []
         for member in members:
             tensor = backend.adopt(member.name, local(member.param))
             rule = rules[member.group].for_shape(tensor.shape)
@@ -99,16 +100,18 @@ class Participants:
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
             counts = {name: views[i] for name, views in self._numbers.views.items()}
-            member.entry.update({**counts, **_held(member, tensor.state)})
+            member.entry.update(counts)
+            member.entry.update({n: placed(a, member.param) for n, a in tensor.state.items()})
         self._dtypes = [m.param.dtype for m in members]
         # what `unchanged` compares
         self._params, self._entries = identities(params), [m.entry for m in members]
         self._dicts, self._contents = identities(list(state.values())), self._look_up_contents()
-        self._watched = [m.param for m in members]
-        self._watched += [
-            m.entry[name] for m, t in zip(members, tensors, strict=True) for name in t.state
-        ]
+        self._watched = [tensor.owner for tensor in tensors]
+        self._watched += [array for tensor in tensors for array in tensor.state.values()]
         self._pointers = self._look_up_pointers()
+        entries = [(m.param, *m.entry.values()) for m in members if self._sharded]
+        self._dtensors = [array for entry in entries for array in entry if is_dtensor(array)]
+        self._parts = self._look_up_parts()
 
     def unchanged(self, params: list[Any], state: Mapping[Any, Any]) -> bool:
         """Whether parameters and state are still those that this was made of: the same objects,
@@ -118,6 +121,7 @@ class Participants:
             and identities(list(state.values())) == self._dicts
             and self._look_up_contents() == self._contents
             and self._look_up_pointers() == self._pointers
+            and self._look_up_parts() == self._parts
             and self._numbers.unchanged()
         )
 
@@ -125,14 +129,17 @@ class Participants:
         return identities(list(chain.from_iterable(map(dict.values, self._entries))))
 
     def _look_up_pointers(self) -> list[int]:
-        watched = map(local, self._watched) if self._sharded else self._watched
-        return list(map(torch.Tensor.data_ptr, watched))
+        return list(map(torch.Tensor.data_ptr, self._watched))
+
+    def _look_up_parts(self) -> list[int]:
+        return [local(dtensor).data_ptr() for dtensor in self._dtensors]
 
     def set_hyper(self, numbers: Sequence[Mapping[str, Any]]) -> None:
         """The groups' hyperparameters from now on."""
         hyper = [GroupHyper(group) for group in numbers]
-        for member, clock in zip(self._members, self._clocks, strict=True) if self._sharded else ():
-            check_rule(member.name, member.param, clock.rule, hyper[clock.group].clips)
+        if self._sharded:
+            for member, clock in zip(self._members, self._clocks, strict=True):
+                check_rule(member.name, member.param, clock.rule, hyper[clock.group].clips)
         self._hyper = hyper
         self._stepping.set_hyper(hyper)
 
@@ -176,15 +183,6 @@ def _split(rule: Rule, member: Member) -> tuple[int, dict[str, float], Mapping[s
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")
     return found or (0, dict(rule.carry), entry)
-
-
-def _held(member: Member, state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the user sees of the state that is stepped: as it is, or placed as the parameter."""
-    entry = member.entry
-    return {
-        name: entry[name] if local(entry[name]) is array else placed(array, member.param)
-        for name, array in state.items()
-    }
 
 
 def _kind(dtype: torch.dtype) -> tuple[bool, bool]:

@@ -31,19 +31,19 @@ def local(tensor: Any) -> Any:
         return tensor.to_local()
 
 
-def placed(array: torch.Tensor, param: torch.Tensor) -> torch.Tensor:
+def placed(array: Any, param: Any) -> Any:
     """State of the parameter's part in this process, placed as the parameter is."""
     if not is_dtensor(param):
         return array
     from torch.distributed.tensor import DTensor
 
-    whole = {}
+    whole: dict[str, Any] = {}
     if array.ndim == param.ndim:  # otherwise a row or column of a replicated parameter
         whole = dict(shape=param.shape, stride=torch.empty(param.shape, device="meta").stride())
     return DTensor.from_local(array, param.device_mesh, param.placements, run_check=False, **whole)
 
 
-def check_placement(name: str, tensor: torch.Tensor, param: torch.Tensor) -> None:
+def check_placement(name: str, tensor: Any, param: Any) -> None:
     """Raise TypeError or ValueError unless the tensor is placed as the parameter is."""
     if not (is_dtensor(tensor) or is_dtensor(param)):
         return
@@ -57,7 +57,7 @@ def check_placement(name: str, tensor: torch.Tensor, param: torch.Tensor) -> Non
         )
 
 
-def local_gradient(name: str, grad: Any, param: torch.Tensor) -> Any:
+def local_gradient(name: str, grad: Any, param: Any) -> Any:
     """The gradient's part in this process. As in torch one that is placed otherwise, such as the
     partial sums of a replicated parameter, is redistributed first."""
     if grad is None:
