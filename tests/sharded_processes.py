@@ -125,9 +125,11 @@ def assert_same_parameters(model, other):
 
 @check
 def a_step_has_the_bits_of_the_whole(mesh, folder):
+    both = init_device_mesh("cpu", (1, 2))
+    places = on(mesh, Shard(0)), on(mesh, Shard(-1)), on(both, Replicate(), Shard(0))
     for name in sorted(set(CLASS_NAMES.values()) - set(REDUCING)):
-        for placement in (Shard(0), Shard(-1)):
-            make, place = getattr(ours, name), on(mesh, placement)
+        for place in places:
+            make = getattr(ours, name)
             options = dict(momentum=0.9) if name == "SGD" else {}
             whole, params = parameters(), parameters(place)
             optimizers = make(whole.values(), **options), make(params.values(), **options)
