@@ -90,7 +90,7 @@ def check_plain(name: str, tensor: Any) -> None:
     if torch.utils._python_dispatch.is_traceable_wrapper_subclass(tensor):
         raise TypeError(
             f"{name} is a {described(tensor)}, which wraps other tensors; pass what it wraps "
-            "(for a DTensor, to_local())"
+            "(for a DTensor, to_local(); samestep.torch takes it as it is)"
         )
     if tensor.layout is not torch.strided or tensor.is_nested:
         what = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")

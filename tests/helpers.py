@@ -106,6 +106,24 @@ def run_python(script: str, *, check: bool = True, **environment: str) -> str:
     return done.stdout + ("" if check else done.stderr)
 
 
+def run_two_processes(script: str, folder: Path) -> None:
+    """``script RANK FOLDER`` for ranks 0 and 1 at the same time, in which warnings are errors."""
+    file = Path(__file__).with_name(script)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", file, str(rank), folder], stderr=subprocess.PIPE
+        )
+        for rank in range(2)
+    ]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors.decode()
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def has_gpu() -> bool:
     """Whether there is a GPU and a driver for it."""
     try:

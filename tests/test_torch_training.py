@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import samestep.torch as ours
 import torch
 import two_processes
-from helpers import run_python
+from helpers import run_python, run_two_processes
 from tiny_transformer import STEPS, Training, settings
 
 # of the losses: each depends on all parameters, so rounding feeds back into the gradients
@@ -77,18 +73,7 @@ def test_control_a_run_without_its_optimizer_s_state_is_another_one(uninterrupte
 
 def test_two_processes_that_average_their_gradients(tmp_path):
     """Both have the bits of one process that is given the averaged gradients."""
-    script = Path(__file__).with_name("two_processes.py")
-    processes = [
-        subprocess.Popen([sys.executable, script, str(rank), tmp_path], stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=240)
-            assert process.returncode == 0, errors.decode()
-    finally:
-        for process in processes:
-            process.kill()
+    run_two_processes("two_processes.py", tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     model = two_processes.network()
     optimizer = ours.AdamW(model.parameters(), lr=0.01)

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 
 from ...backend import get_backend
+from ...hyper import GroupHyper
 from ...interrupts import hold, release
 from ...rule import Rule, find_rule
 from ...torch_state import layout_of
 from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
 from .load import loaded_entry, loaded_groups
 from .participants import Member, Participants
+from .shards import check_rule, local, placed
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -101,11 +103,13 @@ class Optimizer(torch.optim.Optimizer):
         self._forget()
         last = len(self.param_groups) - 1
         slots = slots_of(self.param_groups, last)
-        tensors = [self.backend.adopt(slot.name, slot.param) for slot in slots]
+        tensors = [self.backend.adopt(slot.name, local(slot.param)) for slot in slots]
         self.backend.check_overlap(tensors)
         values = values_of(self.rule, self.param_groups, last)
         numbers = self.rule.hyperparameters(values, where(self.param_groups, last))
         (rule,) = rules_of(self.rule, [numbers], ())
+        for slot in slots:
+            check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
         if layout_of(self.rule).from_the_start:
             for slot, tensor in zip(slots, tensors, strict=True):
                 self._begin(slot.param, tensor, rule, numbers)
@@ -202,13 +206,14 @@ class Optimizer(torch.optim.Optimizer):
         held = [(s, self.state[s.param]) for s in slots if has_state(self.state, s.param)]
         rules = rules_of(self.rule, numbers, held)
         for param, name, k in [slots[i] for i in positions]:
-            self._begin(param, self.backend.adopt(name, param), rules[k], numbers[k])
+            self._begin(param, self.backend.adopt(name, local(param)), rules[k], numbers[k])
 
     def _begin(self, param: torch.Tensor, tensor: Any, rule: Rule, numbers: dict[str, Any]) -> None:
         rule = rule.for_shape(tensor.shape)
         carried = {"step": 0.0, **rule.carry}
         counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in carried.items()}
-        arrays = self.backend.new_state(tensor, rule, numbers)
+        new = self.backend.new_state(tensor, rule, numbers)
+        arrays = {name: placed(array, param) for name, array in new.items()}
         self.state[param] = {**self.state.get(param, {}), **counts, **arrays}
 
     # ---- checkpoints and copies

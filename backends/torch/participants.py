@@ -24,6 +24,7 @@ from ...stepping import Settings, Stepping
 from ...torch_state import layout_of, read_entry
 from ..memory import identities
 from ..state import initial_state
+from .shards import check_placement, check_rule, is_dtensor, local, local_gradient, placed
 
 
 @dataclass
@@ -75,9 +76,11 @@ class Participants:
         self._positions = [m.position for m in members]
         self.absent = sorted(set(range(len(params))).difference(self._positions))
         self.rules = rules
-        tensors, clocks = [], []
+        self._members, self._sharded = members, any(is_dtensor(m.param) for m in members)
+        tensors: list[Any] = []
+        clocks = []
         for member in members:
-            tensor = backend.adopt(member.name, member.param)
+            tensor = backend.adopt(member.name, local(member.param))
             rule = rules[member.group].for_shape(tensor.shape)
             step, carry, arrays = _split(rule, member)
             tensor.state = {
@@ -97,14 +100,18 @@ class Participants:
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
             counts = {name: views[i] for name, views in self._numbers.views.items()}
-            member.entry.update({**counts, **tensor.state})
+            member.entry.update(counts)
+            member.entry.update({n: placed(a, member.param) for n, a in tensor.state.items()})
         self._dtypes = [m.param.dtype for m in members]
         # what `unchanged` compares
         self._params, self._entries = identities(params), [m.entry for m in members]
         self._dicts, self._contents = identities(list(state.values())), self._look_up_contents()
-        self._watched = [m.param for m in members]
+        self._watched = [tensor.owner for tensor in tensors]
         self._watched += [array for tensor in tensors for array in tensor.state.values()]
         self._pointers = self._look_up_pointers()
+        entries = [(m.param, *m.entry.values()) for m in members if self._sharded]
+        self._dtensors = [array for entry in entries for array in entry if is_dtensor(array)]
+        self._parts = self._look_up_parts()
 
     def unchanged(self, params: list[Any], state: Mapping[Any, Any]) -> bool:
         """Whether parameters and state are still those that this was made of: the same objects,
@@ -114,6 +121,7 @@ class Participants:
             and identities(list(state.values())) == self._dicts
             and self._look_up_contents() == self._contents
             and self._look_up_pointers() == self._pointers
+            and self._look_up_parts() == self._parts
             and self._numbers.unchanged()
         )
 
@@ -123,18 +131,33 @@ class Participants:
     def _look_up_pointers(self) -> list[int]:
         return list(map(torch.Tensor.data_ptr, self._watched))
 
+    def _look_up_parts(self) -> list[int]:
+        return [local(dtensor).data_ptr() for dtensor in self._dtensors]
+
     def set_hyper(self, numbers: Sequence[Mapping[str, Any]]) -> None:
         """The groups' hyperparameters from now on."""
-        self._hyper = [GroupHyper(group) for group in numbers]
-        self._stepping.set_hyper(self._hyper)
+        hyper = [GroupHyper(group) for group in numbers]
+        if self._sharded:
+            for member, clock in zip(self._members, self._clocks, strict=True):
+                check_rule(member.name, member.param, clock.rule, hyper[clock.group].clips)
+        self._hyper = hyper
+        self._stepping.set_hyper(hyper)
 
     def step(self, grads: list[Any], grad_scale: float) -> None:
         """Update the parameters that have a gradient; ``grads`` are those of all parameters,
         ``grad_scale`` times too large."""
         mine = [grads[i] for i in self._positions] if self.absent else grads
+        if self._sharded:
+            mine = [
+                local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
+            ]
         if any(g is not None and g.dtype is not d for g, d in zip(mine, self._dtypes, strict=True)):
             mine = list(map(_widened, mine, self._dtypes))
         self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
+        if self._sharded:
+            torch.autograd.graph.increment_version(
+                [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
+            )
         self._write_numbers()
 
     def _write_numbers(self) -> None:
@@ -179,6 +202,8 @@ def _usable(member: Member, name: str, array: Any, shape: tuple[int, ...], dtype
     where, expected = f"the state {name} of {member.name}", getattr(torch, dtype)
     if not isinstance(array, torch.Tensor):
         raise TypeError(f"{where} is a {type(array).__name__}; expected a tensor")
+    check_placement(where, array, member.param)
+    array = local(array)
     if array.device != member.param.device:
         raise ValueError(f"{where} is on {array.device}; the parameter is on {member.param.device}")
     if tuple(array.shape) != shape:
