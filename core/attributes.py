@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Attribute(Generic[T]):
-    """A value in the slot of the same name with an underscore."""
+    """What both kinds share: types, and where the name is kept."""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = f"_{name}"
+        self._name = name
 
     @overload
     def __get__(self, optimizer: None, owner: type) -> Attribute[T]: ...
@@ -23,29 +23,36 @@ class Attribute(Generic[T]):
     def __get__(self, optimizer: Optimizer | None, owner: type) -> Attribute[T] | T:
         if optimizer is None:
             return self
-        self.before_reading(optimizer)
-        found: T = getattr(optimizer, self._name)
+        found: T = self._read(optimizer)
         return found
 
     def __set__(self, optimizer: Optimizer, value: T) -> None:
-        setattr(optimizer, self._name, value)
+        raise NotImplementedError
 
-    def before_reading(self, optimizer: Optimizer) -> None:
-        """What has to happen first."""
+    def _read(self, optimizer: Optimizer) -> Any:
+        raise NotImplementedError
 
 
 class Settled(Attribute[T]):
-    """Known once the last step is settled, where a device decides what becomes of it."""
+    """Known late, where a device decides what becomes of a step; reading it asks. Its value is in
+    the slot of the same name with an underscore."""
 
-    def before_reading(self, optimizer: Optimizer) -> None:
+    def _read(self, optimizer: Optimizer) -> Any:
         optimizer._settle()
+        return getattr(optimizer, f"_{self._name}")
+
+    def __set__(self, optimizer: Optimizer, value: T) -> None:
+        setattr(optimizer, f"_{self._name}", value)
 
 
 class Setting(Attribute[T]):
-    """Looked at again by the next step after it was set."""
+    """One of the optimizer's `Settings`, which the next step looks at again after it was set."""
+
+    def _read(self, optimizer: Optimizer) -> Any:
+        return getattr(optimizer._wanted, self._name)
 
     def __set__(self, optimizer: Optimizer, value: T) -> None:
-        super().__set__(optimizer, value)
+        setattr(optimizer._wanted, self._name, value)
         optimizer._settings_or_none = None
 
 

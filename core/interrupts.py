@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 # _signal, since the wrappers of its functions in signal take half as long as a small step
@@ -37,6 +39,16 @@ def release(held: bool) -> None:
         if _came:
             _came = False
             _signal.raise_signal(SIGINT)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Both, around a block."""
+    was_held = hold()
+    try:
+        yield
+    finally:
+        release(was_held)
 
 
 def _wait(signum: int, frame: Any) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 from . import state_dict as _state_dict
 from .attributes import OfGroups, Setting, Settled
 from .backend import get_backend
-from .clock import Clock
-from .hyper import GroupHyper, at_step, checked, is_scheduled, options_asked_for
-from .interrupts import hold, release
+from .groups import WHOLE, Groups, as_groups, listed_group
+from .hyper import checked
+from .interrupts import held, hold, release
 from .loss_scaler import LossScaler
-from .mask import decay_mask
-from .rule import Rule, find_rule, suggestion
+from .rule import Rule, find_rule
 from .stepping import Outcome, Settings, Stepping
-from .structure import flatten, gradient_leaves, listed
+from .structure import flatten, gradient_leaves
 
 Number = float | Callable[[int], float]
-WHOLE = (*_state_dict.SETTINGS, "loss_scaler", "backend")  # what is no group's
-OF_GROUPS = ("frozen", "weight_decay_mask")  # what every group may have besides hyperparameters
 
 
 class Optimizer:
@@ -64,10 +61,9 @@ class Optimizer:
 
     # an attribute that there is not cannot be set: a misspelt one is an error
     __slots__ = (
-        "__weakref__", "_accumulation_steps", "_clip_global_norm", "_clocks", "_hyper_seen",
-        "_loss_scaler", "_measured", "_outcome", "_rules", "_settings_or_none", "_single",
-        "_skip_nonfinite", "_skipped", "_skipped_steps", "_specs", "_stepping_or_none",
-        "_steps_taken", "_takes_part", "_tensors", "backend", "defaults", "param_groups", "rule",
+        "__weakref__", "_groups", "_measured", "_outcome", "_settings_or_none", "_skipped",
+        "_skipped_steps", "_stepping_or_none", "_steps_taken", "_wanted", "backend", "defaults",
+        "rule",
     )  # fmt: skip
     steps_taken, skipped_steps = Settled[int](), Settled[int]()
     skipped = Settled[bool]()
@@ -75,14 +71,6 @@ class Optimizer:
     loss_scaler, accumulation_steps = Setting[LossScaler | None](), Setting[int]()
     lr = OfGroups()
     _only_rule: ClassVar[Rule | None] = None  # of classes for one rule
-    _steps_taken: int
-    _skipped_steps: int
-    _skipped: bool
-    _clip_global_norm: Number | None
-    _skip_nonfinite: bool
-    _loss_scaler: LossScaler | None
-    _accumulation_steps: int
-    _settings_or_none: Settings | None
 
     def __init__(
         self,
@@ -98,49 +86,53 @@ class Optimizer:
         **hyper: Any,
     ) -> None:
         self.rule = find_rule(rule)
-        self.clip_global_norm, self.skip_nonfinite = clip_global_norm, skip_nonfinite
-        self.loss_scaler, self.accumulation_steps = loss_scaler, accumulation_steps
-        self.steps_taken = self.skipped_steps = 0
-        self.skipped = False
-        self._settings()  # raises for what cannot be used
+        self._begin(Settings(clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps))
         self.defaults, _ = checked(self.rule, hyper, 0, others=("weight_decay_mask", *WHOLE))
-        groups, self._single = as_groups(params)
+        groups, single = as_groups(params)
         leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
         if not leaves:
             raise ValueError("params is empty: there is nothing to optimize")
         self.backend = get_backend(backend, leaves)
-        self._clear()
+        self._groups = Groups(self.rule, self.defaults, self.backend, single)
         for group in groups:
-            self._add_group({"weight_decay_mask": weight_decay_mask, **group}, {})
-        self.backend.check_overlap(self._tensors)
-
-    def _clear(self) -> None:
-        self.param_groups: list[dict[str, Any]] = []
-        self._rules: list[Rule] = []  # the variant of each group
-        self._specs: list[Any] = []
-        self._tensors: list[Any] = []
-        self._clocks: list[Clock] = []
+            self._groups.add({"weight_decay_mask": weight_decay_mask, **group}, {}, 0)
+        self.backend.check_overlap(self._groups.tensors)
         self._forget()
+
+    def _begin(self, wanted: Settings, steps_taken: int = 0) -> None:
+        """Count from here on. Raises for settings that cannot be used."""
+        self._steps_taken, self._skipped_steps, self._skipped = steps_taken, 0, False
+        self._wanted = wanted
+        self._settings_or_none: Settings | None = None
+        self._settings()
 
     def _forget(self) -> None:
         """What is known about the next step: everything is looked at anew."""
+        self._groups.forget()
         self._stepping_or_none: Stepping | None = None
-        self._hyper_seen: Any = None
         self._outcome: Outcome | None = None  # of the last step, until it is settled
         self._measured: Outcome | None = None  # of the last step, which has its norm
-        self._takes_part: list[bool] = []
 
     @property
     def _stepping(self) -> Stepping:
         if self._stepping_or_none is None:
-            self._stepping_or_none = Stepping(self.backend, self._tensors, self._clocks)
+            self._stepping_or_none = Stepping(
+                self.backend, self._groups.tensors, self._groups.clocks
+            )
         return self._stepping_or_none
 
     def __repr__(self) -> str:
-        tensors = f"{len(self._tensors)} parameter" + "s" * (len(self._tensors) != 1)
+        count = len(self._groups.tensors)
+        tensors = f"{count} parameter" + "s" * (count != 1)
         return f"<{self.rule.name} on {self.backend.name}: {tensors}>"
 
     # ---- groups and hyperparameters
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups: each a dict with ``"params"``, hyperparameters and ``"frozen"``. What is
+        written there counts from the next step on."""
+        return self._groups.entries
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own.
@@ -151,93 +143,24 @@ class Optimizer:
         self._settle()
         if self.micro_steps:
             raise RuntimeError("a group cannot be added while gradients are being accumulated")
-        self._add_group(listed_group(group), {}, check_overlap=True)
-
-    def _add_group(
-        self, group: Mapping[str, Any], options: Mapping[str, bool], check_overlap: bool = False
-    ) -> None:
-        index = len(self.param_groups)
-        if not is_group(group):
-            raise TypeError("a parameter group is a dict with 'params' and hyperparameters")
-        alone = self._single and index == 0
-        where = "" if alone else f"group {index}: "
-        given = {**self.defaults, **_hyper_of(group, where)}
-        held, hyper = checked(self.rule, given, self.steps_taken, where, OF_GROUPS)
-        rule = self.rule.variant(**{**options_asked_for(self.rule, held, hyper), **options})
-        leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
-        tensors = [self.backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
-        if check_overlap:
-            self.backend.check_overlap([*self._tensors, *tensors])
-        decays = decay_mask(group.get("weight_decay_mask"), rule, spec, leaves, names, where)
-        clocks = []
-        for tensor, decays_here in zip(tensors, decays, strict=True):
-            variant = rule.for_shape(tensor.shape)
-            tensor.state = self.backend.new_state(tensor, variant, hyper)
-            clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
-        frozen = bool(group.get("frozen", False))
-        self.param_groups.append({"params": group["params"], **held, "frozen": frozen})
-        self._rules.append(rule)
-        self._specs.append(spec)
-        self._tensors += tensors
-        self._clocks += clocks
+        self._groups.add(listed_group(group), {}, self._steps_taken, check_overlap=True)
         self._forget()
 
     def current_hyperparameters(self) -> list[dict[str, Any]]:
         """Each group's hyperparameters as the next step will use them: schedules as numbers."""
-        return [
-            checked(self.rule, {n: group[n] for n in self.defaults}, self.steps_taken)[1]
-            for group in self.param_groups
-        ]
+        return self._groups.numbers(self.steps_taken)
 
     def _refresh(self) -> None:
         """Take over hyperparameters that were changed from outside, or that a schedule changes."""
-        names = (*self.defaults, "frozen")
-        try:
-            now = [[group[name] for name in names] for group in self.param_groups]
-        except KeyError as error:
-            raise ValueError(f"a group in param_groups has lost its entry {error}") from None
-        for i, group in enumerate(self.param_groups):
-            if len(group) != len(names) + 1:
-                raise _has_too_much(group, names, self._where(i))
-        try:
-            if now == self._hyper_seen:
-                return
-        except ValueError:  # an array where a number belongs
-            pass
-        hyper = []
-        for i, (group, rule) in enumerate(zip(self.param_groups, self._rules, strict=True)):
-            where = self._where(i)
-            values = {name: group[name] for name in self.defaults}
-            numbers = checked(self.rule, values, self.steps_taken, where)[1]
-            rule.check_options(numbers, where)
-            hyper.append(GroupHyper(numbers))
-        self._stepping.set_hyper(hyper)
-        # what can change in place, such as a list of betas, has to be read at every step
-        fixed = all(
-            isinstance(v, (bool, int, float, tuple, type(None))) and not is_scheduled(v)
-            for values in now
-            for v in values
-        )
-        self._hyper_seen = now if fixed else None
-        takes_part = [not self.param_groups[clock.group]["frozen"] for clock in self._clocks]
-        if takes_part != self._takes_part:
-            self._takes_part = takes_part
-
-    def _where(self, i: int) -> str:
-        """How a message about a group begins."""
-        return "" if len(self.param_groups) == 1 else f"group {i}: "
+        hyper = self._groups.changed(self._steps_taken)
+        if hyper is not None:
+            self._stepping.set_hyper(hyper)
 
     def _settings(self) -> Settings:
         settings = self._settings_or_none
         if settings is None:
-            limit = self._clip_global_norm
-            settings = Settings(
-                at_step(limit, self._steps_taken),
-                self._skip_nonfinite,
-                self._loss_scaler,
-                self._accumulation_steps,
-            ).checked()
-            if isinstance(limit, (int, float, type(None))):  # and not a schedule
+            settings = self._wanted.at(self._steps_taken)
+            if settings == self._wanted:  # no schedule
                 self._settings_or_none = settings
         return settings
 
@@ -273,13 +196,14 @@ class Optimizer:
         """
         if self._outcome is not None:
             self._settle()
-        leaves = gradient_leaves(self._specs, len(self._tensors), self._single, grads)
+        groups = self._groups
+        leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
         self._refresh()
-        held = hold()
+        was_held = hold()  # what `held` does, in half the time
         try:
-            self._take_note(self._stepping.run(leaves, self._takes_part, self._settings()))
+            self._take_note(self._stepping.run(leaves, groups.takes_part, self._settings()))
         finally:
-            release(held)
+            release(was_held)
 
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
@@ -295,11 +219,8 @@ class Optimizer:
         """
         self._settle()
         self._refresh()
-        held = hold()
-        try:
-            self._take_note(self._stepping.prepare(self._takes_part, self._settings()))
-        finally:
-            release(held)
+        with held():
+            self._take_note(self._stepping.prepare(self._groups.takes_part, self._settings()))
 
     def _take_note(self, outcome: Outcome | None) -> None:
         """Of what became of a step, or that it is not known yet."""
@@ -314,11 +235,8 @@ class Optimizer:
         outcome = self._outcome
         if outcome is not None:
             if not outcome.settled:
-                held = hold()
-                try:
+                with held():
                     outcome.settle()
-                finally:
-                    release(held)
             self._outcome = None
             self._steps_taken += outcome.updated
             self._skipped_steps += outcome.skipped
@@ -335,13 +253,13 @@ class Optimizer:
     @property
     def state(self) -> list[dict[str, Any]]:
         """The state arrays of each parameter, by name; the optimizer's own memory."""
-        return [tensor.state for tensor in self._tensors]
+        return [tensor.state for tensor in self._groups.tensors]
 
     @property
     def steps(self) -> list[int]:
         """How many steps each parameter has taken."""
         self._settle()
-        return [clock.step for clock in self._clocks]
+        return [clock.step for clock in self._groups.clocks]
 
     @property
     def micro_steps(self) -> int:
@@ -390,38 +308,3 @@ class Optimizer:
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         _state_dict.unpickle(self, saved)
-
-
-def _hyper_of(group: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a group has besides parameters and what every group may have."""
-    if found := [name for name in WHOLE if name in group]:
-        raise TypeError(f"{where}{found[0]} belongs to the whole optimizer, not to a group")
-    return {k: v for k, v in group.items() if k not in ("params", *OF_GROUPS)}
-
-
-def _has_too_much(group: Mapping[str, Any], names: Sequence[str], where: str) -> TypeError:
-    """What to raise for a group with other entries than ``params`` and these."""
-    _hyper_of(group, where)
-    unknown = next(name for name in group if name not in ("params", *names))
-    hint = suggestion(unknown, names)
-    return TypeError(
-        f"{where}nothing reads the entry {unknown!r}; {hint}a group has {', '.join(names)}"
-    )
-
-
-def is_group(group: Any) -> bool:
-    """Whether this is a group of parameters, not parameters."""
-    return isinstance(group, Mapping) and "params" in group
-
-
-def listed_group(group: Any) -> Any:
-    """A group whose parameters may come from an iterator, with a list of them."""
-    return {**group, "params": listed(group["params"])} if is_group(group) else group
-
-
-def as_groups(params: Any) -> tuple[list[Any], bool]:
-    """The groups that ``params`` are, and whether it is a single one, not written as a group."""
-    params = listed(params)
-    if isinstance(params, (list, tuple)) and params and all(map(is_group, params)):
-        return list(map(listed_group, params)), False
-    return [{"params": params}], True

@@ -13,7 +13,8 @@ from .accumulation import RULE as ACCUMULATE
 from .backend import Backend, get_backend
 from .clock import Clock
 from .dtypes import dtype_of
-from .hyper import at_step, checked
+from .groups import Groups
+from .hyper import checked
 from .loss_scaler import LossScaler
 from .stepping import Settings
 from .torch_state import IGNORED, check_kind, read_entry
@@ -35,15 +36,17 @@ def take(optimizer: Optimizer, copied: bool = True) -> dict[str, Any]:
     state, groups = {}, []
     own = _copier(copied)
     own_array = functools.partial(optimizer.backend.to_numpy, copied=copied)
-    for i, (tensor, clock) in enumerate(zip(optimizer._tensors, optimizer._clocks, strict=True)):
+    for i, (tensor, clock) in enumerate(
+        zip(optimizer._groups.tensors, optimizer._groups.clocks, strict=True)
+    ):
         arrays = {name: own_array(a) for name, a in tensor.state.items()}
         state[i] = {"step": clock.step, **clock.carry, **arrays}
     for k, group in enumerate(optimizer.param_groups):
         hyper = {name: own(group[name]) for name in (*optimizer.defaults, "frozen")}
-        members = [i for i, clock in enumerate(optimizer._clocks) if clock.group == k]
-        decays = [optimizer._clocks[i].decays for i in members]
+        members = [i for i, clock in enumerate(optimizer._groups.clocks) if clock.group == k]
+        decays = [optimizer._groups.clocks[i].decays for i in members]
         entries = {
-            "options": dict(optimizer._rules[k].options),
+            "options": dict(optimizer._groups.rules[k].options),
             "weight_decay_mask": None if all(decays) else decays,
             "params": members,
         }
@@ -90,28 +93,28 @@ def restore(optimizer: Optimizer, snapshot: Mapping[str, Any], copied: bool = Tr
     own = _copier(copied)
     whole = _checked_whole(optimizer, snapshot, own)
     groups = _checked_groups(optimizer, snapshot, own)
-    if unknown := [i for i in snapshot["state"] if i not in range(len(optimizer._tensors))]:
+    if unknown := [i for i in snapshot["state"] if i not in range(len(optimizer._groups.tensors))]:
         raise ValueError(
             f"the state dict has state for parameters {unknown}; "
-            f"this optimizer has {len(optimizer._tensors)}"
+            f"this optimizer has {len(optimizer._groups.tensors)}"
         )
     entries = []
-    for i, tensor in enumerate(optimizer._tensors):
+    for i, tensor in enumerate(optimizer._groups.tensors):
         entries.append(_checked_state(optimizer, i, tensor, snapshot["state"].get(i)))
     sums = _checked_sums(optimizer, snapshot)
     for name, value in whole.items():
         setattr(optimizer, name, value)
     for k, (group, (hyper, decays)) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
         group.update(hyper)
-        members = [clock for clock in optimizer._clocks if clock.group == k]
+        members = [clock for clock in optimizer._groups.clocks if clock.group == k]
         if decays is not None:
             for clock, decays_here in zip(members, decays, strict=True):
                 clock.decays = decays_here
     for i, (tensor, (step, carry, arrays)) in enumerate(
-        zip(optimizer._tensors, entries, strict=True)
+        zip(optimizer._groups.tensors, entries, strict=True)
     ):
-        old = optimizer._clocks[i]
-        optimizer._clocks[i] = Clock(old.rule, old.group, step, carry, old.decays)
+        old = optimizer._groups.clocks[i]
+        optimizer._groups.clocks[i] = Clock(old.rule, old.group, step, carry, old.decays)
         for name, values in arrays.items():
             optimizer.backend.copy_into(tensor.state[name], values)
     optimizer._forget()
@@ -136,12 +139,8 @@ def _checked_whole(
             raise ValueError(f"state dict: {name} is {found[name]!r}; expected a whole number")
     if isinstance(found["loss_scaler"], Mapping):
         found["loss_scaler"] = LossScaler(**found["loss_scaler"])
-    Settings(
-        at_step(found["clip_global_norm"], found["steps_taken"]),
-        found["skip_nonfinite"],
-        found["loss_scaler"],
-        found["accumulation_steps"],
-    ).checked("state dict: ")
+    settings = Settings(**{name: found[name] for name in (*SETTINGS, "loss_scaler")})
+    settings.at(found["steps_taken"], "state dict: ")
     found["clip_global_norm"] = own(found["clip_global_norm"])
     return found
 
@@ -154,9 +153,9 @@ def _checked_sums(optimizer: Optimizer, snapshot: Mapping[str, Any]) -> dict[int
         raise ValueError("state dict: accumulated maps positions to sums over micro_steps > 0")
     result = {}
     for i, values in sums.items():
-        if i not in range(len(optimizer._tensors)):
+        if i not in range(len(optimizer._groups.tensors)):
             raise ValueError(f"state dict: accumulated has a parameter {i!r}, which does not exist")
-        tensor = optimizer._tensors[i]
+        tensor = optimizer._groups.tensors[i]
         like = optimizer.backend.new_state(tensor, ACCUMULATE, {})["grad_sum"]
         where = f"state dict, {tensor.name}: accumulated"
         result[i] = _checked_array(optimizer.backend, values, like, where)
@@ -169,9 +168,9 @@ def pickled(optimizer: Optimizer) -> dict[str, Any]:
         "rule": optimizer.rule,
         "defaults": optimizer.defaults,
         "backend": optimizer.backend.name,
-        "single": optimizer._single,
+        "single": optimizer._groups.single,
         "param_groups": optimizer.param_groups,
-        "options": [rule.options for rule in optimizer._rules],
+        "options": [rule.options for rule in optimizer._groups.rules],
         "snapshot": take(optimizer),
     }
 
@@ -179,13 +178,14 @@ def pickled(optimizer: Optimizer) -> dict[str, Any]:
 def unpickle(optimizer: Optimizer, saved: dict[str, Any]) -> None:
     """Make of a bare object the optimizer that was pickled."""
     optimizer.rule, optimizer.defaults = saved["rule"], saved["defaults"]
-    optimizer._single = saved["single"]
     optimizer.backend = get_backend(saved["backend"])
-    optimizer.steps_taken = saved["snapshot"]["steps_taken"]
-    optimizer.skipped_steps, optimizer.skipped = 0, False
-    optimizer._clear()
+    steps_taken = saved["snapshot"]["steps_taken"]
+    optimizer._begin(Settings(), steps_taken)
+    own = (optimizer.rule, optimizer.defaults, optimizer.backend, saved["single"])
+    optimizer._groups = Groups(*own)
     for group, options in zip(saved["param_groups"], saved["options"], strict=True):
-        optimizer._add_group(group, options)  # momentum may have become zero since
+        optimizer._groups.add(group, options, steps_taken)  # momentum may have become zero since
+    optimizer._forget()
     restore(optimizer, saved["snapshot"])
 
 
@@ -207,7 +207,7 @@ def _checked_groups(
     result = []
     for k, group in enumerate(given):
         where = f"state dict, group {k}: "
-        members = [i for i, clock in enumerate(optimizer._clocks) if clock.group == k]
+        members = [i for i, clock in enumerate(optimizer._groups.clocks) if clock.group == k]
         if not isinstance(group, Mapping) or "params" not in group:
             raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
         if len(group["params"]) != len(members):
@@ -215,13 +215,13 @@ def _checked_groups(
         told = check_kind(optimizer.rule, group, where)
         hyper = {n: v for n, v in group.items() if n not in OWN | IGNORED | told}
         held, numbers = checked(optimizer.rule, hyper, snapshot.get("steps_taken", 0), where)
-        options = group.get("options", optimizer._rules[k].options)
-        if options != optimizer._rules[k].options:
+        options = group.get("options", optimizer._groups.rules[k].options)
+        if options != optimizer._groups.rules[k].options:
             raise ValueError(
                 f"{where}has the structural options {options}; "
-                f"this optimizer was made with {dict(optimizer._rules[k].options)}"
+                f"this optimizer was made with {dict(optimizer._groups.rules[k].options)}"
             )
-        optimizer._rules[k].check_options(numbers, where)
+        optimizer._groups.rules[k].check_options(numbers, where)
         decays = group.get("weight_decay_mask")
         if decays is not None and (
             len(decays) != len(members) or not all(isinstance(d, bool) for d in decays)
@@ -237,7 +237,7 @@ def _checked_groups(
 def _checked_state(
     optimizer: Optimizer, i: int, tensor: Any, entry: Mapping[str, Any] | None
 ) -> tuple[int, dict[str, float], dict[str, Any]]:
-    group, rule = optimizer._clocks[i].group, optimizer._clocks[i].rule
+    group, rule = optimizer._groups.clocks[i].group, optimizer._groups.clocks[i].rule
     where = f"state dict, {tensor.name}: "
     found = read_entry(rule, entry or {}, where)
     if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .accumulation import Accumulation
@@ -12,7 +12,7 @@ from .backend import Backend, Verdict
 from .bucket import Buckets, Target
 from .clipping import clipped
 from .clock import Clock, next_scalars, split
-from .hyper import GroupHyper
+from .hyper import GroupHyper, at_step
 from .incoming import Incoming
 from .loss_scaler import LossScaler
 from .measure import Measurement
@@ -23,7 +23,7 @@ from .rule import Rule
 class Settings:
     """What of a step belongs to the whole optimizer rather than to a group."""
 
-    clip_global_norm: float | None = None
+    clip_global_norm: Any = None  # a number or None; before `at` also a schedule
     skip_nonfinite: bool = False
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
@@ -34,8 +34,11 @@ class Settings:
         """Whether a step with gradients that are not finite is left out."""
         return bool(self.skip_nonfinite) or self.loss_scaler is not None
 
-    def checked(self, where: str = "") -> Settings:
-        """Itself, or TypeError or ValueError for what cannot be used."""
+    def at(self, step: int, where: str = "") -> Settings:
+        """Those of one step. Raises TypeError or ValueError for what cannot be used."""
+        return replace(self, clip_global_norm=at_step(self.clip_global_norm, step))._checked(where)
+
+    def _checked(self, where: str) -> Settings:
         limit, steps = self.clip_global_norm, self.accumulation_steps
         if limit is not None:
             if isinstance(limit, (str, bool)) or not hasattr(limit, "__float__"):

@@ -20,6 +20,8 @@ from samestep.golden.compare import first_difference
 from samestep.structure import flatten
 
 ROOT = Path(__file__).parent.parent
+# backends that update tensors in host memory
+HOST = ["numpy", "numba", "torch", "torch:forloop", "torch:foreach"]
 
 
 def sources(folder: str, *, deep: bool = True) -> list[Path]:
@@ -148,4 +150,7 @@ def set_flush_to_zero(on: bool) -> None:
 needs_flush_to_zero = pytest.mark.skipif(
     not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "aarch64"),
     reason="knows how to switch the processor on Linux, x86-64 and aarch64",
+)
+needs_numba = pytest.mark.skipif(
+    not ss.available_backends()["numba"].available, reason="only compiled kernels use threads"
 )

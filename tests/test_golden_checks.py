@@ -122,7 +122,9 @@ def test_names_choose_cases(tmp_path):
     (result,) = verify("numpy", ["adam_amsgrad.float16"], tmp_path)
     assert (result.label, result.dtype, result.backend) == ("adam_amsgrad", "float16", "numpy")
     for function in (verify, generate):
-        with pytest.raises(ValueError, match=r"no golden case adan; there are .*adam_amsgrad"):
+        with pytest.raises(
+            ValueError, match=r"no golden case adan; did you mean 'adam'. there are .*adam_amsgrad"
+        ):
             function(names=["adam", "adan"])
 
 

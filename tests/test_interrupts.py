@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, on, random_like, snapshot
-from samestep.interrupts import hold, release
+from samestep.interrupts import held
 
 MOMENTS = 15
 OPTIONS = dict(clip_global_norm=1.0, accumulation_steps=2)
@@ -134,15 +134,6 @@ def test_control_without_it_half_a_step_is_noticed(monkeypatch):
     monkeypatch.setattr("samestep.optimizer.hold", lambda: False)
     with pytest.raises(AssertionError):
         interrupted_steps(*on_arrays("numpy", accumulation_steps=1), moments=60)
-
-
-@contextlib.contextmanager
-def held():
-    was = hold()
-    try:
-        yield
-    finally:
-        release(was)
 
 
 def test_the_second_interrupt_does_not_wait():

@@ -1,8 +1,6 @@
-"""Groups, step counts, hyperparameters, structures, and the choice of a backend."""
+"""Groups, step counts, hyperparameters and structures."""
 
 from __future__ import annotations
-
-import threading
 
 import numpy as np
 import pytest
@@ -269,43 +267,3 @@ def test_a_model_s_parameters_are_updated_by_the_torch_backend():
     before = model.bias.item()
     optimizer.step([torch.zeros(1, 2), torch.ones(1)])
     assert model.bias.item() == np.float32(before) - 1
-
-
-# ---- the choice of a backend
-
-
-def test_argument_beats_context_beats_variable_beats_array_type(backend, monkeypatch):
-    def chosen(**argument):
-        return ss.SGD(np.ones(2), **argument).backend.name
-
-    default = "numba" if ss.available_backends()["numba"].available else "numpy"
-    assert chosen() == default
-    monkeypatch.setenv("SAMESTEP_BACKEND", backend)
-    assert chosen() == backend
-    with ss.use_backend("numpy"):
-        assert chosen() == "numpy"
-        assert chosen(backend=backend) == backend
-        with ss.use_backend(backend):
-            assert chosen() == backend
-        assert chosen() == "numpy"
-        with ss.use_backend("auto"):
-            assert chosen() == default
-    assert chosen() == backend
-    for unset in ("", "auto"):
-        monkeypatch.setenv("SAMESTEP_BACKEND", unset)
-        assert chosen() == default
-
-
-def test_use_backend_ends_with_an_error_and_does_not_reach_other_threads(backend):
-    seen = []
-    before = ss.get_backend().name
-
-    def look_elsewhere_and_fail():
-        thread = threading.Thread(target=lambda: seen.append(ss.get_backend().name))
-        thread.start()
-        thread.join()
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError), ss.use_backend("numpy"):
-        look_elsewhere_and_fail()
-    assert ss.get_backend().name == before == seen[0]

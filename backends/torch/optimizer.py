@@ -167,11 +167,11 @@ class Optimizer(torch.optim.Optimizer):
         # set by GradScaler while it calls
         found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
         if found_inf is None or not found_inf.item():
-            held = hold()
+            was_held = hold()
             try:
                 self._advance(1.0 if scale is None else float(scale))
             finally:
-                release(held)
+                release(was_held)
         return loss
 
     def _advance(self, grad_scale: float) -> None:

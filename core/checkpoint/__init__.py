@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..backend import Backend, get_backend
 from ..dtypes import REAL_OF_COMPLEX, dtype_of
-from ..optimizer import Optimizer, as_groups
+from ..groups import as_groups
+from ..optimizer import Optimizer
 from ..rule import Rule, find_rule
 from ..state_dict import restore, take
 from ..structure import flatten
@@ -59,9 +60,9 @@ def save(optimizer: Optimizer, path: str | PathLike[str]) -> None:
     """
     from .. import __version__
 
-    names = parameter_names(optimizer._specs)
+    names = parameter_names(optimizer._groups.specs)
     on_host = functools.partial(optimizer.backend.to_numpy, copied=False)
-    params = {i: on_host(tensor.array) for i, tensor in enumerate(optimizer._tensors)}
+    params = {i: on_host(tensor.array) for i, tensor in enumerate(optimizer._groups.tensors)}
     snapshot = {"param": params, **take(optimizer, copied=False), "defaults": optimizer.defaults}
     tree = {"format_version": FORMAT_VERSION, "library_version": __version__, "names": names}
     for key, value in snapshot.items():
@@ -262,9 +263,9 @@ def _fill(optimizer: Optimizer, file: CheckpointFile, names: list[str]) -> None:
         for what, array in arrays.items():
             _read(optimizer.backend, file, f"state/{name}/{what}", array)
     file.check_unchanged()
-    for name, tensor in zip(names, optimizer._tensors, strict=True):
+    for name, tensor in zip(names, optimizer._groups.tensors, strict=True):
         _read(optimizer.backend, file, f"param/{name}", tensor.array)
-    optimizer.backend.change_marker(optimizer._tensors)()
+    optimizer.backend.change_marker(optimizer._groups.tensors)()
     file.check_unchanged()
 
 
