@@ -26,7 +26,7 @@ FUNCTION float float_of(uint32_t u) { return __uint_as_float(u); }
 """,
     "group": """
 /* N neighbours of an array, moved by loads and stores of up to 16 bytes */
-template <int N> struct Width { static constexpr int n = N; };
+template <int N> struct Width { enum : int { n = N }; };
 template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Group { T at[N]; };
 template <int N, typename T> FUNCTION Group<T, N> load(const T *from)
 {

@@ -38,6 +38,8 @@ from .c_family import C_TYPE, NEEDED_BY, CFamilyPrinter, function, indented
 from .cuda_helpers import CUDA_HELPERS, HEADER
 from .printer import Lines
 
+# of NVRTC: without them it contracts, approximates and flushes
+OPTIONS = ("--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "--std=c++17")
 BLOCK = 256  # threads
 WIDEST = 16  # bytes that one load or store moves
 

@@ -9,6 +9,7 @@ import pytest
 import samestep as ss
 from command_line import call
 from conftest import UNDER_TEST, needs_double
+from cupy_steps import Counts
 from helpers import on, run_python
 from samestep.backends import cupy as backend
 from samestep.backends.source_cache import VARIABLE
@@ -17,7 +18,6 @@ under_test = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not un
 if "cupy" in UNDER_TEST:
     import cupy
     from samestep.backends.cupy import compiler
-    from test_cupy_steps import Counts
 
 SOURCE = 'extern "C" __global__ void f(float *x) { x[threadIdx.x] = 1; }'
 

@@ -14,8 +14,8 @@ from typing import Any
 import cupy
 
 from .. import source_cache
+from ..cuda_printer import OPTIONS
 
-OPTIONS = ("--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "--std=c++17")
 _modules: dict[tuple[int, str], Any] = {}
 _lock = threading.Lock()
 

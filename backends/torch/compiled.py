@@ -22,8 +22,8 @@ from .launch import Passes, SumPendingError, TorchLaunch
 from .text import Text, size_kinds, text_of_pass
 
 Tensor = torch.Tensor
-# code for a GPU: division is rounded correctly, nothing is fused, subnormals stay
 LONG = 1 << 24  # elements of a tensor that are updated by one call
+# code for a GPU: nothing is fused, division is rounded correctly, subnormals stay
 EXACT = {
     "emulate_precision_casts": True,
     "eager_numerics.division_rounding": True,

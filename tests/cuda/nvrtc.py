@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import ctypes
 import functools
 from importlib.metadata import distribution
 from pathlib import Path
 
-COMPILER = Path(__file__).parent.parent.parent / "backends" / "cupy" / "compiler.py"
+from samestep.backends.cuda_printer import OPTIONS
 
-
-def options_of_users() -> tuple[str, ...]:
-    """The backend's ``OPTIONS``, read from its text: importing it takes CuPy."""
-    for node in ast.parse(COMPILER.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OPTIONS":
-            found: tuple[str, ...] = ast.literal_eval(node.value)
-            return found
-    raise LookupError(f"{COMPILER} has no OPTIONS")
-
-
-OPTIONS = options_of_users()
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
 
 

@@ -18,12 +18,13 @@ TYPES = {
 }
 
 IGNORED = re.compile(
-    r"\.(version|target|address_size|visible|globl|maxntid|minnctapersm|pragma)\b.*"
+    r"\.(version|target|address_size|visible|globl|maxntid|reqntid|minnctapersm|pragma)\b.*"
 )
-UNUSED = re.compile(r"\.global \.align \d+ \.\w+ ([\w$]+) = \w+")
+UNUSED = re.compile(r"\.global \.align \d+ \.\w+ ([\w$]+)(?:\[\d+\])? = (?:\w+|\{[\d, ]+\})")
+UNNAMED = re.compile(r"\{ \.reg \.b32 tmp; (mov\.b64 [^;]*;) \}")  # one half of a register
 SHARED = re.compile(r"\.shared \.align (\d+) \.b8 ([\w$]+)\[(\d+)\]")
 REGISTERS = re.compile(r"\.reg \.(\w+) (%\w+)<(\d+)>")
-PARAMETER = re.compile(r"\.param \.(\w+)(?: \.ptr \.align \d+)? (\w+)")
+PARAMETER = re.compile(r"\.param \.(\w+)(?: \.ptr(?: \.global)? \.align \d+)? (\w+)")
 STATEMENT = re.compile(r"(?:@(!?)(%\w+) )?([a-z][\w.:]*)(?: (.*))?")
 OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,\s]+")
 
@@ -87,6 +88,7 @@ def read(text: str) -> dict[str, Kernel]:
         For a line that is not understood, quoting it.
     """
     text = re.sub(r"//[^\n]*", "", text)
+    text = UNNAMED.sub(lambda found: found[1].replace("tmp", "_"), text)
     kernels: dict[str, Kernel] = {}
     outside = re.sub(r"(\.visible )?\.entry .*?\n\}", "", text, flags=re.DOTALL)
     module = [line for line in _lines(outside) if not IGNORED.fullmatch(line)]

@@ -12,7 +12,9 @@ from ptx_memory import Array, GlobalMemory, SharedMemory
 from ptx_operations import Fault, function
 
 Reader = Callable[[Any], Any]
-CACHE_HINTS = {"nc", "ca", "cg", "cs", "L1::no_allocate"}  # say nothing about values
+# say nothing about values; the last has one more operand, what `createpolicy` made
+CACHE_HINTS = {"nc", "ca", "cg", "cs", "L1::no_allocate", "L1::evict_last", "L1::evict_first"}
+CACHE_POLICY = "L2::cache_hint"
 ADDRESS = re.compile(r"\[ ?([%\w$]+)(?: ?\+ ?(-?\w+))? ?\]")
 
 
@@ -59,6 +61,8 @@ class Lanes:
             return self._access(instruction)
         if name in ("mov", "cvta"):
             return self._move(instruction)
+        if name == "createpolicy":
+            return lambda lanes: None
         compute, dtypes, result = function(instruction)
         if len(instruction.operands) != len(dtypes) + 1:
             raise Fault(f"wrong number of operands: {instruction.text}")
@@ -150,9 +154,14 @@ class Lanes:
         name, space, *hints = instruction.opcode[:-1]
         vector = [hint for hint in hints if re.fullmatch(r"v[24]", hint)]
         constant = "nc" in hints and name == "ld"
-        if not set(hints) <= {*CACHE_HINTS, *vector} or space not in ("global", "shared", "param"):
+        if not set(hints) <= {*CACHE_HINTS, CACHE_POLICY, *vector} or space not in (
+            "global",
+            "shared",
+            "param",
+        ):
             raise Fault(f"not modelled: {instruction.text}")
-        place, values = instruction.operands[::-1] if name == "ld" else instruction.operands
+        operands = instruction.operands[: -1 if CACHE_POLICY in hints else None]
+        place, values = operands[::-1] if name == "ld" else operands
         base, offset = _match_address(place)
         dtype, names = instruction.dtype, re.findall(r"[^{},\s]+", values)
         if len(names) != instruction.lanes:

@@ -11,26 +11,8 @@ import nvrtc
 import ptx
 import pytest
 from printed import ALL, PAIRS, printer
+from ptx_checks import complaints
 from samestep.dtypes import numpy_dtype
-
-INEXACT = ("fma", "approx", "ftz", "full", "sat", "ex2", "lg2", "sin", "cos", "tanh", "rsqrt")
-ROUNDED = ("add", "sub", "mul", "div", "sqrt", "rcp")
-
-
-def complaints(kernel: ptx.Kernel) -> list[str]:
-    """Instructions that may not have the bits of the reference, or are not known to touch global,
-    shared or parameter memory only."""
-    found = []
-    for instruction in kernel.code:
-        name, *parts = instruction.opcode
-        is_float = parts and re.fullmatch(r"f(16|32|64)(x2)?|bf16(x2)?", parts[-1])
-        if set(instruction.opcode) & set(INEXACT):
-            found.append(f"inexact: {instruction.text}")
-        elif is_float and (name == "mad" or (name in ROUNDED and "rn" not in parts)):
-            found.append(f"may be contracted: {instruction.text}")
-        elif name in ("ld", "st", "atom", "red") and not set(parts) & {"global", "shared", "param"}:
-            found.append(f"generic or local access: {instruction.text}")
-    return found
 
 
 def moved_by_groups(kernel: ptx.Kernel) -> Counter[tuple[str, int]]:
@@ -58,8 +40,15 @@ def expected_groups(printed, step) -> Counter[tuple[str, int]]:
     return Counter({key: n for key, n in found.items() if n and key[1]})
 
 
+def variables(text: str) -> list[str]:
+    """Declarations of variables in global or constant memory, of which kernels need none."""
+    return re.findall(r"^(?:\.\w+ )*\.(?:global|const) .*", text, re.MULTILINE)
+
+
 def kernels(label, pair, architecture="90"):
-    return ptx.read(nvrtc.ptx(printer(label, pair).source(), architecture))
+    text = nvrtc.ptx(printer(label, pair).source(), architecture)
+    assert not variables(text)
+    return ptx.read(text)
 
 
 @pytest.mark.parametrize("label", ALL)
@@ -128,6 +117,13 @@ def test_control_generic_and_narrow_accesses_are_noticed():
     (kernel,) = ptx.read(nvrtc.ptx(narrow)).values()
     step = printer("adamw").program.passes[0]
     assert moved_by_groups(kernel) != expected_groups(printer("adamw"), step)
+
+
+def test_control_a_variable_is_noticed():
+    source = printer("adamw").source()
+    variable = source.replace("enum : int { n = N }", "static constexpr int n = N")
+    assert variable != source
+    assert variables(nvrtc.ptx(variable))
 
 
 def test_control_a_bare_operation_is_noticed():

@@ -1,0 +1,158 @@
+"""Steps on a CUDA device follow each other on any stream, and are captured in graphs."""
+
+from __future__ import annotations
+
+import pytest
+import samestep as ss
+from conftest import UNDER_TEST, needs_double
+from cupy_steps import grads, pair, start
+from helpers import assert_same, on, refused, snapshot
+from samestep.golden.compare import assert_same_bits
+
+pytestmark = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
+if "cupy" in UNDER_TEST:
+    import cupy
+    from samestep.backends.cupy.backend import CupyBackend
+
+
+# ---- streams
+
+
+def on_streams(optimizer, seeds):
+    for seed in seeds:
+        with cupy.cuda.Stream(non_blocking=True):
+            there = on("cupy", grads(seed))
+            optimizer.step(there)
+
+
+def test_a_step_on_another_stream_follows_the_last_one():
+    reference, ours = pair("adamw", clip_global_norm=1.0)
+    on_streams(ours, range(4))
+    for seed in range(4):
+        reference.step(grads(seed))
+    with cupy.cuda.Stream(non_blocking=True):
+        found = ours.state_dict()["state"]
+    assert found[0]["step"] == 4
+    for name in ("exp_avg", "exp_avg_sq"):
+        for i, state in enumerate(reference.state):
+            assert_same_bits(found[i][name], state[name])
+    assert_same(snapshot(ours), snapshot(reference))
+
+
+@needs_double
+def test_control_without_the_order_the_steps_are_mixed_up(monkeypatch):
+    reference, ours = pair("adamw", clip_global_norm=1.0)
+    monkeypatch.setattr(CupyBackend, "_follow", lambda self: None)
+    on_streams(ours, range(4))
+    for seed in range(4):
+        reference.step(grads(seed))
+    cupy.cuda.Device().synchronize()
+    with pytest.raises(AssertionError):
+        assert_same(snapshot(ours), snapshot(reference))
+
+
+# ---- capture
+
+
+@pytest.mark.parametrize("rule", ["adamw", "lamb"])
+def test_replays_are_steps(rule):
+    """A captured step, replayed with new scalars and a changing limit and learning rate."""
+    limits = [1.0, 2.0, 0.5, 3.0, 1.5]
+    hyper = {"lr": lambda step: 0.1 / (1 + step), "clip_global_norm": lambda step: limits[step]}
+    reference, ours = pair(rule, **hyper)
+    there = on("cupy", grads(0))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        cupy.cuda.Device().synchronize()
+        for _ in range(2):
+            ours.step(there)
+        before = snapshot(ours)
+        stream.begin_capture()
+        ours.step(there)
+        graph = stream.end_capture()
+        assert_same(snapshot(ours), before)  # nothing was done, nothing counted
+        for seed in range(1, 4):
+            for array, grad in zip(there, grads(seed), strict=True):
+                array[...] = cupy.asarray(grad)
+            ours.prepare()
+            graph.launch()
+    for seed in (0, 0, 1, 2, 3):
+        reference.step(grads(seed))
+        norm = reference.grad_norm
+    with stream:
+        assert_same(snapshot(ours), snapshot(reference))
+        assert ours.grad_norm == norm
+    assert ours.steps_taken == 5
+
+
+def test_a_replay_without_prepare_repeats_the_scalars():
+    """The control of the test above."""
+    reference, ours = pair("adamw")
+    there = on("cupy", grads(0))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    cupy.cuda.Device().synchronize()
+    with stream:
+        ours.step(there)
+        stream.begin_capture()
+        ours.step(there)
+        graph = stream.end_capture()
+        graph.launch()
+        found = snapshot(ours)
+    reference.step(grads(0))
+    reference.step(grads(0))
+    with pytest.raises(AssertionError):
+        assert_same(found, snapshot(reference))
+
+
+@pytest.mark.parametrize(
+    ("hyper", "before", "message"),
+    [
+        (dict(skip_nonfinite=True), 1, "is left out where a gradient is not finite cannot be"),
+        (dict(loss_scaler=ss.LossScaler()), 1, "capture without skip_nonfinite and loss_scaler"),
+        (dict(accumulation_steps=2), 2, "accumulation over micro-batches cannot be captured"),
+        (dict(), 0, "a step must be taken before one is captured"),
+        (dict(clip_global_norm=1.0), 0, "a step must be taken before one is captured"),
+    ],
+)
+def test_what_a_replay_cannot_do_is_refused(hyper, before, message):
+    optimizer = ss.AdamW(on("cupy", start()), **hyper)
+    there = on("cupy", grads(0))
+    stream = cupy.cuda.Stream()
+    with stream:
+        for _ in range(before):
+            optimizer.step(there)
+        assert optimizer.steps_taken == (before > 0)
+        with refused(optimizer, RuntimeError, message):
+            stream.begin_capture()
+            try:
+                optimizer.step(there)
+            finally:
+                stream.end_capture()
+
+
+def test_other_gradient_arrays_or_another_stream_are_refused_under_capture():
+    optimizer = ss.AdamW(on("cupy", start()))
+    stream, there, others = cupy.cuda.Stream(), on("cupy", grads(0)), on("cupy", grads(0))
+    optimizer.step(there)
+    before = snapshot(optimizer)
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(RuntimeError, match="on another stream than the optimizer's last work"):
+            optimizer.step(there)
+        stream.end_capture()
+    assert_same(snapshot(optimizer), before)
+    with stream:
+        optimizer.step(there)
+        with refused(optimizer, RuntimeError, "gradients in the same arrays"):
+            stream.begin_capture()
+            try:
+                optimizer.step(others)
+            finally:
+                stream.end_capture()
+
+
+def test_prepare_is_for_what_was_captured(any_backend):
+    optimizer = ss.SGD(on(any_backend, start()), backend=any_backend)
+    optimizer.step(on(any_backend, grads(0)))
+    with refused(optimizer, RuntimeError, "prepare: no step of these parameters"):
+        optimizer.prepare()
