@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,7 @@ class Participants:
             tensors.append(tensor)
             clocks.append(Clock(rule, member.group, step, carry))
         backend.check_overlap(tensors)
+        self._clocks_seen, self._distinct = b"", list[Clock]()
         self._clocks, self._takes_part = clocks, [True] * len(members)
         self._stepping = Stepping(backend, tensors, clocks)
         self._layout = layout_of(rules[0])
@@ -102,9 +104,8 @@ class Participants:
         # what `unchanged` compares
         self._params, self._entries = identities(params), [m.entry for m in members]
         self._dicts, self._contents = identities(list(state.values())), self._look_up_contents()
-        self._watched = [m.param for m in members]
-        self._watched += [array for tensor in tensors for array in tensor.state.values()]
-        self._pointers = self._look_up_pointers()
+        held = [array for tensor in tensors for array in tensor.state.values()]
+        self._in_place = backend.watcher([*(m.param for m in members), *held])
 
     def unchanged(self, params: list[Any], state: Mapping[Any, Any]) -> bool:
         """Whether parameters and state are still those that this was made of: the same objects,
@@ -113,15 +114,12 @@ class Participants:
             identities(params) == self._params
             and identities(list(state.values())) == self._dicts
             and self._look_up_contents() == self._contents
-            and self._look_up_pointers() == self._pointers
             and self._numbers.unchanged()
+            and self._in_place()
         )
 
     def _look_up_contents(self) -> bytes:
         return identities(list(chain.from_iterable(map(dict.values, self._entries))))
-
-    def _look_up_pointers(self) -> list[int]:
-        return list(map(torch.Tensor.data_ptr, self._watched))
 
     def set_hyper(self, numbers: Sequence[Mapping[str, Any]]) -> None:
         """The groups' hyperparameters from now on."""
@@ -132,18 +130,24 @@ class Participants:
         """Update the parameters that have a gradient; ``grads`` are those of all parameters,
         ``grad_scale`` times too large."""
         mine = [grads[i] for i in self._positions] if self.absent else grads
-        if any(g is not None and g.dtype is not d for g, d in zip(mine, self._dtypes, strict=True)):
-            mine = list(map(_widened, mine, self._dtypes))
-        self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
+        settings = Settings(grad_scale=grad_scale)
+        try:
+            self._stepping.run(mine, self._takes_part, settings)
+        except TypeError:  # before anything was changed
+            widened = list(map(_widened, mine, self._dtypes))
+            if all(map(is_, widened, mine)):
+                raise
+            self._stepping.run(widened, self._takes_part, settings)
         self._write_numbers()
 
     def _write_numbers(self) -> None:
-        columns = {id(clock): clock for clock in self._clocks}
-        found = {key: self._column(clock) for key, clock in columns.items()}
-        if len(found) == 1:
-            self._numbers.write(list(found.values()))
+        if (now := identities(self._clocks)) != self._clocks_seen:
+            self._clocks_seen, self._distinct = now, list({id(c): c for c in self._clocks}.values())
+        columns = {id(clock): self._column(clock) for clock in self._distinct}
+        if len(columns) == 1:
+            self._numbers.write(list(columns.values()))
         else:
-            self._numbers.write([found[id(clock)] for clock in self._clocks])
+            self._numbers.write([columns[id(clock)] for clock in self._clocks])
 
     def _column(self, clock: Clock) -> list[float]:
         column = [float(clock.step), *(clock.carry[name] for name in self._carried)]
