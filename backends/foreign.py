@@ -7,9 +7,8 @@ has a tensor has loaded it.
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -128,12 +127,6 @@ def on_host(tensor: Any) -> bool:
     return bool(tensor.device.type == "cpu")
 
 
-def change_marker(owners: Sequence[Any]) -> Callable[[], None]:
-    """A function that tells autograd that these tensors are written to through their memory."""
-    if not owners:
-        return nothing
-    return functools.partial(loaded().autograd.graph.increment_version, owners)
-
-
-def nothing() -> None:
-    """For arrays that nobody keeps watch over."""
+def owning_tensors(tensors: Sequence[Any]) -> list[Any]:
+    """Those of the adopted parameters that are tensors of PyTorch."""
+    return [t.owner for t in tensors if is_tensor(t.owner)]

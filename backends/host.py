@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,12 +14,13 @@ from ..dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
 from ..measure import DecidesOnHost
 from ..rule import Rule
 from . import foreign
-from .foreign import as_numpy, is_tensor, kind_of
+from .foreign import as_numpy, is_tensor, kind_of, owning_tensors
 from .gradients import HostGradients
 from .matrices import Matrices
 from .memory import directly_usable, overlapping, overlaps_itself
 from .state import initial_state
 from .tensor_gradients import TensorGradients
+from .tensor_reader import Reader, Watch, nothing, reader_for
 
 Array = NDArray[Any]
 _SUBNORMAL, _ONE = 5e-324, 1.0  # names, so that the interpreter multiplies at run time
@@ -133,12 +135,24 @@ class HostBackend(DecidesOnHost):
         return np.zeros(size, dtype)
 
     def gradients(self, tensors: Sequence[Any]) -> Gradients:
-        if any(is_tensor(t.owner) for t in tensors):
-            return TensorGradients(tensors)
+        if not (owners := owning_tensors(tensors)):
+            return self.array_gradients(tensors)
+        return TensorGradients(tensors, self.reader(owners))
+
+    def array_gradients(self, tensors: Sequence[HostTensor]) -> Gradients:
+        """The checker where all parameters are NumPy arrays."""
         return HostGradients(tensors)
 
+    def reader(self, tensors: Sequence[Any]) -> Reader:
+        """Who looks at tensors of PyTorch such as these."""
+        return reader_for(tensors)
+
     def change_marker(self, tensors: Sequence[HostTensor]) -> Callable[[], None]:
-        return foreign.change_marker([t.owner for t in tensors if is_tensor(t.owner)])
+        owners = owning_tensors(tensors)
+        return functools.partial(self.reader(owners).mark_changed, owners) if owners else nothing
+
+    def watcher(self, tensors: list[Any]) -> Callable[[], bool]:
+        return functools.partial(Watch(self.reader(tensors), tensors).unchanged, tensors)
 
     def check_arithmetic(self) -> None:
         if flushes_subnormals():

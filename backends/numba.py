@@ -19,16 +19,15 @@ from ..dtypes import COMPUTE_DTYPE, numpy_dtype
 from ..program import program
 from ..rule import Rule
 from . import memory, source_cache
-from .foreign import is_tensor
 from .gradients import HostGradients
 from .host import HostBackend, HostTensor, flushes_subnormals
 from .memory import STRUCT_IS_READABLE, address
 from .numba_helpers import ADDRESSES
 from .numba_printer import NumbaPrinter
+from .numba_tensors import source
 from .pool import get_pool, thread_count, workers_flush
 from .table import LaunchTable
-from .tensor_gradients import TensorGradients
-from .tensor_structs import address_reader
+from .tensor_reader import Reader, reader_for
 
 SMALL_WORK = 1 << 15  # elements; less than that is done before another thread has woken up
 LARGE_WORK = 1 << 24  # elements; what a range has at most
@@ -102,13 +101,11 @@ def addresses(arrays: list[Any]) -> NDArray[np.int64]:
     """As `memory.addresses`, in compiled code."""
     ids = np.frombuffer(memory.identities(arrays), np.int64)
     found = np.empty_like(ids)
-    _readers().read_pointers(ids, object.__basicsize__, found)
+    _compiled("addresses", ADDRESSES).read_pointers(ids, object.__basicsize__, found)
     return found
 
 
-@functools.cache
-def _readers() -> Any:
-    return source_cache.load("addresses", ADDRESSES)
+_compiled = functools.cache(source_cache.load)
 
 
 class NumbaBackend(HostBackend):
@@ -121,9 +118,10 @@ class NumbaBackend(HostBackend):
     ) -> NumbaLaunch:
         return NumbaLaunch(rule, param_dtype, grad_dtype)
 
-    def gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
-        if any(is_tensor(t.owner) for t in tensors):
-            return TensorGradients(tensors, address_reader(_readers().follow_pointers))
+    def reader(self, tensors: Sequence[Any]) -> Reader:
+        return reader_for(tensors, lambda where: _compiled("tensors", source(where)))
+
+    def array_gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
         return HostGradients(tensors, addresses if STRUCT_IS_READABLE else memory.addresses)
 
     def check_arithmetic(self) -> None:

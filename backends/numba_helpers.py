@@ -34,8 +34,7 @@ sqrt = np.sqrt
     + POINTER
 )
 
-ADDRESSES = f'''"""Reads fields of many objects by their addresses: where arrays and tensors keep their data."""
-
+READING = f"""
 import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
@@ -44,24 +43,15 @@ from numba.extending import intrinsic
 @njit
 def word(address):
     return carray(pointer(address, np.int64), 1)[0]
+"""
 
+ADDRESSES = f'''"""Reads a field of many objects by their addresses: where arrays keep their data."""
+{READING}
 
-@njit("void(Array(int64, 1, 'C', readonly=True), int64, int64[::1])", nogil=True, cache=True)
+@njit("void(Array(int64, 1, 'C', readonly=True), int64, int64[::1])", cache=True)
 def read_pointers(objects, offset, found):
     for i in range(objects.size):
         found[i] = word(objects[i] + offset)
-
-
-@njit(
-    "void(Array(int64, 1, 'C', readonly=True), int64, int64, int64, int64, int64[::1], int64[::1])",
-    nogil=True,
-    cache=True,
-)
-def follow_pointers(objects, in_object, in_tensor, first, in_storage, itemsizes, found):
-    for i in range(objects.size):
-        tensor = word(objects[i] + in_object)
-        data = word(word(tensor + in_tensor) + in_storage)
-        found[i] = data + word(tensor + first) * itemsizes[i]
 '''
 
 HELPERS = {

@@ -163,6 +163,10 @@ class Backend(Protocol):
         """A function that tells whoever keeps watch over these parameters' memory that it is
         written to."""
 
+    def watcher(self, tensors: list[Any]) -> Callable[[], bool]:
+        """A function that says whether these tensors, parameters or state, are what and where
+        they were: the same objects can be made to stand for other memory."""
+
     def to_numpy(self, array: Any, copied: bool = True) -> Any:
         """A parameter or state array as a NumPy array on the host: a copy, or if not ``copied``
         its own memory where NumPy can see that."""

@@ -152,6 +152,15 @@ def test_tensors_as_hyperparameters_may_change_in_place():
     train(reference, plain, 5, 8)
     assert_same_parameters(model, reference)
     assert optimizer.param_groups[0]["lr"] is lr
+    betas = optimizer.param_groups[0]["betas"] = [0.9, 0.999]
+    train(model, optimizer, 8, 9)
+    betas[0] = 0.5
+    train(model, optimizer, 9, 11)
+    plain.param_groups[0]["betas"] = (0.9, 0.999)
+    train(reference, plain, 8, 9)
+    plain.param_groups[0]["betas"] = (0.5, 0.999)
+    train(reference, plain, 9, 11)
+    assert_same_parameters(model, reference)
 
 
 SCHEDULERS = {

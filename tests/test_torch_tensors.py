@@ -11,7 +11,7 @@ import pytest
 import samestep as ss
 import torch
 from helpers import HOST, assert_same, refused, run_python, snapshot
-from samestep.backends import foreign, tensor_gradients, tensor_structs
+from samestep.backends import foreign
 from samestep.backends.foreign import as_numpy, as_tensor
 from samestep.golden.compare import first_difference
 
@@ -162,6 +162,21 @@ def test_a_parameter_that_is_given_other_memory_is_followed(backend):
 
 
 @pytest.mark.parametrize("backend", HOST)
+def test_a_parameter_that_is_swapped_for_another_tensor_is_followed(backend):
+    """The object is the same then, and everything behind it another's."""
+    param, other = torch.ones(3, requires_grad=True), torch.zeros(3, requires_grad=True)
+    optimizer = ss.SGD([param], lr=1.0, backend=backend)
+    grads = [torch.ones(3)]
+    for _ in range(3):
+        optimizer.step(grads)
+    torch.utils.swap_tensors(param, other)
+    optimizer.step(grads)
+    assert torch.equal(param, torch.full((3,), -1.0))
+    assert torch.equal(other, torch.full((3,), -2.0))
+    assert (param._version, other._version) == (1, 3)
+
+
+@pytest.mark.parametrize("backend", HOST)
 @pytest.mark.parametrize(
     ("other", "message"),
     [
@@ -180,27 +195,35 @@ def test_a_parameter_that_has_become_another_one_is_refused(backend, other, mess
     assert torch.equal(param, other)
 
 
-def test_addresses_read_from_structs_are_those_that_torch_tells(monkeypatch):
-    numba = ss.get_backend("numba")
-    base = torch.arange(1000.0)
-    tensors = [base[7:], base.view(20, 50)[3:].T, torch.nn.Parameter(base[1:2]),
-               torch.ones(3).bfloat16()[1:], torch.ones(3, dtype=torch.complex128)[2:]]  # fmt: skip
-    sizes = np.array([t.element_size() for t in tensors])
-    read = numba.gradients([numba.adopt("p", tensors[0])])._reader
-    found = read(tensor_gradients.ids_of(tensors), sizes)
-    assert (found == tensor_gradients.data_ptrs(tensors)).all()
-    monkeypatch.setattr(tensor_structs, "offsets", lambda: None)
-    read = numba.gradients([numba.adopt("p", tensors[0])])._reader
-    assert read is None
-    test_a_parameter_that_is_given_other_memory_is_followed("numba")
+def transposed(tensor):
+    tensor.data = tensor.data.T
 
 
-def test_control_a_struct_without_the_value_is_not_taken_for_one():
-    tensors = [torch.ones(3)[1:], torch.ones(5)[2:]]
-    cells = [t._cdata for t in tensors]
-    storages = [t.untyped_storage()._cdata for t in tensors]
-    assert tensor_structs._where(cells, storages, 20) is not None
-    assert tensor_structs._where(cells, storages[::-1], 20) is None
+def reshaped(tensor):
+    tensor.data = tensor.data.view(-1)
+
+
+@pytest.mark.parametrize("backend", HOST)
+def test_a_tensor_that_changes_over_the_same_memory_is_noticed(backend):
+    """Its first element lies where it lay."""
+    rng = np.random.default_rng(0)
+    param = torch.from_numpy(rng.standard_normal((3, 3)))
+    optimizer = ss.SGD([param], lr=1.0, backend=backend)
+    grad = torch.from_numpy(rng.standard_normal((3, 3)))
+    for changed in (None, param, grad):
+        for _ in range(4):
+            if changed is not None:
+                transposed(changed)
+            expected = param - grad
+            optimizer.step([grad])
+            assert torch.equal(param, expected)
+    for changed in (grad, param):
+        before = changed.data
+        reshaped(changed)
+        with pytest.raises(ValueError, match="has shape"):
+            optimizer.step([grad])
+        changed.data = before
+    optimizer.step([grad])
 
 
 # ---- checkpoints, copies, choice

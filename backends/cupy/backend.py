@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..host import check_dtype
 from ..matrices import Matrices
 from ..memory import overlapping, overlaps_itself
 from ..state import initial_state
+from ..tensor_reader import ByTorch, Watch, nothing
 from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
 from .gradients import DeviceGradients
 from .judge import DeviceJudge
@@ -108,8 +110,12 @@ class CupyBackend:
                 values = as_cupy(values) if on_device(values) else np.asarray(values)
                 target[...] = cupy.asarray(values).astype(target.dtype, copy=False)
 
+    def watcher(self, tensors: list[Any]) -> Callable[[], bool]:
+        return functools.partial(Watch(ByTorch(), tensors).unchanged, tensors)
+
     def change_marker(self, tensors: Sequence[DeviceTensor]) -> Callable[[], None]:
-        return foreign.change_marker([t.owner for t in tensors if foreign.is_tensor(t.owner)])
+        owners = foreign.owning_tensors(tensors)
+        return functools.partial(ByTorch().mark_changed, owners) if owners else nothing
 
     # ---- steps
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from ...backend import Backend, Gradients, Launch, available_backends, get_backend
+from ...backend import Gradients, Launch, available_backends, get_backend
 from ...program import program
 from ...rule import Rule
-from ..foreign import as_numpy, as_tensor, change_marker, is_tensor, on_host
+from ..foreign import as_numpy, as_tensor, is_tensor, on_host
 from ..host import HostBackend
 from ..state import initial_state
+from ..tensor_reader import Reader
 from .device import KINDS, DeviceGradients, DeviceTensor, check_device_parameter, overlapping, reals
 from .launch import TorchLaunch
 
@@ -98,14 +99,22 @@ class TorchBackend(HostBackend):
         return torch.zeros(size, dtype=getattr(torch, dtype), device=self._device)
 
     def gradients(self, tensors: Sequence[Any]) -> Gradients:
-        if not self._host:
-            return DeviceGradients(tensors)
-        if self.implementation == "fused":
-            return self._fused.gradients(tensors)
-        return super().gradients(tensors)
+        return super().gradients(tensors) if self._host else DeviceGradients(tensors)
+
+    def array_gradients(self, tensors: Sequence[Any]) -> Gradients:
+        if self.implementation != "fused":
+            return super().array_gradients(tensors)
+        found: Gradients = self._fused.array_gradients(tensors)
+        return found
+
+    def reader(self, tensors: Sequence[Any]) -> Reader:
+        if self._host and self._fastest_on_host == "fused":
+            found: Reader = self._fused.reader(tensors)
+            return found
+        return super().reader(tensors)
 
     @functools.cached_property
-    def _fused(self) -> Backend:
+    def _fused(self) -> Any:
         return get_backend(FUSED_ON_HOST)
 
     def check_arithmetic(self) -> None:
@@ -118,7 +127,8 @@ class TorchBackend(HostBackend):
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
     ) -> Launch:
         if self.implementation == "fused":
-            return self._fused.launch(rule, scalars, param_dtype, grad_dtype)
+            fused: Launch = self._fused.launch(rule, scalars, param_dtype, grad_dtype)
+            return fused
         traced = program(rule)
         reducing = bool(traced.sums or traced.small)
         if self._host:
@@ -128,9 +138,6 @@ class TorchBackend(HostBackend):
 
             return CompiledLaunch(rule, scalars, param_dtype, True, reducing)
         return TorchLaunch(rule, scalars, param_dtype, self.implementation == "foreach", reducing)
-
-    def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
-        return change_marker([t.owner for t in tensors if is_tensor(t.owner)])
 
     def to_numpy(self, array: Any, copied: bool = True) -> Any:
         if is_tensor(array) and not on_host(array):

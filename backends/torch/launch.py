@@ -18,7 +18,7 @@ from ..foreign import as_tensor
 from . import work as slices
 from .sums import Gathered
 from .vocabulary import ExactDivision, TorchVocabulary, divides_numbers
-from .work import Work, batched_work, flat_work
+from .work import Views, Work, batched_work, flat_work
 
 Tensor = torch.Tensor
 
@@ -131,10 +131,10 @@ class TorchLaunch:
             sized = zip(self.tensors, self.sizes, strict=True)
             shapes = [t.rows_and_columns if self.matrix else (n,) for t, n in sized]
             work = list(batched_work(shapes, members, self.matrix, self.gathered))
-        self.work = [
-            (each, [each.views(self.vectors[n], self.rule.per.get(n)) for n in self.names])
-            for each in work
-        ]
+        self.work = [(each, [self._views(each, name) for name in self.names]) for each in work]
+
+    def _views(self, work: Work, name: str) -> Views:
+        return Views(work.views(self.vectors[name], self.rule.per.get(name)), self.dtype)
 
     # ---- what a run takes, for reports
 
@@ -196,12 +196,12 @@ class TorchLaunch:
         return SimpleNamespace(**dict(zip(self.scalars, values, strict=True)))
 
     def _update(
-        self, work: Work, views: list[list[Tensor]], table: Tensor, gradients: Any, scaled: bool
+        self, work: Work, views: list[Views], table: Tensor, gradients: Any, scaled: bool
     ) -> None:
         """Run the text on all blocks until no sum is pending; only that last pass stores."""
         pers = [None, *(self.rule.per.get(name) for name in self.rule.state)]
         s = self._scalars(work, table)
-        arrays = [work.gather(view, per) for view, per in zip(views, pers, strict=True)]
+        arrays = [work.gather(view.tensors, per) for view, per in zip(views, pers, strict=True)]
         grad = work.gather(work.views(gradients, None), None)
         xp = Passes(self.dtype, self.device, work)
         several = len(work.cuts) > 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,7 +17,18 @@ from ...hyper import GroupHyper
 from ...interrupts import hold, release
 from ...rule import Rule, find_rule
 from ...torch_state import layout_of
-from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
+from ..memory import identities
+from .groups import (
+    Groups,
+    all_slots,
+    is_fixed,
+    numbers_of,
+    plain,
+    rules_of,
+    slots_of,
+    values_of,
+    where,
+)
 from .load import loaded_entry, loaded_groups
 from .participants import Member, Participants
 from .shards import check_rule, local, placed
@@ -81,7 +93,7 @@ class Optimizer(torch.optim.Optimizer):
     def _forget(self) -> None:
         """Everything is looked at anew at the next step; parameters may be elsewhere by then."""
         self._participants: Participants | None = None
-        self._hyper_seen: Any = None
+        self._hyper_seen: list[Any] | None = None  # the very objects
         self.backend = get_backend(self.backend.name)
 
     @property
@@ -130,15 +142,16 @@ class Optimizer(torch.optim.Optimizer):
 
     def _refresh(self, participants: Participants) -> None:
         """Take over hyperparameters that were changed from outside."""
-        groups = self.param_groups
-        values = [values_of(self.rule, groups, k) for k in range(len(groups))]
-        if values == self._hyper_seen:
+        groups, names = self.param_groups, self.rule.known_hyperparameters
+        held = [group.get(name) for group in groups for name in names]
+        if self._hyper_seen is not None and identities(held) == identities(self._hyper_seen):
             return
         numbers = numbers_of(self.rule, groups)
         for k, rule in enumerate(participants.rules):
             rule.check_options(numbers[k], where(groups, k))
         participants.set_hyper(numbers)
-        self._hyper_seen = values
+        # what can change in place, such as a tensor, has to be read at every step
+        self._hyper_seen = held if all(map(is_fixed, held)) else None
 
     # ---- stepping
 
@@ -175,11 +188,11 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def _advance(self, grad_scale: float) -> None:
-        params = [p for group in self.param_groups for p in group["params"]]
-        grads = [p.grad for p in params]
+        params = list(chain.from_iterable(group["params"] for group in self.param_groups))
         if self._participants and not self._participants.unchanged(params, self.state):
             self._forget()
         participants = self._participants
+        grads = [p.grad for p in params]
         absent: Iterable[int] = range(len(params)) if participants is None else participants.absent
         begun = [i for i in absent if grads[i] is not None and not has_state(self.state, params[i])]
         before = {params[i]: self.state.get(params[i]) for i in begun}

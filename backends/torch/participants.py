@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,7 @@ class Participants:
             tensors.append(tensor)
             clocks.append(Clock(rule, member.group, step, carry))
         backend.check_overlap(tensors)
+        self._clocks_seen, self._distinct = b"", list[Clock]()
         self._clocks, self._takes_part = clocks, [True] * len(members)
         self._stepping = Stepping(backend, tensors, clocks)
         self._layout = layout_of(rules[0])
@@ -106,12 +108,11 @@ class Participants:
         # what `unchanged` compares
         self._params, self._entries = identities(params), [m.entry for m in members]
         self._dicts, self._contents = identities(list(state.values())), self._look_up_contents()
-        self._watched = [tensor.owner for tensor in tensors]
-        self._watched += [array for tensor in tensors for array in tensor.state.values()]
-        self._pointers = self._look_up_pointers()
         entries = [(m.param, *m.entry.values()) for m in members if self._sharded]
         self._dtensors = [array for entry in entries for array in entry if is_dtensor(array)]
         self._parts = self._look_up_parts()
+        held = [array for tensor in tensors for array in tensor.state.values()]
+        self._in_place = backend.watcher([*(tensor.owner for tensor in tensors), *held])
 
     def unchanged(self, params: list[Any], state: Mapping[Any, Any]) -> bool:
         """Whether parameters and state are still those that this was made of: the same objects,
@@ -120,16 +121,13 @@ class Participants:
             identities(params) == self._params
             and identities(list(state.values())) == self._dicts
             and self._look_up_contents() == self._contents
-            and self._look_up_pointers() == self._pointers
             and self._look_up_parts() == self._parts
             and self._numbers.unchanged()
+            and self._in_place()
         )
 
     def _look_up_contents(self) -> bytes:
         return identities(list(chain.from_iterable(map(dict.values, self._entries))))
-
-    def _look_up_pointers(self) -> list[int]:
-        return list(map(torch.Tensor.data_ptr, self._watched))
 
     def _look_up_parts(self) -> list[int]:
         return [local(dtensor).data_ptr() for dtensor in self._dtensors]
@@ -151,9 +149,14 @@ class Participants:
             mine = [
                 local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
             ]
-        if any(g is not None and g.dtype is not d for g, d in zip(mine, self._dtypes, strict=True)):
-            mine = list(map(_widened, mine, self._dtypes))
-        self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
+        settings = Settings(grad_scale=grad_scale)
+        try:
+            self._stepping.run(mine, self._takes_part, settings)
+        except TypeError:  # before anything was changed
+            widened = list(map(_widened, mine, self._dtypes))
+            if all(map(is_, widened, mine)):
+                raise
+            self._stepping.run(widened, self._takes_part, settings)
         if self._sharded:
             torch.autograd.graph.increment_version(
                 [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
@@ -161,12 +164,13 @@ class Participants:
         self._write_numbers()
 
     def _write_numbers(self) -> None:
-        columns = {id(clock): clock for clock in self._clocks}
-        found = {key: self._column(clock) for key, clock in columns.items()}
-        if len(found) == 1:
-            self._numbers.write(list(found.values()))
+        if (now := identities(self._clocks)) != self._clocks_seen:
+            self._clocks_seen, self._distinct = now, list({id(c): c for c in self._clocks}.values())
+        columns = {id(clock): self._column(clock) for clock in self._distinct}
+        if len(columns) == 1:
+            self._numbers.write(list(columns.values()))
         else:
-            self._numbers.write([found[id(clock)] for clock in self._clocks])
+            self._numbers.write([columns[id(clock)] for clock in self._clocks])
 
     def _column(self, clock: Clock) -> list[float]:
         column = [float(clock.step), *(clock.carry[name] for name in self._carried)]

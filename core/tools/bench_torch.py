@@ -6,13 +6,14 @@ For-loop, foreach, compiled and fused; and a population, as one launch and as ``
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from ..optimizer import Optimizer
-from .bench_work import COUNTED, normal
+from .bench_work import COUNTED, FRESH_SETS, normal
 from .console import print_table, progress
 from .contenders import BYTES_PER_PARAMETER, HYPER, RULE, Contender
 from .errors import UserError
@@ -62,11 +63,12 @@ def run(names: Sequence[str] | None, repeats: int, quick: bool) -> int:
     if unknown := [name for name in names or () if name not in known]:
         raise UserError(f"--work {unknown[0]}: with --torch there are {', '.join(known)}")
     chosen = [known[name] for name in dict.fromkeys(names or known)]
-    with progress(repeats * len(chosen)) as advance:
+    with progress(repeats * sum(1 + work.many_small for work in chosen)) as advance:
         for work in chosen:
             one = len(work.shapes) == 1
             rows = population() if work.name == POPULATION else contenders(compiles=one)
-            measure(work.title, work.shapes, rows, repeats, functools.partial(advance, work.name))
+            for sets in (1, FRESH_SETS) if work.many_small else (1,):
+                measure(work, sets, rows, repeats, functools.partial(advance, work.name))
     print("\n\n".join(EXPLAINED))
     return 0
 
@@ -78,7 +80,12 @@ def torch_work(quick: bool) -> list[Work]:
     return [
         Work("large", f"one tensor of {50_000_000 // scale:,}", ((50_000_000 // scale,),)),
         Work("many", f"{500 // scale} tensors of 100,000", ((100_000,),) * (500 // scale)),
-        Work("thousand", f"{1000 // scale:,} tensors of 1,000", ((1000,),) * (1000 // scale)),
+        Work(
+            "thousand",
+            f"{1000 // scale:,} tensors of 1,000",
+            ((1000,),) * (1000 // scale),
+            many_small=True,
+        ),
         Work(POPULATION, networks, NETWORK * COPIES),
     ]
 
@@ -98,6 +105,10 @@ def contenders(compiles: bool) -> dict[str, Row]:
         found[f"samestep {name}"] = Row(
             make, planned_operations, functools.partial(planned_bytes, make)
         )
+    make_class = functools.partial(Torch, _of_class)
+    found["samestep.torch.AdamW"] = Row(
+        make_class, planned_operations, functools.partial(planned_bytes, make_class)
+    )
     return found
 
 
@@ -141,6 +152,12 @@ def _optimizer(backend: str, size: int | None, tensors: list[Any]) -> Optimizer:
     return Optimizer(RULE, params, backend=backend, **hyper)
 
 
+def _of_class(tensors: list[Any]) -> Any:
+    """Ours as a ``torch.optim.Optimizer``."""
+    module: Any = importlib.import_module("samestep.torch")
+    return module.AdamW(tensors, **HYPER)
+
+
 # ---- what is counted
 
 
@@ -160,9 +177,13 @@ def counted_bytes(make: Callable[[Any, Any], Any], shapes: Sequence[Any]) -> flo
 
 def planned_operations(contender: Any) -> int:
     """Of ours: as the launches have planned them."""
-    return sum(
-        getattr(bucket.launch, "operations", 1) for bucket in contender.optimizer._stepping._update
-    )
+    return sum(getattr(launch, "operations", 1) for launch in _launches(contender))
+
+
+def _launches(contender: Any) -> list[Any]:
+    optimizer = contender.optimizer
+    ours = optimizer if isinstance(optimizer, Optimizer) else optimizer._participants
+    return [bucket.launch for bucket in ours._stepping._update]
 
 
 def planned_bytes(make: Callable[[Any, Any], Any], shapes: Sequence[Any]) -> float:
@@ -172,31 +193,27 @@ def planned_bytes(make: Callable[[Any, Any], Any], shapes: Sequence[Any]) -> flo
     contender.give(0)
     contender.step()
     elements = sum(param.size for param in params)
-    return (
-        sum(
-            getattr(bucket.launch, "moved", BYTES_PER_PARAMETER * elements)
-            for bucket in contender.optimizer._stepping._update
-        )
-        / elements
+    moved = (
+        getattr(each, "moved", BYTES_PER_PARAMETER * elements) for each in _launches(contender)
     )
+    return sum(moved) / elements
 
 
 # ---- a table
 
 
 def measure(
-    title: str,
-    shapes: Sequence[Any],
-    rows: Mapping[str, Row],
-    repeats: int,
-    advance: Callable[[], None],
+    work: Work, count: int, rows: Mapping[str, Row], repeats: int, advance: Callable[[], None]
 ) -> None:
-    """Time all rows in turns, and print."""
-    params, sets = normal(tuple(shapes), 0), [normal(tuple(shapes), 1)]
+    """Time all rows in turns, with that many sets of gradients one after the other, and print."""
+    shapes = work.shapes
+    params, sets = normal(shapes, 0), [normal(shapes, 1 + k) for k in range(count)]
     made: dict[str, Contender] = {name: row.make(params, sets) for name, row in rows.items()}
-    seconds = take_turns(made, 1, repeats, advance)
+    seconds = take_turns(made, count, repeats, advance)
     lines = [_line(name, row, made[name], seconds, shapes) for name, row in rows.items()]
-    print_table(title, COLUMNS, lines)
+    print_table(
+        work.title + (", other gradients at every step" if count > 1 else ""), COLUMNS, lines
+    )
     print()
 
 
