@@ -115,3 +115,12 @@ def test_settings_are_needed(setting, label, complaint, pretended_gpu, monkeypat
     with pytest.raises(Fault, match="not exact"), pretended_gpu() as kernels:
         verify_one(golden, ss.rules["adamw"], BACKEND)
     assert any(found.startswith(complaint) for found in complaints_of(kernels))
+
+
+def test_control_only_threads_with_an_element_may_store(pretended_gpu):
+    races = importlib.import_module("triton_kernel").RacesOfOwners(8, threads=32, owners=4)
+    at, block, copy = np.array([1]), np.array([0]), np.array([31])
+    races.read(at, copy, block, block, "")
+    races.write(at, np.array([1]), block, block, "")
+    with pytest.raises(Fault, match="has no element"):
+        races.write(at, copy, block, block, "")
