@@ -32,9 +32,11 @@ from .optimizers import (
     Rprop,
     SignSGD,
     Signum,
+    SparseAdam,
 )
 from .rule import Rule
 from .rules import registry as rules
+from .slices import IndexedSlices
 
 __version__ = "0.1.0"
 
@@ -65,6 +67,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "CheckpointError",
+    "IndexedSlices",
     "Lion",
     "LossScaler",
     "NAdam",
@@ -76,6 +79,7 @@ __all__ = [
     "Rule",
     "SignSGD",
     "Signum",
+    "SparseAdam",
     "available_backends",
     "emit",
     "export",

@@ -29,6 +29,7 @@ CLASS_NAMES = {
     "lars": "LARS",
     "novograd": "NovoGrad",
     "adafactor": "Adafactor",
+    "sparseadam": "SparseAdam",
 }
 
 

@@ -17,6 +17,7 @@ from .rmsprop import rmsprop
 from .rprop import rprop
 from .sgd import sgd
 from .signsgd import signsgd, signum
+from .sparseadam import sparseadam
 
 registry: dict[str, Rule] = {
     rule.name: rule
@@ -39,5 +40,6 @@ registry: dict[str, Rule] = {
         lars(),
         novograd,
         adafactor(),
+        sparseadam,
     )
 }
