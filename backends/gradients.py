@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..dtypes import REAL_OF_COMPLEX, gradient_dtypes
 from .foreign import as_numpy, check_plain, described, is_lazy, is_tensor, kind_of, on_host
 from .memory import address, addresses, bounds, c_strides, directly_usable, identities
+from .rows import as_slices, checked_slices
 
 if TYPE_CHECKING:
     from .host import HostTensor
@@ -28,6 +29,7 @@ class Accepted:
         self, arrays: list[Any], kinds: list[str | None], addresses: NDArray[np.int64]
     ) -> None:
         self.arrays, self.kinds, self.addresses = arrays, kinds, addresses
+        self.rows: dict[int, Array] = {}  # the indices of gradients that are of some rows only
         self.moved = False  # whether a parameter was found in other memory than before
 
 
@@ -120,9 +122,15 @@ class HostGradients:
         return Accepted(list(leaves), self.kinds, addresses)
 
     def _one_by_one(self, leaves: list[Any]) -> Accepted:
+        slices = {
+            i: checked_slices(given, tensor, self._checked)
+            for i, (leaf, tensor) in enumerate(zip(leaves, self.tensors, strict=True))
+            if (given := as_slices(leaf, tensor)) is not None
+        }
+        leaves = [slices[i].values if i in slices else leaf for i, leaf in enumerate(leaves)]
         views = [
-            None if leaf is None else self._checked(leaf, tensor)
-            for leaf, tensor in zip(leaves, self.tensors, strict=True)
+            leaf if leaf is None or i in slices else self._checked(leaf, tensor)
+            for i, (leaf, tensor) in enumerate(zip(leaves, self.tensors, strict=True))
         ]
         self._check_overlap(views)
         names = [None if view is None else view.dtype.name for view in views]
@@ -135,7 +143,9 @@ class HostGradients:
             else:
                 arrays.append(view := np.array(view, order="C"))
             found.append(0 if view is None else address(view))
-        return Accepted(arrays, kinds, np.array(found, np.int64))
+        accepted = Accepted(arrays, kinds, np.array(found, np.int64))
+        accepted.rows = {i: given.indices for i, given in slices.items()}
+        return accepted
 
     def _checked(self, grad: Any, tensor: HostTensor) -> Any:
         """The gradient as an array of this checker's type over the same memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,6 +62,11 @@ class HostTensor:
             )
 
     @property
+    def size(self) -> int:
+        """How many reals there are."""
+        return math.prod(self.shape) * (1 + self.complex)
+
+    @property
     def rows_and_columns(self) -> tuple[int, int]:
         """The parameter seen as a matrix: its first axis against all others. Without elements it
         has no rows either, so that nothing is computed for them."""
@@ -70,6 +76,10 @@ class HostTensor:
     def flat_state(self, name: str) -> Array:
         return reals(as_numpy(self.state[name]))
 
+    def rows(self, indices: Array) -> HostRows:
+        """Those rows of the parameter and of its state, as they are now."""
+        return HostRows(self, indices)
+
     def pull(self) -> None:
         if self.staged:
             self.flat[...] = reals(np.ascontiguousarray(self.array))
@@ -77,6 +87,44 @@ class HostTensor:
     def push(self) -> None:
         if self.staged:
             self.array[...] = self.flat.view(self.array.dtype).reshape(self.shape)
+
+
+class HostRows(HostTensor):
+    """Some rows of a parameter and of its state: copies, made when they are looked at, which `push`
+    writes back. A launch that goes to ``indices`` of ``whole`` itself needs none, and says so by
+    ``staged``."""
+
+    def __init__(self, whole: HostTensor, indices: Array) -> None:
+        copies = ("array", "flat", "state")
+        self.__dict__.update({k: v for k, v in vars(whole).items() if k not in copies})
+        self.staged, self.whole, self.indices = True, whole, indices
+        self.shape = (len(indices), *whole.shape[1:])
+
+    @functools.cached_property
+    def array(self) -> Array:  # type: ignore[override]
+        return _memory(self.whole.array)[self.indices]
+
+    @functools.cached_property
+    def flat(self) -> Array:  # type: ignore[override]
+        return reals(self.array)
+
+    @functools.cached_property
+    def state(self) -> dict[str, Any]:  # type: ignore[override]
+        return {name: _memory(array)[self.indices] for name, array in self.whole.state.items()}
+
+    def pull(self) -> None:
+        """Nothing: a copy is of what was there a moment ago."""
+
+    def push(self) -> None:
+        if self.staged:
+            _memory(self.whole.array)[self.indices] = self.array
+            for name, array in self.state.items():
+                _memory(self.whole.state[name])[self.indices] = array
+
+
+def _memory(array: Any) -> Array:
+    """As a plain NumPy array over the same memory, not a subclass with ideas of its own."""
+    return as_numpy(array).view(np.ndarray)
 
 
 def reals(array: Array) -> Array:

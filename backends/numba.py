@@ -20,7 +20,7 @@ from ..program import program
 from ..rule import Rule
 from . import memory, source_cache
 from .gradients import HostGradients
-from .host import HostBackend, HostTensor, flushes_subnormals
+from .host import HostBackend, HostRows, HostTensor, flushes_subnormals
 from .memory import STRUCT_IS_READABLE, address
 from .numba_helpers import ADDRESSES
 from .numba_printer import NumbaPrinter
@@ -61,11 +61,16 @@ class NumbaLaunch:
     def bind(self, tensors: Sequence[HostTensor]) -> None:
         layout = self.printer.layout
         matrix = layout.matrix
-        shapes = [t.rows_and_columns if matrix else (t.flat.size, 1) for t in tensors]
-        addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in tensors]}
+        shapes = [t.rows_and_columns if matrix else (t.size, 1) for t in tensors]
+        owners, rows = list(tensors), {}
+        for i, tensor in enumerate(tensors):
+            if isinstance(tensor, HostRows) and not (layout.reducing or tensor.whole.staged):
+                tensor.staged = False  # they are updated where they lie
+                owners[i], rows[i] = tensor.whole, tensor.indices
+        addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in owners]}
         for name in self.printer.rule.state:
-            addresses[name] = [address(t.flat_state(name)) for t in tensors]
-        self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes)
+            addresses[name] = [address(t.flat_state(name)) for t in owners]
+        self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes, rows)
         self.workspace = np.zeros(self.launch_table.workspace_size, self.compute)
         self._cut(thread_count())
 

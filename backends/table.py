@@ -6,7 +6,7 @@ changed are written: addresses of fresh gradients, rows of scalars.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ class LaunchTable:
         Array name to one address per tensor, for all arrays but the gradient.
     itemsizes
         Array name to bytes per element.
+    rows
+        Position of a tensor to the indices of those of its rows that are meant, each a chunk: its
+        size is theirs, and its gradient has them one after the other.
     """
 
     def __init__(
@@ -37,23 +40,32 @@ class LaunchTable:
         shapes: Sequence[tuple[int, int]],
         addresses: dict[str, Sequence[int]],
         itemsizes: dict[str, int],
+        rows: Mapping[int, Integers] | None = None,
     ) -> None:
         self.layout, self.itemsizes = layout, itemsizes
         size, columns = np.array(shapes, np.int64).reshape(-1, 2).T
         unit = STRIP_ROWS if layout.matrix else CHUNK
         chunks = np.where(size * columns > 0, -(-size // unit), 0)
+        for i, indices in (rows or {}).items():
+            chunks[i] = len(indices)
         self.tensor_of_chunk = np.repeat(np.arange(len(shapes), dtype=np.int32), chunks)
         first = np.cumsum(chunks) - chunks
         index = np.arange(len(self.tensor_of_chunk)) - first[self.tensor_of_chunk]
-        self.one_chunk_each = bool((chunks == 1).all())
+        self.one_chunk_each = bool((chunks == 1).all()) and not rows
         width = columns[self.tensor_of_chunk]
         self.offset = index * unit * width  # in elements
         length = np.minimum(size[self.tensor_of_chunk] - index * unit, unit)
+        place = self.offset.copy() if rows else self.offset  # of all arrays but the gradient
+        for i, indices in (rows or {}).items():
+            where, each = slice(first[i], first[i] + chunks[i]), size[i] // max(chunks[i], 1)
+            length[where] = each
+            self.offset[where], place[where] = index[where] * each, indices * each
         self.table = np.zeros((len(self.tensor_of_chunk), layout.table_columns), np.int64)
         self.table[:, 1] = length
         for name, column in layout.array.items():
             if name != "grad":
-                self._write_addresses(column, np.array(addresses[name], np.int64), itemsizes[name])
+                starts = np.array(addresses[name], np.int64)
+                self._write_addresses(column, starts, itemsizes[name], place)
         lines = len(shapes) if layout.reducing else 0
         self.tensors = np.zeros((lines, layout.tensors_columns), np.int64)
         self.workspace_size = 0
@@ -62,11 +74,13 @@ class LaunchTable:
             self.table[:, layout.index] = index
             self._fill_tensors(size, columns, chunks, addresses)
 
-    def _write_addresses(self, column: int, addresses: Integers, itemsize: int) -> None:
+    def _write_addresses(
+        self, column: int, addresses: Integers, itemsize: int, offset: Integers
+    ) -> None:
         if self.one_chunk_each:
             self.table[:, column] = addresses
         else:
-            self.table[:, column] = addresses[self.tensor_of_chunk] + self.offset * itemsize
+            self.table[:, column] = addresses[self.tensor_of_chunk] + offset * itemsize
 
     def _fill_tensors(
         self, size: Integers, columns: Integers, chunks: Integers, addresses: dict[str, Any]
@@ -83,7 +97,8 @@ class LaunchTable:
             self.workspace_size += int(needed.sum())
 
     def set_gradients(self, addresses: Integers) -> None:
-        self._write_addresses(self.layout.array["grad"], addresses, self.itemsizes["grad"])
+        column, itemsize = self.layout.array["grad"], self.itemsizes["grad"]
+        self._write_addresses(column, addresses, itemsize, self.offset)
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         rows = np.array(row_of_tensor, np.int64)

@@ -17,6 +17,7 @@ from .optimizer import Optimizer
 from .optimizers import *  # noqa: F403 (a class for every built-in rule)
 from .rule import Rule
 from .rules import registry as rules
+from .slices import IndexedSlices
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ else:
 
 __all__ = [
     "CheckpointError",
+    "IndexedSlices",
     "LossScaler",
     "Optimizer",
     "Rule",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,13 @@ Assign = Callable[[list[str | None]], tuple[Sequence[Rule], Sequence[Any]]]
 
 class Target:
     """The gradients that launches are pointed at: per tensor the name of the dtype, None where
-    there is no gradient, and the address. The arrays themselves are not kept alive."""
+    there is no gradient, and the address. The arrays themselves are not kept alive. ``rows`` has the
+    indices of gradients that are of some rows only, by position."""
 
-    def __init__(self, kinds: list[str | None], addresses: Any) -> None:
-        self.kinds, self.addresses = kinds, addresses
+    def __init__(
+        self, kinds: list[str | None], addresses: Any, rows: Mapping[int, Any] | None = None
+    ) -> None:
+        self.kinds, self.addresses, self.rows = kinds, addresses, rows
 
 
 class Bucket:

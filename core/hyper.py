@@ -62,6 +62,7 @@ class GroupHyper:
             as_numbers({**given, "weight_decay": 0.0}) if "weight_decay" in given else self._numbers
         )
         self.sign = -1.0 if numbers["maximize"] else 1.0
+        self.lazy = bool(numbers["lazy"])
         self.clips = tuple(name for name in CLIPS if name in given)
 
     def numbers(self, decays: bool) -> SimpleNamespace:

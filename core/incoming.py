@@ -33,7 +33,8 @@ class Incoming:
         kinds = accepted.kinds
         if not all(takes_part):
             kinds = [kind if part else None for kind, part in zip(kinds, takes_part, strict=True)]
-        self._target, self._takes_part = Target(kinds, accepted.addresses), takes_part
+        self._target = Target(kinds, accepted.addresses, accepted.rows)
+        self._takes_part = takes_part
         arrays: list[Any] = accepted.arrays
         if all(map(is_, arrays, leaves)):  # a copy has to be made anew each step
             self._check.remember(leaves)

@@ -43,7 +43,7 @@ class Optimizer:
         Update at every so many calls of ``step``, with the mean of their gradients.
     **hyper
         Hyperparameters and structural options of the rule, for all groups that do not say
-        otherwise, and of every rule: ``maximize``; ``clip_value``, a limit for each element of
+        otherwise, and of every rule: ``maximize``; ``lazy``, see `samestep.slices`; ``clip_value``, a limit for each element of
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
         ``weight_decay_mask``, which parameters decay (see `samestep.mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
@@ -177,9 +177,11 @@ class Optimizer:
         grads : same structure as the parameters
             Arrays of the parameters' shapes and dtypes (for 16-bit parameters float32, too), or
             None for a parameter that has no gradient this step: it neither moves nor advances
-            its step count. They are only read. With several groups, a list with one such
-            structure per group. The arrays of the last step are recognized and not looked at
-            again: give none of them, nor a parameter, another shape, dtype or flags in place.
+            its step count. For parameters in host memory also a `samestep.IndexedSlices` or a
+            sparse tensor, a gradient of some rows. They are only read. With several groups, a
+            list with one such structure per group. The arrays of the last step are recognized and
+            not looked at again: give none of them, nor a parameter, another shape, dtype or flags
+            in place.
 
         Raises
         ------

@@ -86,6 +86,9 @@ class Rule:
     shape_options : callable
         ``shape_options(shape) -> options`` that parameters of this shape need whatever was asked
         for: a rule that keeps rows and columns has another variant for vectors.
+    lazy : bool
+        The default of the hyperparameter of that name: whether a gradient of some rows leaves
+        other rows as they are even if the rule would change them. See `samestep.slices`.
     reference : str
         Paper and algorithm, printed on top of generated source.
     """
@@ -101,6 +104,7 @@ class Rule:
     options: Mapping[str, bool] = field(default_factory=dict)
     factory: Callable[..., Rule] | None = None
     shape_options: Callable[[tuple[int, ...]], Mapping[str, bool]] | None = None
+    lazy: bool = False
     reference: str = ""
     state: tuple[str, ...] = field(init=False)
 
@@ -153,7 +157,7 @@ class Rule:
     @property
     def common(self) -> dict[str, Hyper]:
         """Those that every rule has."""
-        return {"maximize": False, **dict.fromkeys(CLIPS)}
+        return {"maximize": False, "lazy": self.lazy, **dict.fromkeys(CLIPS)}
 
     def hyperparameters(
         self, given: Mapping[str, Any], where: str = "", others: Iterable[str] = ()

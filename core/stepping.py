@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .accumulation import Accumulation
-from .backend import Backend, Verdict
+from .backend import Backend, KeptLaunches, Verdict
 from .bucket import Buckets, Target
 from .clipping import clipped
 from .clock import Clock, next_scalars, split
@@ -17,6 +18,7 @@ from .incoming import Incoming
 from .loss_scaler import LossScaler
 from .measure import Measurement
 from .rule import Rule
+from .slices import check_rule
 
 
 @dataclass
@@ -121,6 +123,7 @@ class Stepping:
         self._measurement: Measurement | None = None
         self._accumulation: Accumulation | None = None
         self._recording: Recording | None = None
+        self._kept: Any = KeptLaunches(backend)  # of rows
 
     @property
     def accumulation(self) -> Accumulation:
@@ -159,6 +162,17 @@ class Stepping:
         if self._incoming.moved:
             self._look_again()
         self._backend.check_arithmetic()
+        stepping = self._by_rows(target.rows, takes_part, settings) if target.rows else self
+        return stepping._advance(grads, target, takes_part, settings, capturing)
+
+    def _advance(
+        self,
+        grads: list[Any],
+        target: Target,
+        takes_part: Sequence[bool],
+        settings: Settings,
+        capturing: bool,
+    ) -> Outcome | None:
         coefficient = 1.0 / settings.grad_scale
         if settings.accumulation_steps > 1 or self.micro_steps:
             self.accumulation.add(target, grads)
@@ -189,6 +203,29 @@ class Stepping:
         elif scaler is not None:
             scaler.wait_for(outcome.settle)
         return outcome
+
+    def _by_rows(
+        self, rows: Mapping[int, Any], takes_part: Sequence[bool], settings: Settings
+    ) -> Stepping:
+        """Itself, with some rows of parameters in the place of these; raises for a rule that
+        cannot go by rows."""
+        if settings.accumulation_steps > 1 or self.micro_steps:
+            raise TypeError(
+                "gradients of some rows are not accumulated over micro-batches; give their indices "
+                "and values in one gradient"
+            )
+        self._update.forget()  # clocks may be others afterwards
+        one = copy.copy(self)
+        one._tensors, one._backend, one._measurement = list(self._tensors), self._kept, None
+        for i, indices in rows.items():
+            clock, tensor = self._clocks[i], self._tensors[i]
+            hyper = self._hyper[clock.group]
+            if takes_part[i]:
+                row, _ = next_scalars(clock.rule, clock, hyper.numbers(clock.decays))
+                check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy)
+            one._tensors[i] = tensor.rows(indices)
+        one._update = Buckets(one._backend, one._tensors)
+        return one
 
     def _check_capture(self, settings: Settings) -> None:
         """Raise RuntimeError for what a replay could not do."""

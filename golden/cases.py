@@ -130,6 +130,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(ADAFACTOR, d=0.2, beta1=0.9, maximize=True),
         dict(ADAFACTOR_LATER, beta1=0.7),
     ),
+    "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
 }
 
 # Tensors that go around the lanes of a sum or have several strips of rows. The order of a sum does

@@ -87,6 +87,15 @@ def adamw(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p * (1 - h.lr * h.weight_decay) - h.lr * adam_direction(h, t, g, s)
 
 
+@formula_of("sparseadam")
+def sparseadam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    beta1, beta2 = h.betas
+    m = average(s, "exp_avg", beta1, g)
+    v = average(s, "exp_avg_sq", beta2, g**2)
+    alpha = h.lr * mpmath.sqrt(1 - beta2**t) / (1 - beta1**t)
+    return p - alpha * m / (root(v) + h.eps)
+
+
 @formula_of("lamb")
 def lamb(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     update = adam_direction(h, t, g, s) + h.weight_decay * p

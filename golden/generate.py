@@ -114,7 +114,8 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         options=dict(rule.options),
         dtype=case.dtype,
         compute_dtype=COMPUTE_DTYPE[case.dtype],
-        hyperparameters={name: value for name, value in hyper.items() if value is not None},
+        # lazy is about gradients of some rows, of which there are none here
+        hyperparameters={n: v for n, v in hyper.items() if v is not None and n != "lazy"},
         changes={str(step): _checked(case.rule, later) for step, later in case.changes.items()},
         steps=STEPS,
         stored_steps=list(STORED_STEPS),

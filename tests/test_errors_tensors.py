@@ -38,7 +38,6 @@ def in_inference_mode():
 
 
 UNUSABLE = {
-    "sparse": (lambda: torch.ones(3).to_sparse(), "is a sparse_coo tensor; expected a strided"),
     "compressed": (
         lambda: torch.ones(3, 3).to_sparse_csr(), "is a sparse_csr tensor; expected a strided"
     ),
@@ -53,6 +52,7 @@ UNUSABLE = {
     "wrapper": (wrapped, "is a .*Wrapper on cpu, which wraps other tensors; pass what it"),
 }  # fmt: skip
 PARAMETERS = {
+    "sparse": (lambda: torch.ones(3).to_sparse(), "is a sparse_coo tensor; expected a strided"),
     "computed": (lambda: torch.ones(3, requires_grad=True) * 2, "is not a leaf"),
     "conjugate": (
         lambda: torch.ones(3, dtype=torch.complex64).conj(), "is a lazy conjugate or negative"

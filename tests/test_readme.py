@@ -44,21 +44,28 @@ def test_a_training_loop_with_all_there_is(tmp_path, monkeypatch):
     assert (tmp_path / "checkpoint.safetensors").exists()
 
 
+def test_sparse_gradients():
+    names: dict = {}
+    exec(PROGRAMS[2], names)
+    start = np.random.default_rng(0).standard_normal((100_000, 64))
+    assert np.flatnonzero((names["table"] != start).any(axis=1)).tolist() == [4, 17]
+
+
 def test_a_rule_of_ones_own(capsys):
     names = {"params": [np.ones((3, 4), np.float32)]}
-    exec(PROGRAMS[2], names)
+    exec(PROGRAMS[3], names)
     names["opt"].step([np.ones((3, 4), np.float32)])
     assert (names["params"][0] < 1).all()
     assert "void softsign_update(" in capsys.readouterr().out
 
 
 def test_the_printed_kernel():
-    assert PROGRAMS[3] in ss.emit("adamw", "numba")
+    assert PROGRAMS[4] in ss.emit("adamw", "numba")
 
 
 def test_reading_a_golden_file():
     names: dict = {}
-    exec(PROGRAMS[4], names)
+    exec(PROGRAMS[5], names)
     assert names["golden"].header.rule == "adamw"
 
 
@@ -66,7 +73,7 @@ def test_a_training_loop_of_torch():
     model = torch.nn.Linear(3, 2)
     before = model.weight.detach().clone()
     names = {"torch": torch, "model": model, "loss": lambda m: m(torch.ones(1, 3)).sum()}
-    exec(PROGRAMS[5], names)
+    exec(PROGRAMS[6], names)
     assert not torch.equal(model.weight, before)
     assert names["optimizer"].param_groups[0]["lr"] != 1e-3
 

@@ -34,6 +34,7 @@ CONFIGURATIONS = {
     "RAdam-decoupled": dict(weight_decay=0.1, decoupled_weight_decay=True),
     "Rprop": dict(lr=0.01),
     "ASGD": dict(t0=3, lambd=0.1),
+    "SparseAdam": dict(lr=0.1, betas=(0.8, 0.9)),
 }
 
 
@@ -70,6 +71,8 @@ def run(optimizer, arrays, first, last):
     for step in range(first, last):
         for param, grad in zip(params, gradients(arrays, step), strict=True):
             param.grad = None if grad is None else torch.from_numpy(grad)
+            if type(optimizer) is torch.optim.SparseAdam and grad is not None:
+                param.grad = param.grad.to_sparse(min(1, param.ndim))
         optimizer.step()
 
 

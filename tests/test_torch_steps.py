@@ -173,7 +173,7 @@ def dense(**changes):
         (
             lambda p: torch.ones(3, 4).to_sparse(),
             TypeError,
-            "sparse_coo tensor; expected a strided",
+            "sparse_coo tensor with sparse_dim 2; expected 1, rows",
         ),
         (dense(dtype=torch.float64), TypeError, "float64; expected float32"),
         (lambda p: p.detach(), ValueError, "shares memory"),

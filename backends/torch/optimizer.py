@@ -158,7 +158,8 @@ class Optimizer(torch.optim.Optimizer):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the parameters that have a gradient. Those without neither move nor advance.
+        """Update the parameters that have a gradient. Those without neither move nor advance. A
+        gradient may be sparse, of some rows, see `samestep.slices`.
 
         Parameters
         ----------
@@ -169,7 +170,7 @@ class Optimizer(torch.optim.Optimizer):
         ------
         TypeError, ValueError
             For gradients, state or hyperparameters that cannot be used; parameters, state and
-            step counts are then what they were. No rule has a form for sparse gradients.
+            step counts are then what they were.
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero.
         """

@@ -18,6 +18,7 @@ from .rmsprop import rmsprop
 from .rprop import rprop
 from .sgd import sgd
 from .signsgd import signsgd, signum
+from .sparseadam import sparseadam
 
 classes: dict[str, Rule] = {
     "SGD": sgd(),
@@ -38,5 +39,6 @@ classes: dict[str, Rule] = {
     "LARS": lars(),
     "NovoGrad": novograd,
     "Adafactor": adafactor(),
+    "SparseAdam": sparseadam,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}

@@ -82,7 +82,8 @@ def by_torch(problem: Problem, steps: list[int]) -> Outcome:
     optimizer = kind([param], **hyper)
     result = {}
     for step in range(1, max(steps) + 1):
-        param.grad = _to_torch(problem.gradient(step), dtype)
+        grad = _to_torch(problem.gradient(step), dtype)
+        param.grad = grad.to_sparse(1) if kind is torch.optim.SparseAdam else grad
         optimizer.step()
         if step in steps:
             result[step] = _stored(param.detach().double().numpy(), header.dtype)

@@ -1,0 +1,44 @@
+"""Adam for gradients of some rows, as torch.optim.SparseAdam has it.
+
+Kingma & Ba, Adam, arXiv:1412.6980, Algorithm 1, in the form of the end of section 2: epsilon is
+added to the root of the uncorrected second moment. The accepted reference is
+torch.optim.SparseAdam. It is *lazy*: rows that a gradient does not name are left as they are, where
+Adam would let their moments decay and go on moving them. The step count is the parameter's.
+
+Deviations: a dense gradient is taken as one that names every row, and complex parameters as two
+reals per element; torch refuses both.
+"""
+
+from ..rule import POSITIVE, Rule
+
+
+def scalars(xp, step, carry, h):
+    beta1, beta2 = h.betas
+    bias1, root_bias2 = 1 - xp.ipow(beta1, step), xp.sqrt(1 - xp.ipow(beta2, step))
+    row = dict(
+        beta1=beta1,
+        rest1=1 - beta1,
+        beta2=beta2,
+        rest2=1 - beta2,
+        step_size=h.lr * root_bias2 / bias1,
+        eps=h.eps,
+    )
+    return row, carry
+
+
+def update(xp, s, param, grad, exp_avg, exp_avg_sq):
+    exp_avg = s.beta1 * exp_avg + s.rest1 * grad
+    exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
+    return param - s.step_size * (exp_avg / (xp.sqrt(exp_avg_sq) + s.eps)), exp_avg, exp_avg_sq
+
+
+sparseadam = Rule(
+    "sparseadam",
+    scalars,
+    update,
+    defaults=dict(lr=1e-3, betas=(0.9, 0.999), eps=1e-8),
+    bounds=dict(eps=POSITIVE),
+    lazy=True,
+    reference="Kingma & Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, "
+    "Algorithm 1, with epsilon as at the end of section 2.",
+)
