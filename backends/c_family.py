@@ -11,20 +11,15 @@ import textwrap
 
 import numpy as np
 
+from ..c_names import KEYWORDS
 from ..order import CHUNK, LANES
 from .printer import KernelPrinter, Lines
 
 C_TYPE = {"float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t"}
-KEYWORDS = frozenset([
-    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else",
-    "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register",
-    "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch",
-    "typedef", "union", "unsigned", "void", "volatile", "while", "bool", "true", "false",
-    "asm", "class", "delete", "export", "friend", "mutable", "namespace", "new", "operator",
-    "private", "protected", "public", "template", "this", "throw", "try", "catch", "virtual",
-    "int64_t", "uint16_t", "uint32_t", "fabs", "fabsf", "sqrtf", "log", "y0", "y1", "j0",
-    "j1", "gamma", "blockIdx", "threadIdx",
-])  # fmt: skip
+RESERVED = KEYWORDS | {
+    "int64_t", "uint16_t", "uint32_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
+    "j0", "j1", "gamma", "blockIdx", "threadIdx",
+}  # fmt: skip
 
 HELPERS = {
     "sign": """
@@ -146,7 +141,7 @@ NEEDED_BY = {
 class CFamilyPrinter(KernelPrinter):
     """The syntax C and CUDA have in common."""
 
-    reserved = KEYWORDS
+    reserved = RESERVED
     helpers = HELPERS
     needed_by = NEEDED_BY
     function = "static inline"

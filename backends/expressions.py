@@ -19,7 +19,8 @@ OWN_NAMES = {
     "n", "i", "r", "height", "size", "columns", "chunks", "column", "start", "lane", "first_row",
     "grad_coefficient", "sign", "maximum", "minimum", "fold", "lanes_for", "width", "total",
     "fold_strips", "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
-    "step", "carry", "h", "s", "float32", "float64",
+    "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of",
+    "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",
 }  # fmt: skip
 Lines = list[str]
 
@@ -43,8 +44,10 @@ class ExpressionPrinter:
             name: self.new_name(f"{name}s") for name in (*program.arrays, *program.small)
         }
         self.slot_name = {
-            id(node): self.new_name(f"{node.name or self.default_name.get(id(node), 'value')}_at")
-            for node in self.layout.slots
+            id(node): self.new_name(f"{self.wanted(node)}_at") for node in self.layout.slots
+        }
+        self.lanes_name = {
+            id(node): self.new_name(f"{self.wanted(node)}_lanes") for node in program.sums
         }
         self._taken_everywhere = frozenset(self.taken)
 
@@ -117,8 +120,20 @@ class ExpressionPrinter:
         self.taken = set(self._taken_everywhere)
         self.text_of = {}
 
+    def wanted(self, node: Expr) -> str:
+        """What the rule's text calls a value, if it does."""
+        return node.name or self.default_name.get(id(node), "value")
+
+    @property
+    def label(self) -> str:
+        """What functions are called that are named after the rule alone."""
+        label = self.rule.label
+        return f"{label}_update" if label in {*self.reserved, *OWN_NAMES} else label
+
     def new_name(self, wanted: str) -> str:
-        """``wanted``, or with a number behind it if it is taken."""
+        """``wanted``, or with a number behind it if it is taken. Capitals alone may be a macro's
+        name, and not every language takes other letters than those of ASCII."""
+        wanted = (wanted.lower() if wanted.isupper() else wanted) if wanted.isascii() else "value"
         name, number = wanted, 2
         while name in self.taken:
             name, number = f"{wanted}_{number}", number + 1
@@ -159,11 +174,12 @@ class ExpressionPrinter:
 
     def assignments(self, nodes: list[Expr], step: Step) -> Lines:
         """A statement for each node. A variable that the rule's text assigns again keeps its
-        name if nothing later needs the value it had."""
-        lines = []
+        name if nothing later needs the value it had, and if that is computed anew for each
+        element: what comes from outside the loop must stay what it is."""
+        lines, inside = [], {id(n) for n in step.nodes if n.per in ("element", "host")}
         for k, node in enumerate(nodes):
             value, wanted = self.text(node), node.name or "value"
-            holders = [key for key, text in self.text_of.items() if text == wanted]
+            holders = [key for key, t in self.text_of.items() if t == wanted and key in inside]
             later = [arg for n in nodes[k + 1 :] for arg in n.args] + list(step.roots)
             if holders and not _mentions(later, holders[0], nodes):
                 del self.text_of[holders[0]]

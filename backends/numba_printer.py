@@ -34,6 +34,7 @@ class NumbaPrinter(KernelPrinter):
             "options",
             "pointer",
             "uint64",
+            *("init", "launch", "run", "pool", "namespace", "checked", "rule_for"),  # of exports
         }
     )
 
@@ -74,9 +75,8 @@ class NumbaPrinter(KernelPrinter):
 
     def functions(self) -> list[tuple[str, str, int]]:
         """Name, "pass" or "fold", and number of each printed function, in launch order."""
-        label = self.rule.label
         return [
-            (label if not self.layout.reducing else f"{label}_{kind}{k}", kind, k)
+            (f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.label, kind, k)
             for kind, k in self.program.launches
         ]
 

@@ -38,10 +38,10 @@ class NumpyVocabulary(Vocabulary):
         self.dtype = dtype
 
     def sqrt(self, x: Any) -> Any:
-        return np.sqrt(x)
+        return np.sqrt(self._typed(x))
 
     def abs(self, x: Any) -> Any:
-        return np.abs(x)
+        return np.abs(self._typed(x))
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         return np.where(condition, self._typed(a), self._typed(b))

@@ -139,13 +139,13 @@ class KernelPrinter(ExpressionPrinter):
 
     def _folded(self, node: Expr, place: str) -> Lines:
         """Store the fold of a sum's lanes."""
-        folded = self._lanes(node).removesuffix("_lanes")
+        folded = self.new_name(self.wanted(node))
         place = self.in_workspace(node, place)
         let = self.let(folded, f"fold({self._lanes(node)}, width)")
         return [let, self.once(self.assign(place, folded))]
 
     def _lanes(self, node: Expr) -> str:
-        return self.slot_name[id(node)].removesuffix("_at") + "_lanes"
+        return self.lanes_name[id(node)]
 
     # ---- folds
 
@@ -192,7 +192,7 @@ class KernelPrinter(ExpressionPrinter):
             line = self.assign(self._place(node), self.text(node))
             self.text_of[id(node)] = self._place(node)
             return self.over(node.per, line)
-        name = self.new_name(node.name or self.default_name.get(id(node), "value"))
+        name = self.new_name(self.wanted(node))
         lines = [self.let(name, self._total(node) if node.op == "sum" else self.text(node))]
         self.text_of[id(node)] = name
         if id(node) in self.slot_name and node.op != "sum":

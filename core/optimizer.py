@@ -12,6 +12,7 @@ from .clock import Clock
 from .hyper import GroupHyper, at_step, checked, is_scheduled, options_asked_for
 from .loss_scaler import LossScaler
 from .mask import decay_mask
+from .program import check
 from .rule import Rule, find_rule
 from .settled import Settled
 from .stepping import Outcome, Settings, Stepping
@@ -156,6 +157,7 @@ class Optimizer:
         clocks = []
         for tensor, decays_here in zip(tensors, decays, strict=True):
             variant = rule.for_shape(tensor.shape)
+            check(variant)
             tensor.state = self.backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
         frozen = bool(group.get("frozen", False))

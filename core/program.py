@@ -10,10 +10,12 @@ pass, writes the state that is smaller than the parameter.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .rule import Rule
+from .clipping import clipped
+from .rule import CLIPS, Rule
 from .trace import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
 
 
@@ -86,6 +88,17 @@ class Program:
         )
 
 
+@functools.cache
+def check(rule: Rule) -> None:
+    """Raise TypeError or ValueError for a rule that not every backend could run, clipped or not.
+
+    The reference would run more than the vocabulary, until another backend sees the rule.
+    """
+    clipped(rule, CLIPS)
+    program(rule)
+
+
+@functools.cache
 def program(rule: Rule) -> Program:
     """Trace ``rule`` and split it into passes."""
     graph = _Graph(rule)

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from ...rule import Rule
+from ...trace import sizes_asked_for
 from .launch import Passes, SumPendingError, TorchLaunch
-from .text import Text, size_kinds, text_of_pass
+from .text import Text, text_of_pass
 
 Tensor = torch.Tensor
 # code for a GPU: division is rounded correctly, nothing is fused, subnormals stay
@@ -98,7 +99,7 @@ class CompiledLaunch(TorchLaunch):
 
     @functools.cached_property
     def _sizes(self) -> list[tuple[str, str]]:
-        return size_kinds(self.rule)
+        return sizes_asked_for(self.rule)
 
 
 def plain(tensor: Tensor) -> Tensor:

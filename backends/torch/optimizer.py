@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ...backend import get_backend
+from ...program import check
 from ...rule import Rule, find_rule
 from ...torch_state import layout_of
 from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
@@ -105,6 +106,8 @@ class Optimizer(torch.optim.Optimizer):
         values = values_of(self.rule, self.param_groups, last)
         numbers = self.rule.hyperparameters(values, where(self.param_groups, last))
         (rule,) = rules_of(self.rule, [numbers], ())
+        for tensor in tensors:
+            check(rule.for_shape(tensor.shape))
         if layout_of(self.rule).from_the_start:
             for slot, tensor in zip(slots, tensors, strict=True):
                 self._begin(slot.param, tensor, rule, numbers)
