@@ -13,6 +13,7 @@ import numpy as np
 
 from ..c_names import KEYWORDS
 from ..order import CHUNK, LANES
+from .expressions import is_whole
 from .printer import KernelPrinter, Lines
 
 C_TYPE = {"float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t"}
@@ -20,6 +21,8 @@ RESERVED = KEYWORDS | {
     "int64_t", "uint16_t", "uint32_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
     "j0", "j1", "gamma", "blockIdx", "threadIdx",
 }  # fmt: skip
+
+VARIABLE = r"\b(?<!->)(?<!\.)"  # what begins here is no member of a structure
 
 HELPERS = {
     "sign": """
@@ -164,9 +167,18 @@ class CFamilyPrinter(KernelPrinter):
         return C_TYPE[self.compute]
 
     def constant(self, value: float) -> str:
-        if value == round(value) and abs(value) < 1e15:
+        if is_whole(value):
             return f"{value:.0f}"
-        return f"{float(np.float32(value))!r}f" if self.compute == "float32" else repr(value)
+        return self.typed_constant(value)
+
+    def typed_constant(self, value: float) -> str:
+        with np.errstate(over="ignore"):
+            rounded = float(np.float32(value)) if self.compute == "float32" else value
+        suffix = "f" if self.compute == "float32" else ""
+        if np.isfinite(rounded):
+            return f"{rounded!r}{suffix}"
+        zero = f"0.0{suffix}"
+        return f"({'0' if rounded != rounded else '1' if rounded > 0 else '-1'} / {zero})"
 
     def where(self, condition: str, a: str, b: str) -> str:
         return f"{condition} ? {a} : {b}"
@@ -228,12 +240,12 @@ def function(head: str, arguments: Lines, lines: Lines) -> str:
     while True:
         text = "\n".join(kept)
         declared = re.findall(r"const int64_t (\w+) = ", text)
-        unused = {name for name in declared if len(re.findall(rf"\b{name}\b", text)) == 1}
+        unused = {name for name in declared if len(re.findall(rf"{VARIABLE}{name}\b", text)) == 1}
         if not unused:
             break
         kept = [x for x in kept if not any(f"const int64_t {name} = " in x for name in unused)]
     names = [argument.split()[-1].lstrip("*") for argument in arguments]
-    marks = [f"(void){name};" for name in names if not re.search(rf"\b{name}\b", text)]
+    marks = [f"(void){name};" for name in names if not re.search(rf"{VARIABLE}{name}\b", text)]
     body = "".join(line + "\n" if line[0] == "#" else f"    {line}\n" for line in [*marks, *kept])
     signature = f"{head}({', '.join(arguments) or 'void'})"
     if len(signature) > 98:

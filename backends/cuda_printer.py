@@ -93,10 +93,10 @@ class CudaPrinter(CFamilyPrinter):
     def once(self, line: str) -> str:
         return f"if (threadIdx.x == 0) {line}"
 
-    def over(self, per: str, line: str) -> Lines:
+    def over(self, per: str, *lines: str) -> Lines:
         # what one thread writes for the whole tensor, others may still be reading
         before = ["__syncthreads();"] if per == "tensor" else []
-        return [*before, *super().over(per, line), "__syncthreads();"]
+        return [*before, *super().over(per, *lines), "__syncthreads();"]
 
     def scalar(self, name: str) -> tuple[str, Lines]:
         if name == "grad_coefficient":

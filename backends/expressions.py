@@ -70,6 +70,10 @@ class ExpressionPrinter:
     def constant(self, value: float) -> str:
         raise NotImplementedError
 
+    def typed_constant(self, value: float) -> str:
+        """A constant of the compute dtype, where nothing beside it says that it is one."""
+        return self.constant(value)
+
     def where(self, condition: str, a: str, b: str) -> str:
         raise NotImplementedError
 
@@ -150,7 +154,7 @@ class ExpressionPrinter:
             return self.as_value(self._count(*node.value))
         if node.op in PRECEDENCE:
             level = PRECEDENCE[node.op]
-            left, right = self.text(node.args[0], level), self.text(node.args[1], level + 1)
+            left, right = self.text(node.args[0], level), self.operand(node, 1, level + 1)
             text = f"{left} {node.op} {right}"
             return f"({text})" if level < within else text
         if node.op == "total":  # a sum that is complete
@@ -158,12 +162,25 @@ class ExpressionPrinter:
         if node.op == "neg":
             return f"(-{self.text(node.args[0], 4)})"
         if node.op == "where":
-            condition, a, b = (self.text(arg, 1) for arg in node.args)
+            condition, a = self.text(node.args[0], 1), self.text(node.args[1], 1)
+            b = self.operand(node, 2, 1) if within else self.text(node.args[2], 1)
             text = self.where(condition, a, b)
             return f"({text})" if within else text
         if node.op in ("input", "scalar", "sum"):
             raise AssertionError(f"{node!r} is not known in this step")
-        return self.call(node.op, [self.text(arg) for arg in node.args])
+        return self.call(node.op, [self.operand(node, k) for k in range(len(node.args))])
+
+    def operand(self, node: Expr, k: int, within: int = 0) -> str:
+        """The text of an operand. A language may take a whole number for an integer, which makes a
+        difference between two of them, alone, and where it is a divisor and 0."""
+        arg = node.args[k]
+        if arg.op == "where" and len(node.args) == 1:
+            return self.text(arg, 1)
+        if arg.op == "constant":
+            zero = node.op == "/" and arg.value == 0
+            if zero or node.args[k - 1].op == "constant":  # also if it is the only one
+                return self.typed_constant(arg.value)
+        return self.text(arg, within)
 
     def _count(self, over: str, per: str) -> str:
         if not self.program.matrix:
@@ -190,6 +207,11 @@ class ExpressionPrinter:
                 lines.append(self.let(name, value))
             self.text_of[id(node)] = name
         return lines
+
+
+def is_whole(value: float) -> bool:
+    """Whether an integer says the same: no large one, which may not fit, and not -0."""
+    return abs(value) < 1e15 and value == round(value) and str(value) != "-0.0"
 
 
 def _mentions(roots: list[Expr], target: int, written: Iterable[Expr]) -> bool:

@@ -149,11 +149,11 @@ def _join(args: tuple[Expr, ...]) -> str:
 
 class TracedVocabulary(Words, Vocabulary):
     """``xp`` for ``update``. The composites stay one node each, so that printed source can say
-    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``sizes`` are those
-    that were asked for, needed or not."""
+    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the sums
+    and sizes that the text asks for in its order, needed or not: whoever runs it computes all."""
 
     def __init__(self) -> None:
-        self.sizes: list[Expr] = []
+        self.asked: list[Expr] = []
 
     def sqrt(self, x: Any) -> Expr:
         return operation("sqrt", x)
@@ -175,12 +175,13 @@ class TracedVocabulary(Words, Vocabulary):
 
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         result = Expr("sum", (_summand(x, per),), per)
+        self.asked.append(result)
         # what crosses to the next pass is the total, not the chunks' partial sums
         return operation("total", result) if per == "tensor" else result
 
     def size(self, x: Any, per: str = "tensor") -> Expr:
         size = Expr("size", (), "tensor", value=(_summand(x, per).per, per))
-        self.sizes.append(size)
+        self.asked.append(size)
         return size
 
 
@@ -238,18 +239,9 @@ def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
         )
 
 
-def trace_update(rule: Rule) -> dict[str, Expr]:
-    """The graph of ``rule.update``: the new value of ``param`` and of each state, by name."""
-    return _trace_update(rule)[0]
-
-
-def sizes_asked_for(rule: Rule) -> list[tuple[str, str]]:
-    """For each number of elements that the text of ``update`` asks for, in its order: of a value
-    that exists per what, and summed per what."""
-    return [node.value for node in _trace_update(rule)[1]]
-
-
-def _trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
+def trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
+    """The graph of ``rule.update``: the new value of ``param`` and of each state, by name; and
+    the sums and sizes that the text asks for, needed or not."""
     known = {name: Expr("scalar", (), "scalar", name) for name in trace_scalars(rule)[0]}
     scalars = attributes("update uses s.{}, which scalars does not return", known)
     inputs = [Expr("input", (), "element", name) for name in ("param", "grad")]
@@ -267,7 +259,7 @@ def _trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
         found = dict(zip(names, map(as_expr, results), strict=True))
         if any(value.op in COMPARISONS for value in found.values()):
             raise TypeError("update returned a comparison")
-    return found, xp.sizes
+    return found, xp.asked
 
 
 @contextlib.contextmanager

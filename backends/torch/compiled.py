@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from ...program import program
 from ...rule import Rule
-from ...trace import sizes_asked_for
 from .launch import Passes, SumPendingError, TorchLaunch
 from .text import Text, text_of_pass
 
@@ -99,7 +99,7 @@ class CompiledLaunch(TorchLaunch):
 
     @functools.cached_property
     def _sizes(self) -> list[tuple[str, str]]:
-        return sizes_asked_for(self.rule)
+        return program(self.rule).size_kinds
 
 
 def plain(tensor: Tensor) -> Tensor:

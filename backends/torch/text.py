@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from ...program import program
 from ...rule import Rule
-from ...trace import sizes_asked_for
 from .vocabulary import TorchVocabulary
 
 
@@ -89,7 +89,7 @@ def text_of_pass(
 ) -> Text:
     """What the text computes once the first ``known`` sums are."""
     # a scalar may be called as an array is, but neither with a blank or a dot
-    sizes = [f"size {k}" for k in range(len(sizes_asked_for(rule)))]
+    sizes = [f"size {k}" for k in range(len(program(rule).size_kinds))]
     sums = [f"sum {k}" for k in range(known)]
     names = (*(f"s.{name}" for name in scalars), *sizes, *sums, "param", "grad", *rule.state)
     graph = fx.Graph()

@@ -57,7 +57,7 @@ class ExactDivision(TorchFunctionMode):
 
 def divides_numbers(rule: Rule) -> bool:
     """Whether the text has a number in a division."""
-    nodes = reachable(trace_update(rule).values())
+    nodes = reachable(trace_update(rule)[0].values())
     return any(n.op == "/" and any(a.op == "constant" for a in n.args) for n in nodes)
 
 
