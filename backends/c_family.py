@@ -11,20 +11,18 @@ import textwrap
 
 import numpy as np
 
+from ..c_names import KEYWORDS
 from ..order import CHUNK, LANES
+from .expressions import is_whole
 from .printer import KernelPrinter, Lines
 
 C_TYPE = {"float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t"}
-KEYWORDS = frozenset([
-    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else",
-    "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register",
-    "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch",
-    "typedef", "union", "unsigned", "void", "volatile", "while", "bool", "true", "false",
-    "asm", "class", "delete", "export", "friend", "mutable", "namespace", "new", "operator",
-    "private", "protected", "public", "template", "this", "throw", "try", "catch", "virtual",
-    "int64_t", "uint16_t", "uint32_t", "fabs", "fabsf", "sqrtf", "log", "y0", "y1", "j0",
-    "j1", "gamma", "blockIdx", "threadIdx",
-])  # fmt: skip
+RESERVED = KEYWORDS | {
+    "int64_t", "uint16_t", "uint32_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
+    "j0", "j1", "gamma", "blockIdx", "threadIdx",
+}  # fmt: skip
+
+VARIABLE = r"\b(?<!->)(?<!\.)"  # what begins here is no member of a structure
 
 HELPERS = {
     "sign": """
@@ -146,7 +144,7 @@ NEEDED_BY = {
 class CFamilyPrinter(KernelPrinter):
     """The syntax C and CUDA have in common."""
 
-    reserved = KEYWORDS
+    reserved = RESERVED
     helpers = HELPERS
     needed_by = NEEDED_BY
     function = "static inline"
@@ -169,9 +167,18 @@ class CFamilyPrinter(KernelPrinter):
         return C_TYPE[self.compute]
 
     def constant(self, value: float) -> str:
-        if value == round(value) and abs(value) < 1e15:
+        if is_whole(value):
             return f"{value:.0f}"
-        return f"{float(np.float32(value))!r}f" if self.compute == "float32" else repr(value)
+        return self.typed_constant(value)
+
+    def typed_constant(self, value: float) -> str:
+        with np.errstate(over="ignore"):
+            rounded = float(np.float32(value)) if self.compute == "float32" else value
+        suffix = "f" if self.compute == "float32" else ""
+        if np.isfinite(rounded):
+            return f"{rounded!r}{suffix}"
+        zero = f"0.0{suffix}"
+        return f"({'0' if rounded != rounded else '1' if rounded > 0 else '-1'} / {zero})"
 
     def where(self, condition: str, a: str, b: str) -> str:
         return f"{condition} ? {a} : {b}"
@@ -233,12 +240,12 @@ def function(head: str, arguments: Lines, lines: Lines) -> str:
     while True:
         text = "\n".join(kept)
         declared = re.findall(r"const int64_t (\w+) = ", text)
-        unused = {name for name in declared if len(re.findall(rf"\b{name}\b", text)) == 1}
+        unused = {name for name in declared if len(re.findall(rf"{VARIABLE}{name}\b", text)) == 1}
         if not unused:
             break
         kept = [x for x in kept if not any(f"const int64_t {name} = " in x for name in unused)]
     names = [argument.split()[-1].lstrip("*") for argument in arguments]
-    marks = [f"(void){name};" for name in names if not re.search(rf"\b{name}\b", text)]
+    marks = [f"(void){name};" for name in names if not re.search(rf"{VARIABLE}{name}\b", text)]
     body = "".join(line + "\n" if line[0] == "#" else f"    {line}\n" for line in [*marks, *kept])
     signature = f"{head}({', '.join(arguments) or 'void'})"
     if arguments and len(signature) > 98:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from ..c_names import field
 from ..order import CHUNK, STRIP_ROWS
 from ..program import Step, reachable, statements
 from ..trace import Expr, trace_scalars
@@ -78,7 +79,8 @@ class CPrinter(CFamilyPrinter):
     def functions(self) -> str:
         """The structures and functions of this variant of the rule."""
         parts = [self._structs(), *self.beginning(), self._scalars_function()]
-        for kind, k in self.program.launches:
+        launches = self.program.launches or (("pass", 0),)  # a rule that changes nothing
+        for kind, k in launches:
             parts.append(self._pass(k) if kind == "pass" else self._fold(k))
         if self.layout.reducing:
             parts += [self._workspace_size(), self._driver()]
@@ -90,7 +92,7 @@ class CPrinter(CFamilyPrinter):
 
     def scalar(self, name: str) -> tuple[str, Lines]:
         local = self.new_name(name) if name != "grad_coefficient" else name
-        return local, [f"const {self.real} {local} = s->{name};"]
+        return local, [f"const {self.real} {local} = s->{field(name)};"]
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         zero = self.loop("lane", "width", [self.assign(f"{name}[lane]", "0")])
@@ -99,14 +101,18 @@ class CPrinter(CFamilyPrinter):
     def _structs(self) -> str:
         label = self.rule.label
         hyper = [
-            f"{name}[{len(value)}]" if isinstance(value, tuple) else name
+            f"{field(name)}[{len(value)}]" if isinstance(value, tuple) else field(name)
             for name, value in self.rule.defaults.items()
         ]
         text = _struct("double", hyper or ["none"], f"{label}_hyper")  # C has no empty structures
         if self.rule.carry:
             starts = ", ".join(f"{name} = {value:g}" for name, value in self.rule.carry.items())
-            text += _struct("double", self.rule.carry, f"{label}_carry", f"start at {starts}")
-        return (text + _struct(self.real, self.scalars, f"{label}_scalars")).removesuffix("\n")
+            text += _struct(
+                "double", map(field, self.rule.carry), f"{label}_carry", f"start at {starts}"
+            )
+        return (
+            text + _struct(self.real, map(field, self.scalars), f"{label}_scalars")
+        ).removesuffix("\n")
 
     def _scalars_function(self) -> str:
         """The rule's ``scalars``, in double, each result rounded once."""
@@ -119,12 +125,13 @@ class CPrinter(CFamilyPrinter):
         compute, self.compute = self.compute, "float64"
         for node in step.nodes:
             if node.op == "input":
-                self.text_of[id(node)] = str(node.name)
+                self.text_of[id(node)] = _place(str(node.name))
         lines = self.assignments(statements(step), step)
         lines += [
-            f"result.{name} = ({C_TYPE[compute]})({self.text(e)});" for name, e in row.items()
+            f"result.{field(name)} = ({C_TYPE[compute]})({self.text(e)});"
+            for name, e in row.items()
         ]
-        lines += [f"carry->{name} = {self.text(e)};" for name, e in carry.items()]
+        lines += [f"carry->{field(name)} = {self.text(e)};" for name, e in carry.items()]
         self.compute = compute
         arguments = ["double step", f"const {label}_hyper *h"]
         if self.rule.carry:
@@ -222,8 +229,9 @@ class CPrinter(CFamilyPrinter):
                 small = "".join(f"{self.arrays[name]}, " for name in self.program.small)
                 lines.append(f"{label}_fold{k}(s, {sizes}, {small}workspace);")
             else:
-                passed = ", ".join(self.arrays[a] for a in self._used(self.program.passes[k]))
-                call = f"{label}_pass{k}(s, index, {sizes}, {passed}, workspace);"
+                arrays = [self.arrays[a] for a in self._used(self.program.passes[k])]
+                passed = ", ".join(["s", "index", sizes, *arrays, "workspace"])
+                call = f"{label}_pass{k}({passed});"
                 lines += [*_parallel(elements), *self.loop("index", "chunks", [call])]
         shape = "size rows by columns" if self.layout.matrix else "size elements"
         return f"/* One step of one tensor of {shape}. */\n" + function(
@@ -236,6 +244,13 @@ def _parallel(elements: str, *, simd: bool = False) -> Lines:
     what, condition = ("for simd", "parallel : ") if simd else ("for", "")
     pragma = f"#pragma omp parallel {what} if ({condition}{elements} >= SAMESTEP_PARALLEL_FROM)"
     return ["#ifdef _OPENMP", pragma, "#endif"]
+
+
+def _place(leaf: str) -> str:
+    """A leaf of traced ``scalars`` (`samestep.trace.trace_scalars`) in C."""
+    structure, dot, member = leaf.partition(".")
+    name, bracket, index = member.partition("[")
+    return f"{structure}->{field(name)}{bracket}{index}" if dot else leaf
 
 
 def _struct(kind: str, fields: Iterable[str], name: str, comment: str = "") -> str:

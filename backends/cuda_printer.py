@@ -71,7 +71,7 @@ class CudaPrinter(CFamilyPrinter):
         ]
 
     def _name(self, kind: str, k: int) -> str:
-        return f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.rule.label
+        return f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.entry
 
     def _divisible(self, step: Step) -> bool:
         """Whether the order of its sums, if it has any, lies within a row."""
@@ -95,10 +95,10 @@ class CudaPrinter(CFamilyPrinter):
     def once(self, line: str) -> str:
         return f"if (threadIdx.x == 0) {line}"
 
-    def over(self, per: str, line: str) -> Lines:
+    def over(self, per: str, *lines: str) -> Lines:
         # what one thread writes for the whole tensor, others may still be reading
         before = ["__syncthreads();"] if per == "tensor" else []
-        return [*before, *super().over(per, line), "__syncthreads();"]
+        return [*before, *super().over(per, *lines), "__syncthreads();"]
 
     def scalar(self, name: str) -> tuple[str, Lines]:
         if name == "grad_coefficient":

@@ -19,7 +19,8 @@ OWN_NAMES = {
     "n", "i", "r", "height", "size", "columns", "chunks", "column", "start", "lane", "first_row",
     "grad_coefficient", "sign", "maximum", "minimum", "fold", "lanes_for", "width", "total",
     "fold_strips", "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
-    "step", "carry", "h", "s", "float32", "float64",
+    "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of",
+    "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",
 }  # fmt: skip
 Lines = list[str]
 
@@ -43,8 +44,10 @@ class ExpressionPrinter:
             name: self.new_name(f"{name}s") for name in (*program.arrays, *program.small)
         }
         self.slot_name = {
-            id(node): self.new_name(f"{node.name or self.default_name.get(id(node), 'value')}_at")
-            for node in self.layout.slots
+            id(node): self.new_name(f"{self.wanted(node)}_at") for node in self.layout.slots
+        }
+        self.lanes_name = {
+            id(node): self.new_name(f"{self.wanted(node)}_lanes") for node in program.sums
         }
         self._taken_everywhere = frozenset(self.taken)
 
@@ -66,6 +69,10 @@ class ExpressionPrinter:
 
     def constant(self, value: float) -> str:
         raise NotImplementedError
+
+    def typed_constant(self, value: float) -> str:
+        """A constant of the compute dtype, where nothing beside it says that it is one."""
+        return self.constant(value)
 
     def where(self, condition: str, a: str, b: str) -> str:
         raise NotImplementedError
@@ -117,8 +124,20 @@ class ExpressionPrinter:
         self.taken = set(self._taken_everywhere)
         self.text_of = {}
 
+    def wanted(self, node: Expr) -> str:
+        """What the rule's text calls a value, if it does."""
+        return node.name or self.default_name.get(id(node), "value")
+
+    @property
+    def entry(self) -> str:
+        """What functions are called that are named after the rule alone."""
+        label = self.rule.label
+        return f"{label}_update" if label in {*self.reserved, *OWN_NAMES} else label
+
     def new_name(self, wanted: str) -> str:
-        """``wanted``, or with a number behind it if it is taken."""
+        """``wanted``, or with a number behind it if it is taken. Capitals alone may be a macro's
+        name, and not every language takes other letters than those of ASCII."""
+        wanted = (wanted.lower() if wanted.isupper() else wanted) if wanted.isascii() else "value"
         name, number = wanted, 2
         while name in self.taken:
             name, number = f"{wanted}_{number}", number + 1
@@ -135,7 +154,7 @@ class ExpressionPrinter:
             return self.as_value(self._count(*node.value))
         if node.op in PRECEDENCE:
             level = PRECEDENCE[node.op]
-            left, right = self.text(node.args[0], level), self.text(node.args[1], level + 1)
+            left, right = self.text(node.args[0], level), self.operand(node, 1, level + 1)
             text = f"{left} {node.op} {right}"
             return f"({text})" if level < within else text
         if node.op == "total":  # a sum that is complete
@@ -143,12 +162,25 @@ class ExpressionPrinter:
         if node.op == "neg":
             return f"(-{self.text(node.args[0], 4)})"
         if node.op == "where":
-            condition, a, b = (self.text(arg, 1) for arg in node.args)
+            condition, a = self.text(node.args[0], 1), self.text(node.args[1], 1)
+            b = self.operand(node, 2, 1) if within else self.text(node.args[2], 1)
             text = self.where(condition, a, b)
             return f"({text})" if within else text
         if node.op in ("input", "scalar", "sum"):
             raise AssertionError(f"{node!r} is not known in this step")
-        return self.call(node.op, [self.text(arg) for arg in node.args])
+        return self.call(node.op, [self.operand(node, k) for k in range(len(node.args))])
+
+    def operand(self, node: Expr, k: int, within: int = 0) -> str:
+        """The text of an operand. A language may take a whole number for an integer, which makes a
+        difference between two of them, alone, and where it is a divisor and 0."""
+        arg = node.args[k]
+        if arg.op == "where" and len(node.args) == 1:
+            return self.text(arg, 1)
+        if arg.op == "constant":
+            zero = node.op == "/" and arg.value == 0
+            if zero or node.args[k - 1].op == "constant":  # also if it is the only one
+                return self.typed_constant(arg.value)
+        return self.text(arg, within)
 
     def _count(self, over: str, per: str) -> str:
         if not self.program.matrix:
@@ -159,11 +191,12 @@ class ExpressionPrinter:
 
     def assignments(self, nodes: list[Expr], step: Step) -> Lines:
         """A statement for each node. A variable that the rule's text assigns again keeps its
-        name if nothing later needs the value it had."""
-        lines = []
+        name if nothing later needs the value it had, and if that is computed anew for each
+        element: what comes from outside the loop must stay what it is."""
+        lines, inside = [], {id(n) for n in step.nodes if n.per in ("element", "host")}
         for k, node in enumerate(nodes):
             value, wanted = self.text(node), node.name or "value"
-            holders = [key for key, text in self.text_of.items() if text == wanted]
+            holders = [key for key, t in self.text_of.items() if t == wanted and key in inside]
             later = [arg for n in nodes[k + 1 :] for arg in n.args] + list(step.roots)
             if holders and not _mentions(later, holders[0], nodes):
                 del self.text_of[holders[0]]
@@ -174,6 +207,11 @@ class ExpressionPrinter:
                 lines.append(self.let(name, value))
             self.text_of[id(node)] = name
         return lines
+
+
+def is_whole(value: float) -> bool:
+    """Whether an integer says the same: no large one, which may not fit, and not -0."""
+    return abs(value) < 1e15 and value == round(value) and str(value) != "-0.0"
 
 
 def _mentions(roots: list[Expr], target: int, written: Iterable[Expr]) -> bool:

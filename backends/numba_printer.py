@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import math
 import textwrap
 
 from ..order import CHUNK, LANES
 from ..program import Step
 from ..trace import Expr
+from .expressions import is_whole
 from .numba_helpers import HEADER, HELPERS, NEEDED_BY
 from .printer import KernelPrinter, Lines
 
@@ -34,6 +36,7 @@ class NumbaPrinter(KernelPrinter):
             "options",
             "pointer",
             "uint64",
+            *("init", "launch", "run", "pool", "namespace", "checked", "rule_for"),  # of exports
         }
     )
 
@@ -74,9 +77,8 @@ class NumbaPrinter(KernelPrinter):
 
     def functions(self) -> list[tuple[str, str, int]]:
         """Name, "pass" or "fold", and number of each printed function, in launch order."""
-        label = self.rule.label
         return [
-            (label if not self.layout.reducing else f"{label}_{kind}{k}", kind, k)
+            (f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.entry, kind, k)
             for kind, k in self.program.launches
         ]
 
@@ -95,11 +97,8 @@ class NumbaPrinter(KernelPrinter):
         return f"{place} = {value}"
 
     def constant(self, value: float) -> str:
-        return (
-            f"{self.compute}({value:.0f})"
-            if value == round(value)
-            else f"{self.compute}({value!r})"
-        )
+        text = f"{value:.0f}" if is_whole(value) else repr(value)
+        return f"{self.compute}({text if math.isfinite(value) else f'np.{text}'})"
 
     def where(self, condition: str, a: str, b: str) -> str:
         return f"{a} if {condition} else {b}"

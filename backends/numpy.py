@@ -38,10 +38,10 @@ class NumpyVocabulary(Vocabulary):
         self.dtype = dtype
 
     def sqrt(self, x: Any) -> Any:
-        return np.sqrt(x)
+        return np.sqrt(self._typed(x))
 
     def abs(self, x: Any) -> Any:
-        return np.abs(x)
+        return np.abs(self._typed(x))
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         return np.where(condition, self._typed(a), self._typed(b))
@@ -74,6 +74,8 @@ class _Passes(NumpyVocabulary):
         self.asked, self.where_now = 0, where
 
     def size(self, x: Any, per: str = "tensor") -> Any:
+        if per != "tensor" and not self.matrix:
+            raise _SeenAsMatrixError
         of_rows = per == "tensor" and self.matrix and x.shape[1] == 1  # a number per row
         counts = {"row": self.columns, "column": self.rows, "tensor": self.rows * self.columns}
         return self.dtype.type(self.rows if of_rows else counts[per])

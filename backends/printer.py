@@ -7,7 +7,7 @@ computed, and in which order, is written here once.
 from __future__ import annotations
 
 from ..order import LANES, ROW_LANES, STRIP_ROWS
-from ..program import Step, statements
+from ..program import Step, reachable, statements
 from ..trace import Expr
 from .expressions import ExpressionPrinter, Lines
 
@@ -139,13 +139,13 @@ class KernelPrinter(ExpressionPrinter):
 
     def _folded(self, node: Expr, place: str) -> Lines:
         """Store the fold of a sum's lanes."""
-        folded = self._lanes(node).removesuffix("_lanes")
+        folded = self.new_name(self.wanted(node))
         place = self.in_workspace(node, place)
         let = self.let(folded, f"fold({self._lanes(node)}, width)")
         return [let, self.once(self.assign(place, folded))]
 
     def _lanes(self, node: Expr) -> str:
-        return self.slot_name[id(node)].removesuffix("_at") + "_lanes"
+        return self.lanes_name[id(node)]
 
     # ---- folds
 
@@ -169,22 +169,40 @@ class KernelPrinter(ExpressionPrinter):
                 self.text_of[id(node)] = self._place(node)
             elif node.op == "sum" or id(node) in written:
                 lines += self._fold_statement(node)
-        for name, expr in step.stores:
-            position = {"row": "r", "column": "column", "tensor": "0"}[self.rule.per[name]]
-            store = self.assign(f"{self.arrays[name]}[{position}]", self.text(expr))
-            lines += self.over(self.rule.per[name], store)
+        for per in ("row", "column", "tensor"):  # a row's new value may need a tensor's old one
+            lines += self._small_stores(per, [s for s in step.stores if self.rule.per[s[0]] == per])
         return lines
+
+    def _small_stores(self, per: str, stores: list[tuple[str, Expr]]) -> Lines:
+        """New values of state that there is one of per ``per``. If one of them needs another
+        one's old value, all are computed before any is stored."""
+        position = {"row": "r", "column": "column", "tensor": "0"}[per]
+        names = {name for name, _ in stores}
+        read = [(n.name, name) for name, e in stores for n in reachable([e]) if n.op == "input"]
+        values = [self.text(expr) for _, expr in stores]
+        before: Lines = []
+        if any(other in names and other != name for other, name in read):
+            new = [self.new_name(name) for name, _ in stores]
+            before = [self.let(name, value) for name, value in zip(new, values, strict=True)]
+            values = new
+        assigned = [
+            self.assign(f"{self.arrays[name]}[{position}]", value)
+            for (name, _), value in zip(stores, values, strict=True)
+        ]
+        if before and per != "tensor":
+            return self.over(per, *before, *assigned)
+        return before + [line for store in assigned for line in self.over(per, store)]
 
     def _place(self, node: Expr) -> str:
         return self.in_workspace(node, {"row": "r", "column": "column", "tensor": ""}[node.per])
 
-    def over(self, per: str, line: str) -> Lines:
-        """``line`` for every row or column of the tensor, or once."""
+    def over(self, per: str, *lines: str) -> Lines:
+        """``lines`` for every row or column of the tensor, or once."""
         if per == "row":
-            return self.loop("r", "size", [line], spread=True)
+            return self.loop("r", "size", [*lines], spread=True)
         if per == "column":
-            return self.loop("column", "columns", [line], spread=True)
-        return [self.once(line)]
+            return self.loop("column", "columns", [*lines], spread=True)
+        return [self.once(line) for line in lines]
 
     def _fold_statement(self, node: Expr) -> Lines:
         """One value of a fold: a variable if it exists per tensor, else a vector in the workspace."""
@@ -192,7 +210,7 @@ class KernelPrinter(ExpressionPrinter):
             line = self.assign(self._place(node), self.text(node))
             self.text_of[id(node)] = self._place(node)
             return self.over(node.per, line)
-        name = self.new_name(node.name or self.default_name.get(id(node), "value"))
+        name = self.new_name(self.wanted(node))
         lines = [self.let(name, self._total(node) if node.op == "sum" else self.text(node))]
         self.text_of[id(node)] = name
         if id(node) in self.slot_name and node.op != "sum":

@@ -13,6 +13,7 @@ import functools
 from typing import Any
 
 from .rule import POSITIVE, Rule
+from .trace import trace_scalars
 
 
 @functools.cache
@@ -20,8 +21,10 @@ def clipped(rule: Rule, clips: tuple[str, ...]) -> Rule:
     """``rule`` behind those of `CLIPS` that are named; the same object each time."""
     if not clips:
         return rule
-    if taken := sorted(set(clips) & set(rule.defaults)):
-        raise ValueError(f"rule {rule.name!r} has a hyperparameter of its own named {taken[0]!r}")
+    if taken := sorted(set(clips) & {*rule.defaults, *trace_scalars(rule)[0]}):
+        raise ValueError(
+            f"rule {rule.name!r} has a hyperparameter or a scalar of its own named {taken[0]!r}"
+        )
 
     @functools.wraps(rule.scalars)
     def scalars(xp: Any, step: Any, carry: Any, h: Any) -> Any:

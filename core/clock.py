@@ -56,6 +56,12 @@ def _scalars(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     carry = as_numbers(clock.carry, xp.number)
     result = rule.scalars(xp, xp.number(clock.step + 1), carry, hyper)
+    row, after = row_and_carry(rule, result)
+    return row, {name: float(value) for name, value in after.items()}
+
+
+def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ``rule.scalars`` returned, or TypeError if that is something else."""
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], dict):
         raise TypeError(
             f"rule {rule.name!r}: scalars must return a dict and the carry, not {result!r}"
@@ -63,13 +69,13 @@ def _scalars(
     row, after = result
     if isinstance(after, SimpleNamespace):
         after = vars(after)
-    if not isinstance(after, dict) or after.keys() != clock.carry.keys():
+    if not isinstance(after, dict) or after.keys() != rule.carry.keys():
         found = sorted(after) if isinstance(after, dict) else after
         raise TypeError(
             f"rule {rule.name!r}: scalars returned the carry {found}; "
-            f"the rule declares {sorted(clock.carry)}"
+            f"the rule declares {sorted(rule.carry)}"
         )
-    return row, {name: float(value) for name, value in after.items()}
+    return row, after
 
 
 def scalar_names(rule: Rule) -> tuple[str, ...]:

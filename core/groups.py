@@ -9,6 +9,7 @@ from .backend import Backend
 from .clock import Clock
 from .hyper import GroupHyper, checked, is_scheduled, options_asked_for
 from .mask import decay_mask
+from .program import check
 from .rule import Rule, suggestion
 from .structure import flatten, listed
 
@@ -64,6 +65,7 @@ class Groups:
         clocks = []
         for tensor, decays_here in zip(tensors, decays, strict=True):
             variant = rule.for_shape(tensor.shape)
+            check(variant)
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
         frozen = bool(group.get("frozen", False))

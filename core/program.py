@@ -10,10 +10,12 @@ pass, writes the state that is smaller than the parameter.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .rule import Rule
+from .clipping import clipped
+from .rule import CLIPS, Rule
 from .trace import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
 
 
@@ -47,7 +49,8 @@ class Program:
     """A rule as passes over elements and folds between them.
 
     ``arrays`` are the full-size arrays (param, grad, states), ``small`` the smaller states; the
-    position of a node in ``sums`` or ``crossings`` is its slot.
+    position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the sums and sizes
+    that the text asks for, needed or not.
     """
 
     rule: Rule
@@ -58,13 +61,21 @@ class Program:
     crossings: tuple[Expr, ...]
     passes: tuple[Step, ...]
     folds: tuple[Step, ...]
+    asked: tuple[Expr, ...]
 
     @property
     def matrix(self) -> bool:
         """Whether the parameter is seen as a matrix: rows or columns are reduced or kept."""
-        kinds = {n.per for n in (*self.sums, *self.crossings)}
+        kinds = {n.per if n.op == "sum" else n.value[1] for n in self.asked}
         kinds |= {self.rule.per[name] for name in self.small}
-        return bool(kinds & {"row", "column"})
+        needed = self.sums or self.crossings or self.small
+        return bool(needed and kinds & {"row", "column"})
+
+    @property
+    def size_kinds(self) -> list[tuple[str, str]]:
+        """For each number of elements that the text asks for: of a value that exists per what,
+        and summed per what."""
+        return [node.value for node in self.asked if node.op == "size"]
 
     @property
     def launches(self) -> tuple[tuple[str, int], ...]:
@@ -86,6 +97,17 @@ class Program:
         )
 
 
+@functools.cache
+def check(rule: Rule) -> None:
+    """Raise TypeError or ValueError for a rule that not every backend could run, clipped or not.
+
+    The reference would run more than the vocabulary, until another backend sees the rule.
+    """
+    clipped(rule, CLIPS)
+    program(rule)
+
+
+@functools.cache
 def program(rule: Rule) -> Program:
     """Trace ``rule`` and split it into passes."""
     graph = _Graph(rule)
@@ -98,6 +120,7 @@ def program(rule: Rule) -> Program:
         crossings=graph.crossings,
         passes=graph.passes,
         folds=tuple(graph.fold(k) for k in range(graph.last + 2)),
+        asked=graph.asked,
     )
 
 
@@ -105,7 +128,8 @@ class _Graph:
     """The traced nodes of a rule and when each of them is known."""
 
     def __init__(self, rule: Rule) -> None:
-        outputs = trace_update(rule)
+        outputs, asked = trace_update(rule)
+        self.asked = tuple(asked)
         self.nodes = reachable(outputs.values())
         self.small = {n: e for n, e in outputs.items() if rule.per.get(n, "element") != "element"}
         self.full = {

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .definition import check_definition
+
 Hyper = Any  # float, bool, a tuple of floats, or None for a kind of clipping that is off
 CLIPS = ("clip_value", "clip_norm")  # hyperparameters of every rule, see samestep.clipping
 
@@ -91,6 +93,12 @@ class Rule:
         other rows as they are even if the rule would change them. See `samestep.slices`.
     reference : str
         Paper and algorithm, printed on top of generated source.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that do not fit each other, or a name that is taken or no identifier. What
+        the two functions compute is looked at when an optimizer is made; see `samestep.check`.
     """
 
     name: str
@@ -109,17 +117,8 @@ class Rule:
     state: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        arguments = tuple(inspect.signature(self.update).parameters)
-        if arguments[:4] != ("xp", "s", "param", "grad"):
-            raise TypeError(
-                f"rule {self.name!r}: update must take (xp, s, param, grad, *state), not {arguments}"
-            )
-        object.__setattr__(self, "state", arguments[4:])
-        for what in ("initial", "per"):
-            if unknown := set(getattr(self, what)) - set(self.state):
-                raise TypeError(f"rule {self.name!r}: {what} names unknown state {sorted(unknown)}")
-        if not self.name.isidentifier():
-            raise ValueError(f"a rule's name must be an identifier, not {self.name!r}")
+        object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
+        check_definition(self)
 
     def variant(self, **options: Any) -> Rule:
         """The rule of this family with these structural options; the same object each time."""

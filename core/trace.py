@@ -1,37 +1,41 @@
 """The tracer: a rule's text, called once with symbolic values, leaves an expression graph.
 
-NumPy and PyTorch run a rule's own text and never come through here; Numba, C and CUDA print this
-graph. It is small on purpose: no dtypes, no shapes beyond "per what" a value exists, no control
-flow.
+NumPy and PyTorch run a rule's own text and compute nothing with this graph; Numba, C and CUDA print
+it. It is small on purpose: no dtypes, no shapes beyond "per what" a value exists, no control flow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from types import FrameType, SimpleNamespace
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
+from .clock import row_and_carry
+from .closed import Closed, Words, attributes
+from .definition import PER, check_names
 from .rule import Rule
 from .vocabulary import Vocabulary
 
 COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
 LEAVES = frozenset({"input", "scalar", "constant", "size"})
+WORDS = "sqrt abs sign minimum maximum where sum mean norm size"
+HOST_WORDS = "sqrt where ipow pow exp"
 _serial = itertools.count()
 
 
-class Expr:
+class Expr(Closed):
     """One operation of a traced rule.
 
     ``per`` says how many of it there are: one for the whole launch row ("scalar"), one per
-    "tensor", per "row", per "column", or one per "element". ``name`` is the local variable the
-    rule's text first bound it to, or None.
+    "tensor", per "row", per "column", or one per "element"; in ``scalars`` it is "host". ``name``
+    is the local variable the rule's text first bound it to, or None.
     """
 
     __slots__ = ("args", "name", "op", "per", "serial", "value")
-    __array_ufunc__ = None  # so that a NumPy scalar on the left defers to us
     __hash__ = object.__hash__
 
     def __init__(
@@ -39,15 +43,6 @@ class Expr:
     ) -> None:
         self.op, self.args, self.per, self.name, self.value = op, args, per, name, value
         self.serial = next(_serial)
-
-    def __bool__(self) -> bool:
-        raise TypeError(
-            "a traced value has no truth value: a rule has no control flow on values; "
-            "use xp.where(condition, a, b)"
-        )
-
-    def __iter__(self) -> Iterator[Any]:
-        raise TypeError("a traced value cannot be unpacked or iterated over")
 
     def __repr__(self) -> str:
         return self.name or f"{self.op}({', '.join(map(repr, self.args))})"
@@ -75,6 +70,27 @@ class Expr:
 
     def __rtruediv__(self, other: Any) -> Expr:
         return operation("/", other, self)
+
+    def __iadd__(self, other: Any) -> Expr:
+        return self._in_place("+", other)
+
+    def __isub__(self, other: Any) -> Expr:
+        return self._in_place("-", other)
+
+    def __imul__(self, other: Any) -> Expr:
+        return self._in_place("*", other)
+
+    def __itruediv__(self, other: Any) -> Expr:
+        return self._in_place("/", other)
+
+    def _in_place(self, op: str, other: Any) -> Expr:
+        """What is a number on the host is a new one; an array may be the caller's own."""
+        if self.per == "host":
+            return operation(op, self, other)
+        raise TypeError(
+            f"{op}= changes an array in place, maybe the caller's; write {self.name or 'x'} = "
+            f"{self.name or 'x'} {op} ..."
+        )
 
     def __neg__(self) -> Expr:
         return operation("neg", self)
@@ -105,7 +121,7 @@ def as_expr(value: Any) -> Expr:
     """``value`` itself, or a number as a constant of the compute dtype."""
     if isinstance(value, Expr):
         return value
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not hasattr(value, "dtype"):
         return Expr("constant", (), "scalar", value=float(value))
     raise TypeError(f"a rule computes with numbers and its arguments only, not {value!r}")
 
@@ -121,6 +137,8 @@ def operation(op: str, *operands: Any) -> Expr:
 
 def _join(args: tuple[Expr, ...]) -> str:
     kinds = {arg.per for arg in args} - {"scalar"}
+    if "host" in kinds:
+        return "host"
     if "element" in kinds or {"row", "column"} <= kinds:
         return "element"
     for per in ("row", "column", "tensor"):
@@ -129,9 +147,13 @@ def _join(args: tuple[Expr, ...]) -> str:
     return "scalar"
 
 
-class TracedVocabulary(Vocabulary):
+class TracedVocabulary(Words, Vocabulary):
     """``xp`` for ``update``. The composites stay one node each, so that printed source can say
-    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does."""
+    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the sums
+    and sizes that the text asks for in its order, needed or not: whoever runs it computes all."""
+
+    def __init__(self) -> None:
+        self.asked: list[Expr] = []
 
     def sqrt(self, x: Any) -> Expr:
         return operation("sqrt", x)
@@ -152,20 +174,27 @@ class TracedVocabulary(Vocabulary):
         return operation("minimum", a, b)
 
     def sum(self, x: Any, per: str = "tensor") -> Expr:
-        if per not in ("tensor", "row", "column"):
-            raise ValueError(f'per must be "tensor", "row" or "column", not {per!r}')
-        x = as_expr(x)
-        if x.per != "element" and (x.per, per) != ("row", "tensor"):
-            raise TypeError(f"cannot sum per {per} a value that exists per {x.per}")
-        result = Expr("sum", (x,), per)
+        result = Expr("sum", (_summand(x, per),), per)
+        self.asked.append(result)
         # what crosses to the next pass is the total, not the chunks' partial sums
         return operation("total", result) if per == "tensor" else result
 
     def size(self, x: Any, per: str = "tensor") -> Expr:
-        return Expr("size", (), "tensor", value=(as_expr(x).per, per))
+        size = Expr("size", (), "tensor", None, (_summand(x, per).per, per))
+        self.asked.append(size)
+        return size
 
 
-class TracedScalars:
+def _summand(x: Any, per: str) -> Expr:
+    if per not in PER:
+        raise ValueError(f'per must be "tensor", "row" or "column", not {per!r}')
+    value = as_expr(x)
+    if value.per != "element" and (value.per, per) != ("row", "tensor"):
+        raise TypeError(f"cannot sum per {per} a value that exists per {value.per}")
+    return value
+
+
+class TracedScalars(Words):
     """``xp`` for ``scalars``."""
 
     def sqrt(self, x: Any) -> Expr:
@@ -184,66 +213,72 @@ class TracedScalars:
         return operation("exp", x)
 
 
-class _AnyScalar:
-    """``s`` while tracing: any attribute is the scalar of that name, if ``scalars`` returned it."""
-
-    def __init__(self, names: Mapping[str, Any], rule: str) -> None:
-        self._known = {name: Expr("scalar", (), "scalar", name) for name in names}
-        self._rule = rule
-
-    def __getattr__(self, name: str) -> Expr:
-        try:
-            return self._known[name]
-        except KeyError:
-            raise AttributeError(
-                f"rule {self._rule!r}: update uses s.{name}, which scalars does not return"
-            ) from None
-
-
 def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
-    """The graph of ``rule.scalars``: the row and the new carry, by name."""
+    """The graph of ``rule.scalars``: the row and the new carry, by name. Leaves are named
+    ``step``, ``carry.name``, ``h.name`` and ``h.name[i]``."""
 
     def leaf(name: str) -> Expr:
-        return Expr("input", (), "scalar", name)
+        return Expr("input", (), "host", name)
 
-    hyper = SimpleNamespace(
-        **{
-            name: tuple(leaf(f"h->{name}[{i}]") for i in range(len(default)))
-            if isinstance(default, tuple)
-            else leaf(f"h->{name}")
-            for name, default in rule.defaults.items()
-        }
-    )
-    carry = SimpleNamespace(**{name: leaf(f"carry->{name}") for name in rule.carry})
-    row, new_carry = _with_local_names(rule.scalars, TracedScalars(), leaf("step"), carry, hyper)
-    if isinstance(new_carry, SimpleNamespace):
-        new_carry = vars(new_carry)
-    return (
-        {name: as_expr(value) for name, value in row.items()},
-        {name: as_expr(value) for name, value in new_carry.items()},
-    )
+    hyper = {
+        name: tuple(leaf(f"h.{name}[{i}]") for i in range(len(default)))
+        if isinstance(default, tuple)
+        else leaf(f"h.{name}")
+        for name, default in rule.defaults.items()
+    }
+    h = attributes("h has no hyperparameter {!r}", hyper)
+    carry = attributes("carry has no {!r}", {name: leaf(f"carry.{name}") for name in rule.carry})
+    with _explained(rule, "scalars", HOST_WORDS):
+        result = _with_local_names(rule.scalars, TracedScalars(), leaf("step"), carry, h)
+    row, new_carry = row_and_carry(rule, result)
+    check_names("scalar", row, f"rule {rule.name!r}: ", {"grad_coefficient"})
+    with _explained(rule, "scalars", HOST_WORDS):
+        return (
+            {name: as_expr(value) for name, value in row.items()},
+            {name: as_expr(value) for name, value in new_carry.items()},
+        )
 
 
-def trace_update(rule: Rule) -> dict[str, Expr]:
-    """The graph of ``rule.update``: the new value of ``param`` and of each state, by name."""
-    scalars = _AnyScalar(trace_scalars(rule)[0], rule.name)
+def trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
+    """The graph of ``rule.update``: the new value of ``param`` and of each state, by name; and
+    the sums and sizes that the text asks for, needed or not."""
+    known = {name: Expr("scalar", (), "scalar", name) for name in trace_scalars(rule)[0]}
+    scalars = attributes("update uses s.{}, which scalars does not return", known)
     inputs = [Expr("input", (), "element", name) for name in ("param", "grad")]
     inputs += [Expr("input", (), rule.per.get(name, "element"), name) for name in rule.state]
-    results = _with_local_names(rule.update, TracedVocabulary(), scalars, *inputs)
+    xp, names = TracedVocabulary(), ("param", *rule.state)
+    with _explained(rule, "update", WORDS):
+        results = _with_local_names(rule.update, xp, scalars, *inputs)
     results = results if isinstance(results, tuple) else (results,)
-    names = ("param", *rule.state)
     if len(results) != len(names):
         raise TypeError(
             f"rule {rule.name!r}: update must return {', '.join(names)}; it returned "
             f"{len(results)} values"
         )
-    return dict(zip(names, map(as_expr, results), strict=True))
+    with _explained(rule, "update", WORDS):
+        found = dict(zip(names, map(as_expr, results), strict=True))
+        if any(value.op in COMPARISONS for value in found.values()):
+            raise TypeError("update returned a comparison")
+    return found, xp.asked
+
+
+@contextlib.contextmanager
+def _explained(rule: Rule, function: str, words: str) -> Iterator[None]:
+    """Errors of a rule's text say whose it is, and what it may use."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        raise TypeError(
+            f"rule {rule.name!r}: {error}; {function} may use its arguments, numbers, + - * /, "
+            f"comparisons in xp.where, and xp.{words.replace(' ', ', xp.')}"
+        ) from error
 
 
 def _with_local_names(function: Callable[..., Any], *args: Any) -> Any:
     """Call ``function``, naming each traced value after the first local variable it is bound to,
     in its own text or in that of what it wraps."""
-    texts = {function.__code__.co_filename, inspect.unwrap(function).__code__.co_filename}
+    functions = (function, inspect.unwrap(function))
+    texts = {f.__code__.co_filename for f in functions if hasattr(f, "__code__")}
 
     def name_locals(frame: FrameType, event: str, arg: Any) -> Any:
         for name, value in frame.f_locals.items():

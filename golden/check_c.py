@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..c_names import field
 from ..dtypes import COMPUTE_DTYPE
 from ..export import Exported
 from ..program import Program
@@ -126,9 +127,9 @@ class Steps:
         found = []
         for name, default in self.rule.defaults.items():
             if isinstance(default, tuple):
-                found += [(f"{name}[{i}]", f'"{name}", {i}') for i in range(len(default))]
+                found += [(f"{field(name)}[{i}]", f'"{name}", {i}') for i in range(len(default))]
             else:
-                found.append((name, f'"{name}", 0'))
+                found.append((field(name), f'"{name}", 0'))
         return found
 
     def _scalars(self) -> list[str]:

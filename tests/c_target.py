@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import samestep as ss
+from samestep.backends.c_printer import END, CPrinter
+from samestep.backends.layout import Layout
 from samestep.dtypes import COMPUTE_DTYPE
 from samestep.program import program
 
 FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 WRAPPER = """
-void scalars_at(double step, double *carry, const double *h, {real} *out)
+void {label}_scalars_at(double step, double *carry, const double *h, {real} *out)
 {{
     (void)carry;
     {label}_scalars result = {label}_compute_scalars(step, {carry}(const {label}_hyper *)h);
@@ -41,20 +43,36 @@ def compile_c(source: str, folder: Path, compiler: str = "gcc", flags: list[str]
     return library
 
 
+def wrapper(rule: ss.Rule, dtype: str) -> str:
+    """A function that calls the printed ``scalars`` with arrays."""
+    real = {"float32": "float", "float64": "double"}[COMPUTE_DTYPE[dtype]]
+    carry = f"({rule.label}_carry *)carry, " if rule.carry else ""
+    return WRAPPER.format(label=rule.label, real=real, carry=carry)
+
+
+def compile_together(rules: list[ss.Rule], dtype: str, folder: Path) -> ctypes.CDLL:
+    """One library of the printed C of several rules."""
+    printers = [CPrinter(program(rule), dtype, dtype) for rule in rules]
+    body = "\n".join(printer.functions() for printer in printers)
+    source = printers[0].with_helpers(printers[0].preamble(), body) + END
+    source += "".join(wrapper(rule, dtype) for rule in rules)
+    return ctypes.CDLL(str(compile_c(source, folder)))
+
+
 class COptimizer:
     """One parameter, updated in place by the printed C of a rule."""
 
-    def __init__(self, rule, param, folder, *, maximize=False, emit=ss.emit, flags=FLAGS, **hyper):
+    def __init__(self, rule, param, folder, *, maximize=False, emit=ss.emit, flags=FLAGS, library=None,
+                 **hyper):  # fmt: skip
         self.rule = rule = ss.rules[rule] if isinstance(rule, str) else rule
         self.hyper = rule.hyperparameters(hyper)
         rule = rule.variant(**rule.chosen_options(self.hyper))
         self.rule = rule = rule.for_shape(param.shape)
         dtype = param.dtype.name
-        real = {"float32": "float", "float64": "double"}[COMPUTE_DTYPE[dtype]]
-        carry = f"({rule.label}_carry *)carry, " if rule.carry else ""
-        source = emit(rule, "c", dtype)
-        source += WRAPPER.format(label=rule.label, real=real, carry=carry)
-        self.library = ctypes.CDLL(str(compile_c(source, folder, flags=flags)))
+        if library is None:
+            source = emit(rule, "c", dtype) + wrapper(rule, dtype)
+            library = ctypes.CDLL(str(compile_c(source, folder, flags=flags)))
+        self.library = library
         self.program = program(rule)
         self.compute = np.dtype(COMPUTE_DTYPE[dtype])
         self.param, self.step_count, self.maximize = param, 0, maximize
@@ -73,7 +91,7 @@ class COptimizer:
         values = [self.hyper[name] for name in self.rule.defaults]
         hyper = np.concatenate([np.zeros(0), *(np.atleast_1d(np.float64(v)) for v in values)])
         scalars = np.zeros(len(self.program.scalars) + 1, self.compute)
-        self.library.scalars_at(
+        self.library[f"{self.rule.label}_scalars_at"](
             ctypes.c_double(self.step_count), _at(self.carry), _at(hyper), _at(scalars)
         )
         scalars[-1] = -1 if self.maximize else 1
@@ -81,7 +99,7 @@ class COptimizer:
         full = [self.state[name] for name in self.rule.state if name not in self.program.small]
         arrays = map(_at, (self.param, grad, *full, *small))
         update = self.library[f"{self.rule.label}_update"]
-        if not (self.program.sums or small):
+        if not Layout(self.program).reducing:
             update(_at(scalars), ctypes.c_int64(self.param.size), *arrays)
             return
         sizes = [self.param.size]

@@ -166,11 +166,14 @@ def test_a_rule_of_one_s_own_runs(backend):
     assert param.tolist() == [0.9] * 3
 
 
-def refuses_to_step(wrong, error, message, backend):
-    optimizer = ss.Optimizer(wrong, [np.ones(3, np.float32), np.ones(40_000)], backend=backend)
-    for _ in range(2):
-        with refused(optimizer, error, message):
-            optimizer.step([np.ones(3, np.float32), np.ones(40_000)])
+def refuses(wrong, error, message, backend):
+    """Whoever makes an optimizer, or uses the functional form, is told at once."""
+    params = [np.ones(3, np.float32), np.ones(40_000)]
+    for attempt in (lambda: ss.Optimizer(wrong, params, backend=backend),) * 2 + (
+        lambda: wrong.init(params, backend=backend),
+    ):
+        with pytest.raises(error, match=message):
+            attempt()
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -179,20 +182,22 @@ def test_an_update_that_returns_the_wrong_number_of_values_is_refused(count, bac
         return (param, buffer, grad)[:count] if count > 1 else param
 
     message = f"rule 'own': update must return param, buffer; it returned {count} values"
-    refuses_to_step(rule(update), TypeError, message, backend)
+    refuses(rule(update), TypeError, message, backend)
 
 
-def test_an_update_in_another_dtype_is_refused_by_the_reference():
-    """Printed rules have one dtype only; a float64 NumPy scalar would widen float32 here."""
+def test_numbers_of_numpy_are_refused(backend):
+    """Printed rules have one dtype only; a float64 NumPy scalar would widen float32."""
 
     def update(xp, s, param, grad, buffer):
         return param - s.lr * grad, buffer + np.float64(0.1) * grad
 
-    message = "rule 'own': update computed buffer in float64, not float32"
-    refuses_to_step(rule(update), TypeError, message, "numpy")
+    message = (
+        r"rule 'own': numpy.multiply is not for rules, nor are numbers of NumPy's: write float"
+    )
+    refuses(rule(update), TypeError, message, backend)
 
 
-def test_an_update_with_control_flow_on_values_is_refused_with_advice():
+def test_an_update_with_control_flow_on_values_is_refused_with_advice(backend):
     def update(xp, s, param, grad, buffer):
         if grad > 0:
             buffer = buffer + grad
@@ -203,9 +208,7 @@ def test_an_update_with_control_flow_on_values_is_refused_with_advice():
     )
     with pytest.raises(TypeError, match=advice):
         ss.emit(rule(update), "c")
-    if ss.available_backends()["numba"].available:
-        refuses_to_step(rule(update), TypeError, advice, "numba")
-    refuses_to_step(rule(update), ValueError, "truth value", "numpy")
+    refuses(rule(update), TypeError, advice, backend)
 
 
 @pytest.mark.parametrize(
@@ -215,11 +218,12 @@ def test_an_update_with_control_flow_on_values_is_refused_with_advice():
         (lambda xp, s, p, g: p - max(p, g), "no truth value"),
         (lambda xp, s, p, g: p if p < g < p else g, "no truth value"),
         (lambda xp, s, p, g: p - next(iter(g)), "cannot be unpacked or iterated over"),
-        (lambda xp, s, p, g: p - np.sqrt(g), "operand 'Expr' does not support ufuncs"),
+        (lambda xp, s, p, g: p - np.sqrt(g), "numpy.sqrt is not for rules"),
         (lambda xp, s, p, g: p - (p > 0) * g, "comparisons are for the condition of xp.where"),
         (lambda xp, s, p, g: xp.where(g, p, g), "comparisons are for the condition of xp.where"),
         (lambda xp, s, p, g: p + "1", "a rule computes with numbers and its arguments only"),
-        (lambda xp, s, p, g: p - np.ones(3) * g, "a rule computes with numbers and its argum"),
+        (lambda xp, s, p, g: p - np.ones(3) * g, "numpy.multiply is not for rules"),
+        (lambda xp, s, p, g: p - g * np.float64(2), "a rule computes with numbers and its argum"),
         (lambda xp, s, p, g: xp.sum(s.lr), "cannot sum per tensor a value that exists per scalar"),
     ],
 )
@@ -235,9 +239,7 @@ def test_a_scalar_that_does_not_exist_is_named():
     def update(xp, s, param, grad):
         return param - s.step_size * grad
 
-    with pytest.raises(
-        AttributeError, match=r"'own': update uses s\.step_size, which scalars does"
-    ):
+    with pytest.raises(TypeError, match=r"'own': update uses s\.step_size, which scalars does"):
         ss.emit(rule(update), "c")
 
 
@@ -259,7 +261,7 @@ def test_a_scalar_that_does_not_exist_is_named():
 )
 def test_scalars_that_return_something_else_are_refused(result, message, backend):
     wrong = rule(scalars=lambda xp, step, carry, h: result(h, carry), carry=dict(total=0.0))
-    refuses_to_step(wrong, TypeError, f"rule 'own': {message}", backend)
+    refuses(wrong, TypeError, f"rule 'own': {message}", backend)
 
 
 @pytest.mark.parametrize("in_place", [False, True])
@@ -289,5 +291,7 @@ def test_a_rule_is_checked_when_it_is_made():
         rule(initial=dict(bufer=1.0))
     with pytest.raises(TypeError, match=r"rule 'own': per names unknown state \['bufer'\]"):
         rule(per=dict(bufer="row"))
-    with pytest.raises(ValueError, match="a rule's name must be an identifier, not 'my rule'"):
+    with pytest.raises(
+        ValueError, match="a rule's name must be an identifier in ASCII, not 'my rule'"
+    ):
         ss.Rule("my rule", lr_only, momentum, defaults=dict(lr=0.1))

@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from ...c_names import field
 from ...export import Exported
 from ..c_family import C_TYPE, function
 from ..c_printer import API, END, CPrinter
@@ -45,7 +46,7 @@ class ExportedC(CPrinter):
         lines = [f"{self.rule.label}_hyper h;"]
         for name, value in self.rule.defaults.items():
             for i, number in enumerate(value if isinstance(value, tuple) else [value]):
-                place = f"h.{name}[{i}]" if isinstance(value, tuple) else f"h.{name}"
+                place = f"h.{field(name)}" + f"[{i}]" * isinstance(value, tuple)
                 lines.append(f"{place} = {float(number)!r};")
         if not self.rule.defaults:
             lines.append("h.none = 0;")
@@ -53,7 +54,9 @@ class ExportedC(CPrinter):
         return function(head, [], [*lines, "return h;"])
 
     def _initial_carry(self) -> str:
-        lines = [f"carry.{name} = {float(value)!r};" for name, value in self.rule.carry.items()]
+        lines = [
+            f"carry.{field(name)} = {float(value)!r};" for name, value in self.rule.carry.items()
+        ]
         head = f"{API} {self.rule.label}_carry {self.rule.label}_initial_carry"
         return function(head, [], [f"{self.rule.label}_carry carry;", *lines, "return carry;"])
 
@@ -73,7 +76,7 @@ class ExportedC(CPrinter):
 
     def _initial(self, name: str) -> str:
         value = self.rule.initial.get(name, 0.0)
-        return f"({self.real})h->{value}" if isinstance(value, str) else self.constant(value)
+        return f"({self.real})h->{field(value)}" if isinstance(value, str) else self.constant(value)
 
     # ---- how to call it
 

@@ -130,7 +130,7 @@ class TorchBackend(HostBackend):
             fused: Launch = self._fused.launch(rule, scalars, param_dtype, grad_dtype)
             return fused
         traced = program(rule)
-        reducing = bool(traced.sums or traced.small)
+        reducing = bool(traced.asked or traced.small)
         if self._host:
             torch.empty(SEEN_BY_ALLOCATOR, dtype=torch.uint8)
         if self.implementation == "compiled":

@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 
+from ...program import program
 from ...rule import Rule
 from .launch import Passes, SumPendingError, TorchLaunch
-from .text import Text, size_kinds, text_of_pass
+from .text import Text, text_of_pass
 
 Tensor = torch.Tensor
 LONG = 1 << 24  # elements of a tensor that are updated by one call
@@ -98,7 +99,7 @@ class CompiledLaunch(TorchLaunch):
 
     @functools.cached_property
     def _sizes(self) -> list[tuple[str, str]]:
-        return size_kinds(self.rule)
+        return program(self.rule).size_kinds
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -54,6 +54,8 @@ class Passes(TorchVocabulary):
         """How many numbers a sum ``per`` what adds up, of a value that exists per row or element."""
         _, rows, *rest = self.work.shape
         columns = rest[0] if rest else 1
+        if per != "tensor" and not self.work.matrix:
+            raise SeenAsMatrixError
         counts = {"row": columns, "column": rows, "tensor": rows * columns}
         of_rows = per == "tensor" and kind == "row"
         count: Tensor = self.typed(float(rows if of_rows else counts[per]))
@@ -274,7 +276,7 @@ class TorchLaunch:
 def operations_of(rule: Rule) -> tuple[int, int]:
     """The operations on elements in a rule's text, and the arrays they read and write. Of rules
     that do not reduce and use no composites, such as `sign`."""
-    nodes = [n for n in reachable(trace_update(rule).values()) if n.per == "element" and n.args]
+    nodes = [n for n in reachable(trace_update(rule)[0].values()) if n.per == "element" and n.args]
     read = sum(arg.per == "element" for node in nodes for arg in node.args)
     return len(nodes), read + len(nodes)
 

@@ -15,6 +15,7 @@ import torch
 from ...backend import get_backend
 from ...hyper import GroupHyper
 from ...interrupts import hold, release
+from ...program import check
 from ...rule import Rule, find_rule
 from ...torch_state import layout_of
 from ..memory import identities
@@ -122,6 +123,8 @@ class Optimizer(torch.optim.Optimizer):
         (rule,) = rules_of(self.rule, [numbers], ())
         for slot in slots:
             check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
+        for tensor in tensors:
+            check(rule.for_shape(tensor.shape))
         if layout_of(self.rule).from_the_start:
             for slot, tensor in zip(slots, tensors, strict=True):
                 self._begin(slot.param, tensor, rule, numbers)

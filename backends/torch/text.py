@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from ...program import reachable
+from ...program import program
 from ...rule import Rule
-from ...trace import trace_update
 from .vocabulary import TorchVocabulary
 
 
@@ -31,14 +30,17 @@ class _Recorder(TorchVocabulary):
     ) -> None:
         super().__init__(dtype, device)
         self.graph, self.tracer = graph, fx.proxy.GraphAppendingTracer(graph)
-        self.inputs = {n: fx.Proxy(graph.placeholder(f"in_{n}"), self.tracer) for n in names}
+        self.inputs = {
+            name: fx.Proxy(graph.placeholder(f"in_{k}"), self.tracer)
+            for k, name in enumerate(names)
+        }
         self.last_input = self.inputs[names[-1]].node
         self.constants: list[float] = []
         self.sums = self.sizes = 0
         self.per, self.summand = "", self.inputs[names[-1]]
 
     def sqrt(self, x: Any) -> Any:
-        return torch.sqrt(x)  # compiled code has the processor's own, which is exact
+        return torch.sqrt(self.typed(x))  # compiled code has the processor's own, which is exact
 
     def typed(self, x: Any) -> Any:
         if isinstance(x, fx.Proxy):
@@ -57,14 +59,14 @@ class _Recorder(TorchVocabulary):
             )
 
     def sum(self, x: Any, per: str = "tensor") -> Any:
-        name, self.sums = f"sum_{self.sums}", self.sums + 1
+        name, self.sums = f"sum {self.sums}", self.sums + 1
         if name in self.inputs:
             return self.inputs[name]
         self.per, self.summand = per, x
         raise _SumReachedError
 
     def size(self, x: Any, per: str = "tensor") -> Any:
-        name, self.sizes = f"size_{self.sizes}", self.sizes + 1
+        name, self.sizes = f"size {self.sizes}", self.sizes + 1
         return self.inputs[name]
 
 
@@ -82,23 +84,17 @@ class Text:
     returned: tuple[int, ...] = ()
 
 
-def size_kinds(rule: Rule) -> list[tuple[str, str]]:
-    """For each number of elements that the text asks for: of a value that exists per what, and
-    summed per what."""
-    nodes = reachable(trace_update(rule).values())
-    return [node.value for node in nodes if node.op == "size"]
-
-
 def text_of_pass(
     rule: Rule, scalars: tuple[str, ...], known: int, dtype: torch.dtype, device: torch.device
 ) -> Text:
     """What the text computes once the first ``known`` sums are."""
-    sizes = [f"size_{k}" for k in range(len(size_kinds(rule)))]
-    sums = [f"sum_{k}" for k in range(known)]
-    names = (*scalars, *sizes, *sums, "param", "grad", *rule.state)
+    # a scalar may be called as an array is, but neither with a blank or a dot
+    sizes = [f"size {k}" for k in range(len(program(rule).size_kinds))]
+    sums = [f"sum {k}" for k in range(known)]
+    names = (*(f"s.{name}" for name in scalars), *sizes, *sums, "param", "grad", *rule.state)
     graph = fx.Graph()
     xp = _Recorder(dtype, device, graph, names)
-    s = SimpleNamespace(**{name: xp.inputs[name] for name in scalars})
+    s = SimpleNamespace(**{name: xp.inputs[f"s.{name}"] for name in scalars})
     grad = s.grad_coefficient * xp.inputs["grad"]
     old = [xp.inputs[name] for name in ("param", *rule.state)]
     try:

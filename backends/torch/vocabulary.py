@@ -22,10 +22,10 @@ class TorchVocabulary(Vocabulary):
         self.dtype, self.device = dtype, device
 
     def sqrt(self, x: Any) -> Any:
-        return exact_sqrt(x)
+        return exact_sqrt(self.typed(x))
 
     def abs(self, x: Any) -> Any:
-        return torch.abs(x)
+        return torch.abs(self.typed(x))
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         if isinstance(condition, bool):  # of two numbers, as in maximum(x, 0)
@@ -57,7 +57,7 @@ class ExactDivision(TorchFunctionMode):
 
 def divides_numbers(rule: Rule) -> bool:
     """Whether the text has a number in a division."""
-    nodes = reachable(trace_update(rule).values())
+    nodes = reachable(trace_update(rule)[0].values())
     return any(n.op == "/" and any(a.op == "constant" for a in n.args) for n in nodes)
 
 
