@@ -102,4 +102,4 @@ def _where_grad_is_zero(node: Expr, args: list[Expr], scalars: Mapping[str, Any]
 
 @functools.cache
 def _graph(rule: Rule) -> dict[str, Expr]:
-    return trace_update(rule)
+    return trace_update(rule)[0]
