@@ -76,7 +76,8 @@ class CPrinter(CFamilyPrinter):
     def functions(self) -> str:
         """The structures and functions of this variant of the rule."""
         parts = [self._structs(), *self.beginning(), self._scalars_function()]
-        for kind, k in self.program.launches:
+        launches = self.program.launches or (("pass", 0),)  # a rule that changes nothing
+        for kind, k in launches:
             parts.append(self._pass(k) if kind == "pass" else self._fold(k))
         if self.layout.reducing:
             parts += [self._workspace_size(), self._driver()]
@@ -103,8 +104,12 @@ class CPrinter(CFamilyPrinter):
         text = _struct("double", hyper or ["none"], f"{label}_hyper")  # C has no empty structures
         if self.rule.carry:
             starts = ", ".join(f"{name} = {value:g}" for name, value in self.rule.carry.items())
-            text += _struct("double", map(field, self.rule.carry), f"{label}_carry", f"start at {starts}")
-        return (text + _struct(self.real, map(field, self.scalars), f"{label}_scalars")).removesuffix("\n")
+            text += _struct(
+                "double", map(field, self.rule.carry), f"{label}_carry", f"start at {starts}"
+            )
+        return (
+            text + _struct(self.real, map(field, self.scalars), f"{label}_scalars")
+        ).removesuffix("\n")
 
     def _scalars_function(self) -> str:
         """The rule's ``scalars``, in double, each result rounded once."""
@@ -120,7 +125,8 @@ class CPrinter(CFamilyPrinter):
                 self.text_of[id(node)] = _place(str(node.name))
         lines = self.assignments(statements(step), step)
         lines += [
-            f"result.{field(name)} = ({C_TYPE[compute]})({self.text(e)});" for name, e in row.items()
+            f"result.{field(name)} = ({C_TYPE[compute]})({self.text(e)});"
+            for name, e in row.items()
         ]
         lines += [f"carry->{field(name)} = {self.text(e)};" for name, e in carry.items()]
         self.compute = compute
@@ -220,8 +226,9 @@ class CPrinter(CFamilyPrinter):
                 small = "".join(f"{self.arrays[name]}, " for name in self.program.small)
                 lines.append(f"{label}_fold{k}(s, {sizes}, {small}workspace);")
             else:
-                passed = ", ".join(self.arrays[a] for a in self._used(self.program.passes[k]))
-                call = f"{label}_pass{k}(s, index, {sizes}, {passed}, workspace);"
+                arrays = [self.arrays[a] for a in self._used(self.program.passes[k])]
+                passed = ", ".join(["s", "index", sizes, *arrays, "workspace"])
+                call = f"{label}_pass{k}({passed});"
                 lines += [*_parallel(elements), *self.loop("index", "chunks", [call])]
         shape = "size rows by columns" if self.layout.matrix else "size elements"
         return f"/* One step of one tensor of {shape}. */\n" + function(

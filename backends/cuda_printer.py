@@ -69,7 +69,7 @@ class CudaPrinter(CFamilyPrinter):
         ]
 
     def _name(self, kind: str, k: int) -> str:
-        return f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.label
+        return f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.entry
 
     def _divisible(self, step: Step) -> bool:
         """Whether the order of its sums, if it has any, lies within a row."""

@@ -129,7 +129,7 @@ class ExpressionPrinter:
         return node.name or self.default_name.get(id(node), "value")
 
     @property
-    def label(self) -> str:
+    def entry(self) -> str:
         """What functions are called that are named after the rule alone."""
         label = self.rule.label
         return f"{label}_update" if label in {*self.reserved, *OWN_NAMES} else label

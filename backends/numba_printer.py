@@ -78,7 +78,7 @@ class NumbaPrinter(KernelPrinter):
     def functions(self) -> list[tuple[str, str, int]]:
         """Name, "pass" or "fold", and number of each printed function, in launch order."""
         return [
-            (f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.label, kind, k)
+            (f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.entry, kind, k)
             for kind, k in self.program.launches
         ]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-KEYWORDS = frozenset("""
+# with what headers and compilers define in lower case
+_WORDS = """
     alignas alignof asm auto bool break case catch char char16_t char32_t char8_t class co_await
     co_return co_yield complex concept const const_cast consteval constexpr constinit continue
     decltype default delete do double dynamic_cast else enum errno explicit export extern false
@@ -12,7 +13,8 @@ KEYWORDS = frozenset("""
     this thread_local throw true try typedef typeid typename typeof union unix unsigned using
     virtual void volatile wchar_t while and and_eq bitand bitor compl not not_eq or or_eq xor
     xor_eq
-""".split())  # with what headers and compilers define in lower case
+"""
+KEYWORDS = frozenset(_WORDS.split())
 
 
 def field(name: str) -> str:

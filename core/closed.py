@@ -86,4 +86,6 @@ def meant(name: str, known: Iterable[str]) -> str:
 
     known = list(known)
     close = get_close_matches(name, known, 1)
-    return f" (did you mean {close[0]!r}?)" if close else f"; there are {', '.join(known) or 'none'}"
+    return (
+        f" (did you mean {close[0]!r}?)" if close else f"; there are {', '.join(known) or 'none'}"
+    )

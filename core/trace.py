@@ -180,7 +180,7 @@ class TracedVocabulary(Words, Vocabulary):
         return operation("total", result) if per == "tensor" else result
 
     def size(self, x: Any, per: str = "tensor") -> Expr:
-        size = Expr("size", (), "tensor", value=(_summand(x, per).per, per))
+        size = Expr("size", (), "tensor", None, (_summand(x, per).per, per))
         self.asked.append(size)
         return size
 
@@ -188,10 +188,10 @@ class TracedVocabulary(Words, Vocabulary):
 def _summand(x: Any, per: str) -> Expr:
     if per not in PER:
         raise ValueError(f'per must be "tensor", "row" or "column", not {per!r}')
-    x = as_expr(x)
-    if x.per != "element" and (x.per, per) != ("row", "tensor"):
-        raise TypeError(f"cannot sum per {per} a value that exists per {x.per}")
-    return x
+    value = as_expr(x)
+    if value.per != "element" and (value.per, per) != ("row", "tensor"):
+        raise TypeError(f"cannot sum per {per} a value that exists per {value.per}")
+    return value
 
 
 class TracedScalars(Words):

@@ -32,6 +32,8 @@ def carray(pointer: tuple[int, type], count: int) -> np.ndarray:
 def load(name: str, source: str) -> ModuleType:
     """In place of `samestep.backends.source_cache.load`."""
     module = ModuleType(name)
-    source = re.sub(r"^from numba[.\w]* import", f"from {__name__} import", source, flags=re.MULTILINE)
+    source = re.sub(
+        r"^from numba[.\w]* import", f"from {__name__} import", source, flags=re.MULTILINE
+    )
     exec(compile(source, f"<{name}>", "exec"), vars(module))
     return module

@@ -23,6 +23,7 @@ HOSTILE = sorted(
     for name in {*ORDINARY, *PRINTED, *OWN_NAMES, *KEYWORDS, *filter(str.isidentifier, dir(builtins))}
     if not keyword.iskeyword(name) and name not in ("xp", "s", "__debug__", "grad_coefficient")
 )  # fmt: skip
+INDICES = ["r", "first_row", "columns", "width", "rows", "table", "workspace", "lane", "i"]
 CONSTANTS = ["0.5", "2", "1e-3", "0", "1", "3", "-1.5", "0.1", "-0.0", "7", "1e16"]
 
 
@@ -70,7 +71,10 @@ class Text:
             if name not in ("xp", "h", "carry"):
                 lines.append(f"{name} = {self._host(a, b)}")
                 known.append(name)
-        row = {name: self._host(self.random.choice(known), self.random.choice(known)) for name in self.scalars}
+        row = {
+            name: self._host(self.random.choice(known), self.random.choice(known))
+            for name in self.scalars
+        }
         pairs = ", ".join(f"{name!r}: {value}" for name, value in row.items())
         return _function("scalars(xp, step, carry, h)", [*lines, f"return {{{pairs}}}, carry"])
 
@@ -85,6 +89,12 @@ class Text:
         for _ in range(self.random.randint(1, 6)):
             value, per = self.value(self.random.randint(1, 3))
             name = self.random.choice([*self.names, *self.scalars, *self.state])
+            if self.sums and self.matrix and "element" in self.known.values():
+                name = self.random.choice(INDICES)
+                per = self.random.choice(["row", "row", "column"])
+                elements = [name for name, each in self.known.items() if each == "element"]
+                value = f"xp.sum({self.random.choice(elements)}, per={per!r})"
+                self.sums -= 1
             lines.append(f"{name} = {value}")
             self.known[name] = per
         results = [self.value(2)[0], *(self._result(self.per[name]) for name in self.state)]
@@ -117,7 +127,9 @@ class Text:
         one += ["abs({a})"] * ("abs" not in {*self.names, *self.scalars, *self.state})
         three = ["xp.where({a} > {b}, {c}, {b})", "xp.where({a} <= {b}, 1, 2) / 3 * {c}",
                  "-xp.where({c} > {a}, 0, {b})"]  # fmt: skip
-        forms, pers = self.random.choice([(two, (p, q)), (two, (p, q)), (one, (p,)), (three, (p, q, r))])
+        forms, pers = self.random.choice(
+            [(two, (p, q)), (two, (p, q)), (one, (p,)), (three, (p, q, r))]
+        )
         return self.random.choice(forms).format(a=a, b=b, c=c), _join(pers)
 
     def _sum(self, per: str) -> tuple[str, str]:

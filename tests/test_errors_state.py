@@ -191,7 +191,9 @@ def test_numbers_of_numpy_are_refused(backend):
     def update(xp, s, param, grad, buffer):
         return param - s.lr * grad, buffer + np.float64(0.1) * grad
 
-    message = r"rule 'own': numpy.multiply is not for rules, nor are numbers of NumPy's: write float"
+    message = (
+        r"rule 'own': numpy.multiply is not for rules, nor are numbers of NumPy's: write float"
+    )
     refuses(rule(update), TypeError, message, backend)
 
 
@@ -289,5 +291,7 @@ def test_a_rule_is_checked_when_it_is_made():
         rule(initial=dict(bufer=1.0))
     with pytest.raises(TypeError, match=r"rule 'own': per names unknown state \['bufer'\]"):
         rule(per=dict(bufer="row"))
-    with pytest.raises(ValueError, match="a rule's name must be an identifier in ASCII, not 'my rule'"):
+    with pytest.raises(
+        ValueError, match="a rule's name must be an identifier in ASCII, not 'my rule'"
+    ):
         ss.Rule("my rule", lr_only, momentum, defaults=dict(lr=0.1))

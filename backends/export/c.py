@@ -54,7 +54,9 @@ class ExportedC(CPrinter):
         return function(head, [], [*lines, "return h;"])
 
     def _initial_carry(self) -> str:
-        lines = [f"carry.{field(name)} = {float(value)!r};" for name, value in self.rule.carry.items()]
+        lines = [
+            f"carry.{field(name)} = {float(value)!r};" for name, value in self.rule.carry.items()
+        ]
         head = f"{API} {self.rule.label}_carry {self.rule.label}_initial_carry"
         return function(head, [], [f"{self.rule.label}_carry carry;", *lines, "return carry;"])
 

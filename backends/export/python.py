@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import textwrap
 from collections.abc import Iterable
@@ -88,6 +89,9 @@ class PythonFile:
         self.exported, self.rules = exported, exported.rules
         self.compute = COMPUTE_DTYPE[exported.dtype]
         self.label = self.rules[0].label
+        hidden = {*RESERVED, *dir(builtins), "grad_coefficient", "SimpleNamespace"}
+        for name in sorted(hidden & set(self.rules[0].defaults)):
+            raise ValueError(f"hyperparameter {name!r} is a name that the file itself needs")
         self.text_of_rule = RuleText({*RESERVED, self.label})
         self.names = [self.text_of_rule.add(rule.scalars) for rule in self.rules]
 
