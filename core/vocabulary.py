@@ -61,7 +61,8 @@ class Vocabulary:
 class HostScalars:
     """What ``scalars(xp, step, carry, h)`` may call, in float64 on the host.
 
-    ``pow`` and ``exp`` are the C library's: equal on machines with the same one. Everything else
+    ``pow`` and ``exp`` are the C library's: equal on machines with the same one, if all of them
+    have fused multiply-add or none (glibc uses it where it is; docs/machines.md). Everything else
     is a correctly rounded operation or a fixed sequence of them. ``number`` is float, or
     numpy.float64, whose arithmetic is the same but slower, and which divides by zero as IEEE has it.
     """

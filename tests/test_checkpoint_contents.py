@@ -52,7 +52,7 @@ def with_tree(data, change):
         (lambda f: f.update({"more": dict(f[PARAM])}), "begins at"),
         (lambda f: f.update({"more": dict(f[PARAM], data_offsets=[0, 0], shape=[0])}), "belong to"),
         (lambda f: f["__metadata__"].update(samestep="{}"), "has no 'format_version'"),
-        (lambda f: f["__metadata__"].update(samestep="[" * 5000), "recursion"),
+        (lambda f: f["__metadata__"].update(samestep="[" * 5000), "recursion|Expecting value"),
         (lambda f: f["__metadata__"].update(samestep=3), "is not a string"),
         (lambda f: f.pop("__metadata__"), "not that of one|KeyError"),
     ],

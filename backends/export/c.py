@@ -206,7 +206,8 @@ def _about(printers: Sequence[ExportedC], exported: Exported) -> Lines:
     )
     about.append(
         "Needs nothing but the C library (-lm). With -fopenmp it runs on all threads; no bit "
-        "depends on how many. Functions are static inline; -DSAMESTEP_API= makes them external."
+        "depends on how many. Nor on optimization, but do not give clang -ffp-contract=fast, which "
+        "overrides what stands here. Functions are static inline; -DSAMESTEP_API= makes them external."
     )
     build = f"cc -std=c99 -O2 {label}.c -o check -lm && ./check {exported.golden_file}"
     if exported.check:
