@@ -21,8 +21,8 @@ from random_rules import Text
 from samestep.backends.expressions import ExpressionPrinter
 from samestep.backends.printer import KernelPrinter
 from samestep.golden.compare import first_difference
+from variants import EVERYTHING
 
-EVERYTHING = os.environ.get("SAMESTEP_TEST_EVERYTHING") == "1"
 FIRST = int(os.environ.get("SAMESTEP_TEST_SEED", "0"))
 RULES, COMPILED = (2000, 60) if EVERYTHING else (120, 3)
 BATCH = 40  # rules in one C file

@@ -23,7 +23,7 @@ from ptx_operations import Fault
 from samestep.backends.torch import compiled
 from samestep.golden.verify import verify_one
 from uneven import MATRICES, VECTORS, assert_same, run
-from variants import options_of
+from variants import EVERYTHING, options_of
 
 pytestmark = [
     pytest.mark.skipif(torch.version.cuda is not None, reason="this build of torch is for a GPU"),
@@ -35,11 +35,7 @@ pytestmark = [
 BACKEND = "torch:compiled"
 IN_FLOAT64 = ("adamw", "adafactor_beta1", "lamb_everything", "nadam", "rprop")
 NAMES = [f"{label}.float32" for label in LABELS]
-NAMES += [
-    f"{label}.float64"
-    for label in LABELS
-    if label in IN_FLOAT64 or os.environ.get("SAMESTEP_TEST_EVERYTHING") == "1"
-]
+NAMES += [f"{label}.float64" for label in LABELS if label in IN_FLOAT64 or EVERYTHING]
 
 
 @pytest.fixture(scope="module")
