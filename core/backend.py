@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -190,18 +189,6 @@ class Backend(Protocol):
 
     def capturing(self) -> bool:
         """Whether work is only being recorded, to be replayed later."""
-
-
-class KeptLaunches:
-    """A backend that makes each launch once, for tensors that are others at every step: what was
-    bound last must not be needed any more."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.launch = functools.cache(backend.launch)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
 
 
 @dataclass(frozen=True)

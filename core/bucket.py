@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,18 @@ class Target:
         self, kinds: list[str | None], addresses: Any, rows: Mapping[int, Any] | None = None
     ) -> None:
         self.kinds, self.addresses, self.rows = kinds, addresses, rows
+
+
+class KeptLaunches:
+    """A backend that makes each launch once, for tensors that are others at every step: what was
+    bound last must not be needed any more."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.launch = functools.cache(backend.launch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
 
 
 class Bucket:

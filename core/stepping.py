@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .accumulation import Accumulation
-from .backend import Backend, KeptLaunches, Verdict
-from .bucket import Buckets, Target
+from .backend import Backend, Verdict
+from .bucket import Buckets, KeptLaunches, Target
 from .clipping import clipped
 from .clock import Clock, next_scalars, split
 from .hyper import GroupHyper, at_step
