@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 PER = ("row", "column", "tensor")
 # what optimizers, their groups and functional forms take for themselves, or for every rule
 TAKEN = frozenset({
-    "self", "rule", "params", "grads", "state", "backend", "frozen", "maximize", "options", "grad",
+    "self", "rule", "params", "grads", "state", "backend", "frozen", "maximize", "lazy", "options",
     "clip_global_norm", "skip_nonfinite", "loss_scaler", "accumulation_steps", "weight_decay_mask",
-    "foreach", "fused", "capturable", "differentiable", "param_names", "initial_lr", "param",
+    "foreach", "fused", "capturable", "differentiable", "param_names", "initial_lr", "param", "grad",
 })  # fmt: skip
 
 
