@@ -95,7 +95,6 @@ def test_printed_c(first, tmp_path):
 def interpreted(monkeypatch):
     numba = pytest.importorskip("samestep.backends.numba")
     monkeypatch.setattr(numba.source_cache, "load", interpreted_numba.load)
-    numba._readers.cache_clear()
     monkeypatch.setattr(numba, "addresses", numba.memory.addresses)
 
 

@@ -354,7 +354,7 @@ ERRORS = {
     "a row": (GOOD[0], np.array([0]), ValueError, r"has values of shape \(3,\); expected \(3,\) for"),
     "a number": (np.float32(1), np.array([0]), TypeError, "is a numpy.float32; expected"),
     "dtype": (GOOD.astype(np.float64), np.array([0, 1]), TypeError, "has dtype float64; expected float3"),
-    "a list": ([[1.0] * 3] * 2, np.array([0, 1]), TypeError, "is a builtins.list; expected"),
+    "a list": ([[1.0] * 3] * 2, np.array([0, 1]), TypeError, "is a list; expected"),
 }  # fmt: skip
 
 
