@@ -82,7 +82,8 @@ def test_an_array_with_the_identity_of_one_that_is_gone_is_a_new_array(backend):
         del gradient
         shape, content = ((5,), 0.0) if value % 2 else ((4,), 100.0)
         for _ in range(100):
-            kept.append(np.full(shape, content))
+            kept.append(np.empty(shape))  # not np.full: its temporary array takes the place
+            kept[-1].fill(content)
             if id(kept[-1]) == identity:
                 break
         else:
