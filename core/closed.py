@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
+from .rule import closest
+
 OPERATORS = {
     "**": ("pow", "rpow"), "%": ("mod", "rmod"), "//": ("floordiv", "rfloordiv"),
     "divmod": ("divmod", "rdivmod"), "@": ("matmul", "rmatmul"), "&": ("and", "rand"),
@@ -82,10 +84,6 @@ def attributes(what: str, values: dict[str, Any]) -> SimpleNamespace:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Of names that exist the one that was probably meant, or all."""
-    from difflib import get_close_matches  # slow to import
-
     known = list(known)
-    close = get_close_matches(name, known, 1)
-    return (
-        f" (did you mean {close[0]!r}?)" if close else f"; there are {', '.join(known) or 'none'}"
-    )
+    close = closest(name, known)
+    return f" (did you mean {close!r}?)" if close else f"; there are {', '.join(known) or 'none'}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from .backend import Backend
 from .clock import Clock
-from .hyper import GroupHyper, checked, is_scheduled, options_asked_for
+from .hyper import GroupHyper, checked, is_fixed, options_asked_for
 from .mask import decay_mask
 from .program import check
 from .rule import Rule, suggestion
@@ -109,11 +109,7 @@ class Groups:
             rule.check_options(numbers, where)
             hyper.append(GroupHyper(numbers))
         # what can change in place, such as a list of betas, has to be read at every step
-        fixed = all(
-            isinstance(v, (bool, int, float, tuple, type(None))) and not is_scheduled(v)
-            for values in now
-            for v in values
-        )
+        fixed = all(is_fixed(value) for values in now for value in values)
         self._seen = now if fixed else None
         takes_part = [not self.entries[clock.group]["frozen"] for clock in self.clocks]
         if takes_part != self.takes_part:

@@ -31,6 +31,13 @@ def evaluated(values: Mapping[str, Any], step: int) -> dict[str, Any]:
     return {name: at_step(value, step) for name, value in values.items()}
 
 
+def is_fixed(value: Any) -> bool:
+    """Whether this hyperparameter is the same number, or numbers, as long as it is the same object."""
+    if isinstance(value, tuple):
+        return all(map(is_fixed, value))
+    return isinstance(value, (bool, int, float, type(None)))
+
+
 def checked(
     rule: Rule, values: Mapping[str, Any], step: int, where: str = "", others: Iterable[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:

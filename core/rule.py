@@ -263,10 +263,15 @@ def find_rule(rule: Rule | str) -> Rule:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """What else was perhaps meant, as a part of a message; empty if nothing is close."""
+    close = closest(name, known)
+    return f"did you mean {close!r}? " if close else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The name that was probably meant, or an empty string."""
     import difflib  # for errors only
 
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]!r}? " if close else ""
+    return next(iter(difflib.get_close_matches(name, list(known), 1)), "")
 
 
 @functools.cache

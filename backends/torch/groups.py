@@ -70,13 +70,6 @@ def _plain(value: Any, name: str) -> Any:
     return value
 
 
-def is_fixed(value: Any) -> bool:
-    """Whether this hyperparameter is the same number, or numbers, as long as it is the same object."""
-    if isinstance(value, tuple):
-        return all(map(is_fixed, value))
-    return isinstance(value, (bool, int, float, type(None)))
-
-
 def rules_of(
     rule: Rule, numbers: list[dict[str, Any]], held: Iterable[tuple[Slot, Mapping[str, Any]]]
 ) -> list[Rule]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ...backend import get_backend
-from ...hyper import GroupHyper
+from ...hyper import GroupHyper, is_fixed
 from ...interrupts import hold, release
 from ...program import check
 from ...rule import Rule, find_rule
@@ -22,7 +22,6 @@ from ..memory import identities
 from .groups import (
     Groups,
     all_slots,
-    is_fixed,
     numbers_of,
     plain,
     rules_of,
