@@ -110,7 +110,7 @@ def run_python(script: str, *, check: bool = True, **environment: str) -> str:
 
 def run_two_processes(script: str, folder: Path) -> None:
     """``script RANK FOLDER`` for ranks 0 and 1 at the same time, in which warnings are errors."""
-    file = Path(__file__).with_name(script)
+    file = Path(__file__).parent / script
     processes = [
         subprocess.Popen(
             [sys.executable, "-W", "error", file, str(rank), folder], stderr=subprocess.PIPE

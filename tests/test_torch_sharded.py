@@ -1,5 +1,5 @@
 """Parameters whose parts are in several processes: DTensors, FSDP, ZeRO. See
-`sharded_processes` for the checks, which two processes run."""
+`sharded/` for the checks, which two processes run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from helpers import run_two_processes
 
-SCRIPT = Path(__file__).with_name("sharded_processes.py")
+FOLDER = Path(__file__).with_name("sharded")
 CHECKS = [
     node.name
-    for node in ast.parse(SCRIPT.read_text(encoding="utf-8")).body
+    for file in sorted(FOLDER.glob("*.py"))
+    for node in ast.parse(file.read_text(encoding="utf-8")).body
     if isinstance(node, ast.FunctionDef) and node.decorator_list
 ]
 
@@ -21,8 +22,12 @@ CHECKS = [
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
-    run_two_processes(SCRIPT.name, folder)
+    run_two_processes("sharded/run.py", folder)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_every_check_is_run(failures):
+    assert all(found.keys() == set(CHECKS) for found in failures)
 
 
 @pytest.mark.parametrize("name", CHECKS)

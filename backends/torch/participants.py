@@ -25,7 +25,7 @@ from ...stepping import Settings, Stepping
 from ...torch_state import layout_of, read_entry
 from ..memory import identities
 from ..state import initial_state
-from .shards import check_placement, check_rule, is_dtensor, local, local_gradient, placed
+from .shards import check_placement, check_rule, is_dtensor, is_part, local, local_gradient, placed
 
 
 @dataclass
@@ -78,6 +78,7 @@ class Participants:
         self.absent = sorted(set(range(len(params))).difference(self._positions))
         self.rules = rules
         self._members, self._sharded = members, any(is_dtensor(m.param) for m in members)
+        self._in_parts = any(is_part(m.param) for m in members)
         tensors: list[Any] = []
         clocks = []
         for member in members:
@@ -135,7 +136,7 @@ class Participants:
     def set_hyper(self, numbers: Sequence[Mapping[str, Any]]) -> None:
         """The groups' hyperparameters from now on."""
         hyper = [GroupHyper(group) for group in numbers]
-        if self._sharded:
+        if self._in_parts:
             for member, clock in zip(self._members, self._clocks, strict=True):
                 check_rule(member.name, member.param, clock.rule, hyper[clock.group].clips)
         self._hyper = hyper

@@ -17,10 +17,17 @@ from ...clipping import clipped
 from ...program import program
 from ...rule import Rule
 
+FLATTENED = "_fsdp_flattened"  # how FullyShardedDataParallel marks parameters, flat and original
+
 
 def is_dtensor(tensor: Any) -> bool:
     """Whether it is a DTensor. The module is never imported here: whoever has one has loaded it."""
     return isinstance(tensor, getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", ()))
+
+
+def is_part(param: Any) -> bool:
+    """Whether this process may hold a part only."""
+    return is_dtensor(param) or getattr(param, FLATTENED, False)
 
 
 def local(tensor: Any) -> Any:
@@ -70,15 +77,22 @@ def local_gradient(name: str, grad: Any, param: Any) -> Any:
 
 def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> None:
     """Raise ValueError if a step of the parameter needs more than its part in this process."""
-    if not is_dtensor(param) or all(placement.is_replicate() for placement in param.placements):
+    if not is_part(param):
+        return
+    named = clipped(rule, clips)
+    sums = f"{named.name} sums over the elements of a tensor, which are in several processes"
+    if not is_dtensor(param):
+        if _reduces(named):
+            raise ValueError(f"{name} is flattened by FullyShardedDataParallel, and {sums}")
+        return
+    if all(placement.is_replicate() for placement in param.placements):
         return
     if any(placement.is_partial() for placement in param.placements):
         raise ValueError(f"{name} is placed {param.placements}: each process holds terms of a sum")
-    if _reduces(clipped(rule, clips)):
+    if _reduces(named):
         raise ValueError(
-            f"{name} is placed {param.placements}, and {clipped(rule, clips).name} sums over the "
-            "elements of a tensor, which are in several processes; of DTensors it can step "
-            "replicated ones"
+            f"{name} is placed {param.placements}, and {sums}; of DTensors it can step replicated "
+            "ones"
         )
 
 
