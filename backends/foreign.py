@@ -8,6 +8,7 @@ has a tensor has loaded it.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,13 +64,24 @@ def as_tensor(array: Array) -> Any:
     torch = loaded()
     if array.dtype.name in AS_INTEGERS:
         integers = array.view(AS_INTEGERS[array.dtype.name])
-        return torch.from_numpy(integers).view(getattr(torch, array.dtype.name))
-    return torch.from_numpy(array)
+        return _shared(torch, integers).view(getattr(torch, array.dtype.name))
+    return _shared(torch, array)
+
+
+def _shared(torch: Any, array: Array) -> Any:
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with warnings.catch_warnings():  # such an array is a gradient, which is only read
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def like(owner: Any, array: Array) -> Any:
     """``array`` as an object of the kind that ``owner`` is, over the same memory."""
-    return as_tensor(array) if is_tensor(owner) else array
+    if not is_tensor(owner):
+        return array
+    with loaded().inference_mode(False):  # what is made in it could not be changed outside
+        return as_tensor(array)
 
 
 def kind_of(array: Any) -> str:

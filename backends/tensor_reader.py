@@ -117,7 +117,7 @@ class Watch:
         self._reader, self._kinds = reader, reader.kinds(tensors)
         found = self.look(tensors)
         assert found is not None
-        self.addresses = found
+        self.addresses, self._bytes = found, found.tobytes()
 
     def look(self, tensors: list[Any]) -> Integers | None:
         """Where the tensors are now; None if they are something else."""
@@ -133,7 +133,7 @@ class Watch:
     def unchanged(self, tensors: list[Any]) -> bool:
         """Whether they are what and where they were."""
         now = self.look(tensors)
-        return now is not None and not np.count_nonzero(now != self.addresses)
+        return now is not None and now.tobytes() == self._bytes
 
 
 def nothing() -> None:

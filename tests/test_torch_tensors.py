@@ -131,10 +131,26 @@ def test_in_inference_mode(backend):
     optimizer.step([torch.ones(3)])
     with torch.inference_mode():
         optimizer.step([torch.ones(3)])
+    assert not any(torch.as_tensor(state).is_inference() for state in optimizer.state[0].values())
     expected = ss.AdamW([np.ones(3, np.float32)], backend="numpy")
     for _ in range(3):
         expected.step([np.ones(3, np.float32)])
     assert_same_bits(optimizer, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_gradient_that_may_not_be_written(dtype):
+    """As of an array of JAX; torch would warn of it, once a process."""
+    run_python(f"""
+import warnings, ml_dtypes, numpy as np, torch, samestep as ss
+warnings.simplefilter("error")
+grad = np.ones(3, "{dtype}")
+grad.flags.writeable = False
+for backend in {HOST}:
+    param = np.ones(3, "{dtype}")
+    ss.SGD([param], lr=0.5, backend=backend).step([grad])
+    assert (param == 0.5).all()
+""")
 
 
 # ---- memory that moves
