@@ -233,18 +233,6 @@ class NumpyLaunch:
         self, results: Any, targets: list[Array], inputs: list[Array], where: slice, rows: int
     ) -> None:
         results = results if isinstance(results, tuple) else (results,)
-        if len(results) != len(targets):
-            names = ", ".join(("param", *self.rule.state))
-            raise TypeError(
-                f"rule {self.rule.name!r}: update must return {names}; "
-                f"it returned {len(results)} values"
-            )
-        for name, value in zip(("param", *self.rule.state), results, strict=True):
-            dtype = getattr(value, "dtype", self.dtype)
-            if dtype != self.dtype:
-                raise TypeError(
-                    f"rule {self.rule.name!r}: update computed {name} in {dtype}, not {self.dtype}"
-                )
         unchanged = (inputs[0], *inputs[2:])
         # one array's old value may be another's new one, and the old one is overwritten below
         results = [

@@ -1,7 +1,8 @@
 """The tracer: a rule's text, called once with symbolic values, leaves an expression graph.
 
-NumPy and PyTorch run a rule's own text and compute nothing with this graph; Numba, C and CUDA print
-it. It is small on purpose: no dtypes, no shapes beyond "per what" a value exists, no control flow.
+The NumPy reference runs a rule's own text and PyTorch records it as operations of its own; neither
+computes with this graph. Numba, C and CUDA print it. It is small on purpose: no dtypes, no shapes
+beyond "per what" a value exists, no control flow.
 """
 
 from __future__ import annotations
