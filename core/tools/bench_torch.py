@@ -5,9 +5,11 @@ For-loop, foreach, compiled and fused; and a population, as one launch and as ``
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -63,7 +65,7 @@ def run(names: Sequence[str] | None, repeats: int, quick: bool) -> int:
     if unknown := [name for name in names or () if name not in known]:
         raise UserError(f"--work {unknown[0]}: with --torch there are {', '.join(known)}")
     chosen = [known[name] for name in dict.fromkeys(names or known)]
-    with progress(repeats * sum(1 + work.many_small for work in chosen)) as advance:
+    with uncached(), progress(repeats * sum(1 + work.many_small for work in chosen)) as advance:
         for work in chosen:
             one = len(work.shapes) == 1
             rows = population() if work.name == POPULATION else contenders(compiles=one)
@@ -71,6 +73,16 @@ def run(names: Sequence[str] | None, repeats: int, quick: bool) -> int:
                 measure(work, sets, rows, repeats, functools.partial(advance, work.name))
     print("\n\n".join(EXPLAINED))
     return 0
+
+
+@contextlib.contextmanager
+def uncached() -> Iterator[None]:
+    """Have everything compiled here: cached code may be for other settings, and once was for one
+    thread."""
+    settings: Any = importlib.import_module("torch.compiler.config")
+    with warnings.catch_warnings(), settings.patch(force_disable_caches=True):
+        warnings.filterwarnings("ignore", "dynamo_pgo force disabled")
+        yield
 
 
 def torch_work(quick: bool) -> list[Work]:
