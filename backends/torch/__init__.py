@@ -1,7 +1,7 @@
 """PyTorch tensors, on the host or on a device, and NumPy arrays through shared memory.
 
 Four implementations, as PyTorch itself has them: ``forloop`` runs the rule's text tensor by
-tensor; ``foreach`` gathers many tensors into bounded flat slices and runs it once a slice
+tensor; ``foreach`` gathers many tensors into bounded slices and runs it once a slice
 (horizontal fusion); ``compiled`` has the text compiled over the same slices (vertical fusion);
 ``fused`` is one kernel for everything, where there is one: on the host that of the compiled CPU
 backend, over the same memory. ``backend="torch:foreach"`` chooses one.

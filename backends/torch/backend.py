@@ -36,7 +36,7 @@ class TorchBackend(HostBackend):
         self._wanted = implementation
         self._device: torch.device | None = None  # of the first parameter
 
-    @property
+    @functools.cached_property
     def implementation(self) -> str:
         """That which was asked for, or the fastest that is exact where the parameters are."""
         return self._wanted or (self._fastest_on_host if self._host else "foreach")
@@ -66,6 +66,7 @@ class TorchBackend(HostBackend):
             tensor = DeviceTensor(name, array)
         if self._device is None:
             self._device = device
+            self.__dict__.pop("implementation", None)  # which was that of the host
         if device != self._device:
             raise ValueError(
                 f"{name} is on {device}, the first parameter on {self._device}; make one "
@@ -132,7 +133,7 @@ class TorchBackend(HostBackend):
         traced = program(rule)
         reducing = bool(traced.asked or traced.small)
         if self._host:
-            torch.empty(SEEN_BY_ALLOCATOR, dtype=torch.uint8)
+            torch.empty(SEEN_BY_ALLOCATOR, dtype=torch.uint8, device="cpu")
         if self.implementation == "compiled":
             from .compiled import CompiledLaunch  # the compiler takes a second to import
 

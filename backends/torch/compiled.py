@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import fx
 
-from ...program import program
-from ...rule import Rule
-from .launch import Passes, SumPendingError, TorchLaunch
-from .text import Text, text_of_pass
+from .batch import Evaluate
+from .launch import TorchLaunch
+from .text import Text
 
 Tensor = torch.Tensor
 LONG = 1 << 24  # elements of a tensor that are updated by one call
@@ -31,12 +32,13 @@ EXACT = {
     "eager_numerics.disable_ftz": True,
 }
 
+_compiling = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Compiled:
-    """One pass of a rule's text, and the function that computes it."""
+    """The function that computes one pass of a rule's text."""
 
-    text: Text
     function: Callable[..., Any]
     ready: list[bool] = field(default_factory=list)
 
@@ -44,7 +46,8 @@ class Compiled:
         if self.ready:
             return self.function(*given)
         shapes: Any = torch.fx.experimental._config
-        with shapes.patch(use_duck_shape=False):  # equal lengths are not taken to be one symbol
+        # equal lengths are not taken to be one symbol; the setting is the process's
+        with _compiling, shapes.patch(use_duck_shape=False):
             found = self.function(*given)
         self.ready.append(True)
         return found
@@ -52,54 +55,48 @@ class Compiled:
 
 @functools.cache
 def compiled_pass(
-    rule: Rule,
-    scalars: tuple[str, ...],
-    known: int,
-    dtype: torch.dtype,
-    device: torch.device,
-    form: tuple[Any, ...],
+    text: Text, dtype: torch.dtype, device: torch.device, form: tuple[Any, ...]
 ) -> Compiled:
-    """The pass once ``known`` sums are; ``form`` is what the compiler specializes on."""
+    """``form`` is what the compiler specializes on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
         importlib.import_module("torch._inductor.compile_fx")
-    text = text_of_pass(rule, scalars, known, dtype, device)
-    function = torch.compile(text.graph, dynamic=True, fullgraph=True, options={**EXACT})
-    return Compiled(text, function)
+    return Compiled(torch.compile(storing(text), dynamic=True, fullgraph=True, options={**EXACT}))
+
+
+def storing(text: Text) -> fx.GraphModule:
+    """The graph with what it writes stored where it belongs, and the smaller values returned."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    graph.graph_copy(text.graph, copies)
+    for k, value in zip(text.written, text.results, strict=False):
+        graph.call_method("copy_", (copies[text.arrays[k]], copies[value]))
+    graph.output(tuple(copies[value] for value in text.results[len(text.written) :]))
+    return fx.GraphModule({}, graph)
 
 
 class CompiledLaunch(TorchLaunch):
     """As `TorchLaunch`, with the text compiled."""
-
-    in_text = False
 
     @property
     def _longest(self) -> int:
         """Compiled text has no temporaries, so only copies in another dtype have to be short."""
         return super()._longest if self.converts else LONG
 
-    def _evaluate(
-        self, xp: Passes, s: Any, inputs: list[Tensor], grad: Tensor, scaled: bool
-    ) -> list[tuple[int, Tensor]]:
-        numbers = [getattr(s, name) for name in self.scalars]
-        form = (*(n == 1 for n in grad.shape), numbers[0].ndim)
-        known = len(xp.known)
-        compiled = compiled_pass(self.rule, self.scalars, known, self.dtype, self.device, form)
-        text = compiled.text
-        sizes = [xp.size_of(*kind) for kind in self._sizes]
-        sums = [xp.known_sum(k) for k in range(known)]
-        constants = [xp.typed(number) for number in text.constants]
-        given = (*numbers, *sizes, *sums, inputs[0], grad, *inputs[1:], *constants)
-        found = compiled(*map(plain, given))
-        if text.per:
-            xp.gather(found[0], text.per)
-            raise SumPendingError
-        small = zip(text.returned, found, strict=True)
-        return [*((k, inputs[k]) for k in text.written), *small]
+    def _of_text(self) -> tuple[int, int]:
+        return 1, 2 * len(self.names) + 1
 
-    @functools.cached_property
-    def _sizes(self) -> list[tuple[str, str]]:
-        return program(self.rule).size_kinds
+    def _evaluation(self, scaled: bool) -> Evaluate:
+        texts = self.texts(scaled=True)  # one graph, whether gradients are multiplied or not
+        constants = [[*map(self._typed, text.constants)] for text in texts]
+
+        def evaluate(known: int, given: Sequence[Tensor], shape: torch.Size) -> Sequence[Tensor]:
+            form = (*(n == 1 for n in shape), given[0].ndim)
+            compiled = compiled_pass(texts[known], self.dtype, self.device, form)
+            found: Sequence[Tensor] = compiled(*map(plain, (*given, *constants[known])))
+            return found
+
+        return evaluate
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -1,92 +1,24 @@
-"""One update of all tensors by the rule's own text, run once a slice."""
+"""One update of all tensors by the rule's text, run once a slice."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...dtypes import COMPUTE_DTYPE
-from ...program import reachable
+from ...program import program
 from ...rule import Rule
-from ...trace import trace_update
 from ..foreign import as_tensor
-from . import work as slices
-from .sums import Gathered
-from .vocabulary import ExactDivision, TorchVocabulary, divides_numbers
-from .work import Views, Work, batched_work, flat_work
+from . import work as sizes
+from .batch import Batch, Evaluate, Form
+from .in_place import Buffers, in_place
+from .text import Text, sums_of, text_of_pass
+from .work import Work, batched_work, flat_work
 
 Tensor = torch.Tensor
-
-
-class SumPendingError(Exception):
-    """Raised in the middle of the rule's text: a sum needs all blocks first."""
-
-
-class SeenAsMatrixError(Exception):
-    """Raised when a rule that was taken as flat reduces rows or columns."""
-
-
-class Passes(TorchVocabulary):
-    """``xp`` for one batch: knows the sums of earlier passes in the order the text asks for them,
-    and gathers the next one."""
-
-    def __init__(self, dtype: torch.dtype, device: torch.device, work: Work) -> None:
-        super().__init__(dtype, device)
-        self.work = work
-        self.known: list[tuple[str, Tensor]] = []
-        self.pending: Gathered | None = None
-        self.asked = 0
-        self.where_now = slice(0, 0)
-
-    def begin_block(self, where: slice) -> None:
-        self.asked, self.where_now = 0, where
-
-    def size(self, x: Any, per: str = "tensor") -> Any:
-        in_rows = self.work.matrix and x.shape[-1] == 1
-        return self.size_of("row" if in_rows else "element", per)
-
-    def size_of(self, kind: str, per: str) -> Tensor:
-        """How many numbers a sum ``per`` what adds up, of a value that exists per row or element."""
-        _, rows, *rest = self.work.shape
-        columns = rest[0] if rest else 1
-        if per != "tensor" and not self.work.matrix:
-            raise SeenAsMatrixError
-        counts = {"row": columns, "column": rows, "tensor": rows * columns}
-        of_rows = per == "tensor" and kind == "row"
-        count: Tensor = self.typed(float(rows if of_rows else counts[per]))
-        return count
-
-    def known_sum(self, k: int) -> Tensor:
-        """The sum that the text asks for as its ``k``-th, as far as this block needs it."""
-        per, value = self.known[k]
-        return value[:, self.where_now, None] if per == "row" else value
-
-    def sum(self, x: Any, per: str = "tensor") -> Any:
-        self.asked += 1
-        if self.asked <= len(self.known):
-            return self.known_sum(self.asked - 1)
-        self.gather(x, per)
-        raise SumPendingError
-
-    def gather(self, x: Tensor, per: str) -> None:
-        """Add this block's part of the sum that is not known yet."""
-        if per != "tensor" and not self.work.matrix:
-            raise SeenAsMatrixError
-        if self.pending is None:
-            batch, rows, *rest = self.work.shape
-            columns = rest[0] if rest else 1
-            self.pending = Gathered(per, self.work.matrix, batch, rows, columns)
-        self.pending.add(x, self.where_now.start)
-
-    def end_pass(self) -> None:
-        assert self.pending is not None
-        self.known.append((self.pending.per, self.pending.result()))
-        self.pending = None
 
 
 class TorchLaunch:
@@ -97,188 +29,124 @@ class TorchLaunch:
     ) -> None:
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
-        self.names = ("param", *rule.state)
         self.gathered, self.reducing = gathered, reducing
         self.converts = COMPUTE_DTYPE[param_dtype] != param_dtype
-        self._divides_numbers = divides_numbers(rule)
-        self.matrix = bool({rule.per.get(name) for name in rule.state} & {"row", "column"})
+        self.names = ("param", *rule.state)
+        self.size_kinds = program(rule).size_kinds
+        pers, sums = tuple(rule.per.get(name) for name in self.names), sums_of(rule)
+        last = text_of_pass(rule, self.scalars, len(sums), scaled=True)
+        self.form = Form(self.dtype, pers, sums, last.written, last.smaller)
+        seen = {*pers, *sums, *(per for _, per in self.size_kinds)}
+        self.matrix = bool(seen & {"row", "column"})
+
+    def texts(self, scaled: bool) -> list[Text]:
+        """The passes, one more than there are sums; whether gradients are multiplied first."""
+        passes = range(len(self.form.sums) + 1)
+        return [text_of_pass(self.rule, self.scalars, known, scaled) for known in passes]
 
     def bind(self, tensors: Sequence[Any]) -> None:
         self.tensors = tensors
         with torch.inference_mode(False):
-            self.vectors = {"param": [vector(t.flat).detach() for t in tensors]}
+            self.memory = [[vector(t.flat).detach() for t in tensors]]
             for name in self.rule.state:
-                self.vectors[name] = [vector(t.flat_state(name)).detach() for t in tensors]
-        self.sizes = [v.numel() for v in self.vectors["param"]]
-        self.device = self.vectors["param"][0].device
+                self.memory.append([vector(t.flat_state(name)).detach() for t in tensors])
+        self.device = self.memory[0][0].device
 
     def set_gradients(self, addresses: Any) -> None:
         pass  # gradients come as arrays, with `run`
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
+        """Decide what runs together, and look up its memory."""
         self.row_of_tensor = row_of_tensor
-        self._plan()
+        members = [i for i, row in enumerate(row_of_tensor) if row >= 0]
+        lengths = [v.numel() for v in self.memory[0]]
+        if not self.reducing:
+            work = list(flat_work(lengths, members, self.gathered, self._longest))
+        else:
+            sized = zip(self.tensors, lengths, strict=True)
+            shapes = [t.rows_and_columns if self.matrix else (n,) for t, n in sized]
+            work = list(batched_work(shapes, members, self.matrix, self.gathered))
+        with torch.inference_mode(False):
+            self.batches = [self._batch(each) for each in work]
 
     @property
     def _longest(self) -> int:
         """How many elements of one tensor are updated at once."""
-        return slices.SLICE
+        return sizes.SLICE
 
-    def _plan(self) -> None:
-        """Decide what runs together, and look up its memory."""
-        members = [i for i, row in enumerate(self.row_of_tensor) if row >= 0]
-        if not self.reducing:
-            work = list(flat_work(self.sizes, members, self.gathered, self._longest))
-        else:
-            sized = zip(self.tensors, self.sizes, strict=True)
-            shapes = [t.rows_and_columns if self.matrix else (n,) for t, n in sized]
-            work = list(batched_work(shapes, members, self.matrix, self.gathered))
-        self.work = [(each, [self._views(each, name) for name in self.names]) for each in work]
+    def _batch(self, work: Work) -> Batch:
+        sizes = [self._typed(work.summed(*kind)) for kind in self.size_kinds]
+        return Batch(self.form, work, self.memory, sizes)
 
-    def _views(self, work: Work, name: str) -> Views:
-        return Views(work.views(self.vectors[name], self.rule.per.get(name)), self.dtype)
+    def _typed(self, number: float) -> Tensor:
+        wide = torch.full((), float(number), dtype=torch.float64, device=self.device)
+        return wide.to(self.dtype)  # which rounds what is too large to infinity, as elsewhere
 
     # ---- what a run takes, for reports
 
-    in_text = True  # whether each operation of the text is one of torch's
+    def _of_text(self) -> tuple[int, int]:
+        """Operations on a block, and arrays that they read and write; those that make sums and
+        convert are left out."""
+        passes = [in_place(text) for text in self.texts(False)]
+        return sum(p.operations for p in passes), sum(p.accesses for p in passes)
 
     @property
     def operations(self) -> int:
         """How often memory is gone over: gathering, the text, storing."""
-        arrays, stored = len(self.names) + 1, len(self.names)
-        text, _ = operations_of(self.rule)
-        each = [
-            ((text + stored) if self.in_text else 1)
-            + (0 if work.direct else arrays + (0 if self.in_text else stored))
-            for work, _ in self.work
-        ]
-        return sum(each)
+        text, _ = self._of_text()
+        copies = 2 * len(self.names) + 1
+        return sum(
+            text * len(batch.blocks) + (0 if batch.work.direct else copies)
+            for batch in self.batches
+        )
 
     @property
     def moved(self) -> int:
         """Bytes that these operations read and write, each array once per operation."""
-        arrays, stored = len(self.names) + 1, len(self.names)
-        _, accesses = operations_of(self.rule)
-        total = 0
-        for work, _ in self.work:
-            count = (accesses + 2 * stored) if self.in_text else arrays + stored
-            if not work.direct:
-                count += 2 * arrays + (0 if self.in_text else 2 * stored)
-            total += count * work.elements
-        return total * self.dtype.itemsize
+        _, accesses = self._of_text()
+        copies = 2 * (2 * len(self.names) + 1)
+        work = [batch.work for batch in self.batches]
+        arrays = ((accesses + (0 if each.direct else copies)) * each.elements for each in work)
+        return sum(arrays) * self.dtype.itemsize
+
+    # ---- running
 
     def run(self, rows: Any, grads: Sequence[Any]) -> None:
         scaled = bool((rows[:, -1] != 1).any())
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), np.errstate(invalid="ignore"):
             table = torch.from_numpy(rows).to(self.device)
+            numbers = [row.unbind() for row in table]
             gradients = [None if g is None else vector(g) for g in grads]
-            while True:
-                try:
-                    for work, views in self.work:
-                        self._update(work, views, table, gradients, scaled)
-                    return
-                except SeenAsMatrixError:  # raised by the first text that ran, before any store
-                    self.matrix = True
-                    self._plan()
+            evaluate = self._evaluation(scaled)
+            for batch in self.batches:
+                alike = {self.row_of_tensor[piece.tensor] for piece in batch.work.pieces}
+                s = numbers[alike.pop()] if len(alike) == 1 else self._scalars(batch.work, table)
+                batch.update(evaluate, s, gradients)
 
-    def _scalars(self, work: Work, table: Tensor) -> SimpleNamespace:
-        """One number each, or one per element or tensor where these differ."""
+    def _scalars(self, work: Work, table: Tensor) -> Sequence[Tensor]:
+        """One per element or tensor, where these differ."""
         rows = [self.row_of_tensor[piece.tensor] for piece in work.pieces]
-        if len(set(rows)) == 1:
-            values = table[rows[0]].unbind()
-        else:
-            lines = table[torch.tensor(rows, device=self.device)]
-            if work.shape[0] == 1:  # pieces in one vector
-                lengths = [piece.stop - piece.start for piece in work.pieces]
-                counts = torch.tensor(lengths, device=self.device)
-                lines = lines.repeat_interleave(counts, dim=0, output_size=work.shape[1])
-                values = lines.T.contiguous()[:, None, :].unbind()
-            else:
-                values = lines.T.reshape(-1, *work.shape_of("tensor")).unbind()
-        return SimpleNamespace(**dict(zip(self.scalars, values, strict=True)))
+        lines = table[torch.tensor(rows, device=self.device)]
+        if work.shape[0] > 1:
+            return lines.T.reshape(-1, *work.shape_of("tensor")).unbind()
+        lengths = [piece.stop - piece.start for piece in work.pieces]  # pieces in one vector
+        counts = torch.tensor(lengths, device=self.device)
+        lines = lines.repeat_interleave(counts, dim=0, output_size=work.shape[1])
+        return lines.T.contiguous()[:, None, :].unbind()
 
-    def _update(
-        self, work: Work, views: list[Views], table: Tensor, gradients: Any, scaled: bool
-    ) -> None:
-        """Run the text on all blocks until no sum is pending; only that last pass stores."""
-        pers = [None, *(self.rule.per.get(name) for name in self.rule.state)]
-        s = self._scalars(work, table)
-        arrays = [work.gather(view.tensors, per) for view, per in zip(views, pers, strict=True)]
-        grad = work.gather(work.views(gradients, None), None)
-        xp = Passes(self.dtype, self.device, work)
-        several = len(work.cuts) > 2
-        # state smaller than the parameter is read by many blocks: it changes after the last one
-        targets = [
-            a.clone() if several and per in ("column", "tensor") else a
-            for a, per in zip(arrays, pers, strict=True)
-        ]
-        done = False
-        while not done:
-            done = True
-            for start, stop in itertools.pairwise(work.cuts):
-                where = slice(start, stop)
-                xp.begin_block(where)
-                parts = [part(a, where, per) for a, per in zip(arrays, pers, strict=True)]
-                inputs = [p.to(self.dtype) for p in parts]  # itself, if it is of that dtype
-                gradient = part(grad, where, None).to(self.dtype)
-                try:
-                    changed = self._evaluate(xp, s, inputs, gradient, scaled)
-                except SumPendingError:
-                    done = False
-                    continue
-                for k, value in changed:
-                    if not work.direct:
-                        work.scatter(views[k], value, pers[k])
-                    elif value is not parts[k]:
-                        part(targets[k], where, pers[k]).copy_(value)
-            if not done:
-                xp.end_pass()
-        for array, target in zip(arrays, targets, strict=True):
-            if target is not array:
-                array.copy_(target)
+    def _evaluation(self, scaled: bool) -> Evaluate:
+        """What computes the passes in this run, operation by operation."""
+        texts = self.texts(scaled)
+        passes = [in_place(text) for text in texts]
+        constants = [[*map(self._typed, text.constants)] for text in texts]
+        longest = max((batch.work.block for batch in self.batches), default=0)
+        buffers = Buffers(passes, longest, self.dtype, self.device)
 
-    def _evaluate(
-        self, xp: Passes, s: Any, inputs: list[Tensor], grad: Tensor, scaled: bool
-    ) -> list[tuple[int, Tensor]]:
-        """Run the text: which of ``(param, *state)`` have changed, and their new values. Raises
-        SumPendingError where a sum is not known yet."""
-        if scaled:
-            grad = s.grad_coefficient * grad
-        with ExactDivision(xp.typed) if self._divides_numbers else contextlib.nullcontext():
-            results = self.rule.update(xp, s, inputs[0], grad, *inputs[1:])
-        return self._changed(results, inputs)
+        def evaluate(known: int, given: Sequence[Tensor], shape: torch.Size) -> Sequence[Tensor]:
+            memory = buffers.of(known, shape)
+            return passes[known].function(*given, *constants[known], *memory)
 
-    def _changed(self, results: Any, inputs: list[Tensor]) -> list[tuple[int, Any]]:
-        """The new values, and whose they are, of what has changed."""
-        results = results if isinstance(results, tuple) else (results,)
-        if len(results) != len(self.names):
-            raise TypeError(
-                f"rule {self.rule.name!r}: update must return {', '.join(self.names)}; "
-                f"it returned {len(results)} values"
-            )
-        found = []
-        for k, value in enumerate(results):
-            if not isinstance(value, Tensor):
-                value = torch.full((), value, dtype=self.dtype, device=self.device)
-            if value.dtype != self.dtype:
-                raise TypeError(
-                    f"rule {self.rule.name!r}: update computed {self.names[k]} in "
-                    f"{str(value.dtype).removeprefix('torch.')}, not "
-                    f"{str(self.dtype).removeprefix('torch.')}"
-                )
-            if value is inputs[k]:
-                continue
-            # one array's old value may be another's new one, and the old one is overwritten
-            found.append((k, value.clone() if any(value is old for old in inputs) else value))
-        return found
-
-
-def operations_of(rule: Rule) -> tuple[int, int]:
-    """The operations on elements in a rule's text, and the arrays they read and write. Of rules
-    that do not reduce and use no composites, such as `sign`."""
-    nodes = [n for n in reachable(trace_update(rule)[0].values()) if n.per == "element" and n.args]
-    read = sum(arg.per == "element" for node in nodes for arg in node.args)
-    return len(nodes), read + len(nodes)
+        return evaluate
 
 
 def vector(array: Any) -> Tensor:
@@ -287,8 +155,3 @@ def vector(array: Any) -> Tensor:
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     return tensor if tensor.ndim == 1 else tensor.reshape(-1)
-
-
-def part(array: Tensor, where: slice, per: str | None) -> Tensor:
-    """The lines of an array that belong to a block; all of it if it has no axis of rows."""
-    return array if per in ("column", "tensor") else array[:, where]

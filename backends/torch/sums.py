@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...order import CHUNK, LANES, ROW_LANES, STRIP_ROWS, lanes_for
+from .work import Work
 
 Tensor = torch.Tensor
 
@@ -57,15 +58,13 @@ def total(values: Tensor) -> Tensor:
 
 
 class Gathered:
-    """One sum in the making: `add` takes consecutive blocks of lines, `result` ends it.
+    """One sum over a batch in the making: `add` takes consecutive blocks of lines, `result` ends
+    it."""
 
-    ``rows`` and ``columns`` are those of each tensor of the batch; of a tensor that is not seen
-    as a matrix, its number of elements and 1.
-    """
-
-    def __init__(self, per: str, matrix: bool, batch: int, rows: int, columns: int) -> None:
-        self.per, self.matrix = per, matrix
-        self.batch, self.rows, self.columns = batch, rows, columns
+    def __init__(self, per: str, work: Work) -> None:
+        self.per, self.matrix = per, work.matrix
+        self.batch, self.rows, *rest = work.shape
+        self.columns = rest[0] if rest else 1
         self.parts: list[Tensor] = []
         self.strips: Tensor | None = None
 

@@ -7,6 +7,7 @@ shape; a tensor that is larger than a slice is alone in its batch and covered bl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,10 @@ import torch
 
 from ...order import CHUNK, STRIP_ROWS
 
-SLICE = 2 * CHUNK  # elements of a slice, so what bounds the memory of all temporaries
-DIRECT = 1 << 15  # elements; a tensor of so many is worth a run of its own, without being copied
+SLICE = 2 * CHUNK  # elements of a slice, so what bounds the memory of buffers and copies
+DIRECT = (
+    1 << 15
+)  # elements; where nothing is summed, so many are worth a run of their own, uncopied
 Tensor = torch.Tensor
 
 
@@ -58,6 +61,21 @@ class Work:
         kept = {"row": (rows, 1), "column": (1, *columns), "tensor": (1,) * len(self.shape[1:])}
         return self.shape if per is None else (batch, *kept[per])
 
+    @property
+    def block(self) -> int:
+        """Elements of the largest block."""
+        batch, _, *columns = self.shape
+        lines = max(stop - start for start, stop in itertools.pairwise(self.cuts))
+        return _product((batch, lines, *columns))
+
+    def summed(self, kind: str, per: str) -> int:
+        """How many numbers a sum ``per`` what adds up, of a value that exists per row or
+        element."""
+        _, rows, *rest = self.shape
+        columns = rest[0] if rest else 1
+        counts = {"row": columns, "column": rows, "tensor": rows * columns}
+        return rows if (kind, per) == ("row", "tensor") else counts[per]
+
     def views(self, vectors: Sequence[Tensor], per: str | None) -> list[Tensor]:
         """The pieces' memory; of arrays smaller than the parameter, all of it."""
         if per is not None:
@@ -69,31 +87,37 @@ class Work:
         vector = views[0] if len(views) == 1 else torch.cat(views)
         return vector.reshape(self.shape_of(per))
 
-    def scatter(self, views: Views, values: Tensor, per: str | None) -> None:
+
+class Views:
+    """The memory of one of the arrays, ``per`` what it exists. On the host, where nothing is
+    converted, NumPy copies to it: it takes a quarter of the time that PyTorch takes for each
+    piece."""
+
+    def __init__(
+        self, work: Work, vectors: Sequence[Tensor], per: str | None, dtype: torch.dtype
+    ) -> None:
+        self.work, self.per = work, per
+        self.tensors = work.views(vectors, per)
+        plain = all(t.device.type == "cpu" and t.dtype == dtype for t in self.tensors)
+        self.arrays = [tensor.numpy() for tensor in self.tensors] if plain else None
+
+    def gather(self) -> Tensor:
+        """As one array: the memory itself if it is direct."""
+        return self.work.gather(self.tensors, self.per)
+
+    def scatter(self, values: Tensor) -> None:
         """Copy new values back to where a gathered array came from, rounding to the storage
         dtype."""
-        vector = values.broadcast_to(self.shape_of(per)).reshape(-1)
-        if views.arrays is None:
-            parts = torch.split_with_sizes(vector, [view.numel() for view in views.tensors])
-            torch._foreach_copy_(views.tensors, parts)
+        vector = values.broadcast_to(self.work.shape_of(self.per)).reshape(-1)
+        if self.arrays is None:
+            parts = torch.split_with_sizes(vector, [view.numel() for view in self.tensors])
+            torch._foreach_copy_(self.tensors, parts)
             return
         start, values_on_host = 0, vector.numpy()
-        for array in views.arrays:
+        for array in self.arrays:
             stop = start + array.size
             array[...] = values_on_host[start:stop]
             start = stop
-
-
-class Views:
-    """The memory of some pieces. On the host, where nothing is converted, NumPy copies to it: it
-    takes a quarter of the time that PyTorch takes for each piece."""
-
-    def __init__(self, tensors: list[Tensor], dtype: torch.dtype) -> None:
-        self.tensors = tensors
-        plain = len(tensors) > 1 and all(
-            t.device.type == "cpu" and t.dtype == dtype for t in tensors
-        )
-        self.arrays = [tensor.numpy() for tensor in tensors] if plain else None
 
 
 def flat_work(
