@@ -12,7 +12,7 @@ from ...dtypes import COMPUTE_DTYPE
 from ...program import program
 from ...rule import Rule
 from ..foreign import as_tensor
-from . import work as sizes
+from . import work as slicing
 from .batch import Batch, Evaluate, Form
 from .in_place import Buffers, in_place
 from .text import Text, sums_of, text_of_pass
@@ -72,7 +72,7 @@ class TorchLaunch:
     @property
     def _longest(self) -> int:
         """How many elements of one tensor are updated at once."""
-        return sizes.SLICE
+        return slicing.SLICE
 
     def _batch(self, work: Work) -> Batch:
         sizes = [self._typed(work.summed(*kind)) for kind in self.size_kinds]
