@@ -88,7 +88,7 @@ class CompiledLaunch(TorchLaunch):
 
     def _evaluation(self, scaled: bool) -> Evaluate:
         texts = self.texts(scaled=True)  # one graph, whether gradients are multiplied or not
-        constants = [[*map(self._typed, text.constants)] for text in texts]
+        constants = [self._constants(text) for text in texts]
 
         def evaluate(known: int, given: Sequence[Tensor], shape: torch.Size) -> Sequence[Tensor]:
             form = (*(n == 1 for n in shape), given[0].ndim)

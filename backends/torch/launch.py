@@ -51,6 +51,7 @@ class TorchLaunch:
             for name in self.rule.state:
                 self.memory.append([vector(t.flat_state(name)).detach() for t in tensors])
         self.device = self.memory[0][0].device
+        self._made: dict[Text, list[Tensor]] = {}  # constants
 
     def set_gradients(self, addresses: Any) -> None:
         pass  # gradients come as arrays, with `run`
@@ -68,6 +69,7 @@ class TorchLaunch:
             work = list(batched_work(shapes, members, self.matrix, self.gathered))
         with torch.inference_mode(False):
             self.batches = [self._batch(each) for each in work]
+            self._rows = [self._rows_of(each) for each in work]
 
     @property
     def _longest(self) -> int:
@@ -118,27 +120,41 @@ class TorchLaunch:
             numbers = [row.unbind() for row in table]
             gradients = [None if g is None else vector(g) for g in grads]
             evaluate = self._evaluation(scaled)
-            for batch in self.batches:
-                alike = {self.row_of_tensor[piece.tensor] for piece in batch.work.pieces}
-                s = numbers[alike.pop()] if len(alike) == 1 else self._scalars(batch.work, table)
-                batch.update(evaluate, s, gradients)
+            for batch, rows_of in zip(self.batches, self._rows, strict=True):
+                if isinstance(rows_of, int):
+                    scalars: Sequence[Tensor] = numbers[rows_of]
+                else:
+                    scalars = self._scalars(batch.work, table, *rows_of)
+                batch.update(evaluate, scalars, gradients)
 
-    def _scalars(self, work: Work, table: Tensor) -> Sequence[Tensor]:
-        """One per element or tensor, where these differ."""
-        rows = [self.row_of_tensor[piece.tensor] for piece in work.pieces]
-        lines = table[torch.tensor(rows, device=self.device)]
+    def _rows_of(self, work: Work) -> int | tuple[Tensor, Tensor]:
+        """The row of all pieces; or each one's row, and how many elements it has."""
+        rows = [int(self.row_of_tensor[piece.tensor]) for piece in work.pieces]
+        if rows.count(rows[0]) == len(rows):
+            return rows[0]
+        lengths = [piece.stop - piece.start for piece in work.pieces]
+        return torch.tensor(rows, device=self.device), torch.tensor(lengths, device=self.device)
+
+    def _scalars(
+        self, work: Work, table: Tensor, rows: Tensor, lengths: Tensor
+    ) -> Sequence[Tensor]:
+        """One per element of pieces in one vector, or per tensor."""
+        lines = table[rows]
         if work.shape[0] > 1:
             return lines.T.reshape(-1, *work.shape_of("tensor")).unbind()
-        lengths = [piece.stop - piece.start for piece in work.pieces]  # pieces in one vector
-        counts = torch.tensor(lengths, device=self.device)
-        lines = lines.repeat_interleave(counts, dim=0, output_size=work.shape[1])
+        lines = lines.repeat_interleave(lengths, dim=0, output_size=work.shape[1])
         return lines.T.contiguous()[:, None, :].unbind()
+
+    def _constants(self, text: Text) -> list[Tensor]:
+        if text not in self._made:
+            self._made[text] = [self._typed(number) for number in text.constants]
+        return self._made[text]
 
     def _evaluation(self, scaled: bool) -> Evaluate:
         """What computes the passes in this run, operation by operation."""
         texts = self.texts(scaled)
         passes = [in_place(text) for text in texts]
-        constants = [[*map(self._typed, text.constants)] for text in texts]
+        constants = [self._constants(text) for text in texts]
         longest = max((batch.work.block for batch in self.batches), default=0)
         buffers = Buffers(passes, longest, self.dtype, self.device)
 
