@@ -19,10 +19,12 @@ Evaluate = Callable[[int, Sequence[Tensor], torch.Size], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Form:
-    """What a rule's passes take and give: ``pers``, per what each of ``(param, *state)`` exists, or
-    None; per what each pass but the last ``sums``; what the last one leaves, see `Text`."""
+    """What a rule's passes take and give: whether the storage dtype ``converts`` to the compute
+    ``dtype``; ``pers``, per what each of ``(param, *state)`` exists, or None; per what each pass but
+    the last ``sums``; what the last one leaves, see `Text`."""
 
     dtype: torch.dtype
+    converts: bool
     pers: tuple[str | None, ...]
     sums: tuple[str, ...]
     written: tuple[int, ...]
@@ -39,7 +41,6 @@ class Batch:
         self.form, self.work, self.sizes = form, work, sizes
         views = zip(memory, form.pers, strict=True)
         self.views = [Views(work, vectors, per, form.dtype) for vectors, per in views]
-        self.converts = any(vectors[0].dtype != form.dtype for vectors in memory)
         cuts = [slice(start, stop) for start, stop in itertools.pairwise(work.cuts)]
         self.blocks: list[slice | None] = [*cuts] if len(cuts) > 1 else [None]
         self._direct_parts = self._parts() if work.direct else None
@@ -81,7 +82,7 @@ class Batch:
             self._store(k, blocks[0][1][k], value)
 
     def _typed(self, arrays: list[Tensor]) -> list[Tensor]:
-        return [array.to(self.form.dtype) for array in arrays] if self.converts else arrays
+        return [array.to(self.form.dtype) for array in arrays] if self.form.converts else arrays
 
     def _given(
         self,

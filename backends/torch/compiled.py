@@ -81,7 +81,7 @@ class CompiledLaunch(TorchLaunch):
     @property
     def _longest(self) -> int:
         """Compiled text has no temporaries, so only copies in another dtype have to be short."""
-        return super()._longest if self.converts else LONG
+        return super()._longest if self.form.converts else LONG
 
     def _of_text(self) -> tuple[int, int]:
         return 1, 2 * len(self.names) + 1

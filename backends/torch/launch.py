@@ -30,12 +30,12 @@ class TorchLaunch:
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
         self.gathered, self.reducing = gathered, reducing
-        self.converts = COMPUTE_DTYPE[param_dtype] != param_dtype
         self.names = ("param", *rule.state)
         self.size_kinds = program(rule).size_kinds
         pers, sums = tuple(rule.per.get(name) for name in self.names), sums_of(rule)
         last = text_of_pass(rule, self.scalars, len(sums), scaled=True)
-        self.form = Form(self.dtype, pers, sums, last.written, last.smaller)
+        converts = COMPUTE_DTYPE[param_dtype] != param_dtype
+        self.form = Form(self.dtype, converts, pers, sums, last.written, last.smaller)
         seen = {*pers, *sums, *(per for _, per in self.size_kinds)}
         self.matrix = bool(seen & {"row", "column"})
 
@@ -70,6 +70,7 @@ class TorchLaunch:
         with torch.inference_mode(False):
             self.batches = [self._batch(each) for each in work]
             self._rows = [self._rows_of(each) for each in work]
+        self._largest = max((each.block for each in work), default=0)
 
     @property
     def _longest(self) -> int:
@@ -155,8 +156,7 @@ class TorchLaunch:
         texts = self.texts(scaled)
         passes = [in_place(text) for text in texts]
         constants = [self._constants(text) for text in texts]
-        longest = max((batch.work.block for batch in self.batches), default=0)
-        buffers = Buffers(passes, longest, self.dtype, self.device)
+        buffers = Buffers(passes, self._largest, self.dtype, self.device)
 
         def evaluate(known: int, given: Sequence[Tensor], shape: torch.Size) -> Sequence[Tensor]:
             memory = buffers.of(known, shape)

@@ -63,8 +63,8 @@ class Gathered:
 
     def __init__(self, per: str, work: Work) -> None:
         self.per, self.matrix = per, work.matrix
-        self.batch, self.rows, *rest = work.shape
-        self.columns = rest[0] if rest else 1
+        self.batch = work.shape[0]
+        self.rows, self.columns = work.rows_and_columns
         self.parts: list[Tensor] = []
         self.strips: Tensor | None = None
 

@@ -55,6 +55,12 @@ class Work:
     def elements(self) -> int:
         return _product(self.shape)
 
+    @property
+    def rows_and_columns(self) -> tuple[int, int]:
+        """Of each tensor; its elements and 1 if it is not seen as a matrix."""
+        _, rows, *rest = self.shape
+        return rows, rest[0] if rest else 1
+
     def shape_of(self, per: str | None) -> tuple[int, ...]:
         """How an array that exists per row, column, tensor or (None) element is seen."""
         batch, rows, *columns = self.shape
@@ -71,8 +77,7 @@ class Work:
     def summed(self, kind: str, per: str) -> int:
         """How many numbers a sum ``per`` what adds up, of a value that exists per row or
         element."""
-        _, rows, *rest = self.shape
-        columns = rest[0] if rest else 1
+        rows, columns = self.rows_and_columns
         counts = {"row": columns, "column": rows, "tensor": rows * columns}
         return rows if (kind, per) == ("row", "tensor") else counts[per]
 
@@ -98,7 +103,9 @@ class Views:
     ) -> None:
         self.work, self.per = work, per
         self.tensors = work.views(vectors, per)
-        plain = all(t.device.type == "cpu" and t.dtype == dtype for t in self.tensors)
+        plain = not work.direct and all(
+            t.device.type == "cpu" and t.dtype == dtype for t in self.tensors
+        )
         self.arrays = [tensor.numpy() for tensor in self.tensors] if plain else None
 
     def gather(self) -> Tensor:
