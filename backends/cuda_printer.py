@@ -38,8 +38,12 @@ from .c_family import C_TYPE, NEEDED_BY, CFamilyPrinter, function, indented
 from .cuda_helpers import CUDA_HELPERS, HEADER
 from .printer import Lines
 
-# of NVRTC: without them it contracts, approximates and flushes
-OPTIONS = ("--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "--std=c++17")
+# of NVRTC: without the first four it contracts, approximates and flushes. Without the last one,
+# releases up to 13.1 take a lambda with `auto` arguments for a host function and refuse to call it
+OPTIONS = (
+    "--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "--std=c++17",
+    "-default-device",
+)  # fmt: skip
 BLOCK = 256  # threads
 WIDEST = 16  # bytes that one load or store moves
 

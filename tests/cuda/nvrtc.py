@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from importlib.metadata import distribution
 from pathlib import Path
 
 from samestep.backends.cuda_printer import OPTIONS
 
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
+VARIABLE = (
+    "SAMESTEP_TEST_NVRTC"  # folders of other releases, separated by colons: each must be there
+)
 
 
 class CompileError(Exception):
@@ -25,17 +29,65 @@ def wheel_file(package: str, name: str) -> Path:
     raise FileNotFoundError(f"{package} {wheel.version} has no file {name}*")
 
 
+class Nvrtc:
+    """One release of NVRTC, from its library."""
+
+    def __init__(self, path: Path) -> None:
+        for part in path.parent.glob("libnvrtc-builtins.so*"):  # some releases only find it loaded
+            ctypes.CDLL(str(part))
+        self.library = ctypes.CDLL(str(path))
+
+    def version(self) -> tuple[int, int]:
+        """Return major and minor version."""
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self.library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+        return major.value, minor.value
+
+    def architectures(self) -> list[str]:
+        """List what it makes machine code for, such as "90"."""
+        count = ctypes.c_int()
+        self.library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+        found = (ctypes.c_int * count.value)()
+        self.library.nvrtcGetSupportedArchs(found)
+        return list(map(str, found))
+
+    def compile(self, source: str, options: tuple[str, ...], result: str) -> bytes:
+        """Compile CUDA text to "CUBIN" or "PTX"; raises as `cubin` does."""
+        program = ctypes.c_void_p()
+        self.library.nvrtcCreateProgram(
+            ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None
+        )
+        try:
+            every = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
+            failed = self.library.nvrtcCompileProgram(program, len(options), every)
+            log = self._get(program, "ProgramLog").rstrip(b"\0").decode()
+            if failed or log:
+                raise CompileError(log)
+            return self._get(program, result)
+        finally:
+            self.library.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def _get(self, program: ctypes.c_void_p, what: str) -> bytes:
+        size = ctypes.c_size_t()
+        self.library[f"nvrtcGet{what}Size"](program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        self.library[f"nvrtcGet{what}"](program, buffer)
+        return buffer.raw
+
+
 @functools.cache
-def library() -> ctypes.CDLL:
-    """The NVRTC library."""
-    return ctypes.CDLL(str(wheel_file("nvidia-cuda-nvrtc", "libnvrtc.so")))
+def newest() -> Nvrtc:
+    """Load the release that is installed beside the tests."""
+    return Nvrtc(wheel_file("nvidia-cuda-nvrtc", "libnvrtc.so"))
 
 
-def version() -> tuple[int, int]:
-    """Major and minor version of NVRTC."""
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
-    return major.value, minor.value
+def others() -> list[Path]:
+    """List the libraries in the folders that `VARIABLE` names."""
+    folders = [Path(name) for name in os.environ.get(VARIABLE, "").split(":") if name]
+    found = [sorted(folder.rglob("libnvrtc.so*")) for folder in folders]
+    for folder, libraries in zip(folders, found, strict=True):
+        assert libraries, f"{VARIABLE}: {folder} has no libnvrtc.so"
+    return [libraries[0] for libraries in found]
 
 
 def cubin(source: str, architecture: str, options: tuple[str, ...] = OPTIONS) -> bytes:
@@ -46,34 +98,10 @@ def cubin(source: str, architecture: str, options: tuple[str, ...] = OPTIONS) ->
     CompileError
         With NVRTC's log; also if it only warns.
     """
-    return _compile(source, (*options, f"-arch=sm_{architecture}"), "CUBIN")
+    return newest().compile(source, (*options, f"-arch=sm_{architecture}"), "CUBIN")
 
 
 def ptx(source: str, architecture: str = "90", options: tuple[str, ...] = OPTIONS) -> str:
     """PTX of CUDA text; raises as `cubin` does."""
-    text = _compile(source, (*options, f"-arch=compute_{architecture}"), "PTX")
+    text = newest().compile(source, (*options, f"-arch=compute_{architecture}"), "PTX")
     return text.rstrip(b"\0").decode()
-
-
-def _compile(source: str, options: tuple[str, ...], result: str) -> bytes:
-    program = ctypes.c_void_p()
-    library().nvrtcCreateProgram(
-        ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None
-    )
-    try:
-        every = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
-        failed = library().nvrtcCompileProgram(program, len(options), every)
-        log = _get(program, "ProgramLog").rstrip(b"\0").decode()
-        if failed or log:
-            raise CompileError(log)
-        return _get(program, result)
-    finally:
-        library().nvrtcDestroyProgram(ctypes.byref(program))
-
-
-def _get(program: ctypes.c_void_p, what: str) -> bytes:
-    size = ctypes.c_size_t()
-    library()[f"nvrtcGet{what}Size"](program, ctypes.byref(size))
-    buffer = ctypes.create_string_buffer(size.value)
-    library()[f"nvrtcGet{what}"](program, buffer)
-    return buffer.raw

@@ -3,14 +3,15 @@ ptxas fits it: no spills, few registers, shared memory that every device has.
 
 In float32 every variant is compiled for every architecture. Each variant's other dtypes are
 spread over the architectures, one each, so that every dtype meets every architecture; with
-``SAMESTEP_TEST_EVERYTHING=1`` all are compiled for all, which takes ten minutes.
+``SAMESTEP_TEST_EVERYTHING=1`` all are compiled for all, which takes ten minutes. Users have older
+releases of NVRTC, with CuPy or PyTorch; those that ``SAMESTEP_TEST_NVRTC`` names take every kernel, too.
 """
 
 from __future__ import annotations
 
 import pytest
 from cubin import resources
-from nvrtc import ARCHITECTURES, CompileError, cubin
+from nvrtc import ARCHITECTURES, OPTIONS, CompileError, Nvrtc, cubin, others
 from printed import ALL, PAIRS, printer
 from variants import EVERYTHING
 
@@ -52,6 +53,28 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
 def test_every_pair_of_dtypes_meets_every_architecture():
     cells = {cell for label in ALL for cell in matrix(label)}
     assert cells == {(a, pair) for a in ARCHITECTURES for pair in PAIRS}
+
+
+@pytest.mark.parametrize("library", others(), ids=str)
+def test_an_older_release_takes_every_kernel(library):
+    """Every variant, the other pairs of dtypes and the architectures in turn."""
+    release = Nvrtc(library)
+    known = [a for a in ARCHITECTURES if a in release.architectures()]
+    for place, label in enumerate(ALL):
+        for pair in PAIRS if EVERYTHING else (PAIRS[0], PAIRS[1 + place % (len(PAIRS) - 1)]):
+            architecture = known[place % len(known)]
+            options = (*OPTIONS, f"-arch=sm_{architecture}")
+            assert release.compile(printer(label, pair).source(), options, "CUBIN")
+
+
+@pytest.mark.parametrize("library", others(), ids=str)
+def test_control_an_older_release_refuses_a_lambda_that_may_be_the_host_s(library):
+    release = Nvrtc(library)
+    if release.version() > (13, 1):
+        pytest.skip("newer releases take it")
+    options = tuple(option for option in OPTIONS if option != "-default-device")
+    with pytest.raises(CompileError, match="without execution space annotations"):
+        release.compile(printer("adamw").source(), (*options, "-arch=sm_80"), "PTX")
 
 
 def test_control_text_that_is_wrong_or_draws_a_warning_is_refused():

@@ -52,6 +52,7 @@ def compileProgram(prog: int, options: Any) -> None:
     program.exact = kind == "sm"
     if kind not in ("sm", "compute") or int(number) not in ARCHITECTURES:
         raise NVRTCError(5)
+    chosen.pop("-default-device", None)  # of no importance to a CPU
     if chosen.pop("--std", "") != "c++17" or chosen != NEEDED:
         program.log = f"the CPU has the bits of {NEEDED}, not of {chosen}"
         raise NVRTCError(5)
