@@ -14,20 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import Availability
-from ..dtypes import COMPUTE_DTYPE, numpy_dtype
-from ..program import program
-from ..rule import Rule
-from . import memory, source_cache
-from .gradients import HostGradients
-from .host import HostBackend, HostRows, HostTensor, flushes_subnormals
+from ..language.dtypes import COMPUTE_DTYPE, numpy_dtype
+from ..language.passes import program
+from ..language.rule import Rule
+from ..printing.numba import NumbaPrinter
+from ..printing.numba_helpers import ADDRESSES
+from ..protocol import Availability
+from . import memory
+from .host.backend import HostBackend, flushes_subnormals
+from .host.gradients import HostGradients
+from .host.tensor import HostRows, HostTensor
+from .launching import source_cache
+from .launching.pool import get_pool, thread_count, workers_flush
+from .launching.table import LaunchTable
 from .memory import STRUCT_IS_READABLE, address
-from .numba_helpers import ADDRESSES
-from .numba_printer import NumbaPrinter
-from .numba_tensors import source
-from .pool import get_pool, thread_count, workers_flush
-from .table import LaunchTable
-from .tensor_reader import Reader, reader_for
+from .torch_tensors.compiled_reader import source
+from .torch_tensors.reader import Reader, reader_for
 
 SMALL_WORK = 1 << 15  # elements; less than that is done before another thread has woken up
 LARGE_WORK = 1 << 24  # elements; what a range has at most

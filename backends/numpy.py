@@ -14,13 +14,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import Availability
-from ..dtypes import COMPUTE_DTYPE
-from ..order import CHUNK, LANES, ROW_LANES, STRIP_ROWS, fold_by_halves, lanes_for
-from ..rule import Rule
-from ..vocabulary import Vocabulary
-from .foreign import as_numpy
-from .host import HostBackend, HostTensor, reals
+from ..language.dtypes import COMPUTE_DTYPE
+from ..language.rule import Rule
+from ..language.summation import (
+    CHUNK,
+    LANES,
+    ROW_LANES,
+    STRIP_ROWS,
+    add_to_lanes,
+    fold_by_halves,
+    lanes_for,
+    sum_rows,
+    total,
+)
+from ..language.vocabulary import NumpyVocabulary
+from ..protocol import Availability
+from .host.backend import HostBackend
+from .host.tensor import HostTensor, reals
+from .torch_tensors.view import as_numpy
 
 BLOCK = 16_384  # elements; divides CHUNK and is a multiple of LANES
 Array = NDArray[Any]
@@ -29,25 +40,6 @@ Array = NDArray[Any]
 def availability() -> Availability:
     """What `samestep.available_backends` says about this backend."""
     return Availability("numpy", True, f"the reference; NumPy {np.__version__}")
-
-
-class NumpyVocabulary(Vocabulary):
-    """``xp`` on arrays of one compute dtype."""
-
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
-
-    def sqrt(self, x: Any) -> Any:
-        return np.sqrt(self._typed(x))
-
-    def abs(self, x: Any) -> Any:
-        return np.abs(self._typed(x))
-
-    def where(self, condition: Any, a: Any, b: Any) -> Any:
-        return np.where(condition, self._typed(a), self._typed(b))
-
-    def _typed(self, x: Any) -> Any:
-        return self.dtype.type(x) if isinstance(x, (int, float)) else x
 
 
 class _SumPendingError(Exception):
@@ -99,7 +91,7 @@ class _Passes(NumpyVocabulary):
 
 
 class _Gathered:
-    """One sum in the making, in the fixed order of ``core/order.py``."""
+    """One sum in the making, in the fixed order of ``core/language/summation.py``."""
 
     def __init__(self, passes: _Passes, per: str) -> None:
         self.passes, self.per, self.dtype = passes, per, passes.dtype
@@ -132,27 +124,6 @@ class _Gathered:
         if self.passes.matrix:
             return total(self.row_sums)
         return total(fold_by_halves(self.chunk_lanes.T))
-
-
-def add_to_lanes(lanes: Array, x: Array) -> None:
-    """Lane ``l`` adds elements ``l, l + L, ...`` of the vector ``x`` in order."""
-    for start in range(0, x.shape[-1], lanes.shape[-1]):
-        part = x[..., start : start + lanes.shape[-1]]
-        lanes[..., : part.shape[-1]] += part
-
-
-def sum_rows(x: Array, lanes: int) -> Any:
-    """The sum of each line of ``x``, in up to that many lanes."""
-    sums = np.zeros((len(x), lanes_for(x.shape[-1], lanes)), x.dtype)
-    add_to_lanes(sums, x)
-    return fold_by_halves(sums.T)
-
-
-def total(values: Array) -> Any:
-    """The sum of a vector in the order of a sum over a tensor."""
-    chunks = [values[i : i + CHUNK] for i in range(0, max(len(values), 1), CHUNK)]
-    sums = np.array([sum_rows(chunk[None, :], LANES)[0] for chunk in chunks], values.dtype)
-    return sums[0] if len(sums) == 1 else total(sums)
 
 
 class NumpyLaunch:

@@ -8,19 +8,17 @@
 import importlib
 import typing
 
-from . import optimizers
-from .backend import available_backends, get_backend, use_backend
-from .emit import emit
-from .export import export
-from .loss_scaler import LossScaler
-from .optimizer import Optimizer
-from .optimizers import *  # noqa: F403 (a class for every built-in rule)
-from .rule import Rule
-from .rules import registry as rules
-from .slices import IndexedSlices
-
-__version__ = "0.1.0"
-
+from . import rules
+from .choice import available_backends, get_backend, use_backend
+from .language.rule import Rule
+from .optimizers import classes, functional  # noqa: F401 (which gives rules init and apply)
+from .optimizers.classes import *  # noqa: F403 (a class for every built-in rule)
+from .optimizers.optimizer import Optimizer
+from .printing.emit import emit
+from .printing.export import export
+from .step.indexed_slices import IndexedSlices
+from .step.loss_scaler import LossScaler
+from .version import __version__
 
 if typing.TYPE_CHECKING:
     from . import schedules
@@ -45,6 +43,7 @@ __all__ = [
     "LossScaler",
     "Optimizer",
     "Rule",
+    "__version__",
     "available_backends",
     "emit",
     "export",
@@ -53,4 +52,4 @@ __all__ = [
     "schedules",
     "use_backend",
 ]
-__all__ += optimizers.__all__
+__all__ += classes.__all__

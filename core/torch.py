@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import importlib
 
-from .optimizers import class_of
+from .optimizers.classes import class_of
 from .rules import classes
 
-Optimizer = importlib.import_module("samestep.backends.torch.optimizer").Optimizer
+Optimizer = importlib.import_module("samestep.backends.torch.optim.optimizer").Optimizer
 
 for _name, _rule in classes.items():
     globals()[_name] = class_of(_rule, _name, Optimizer, "samestep.torch", True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..rule import Rule
+from ..language.rule import Rule
 from ..rules import registry
 from .floats import FORMATS
 from .inputs import NONE, Shapes

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from ..dtypes import numpy_dtype
-from ..rule import suggestion
+from ..language.dtypes import numpy_dtype
+from ..language.names import suggestion
 
 Array = NDArray[Any]
 FORMAT_VERSION = 1

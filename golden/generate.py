@@ -7,9 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..clock import Clock, as_numbers, next_scalars
-from ..dtypes import COMPUTE_DTYPE
-from ..rule import CLIPS, Rule, find_rule
+from ..language.dtypes import COMPUTE_DTYPE
+from ..language.rule import CLIPS, Rule
+from ..language.scalars import as_numbers, next_scalars
+from ..rules import find_rule
 from .around import all_cases
 from .cases import Case
 from .format import EXTENSION, VALUES, Golden, Header, chosen, own_folder, to_bytes
@@ -107,7 +108,7 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
     initial = {name: each.initial.get(name, 0.0) for each in variants for name in each.state}
     hyper = case.rule.hyperparameters(case.hyper)
     numbers = as_numbers({name: hyper[name] for name in rule.defaults})
-    row, _ = next_scalars(rule, Clock(rule, 0, 0, dict(rule.carry)), numbers)
+    row, _ = next_scalars(rule, 0, rule.carry, numbers)
     return Header(
         rule=rule.name,
         label=case.label,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import numpy_dtype
+from ..language.dtypes import numpy_dtype
 from .floats import FORMATS, Format
 
 Array = NDArray[Any]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..emit import emit
+from ..printing.emit import emit
 from .cases import variants
 from .format import own_folder
 

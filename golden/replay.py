@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import get_backend
-from ..clipping import clipped
-from ..clock import Clock, as_numbers, next_scalars
-from ..loss_scaler import LossScaler
-from ..optimizer import Optimizer
-from ..rule import CLIPS, Rule
+from ..choice import get_backend
+from ..language.clipping import clipped
+from ..language.rule import CLIPS, Rule
+from ..language.scalars import as_numbers, next_scalars
+from ..optimizers.optimizer import Optimizer
+from ..parameters.clock import Clock
+from ..step.loss_scaler import LossScaler
 from .format import Golden, Header
 
 Array = NDArray[Any]
@@ -67,7 +68,7 @@ def _scalars(
     for (name, clock), now in zip(clocks.items(), stepped, strict=True):
         if now:
             numbers = as_numbers({key: hyper[key] for key in clock.rule.defaults})
-            row, clock.carry = next_scalars(clock.rule, clock, numbers)
+            row, clock.carry = next_scalars(clock.rule, clock.step, clock.carry, numbers)
             clock.step += 1
             result[f"scalars.{step}.{name}"] = np.array(list(row.values()), np.float64)
     return result

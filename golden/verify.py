@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rule import Rule, find_rule
+from ..language.rule import Rule
+from ..rules import find_rule
 from .compare import first_difference, ulp_errors
 from .format import EXTENSION, VALUES, Golden, chosen, read
 from .replay import replay

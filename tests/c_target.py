@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import samestep as ss
-from samestep.backends.c_printer import END, CPrinter
-from samestep.backends.layout import Layout
-from samestep.dtypes import COMPUTE_DTYPE
-from samestep.program import program
+from samestep.language.dtypes import COMPUTE_DTYPE
+from samestep.language.passes import program
+from samestep.printing.c import END, CPrinter
+from samestep.printing.layout import Layout
 
 FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 WRAPPER = """
@@ -64,7 +64,7 @@ class COptimizer:
 
     def __init__(self, rule, param, folder, *, maximize=False, emit=ss.emit, flags=FLAGS, library=None,
                  **hyper):  # fmt: skip
-        self.rule = rule = ss.rules[rule] if isinstance(rule, str) else rule
+        self.rule = rule = ss.rules.registry[rule] if isinstance(rule, str) else rule
         self.hyper = rule.hyperparameters(hyper)
         rule = rule.variant(**rule.chosen_options(self.hyper))
         self.rule = rule = rule.for_shape(param.shape)

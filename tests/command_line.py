@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from samestep.tools import cli
+from samestep.tools.cli import commands as cli
 
 EXTRAS = ("typer", "rich", "numba", "sklearn", "matplotlib", "torch", "optax", "jax")
 BASE_INSTALLATION = f"""
 import sys
 sys.modules.update(dict.fromkeys({EXTRAS}))  # importing one of them fails
-from samestep.tools.cli import main
+from samestep.tools.cli.commands import main
 sys.exit(main())
 """
 

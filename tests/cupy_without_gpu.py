@@ -7,7 +7,7 @@ from __future__ import annotations
 import cupy
 import numpy as np
 import samestep as ss
-from samestep.backends.cuda_judge import SOURCE
+from samestep.backends.cuda.judge import SOURCE
 from samestep.backends.cupy import arrays, availability, compiler
 
 

@@ -17,7 +17,7 @@ import pytest
 import samestep as ss
 from gpu.driver import NoGpuError, look
 from samestep.golden.compare import first_difference
-from samestep.structure import flatten
+from samestep.parameters.trees import flatten
 
 ROOT = Path(__file__).parent.parent
 # backends that update tensors in host memory

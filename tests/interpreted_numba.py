@@ -30,7 +30,7 @@ def carray(pointer: tuple[int, type], count: int) -> np.ndarray:
 
 
 def load(name: str, source: str) -> ModuleType:
-    """In place of `samestep.backends.source_cache.load`."""
+    """In place of `samestep.backends.launching.source_cache.load`."""
     module = ModuleType(name)
     source = re.sub(
         r"^from numba[.\w]* import", f"from {__name__} import", source, flags=re.MULTILINE

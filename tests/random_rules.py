@@ -9,9 +9,9 @@ import random
 from collections.abc import Callable
 
 import samestep as ss
-from samestep.backends.expressions import OWN_NAMES
-from samestep.c_names import KEYWORDS
-from samestep.definition import TAKEN
+from samestep.language.names import TAKEN
+from samestep.printing.c_names import KEYWORDS
+from samestep.printing.expressions import OWN_NAMES
 
 ORDINARY = ["lr", "decay", "norm", "average", "value", "mean", "scale", "update", "total", "k"]
 PRINTED = ["norm_at", "norm_lanes", "value_at", "sum0", "sum0_at", "sum0_lanes", "sum1", "r_at",

@@ -275,7 +275,12 @@ def test_control_epsilon_inside_the_root_is_noticed(torch):
         square_avg = s.alpha * square_avg + s.rest * (grad * grad)
         return param - s.lr * (grad / xp.sqrt(square_avg + s.eps)), square_avg
 
-    rule = ss.Rule("inside", ss.rules["rmsprop"].scalars, update, ss.rules["rmsprop"].defaults)
+    rule = ss.Rule(
+        "inside",
+        ss.rules.registry["rmsprop"].scalars,
+        update,
+        ss.rules.registry["rmsprop"].defaults,
+    )
     param, grad = np.array([1.0]), np.array([0.5])
     ss.Optimizer(rule, param, backend="numpy").step(grad)
     tensor = torch.tensor([1.0], requires_grad=True)

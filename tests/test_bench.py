@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 import samestep as ss
 from command_line import call
-from samestep.tools import bench, bench_output, bench_plot, bench_rules, bench_work, contenders
-from samestep.tools.timing import ratio, take_turns
-from samestep.tools.work import Work, all_work
+from samestep.tools.bench import contenders
+from samestep.tools.bench import output as bench_output
+from samestep.tools.bench import plot as bench_plot
+from samestep.tools.bench import rules_table as bench_rules
+from samestep.tools.bench import run as bench
+from samestep.tools.bench import work_table as bench_work
+from samestep.tools.bench.timing import ratio, take_turns
+from samestep.tools.bench.work import Work, all_work
 
 WORK = Work("two", "two tensors", ((40, 50), (7,)), many_small=True)
 
@@ -261,4 +266,4 @@ def test_a_step_of_ours_counts_what_its_options_move() -> None:
     )
     assert (plain, amsgrad) == (28, 36)
     assert contenders.BYTES_PER_PARAMETER == 28
-    assert len(ss.rules["adamw"].variant(amsgrad=True).state) == 3
+    assert len(ss.rules.registry["adamw"].variant(amsgrad=True).state) == 3

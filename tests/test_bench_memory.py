@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samestep.tools import room
-from samestep.tools.errors import UserError
-from samestep.tools.peak import peak_memory
-from samestep.tools.room import available_memory, groups_that_fit
+from samestep.tools.bench import room
+from samestep.tools.bench.peak import peak_memory
+from samestep.tools.bench.room import available_memory, groups_that_fit
+from samestep.tools.cli.errors import UserError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from command_line import call
-from samestep.tools import bench_torch
-from samestep.tools.bench_work import normal
+from samestep.tools.bench import torch_table as bench_torch
+from samestep.tools.bench.work_table import normal
 
 EAGER = ("samestep forloop", "samestep foreach", "samestep fused", "samestep.torch.AdamW")
 

@@ -12,10 +12,10 @@ from c_target import COptimizer
 from helpers import assert_same, leaves, off, on, random_like, refused, snapshot, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samestep.clipping import clipped
 from samestep.golden.compare import assert_same_bits
-from samestep.measure import measuring
-from samestep.program import program
+from samestep.language.clipping import clipped
+from samestep.language.passes import program
+from samestep.step.measurement import measuring
 from variants import options_of, values, variants
 
 SHAPES = [(), (0,), (3,), (70, 129), (200_001,)]
@@ -132,7 +132,7 @@ def test_any_split_of_dtypes_and_sizes_has_the_same_norm(sizes, dtype, seed):
 @pytest.mark.parametrize("clips", [("clip_value",), ("clip_norm",), BOTH])
 @pytest.mark.parametrize("rule", ["adamw", "sgd", "lamb"])
 def test_printed_c_clips_with_the_same_bits(rule, clips, tmp_path):
-    variant = clipped(ss.rules[rule], clips)
+    variant = clipped(ss.rules.registry[rule], clips)
     hyper = dict.fromkeys(clips, 0.7)
     param, by_c = (np.float32(np.random.default_rng(1).standard_normal((90, 11))) for _ in "ab")
     reference = ss.Optimizer(rule, [param], backend="numpy", **hyper)
@@ -147,9 +147,9 @@ def test_printed_c_clips_with_the_same_bits(rule, clips, tmp_path):
 @pytest.mark.parametrize(
     ("rule", "arrays"),
     [
-        (clipped(ss.rules["adamw"], ("clip_value",)), (4, 3)),
-        (clipped(ss.rules["adamw"], ("clip_norm",)), (5, 3)),
-        (clipped(ss.rules["lamb"], ("clip_norm",)), (9, 3)),
+        (clipped(ss.rules.registry["adamw"], ("clip_value",)), (4, 3)),
+        (clipped(ss.rules.registry["adamw"], ("clip_norm",)), (5, 3)),
+        (clipped(ss.rules.registry["lamb"], ("clip_norm",)), (9, 3)),
         (measuring(norm=True, finite=False), (1, 0)),
         (measuring(norm=True, finite=True), (1, 0)),
     ],

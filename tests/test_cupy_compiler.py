@@ -12,7 +12,7 @@ from conftest import UNDER_TEST, needs_double
 from cupy_steps import Counts
 from helpers import on, run_python
 from samestep.backends import cupy as backend
-from samestep.backends.source_cache import VARIABLE
+from samestep.backends.launching.source_cache import VARIABLE
 
 under_test = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
 if "cupy" in UNDER_TEST:

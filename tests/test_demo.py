@@ -11,8 +11,9 @@ import pytest
 import samestep as ss
 from command_line import call
 from samestep.golden.compare import first_difference
-from samestep.tools import demo, digits, network
-from samestep.tools.training import Training, train
+from samestep.tools.demo import digits, network
+from samestep.tools.demo import run as demo
+from samestep.tools.demo.training import Training, train
 
 
 def test_gradients_of_the_network_are_those_of_its_loss() -> None:

@@ -85,7 +85,7 @@ def test_every_rule_s_bounds_are_checked(rule, name, value, message, backend):
 
 
 def test_every_hyperparameter_has_bounds_that_keep_out_what_is_not_finite():
-    for rule in ss.rules.values():
+    for rule in ss.rules.registry.values():
         for name, default in rule.defaults.items():
             if isinstance(default, bool):
                 continue
@@ -228,7 +228,7 @@ def test_momentum_can_become_zero_and_come_back(rule, backend):
 
 def test_a_structural_option_that_a_functional_state_lacks_is_to_be_given_to_init():
     params = [np.ones(2)]
-    rule, state = ss.rules["sgd"], ss.rules["sgd"].init(params)
+    rule, state = ss.rules.registry["sgd"], ss.rules.registry["sgd"].init(params)
     with pytest.raises(ValueError, match=r"momentum was False when init made this state .* init"):
         rule.apply(params, params, state, momentum=0.9)
     state = rule.init(params, momentum=0.9)

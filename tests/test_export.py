@@ -1,4 +1,4 @@
-"""``samestep export`` and `samestep.export`: files, mistakes, and README's program in C."""
+"""``samestep export`` and `samestep.printing.export`: files, mistakes, and README's program in C."""
 
 from __future__ import annotations
 

@@ -105,14 +105,19 @@ def test_no_bit_depends_on_flags_or_on_the_number_of_threads(rule, tmp_path):
     start = values(rng, (300, 701), np.float32, 0.0)
     grads = [values(rng, start.shape, np.float32, 0.0) for _ in range(2)]
     ours = start.copy()
-    optimizer = ss.Optimizer(rule, [ours], backend="numpy", **options_of(ss.rules[rule]))
+    optimizer = ss.Optimizer(rule, [ours], backend="numpy", **options_of(ss.rules.registry[rule]))
     for grad in grads:
         optimizer.step([grad])
     flags = ["-std=gnu17", "-O3", "-march=native", "-ffp-contract=fast", *WARNINGS, *THREADS]
     for threads in (1, 2):
         param = start.copy()
         other = COptimizer(
-            rule, param, tmp_path, emit=ss.export, flags=flags, **options_of(ss.rules[rule])
+            rule,
+            param,
+            tmp_path,
+            emit=ss.export,
+            flags=flags,
+            **options_of(ss.rules.registry[rule]),
         )
         other.library.omp_set_num_threads(threads)
         for grad in grads:

@@ -14,7 +14,7 @@ from golden_files import load
 from helpers import has_gpu
 from samestep.golden.around import all_cases
 from samestep.golden.format import VALUES
-from samestep.rule import CLIPS
+from samestep.language.rule import CLIPS
 from variants import DTYPES, variants
 
 ON_CPU = Path(__file__).parent / "cuda_on_cpu"

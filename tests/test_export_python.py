@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import samestep as ss
 from golden_files import load, with_flipped_bit
-from samestep.dtypes import numpy_dtype
 from samestep.golden.around import all_cases
 from samestep.golden.compare import first_difference
 from samestep.golden.format import VALUES, to_bytes
-from samestep.rule import CLIPS
+from samestep.language.dtypes import numpy_dtype
+from samestep.language.rule import CLIPS
 from variants import DTYPES, options_of, values, variants
 
 CASES = [case for case in all_cases() if not case.settings]
@@ -205,7 +205,9 @@ def test_gradients_in_the_compute_dtype(dtype, tmp_path):
     start, grad = (values(rng, (50,), numpy_dtype(dtype), 0.0) for _ in range(2))
     grad = grad.astype(np.float64 if dtype == "float64" else np.float32)
     ours, other = start.copy(), start.copy()
-    ss.Optimizer("rmsprop", [ours], backend="numpy", **options_of(ss.rules["rmsprop"])).step([grad])
+    ss.Optimizer(
+        "rmsprop", [ours], backend="numpy", **options_of(ss.rules.registry["rmsprop"])
+    ).step([grad])
     found = module(ss.export("rmsprop", "numpy", dtype, grad.dtype.name), tmp_path)
     found.step([other], [grad], found.init([other]))
     assert first_difference(other, ours) is None

@@ -15,8 +15,8 @@ from helpers import (
     set_flush_to_zero,
     snapshot,
 )
-from samestep.backends import pool as pools
-from samestep.backends.host import flushes_subnormals
+from samestep.backends.host.backend import flushes_subnormals
+from samestep.backends.launching import pool as pools
 
 
 @pytest.fixture

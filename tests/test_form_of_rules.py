@@ -9,7 +9,7 @@ import pytest
 import samestep as ss
 from c_target import COptimizer
 from samestep.golden.compare import same_bits
-from samestep.program import program
+from samestep.language.passes import program
 from variants import variants
 
 CASES = [

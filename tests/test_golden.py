@@ -9,14 +9,14 @@ import pytest
 import samestep as ss
 from golden_files import GOLDEN, LABELS, NAMES, changed, load
 from samestep.backends import numpy as reference
-from samestep.dtypes import numpy_dtype
 from samestep.golden import formulas, oracle
 from samestep.golden.compare import assert_same_bits, same_bits, ulp_errors
 from samestep.golden.format import VALUES, Golden
 from samestep.golden.generate import generate
 from samestep.golden.replay import replay
 from samestep.golden.verify import verify_one
-from samestep.order import LANES, ROW_LANES, STRIP_ROWS
+from samestep.language.dtypes import numpy_dtype
+from samestep.language.summation import LANES, ROW_LANES, STRIP_ROWS
 from variants import DTYPES, variants
 
 ROW_AND_COLUMN = ("exp_avg_sq_row", "exp_avg_sq_col")
@@ -27,7 +27,7 @@ ROW_AND_COLUMN = ("exp_avg_sq_row", "exp_avg_sq_col")
 @pytest.mark.parametrize("name", NAMES)
 def test_backend_has_the_bits_of_the_file(name, any_backend):
     golden = load(name)
-    result = verify_one(golden, ss.rules[golden.header.rule], any_backend)
+    result = verify_one(golden, ss.rules.registry[golden.header.rule], any_backend)
     assert result.same, result.differences[0]
     assert result.scalars_same
     if golden.header.truth["measure"] == "signs":
@@ -54,7 +54,7 @@ def test_every_variant_and_dtype_is_in_a_file():
         header = load(name).header
         if header.settings is not None:
             continue
-        rule = ss.rules[header.rule].variant(**header.options)
+        rule = ss.rules.registry[header.rule].variant(**header.options)
         assert name == f"{rule.label}.{header.dtype}"
         shapes = [load(name).tensors[f"param.0.{tensor}"].shape for tensor in header.tensors]
         found |= {(rule.for_shape(shape).label, header.dtype) for shape in shapes}
@@ -85,14 +85,14 @@ def test_sums_go_around_their_lanes_and_over_several_strips():
 def test_control_another_order_is_noticed(constant, tensor, factor, monkeypatch):
     name = "lars_no_momentum.float32" if tensor == "long" else "adafactor.float32"
     monkeypatch.setattr(reference, constant, int(getattr(reference, constant) * factor))
-    result = verify_one(load(name), ss.rules[name.split(".")[0].split("_")[0]], "numpy")
+    result = verify_one(load(name), ss.rules.registry[name.split(".")[0].split("_")[0]], "numpy")
     assert result.differences
     assert all(f".{tensor}" in difference for difference in result.differences)
 
 
 def test_every_built_in_rule_has_a_formula():
-    assert set(formulas.FORMULAS) == set(ss.rules)
-    assert oracle.TAKES_A_SIGN.issubset(ss.rules)
+    assert set(formulas.FORMULAS) == set(ss.rules.registry)
+    assert oracle.TAKES_A_SIGN.issubset(ss.rules.registry)
 
 
 def test_files_are_small():
@@ -105,7 +105,7 @@ def test_files_are_small():
 def test_every_hyperparameter_and_every_change_matters(label):
     """Otherwise a backend could ignore one and still pass."""
     golden = load(f"{label}.float64")
-    rule = ss.rules[golden.header.rule]
+    rule = ss.rules.registry[golden.header.rule]
     hyper, changes = golden.header.hyperparameters, golden.header.changes
     others = {}
     for name, value in hyper.items():
@@ -115,7 +115,7 @@ def test_every_hyperparameter_and_every_change_matters(label):
                 others[f"{name}[{i}]"] = {"hyperparameters": {**hyper, name: moved}}
         elif isinstance(value, float) and value:
             others[name] = {"hyperparameters": {**hyper, name: value * 1.01}}
-        elif isinstance(value, bool) and name in ss.rules[golden.header.rule].defaults:
+        elif isinstance(value, bool) and name in ss.rules.registry[golden.header.rule].defaults:
             others[name] = {"hyperparameters": {**hyper, name: not value}}
     if "no_scale_parameter" in label:
         del others["eps[1]"]  # the least scale

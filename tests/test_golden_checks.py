@@ -9,12 +9,12 @@ import pytest
 import samestep as ss
 from golden_files import load, with_flipped_bit
 from helpers import run_python
-from samestep.dtypes import numpy_dtype
 from samestep.golden.cases import cases
 from samestep.golden.compare import assert_same_bits, first_difference, same_bits
 from samestep.golden.format import VALUES, Golden, read, to_bytes
 from samestep.golden.generate import generate, generate_for
 from samestep.golden.verify import verify, verify_one
+from samestep.language.dtypes import numpy_dtype
 from variants import DTYPES
 
 # ---- controls: the checker can fail
@@ -84,7 +84,7 @@ def test_verify_reports_wrong_dtype_missing_and_surplus_tensors():
     tensors = dict(golden.tensors)
     tensors["param.1.weight"] = tensors["param.1.weight"].astype(np.float64)
     tensors["param.3.weight"] = tensors.pop("param.2.weight")
-    result = verify_one(Golden(golden.header, tensors), ss.rules["adamw"])
+    result = verify_one(Golden(golden.header, tensors), ss.rules.registry["adamw"])
     assert result.differences == (
         "param.1.weight: dtype float32 instead of float64",
         "param.2.weight: is missing in the file",
@@ -97,7 +97,7 @@ def test_verify_counts_errors_and_flipped_signs():
     truth = golden.tensors["truth.10.param.weight"].copy()
     truth[0, 0] = golden.tensors["param.10.weight"][0, 0] * (1 + 2.0**-10)
     tensors = {**golden.tensors, "truth.10.param.weight": truth}
-    result = verify_one(Golden(golden.header, tensors), ss.rules["sgd"])
+    result = verify_one(Golden(golden.header, tensors), ss.rules.registry["sgd"])
     assert result.same
     assert 2**12 < result.ulps <= 2**14
 
@@ -105,7 +105,7 @@ def test_verify_counts_errors_and_flipped_signs():
     truth = golden.tensors["truth.1.param.weight"].copy()
     truth[0, :3] += 2 * 0.05 * np.sign(golden.tensors["grad.1.weight"][0, :3])
     tensors = {**golden.tensors, "truth.1.param.weight": truth}
-    assert verify_one(Golden(golden.header, tensors), ss.rules["lion"]).flipped == 3
+    assert verify_one(Golden(golden.header, tensors), ss.rules.registry["lion"]).flipped == 3
 
 
 # ---- the interface

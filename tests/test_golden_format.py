@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import samestep as ss
-from golden_files import COMPILER, GOLDEN, NAMES, changed, load, with_flipped_bit
-from samestep.dtypes import numpy_dtype
+from golden_files import COMPILER, NAMES, changed, load, with_flipped_bit
+from helpers import ROOT
 from samestep.golden import oracle
 from samestep.golden.cases import cases
 from samestep.golden.compare import assert_same_bits
 from samestep.golden.format import VALUES, Golden, from_bytes, to_bytes
 from samestep.golden.generate import make
+from samestep.language.dtypes import numpy_dtype
 from variants import DTYPES
+
+READER = ROOT / "core/printing/files/golden_reader.c"
 
 # ---- the format
 
@@ -74,7 +77,7 @@ def test_header_says_what_the_optimizer_does():
     """Initial values and hyperparameters suffice for an implementation that has only the file."""
     for name in NAMES:
         golden = load(name)
-        rule = ss.rules[golden.header.rule]
+        rule = ss.rules.registry[golden.header.rule]
         optimizer = ss.Optimizer(rule, golden.parameters(), **golden.header.hyperparameters)
         for tensor, state in zip(golden.header.tensors, optimizer.state, strict=True):
             stored = [k for k in golden.header.states if f"state.1.{tensor}.{k}" in golden.tensors]
@@ -102,7 +105,7 @@ def reader(tmp_path_factory) -> Path:
         pytest.skip("no C compiler here")
     program = tmp_path_factory.mktemp("reader") / "reader"
     flags = ["-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pedantic"]
-    source = str(GOLDEN / "reader.c")
+    source = str(READER)
     subprocess.run([COMPILER, *flags, source, "-o", str(program), "-lm"], check=True)
     return program
 
@@ -127,8 +130,8 @@ def test_reader_in_c(reader, tmp_path):
     cut.write_bytes(file.read_bytes()[:-4000])
     assert run(reader, cut)[0] == 2
     assert run(reader, VALUES / "adam.float32.safetensors")[0] == 2
-    assert run(reader, GOLDEN / "reader.c") == (
+    assert run(reader, READER) == (
         2,
-        f"{GOLDEN / 'reader.c'}: is not a safetensors file\n",
+        f"{READER}: is not a safetensors file\n",
     )
     assert run(reader, tmp_path / "absent")[0] == 2

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, on, random_like, snapshot
-from samestep.interrupts import held
+from samestep.step.interrupts import held
 
 MOMENTS = 15
 OPTIONS = dict(clip_global_norm=1.0, accumulation_steps=2)
@@ -131,7 +131,7 @@ def test_an_interrupt_in_the_first_step_of_a_torch_optimizer_counts_it_or_leaves
 
 
 def test_control_without_it_half_a_step_is_noticed(monkeypatch):
-    monkeypatch.setattr("samestep.optimizer.hold", lambda: False)
+    monkeypatch.setattr("samestep.optimizers.optimizer.hold", lambda: False)
     with pytest.raises(AssertionError):
         interrupted_steps(*on_arrays("numpy", accumulation_steps=1), moments=60)
 

@@ -17,7 +17,7 @@ if not ss.available_backends()["numba"].available:
     pytest.skip("only the numba backend compiles at run time", allow_module_level=True)
 
 from numba.core import event
-from samestep.backends import source_cache
+from samestep.backends.launching import source_cache
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are POSIX's")
 
@@ -46,7 +46,7 @@ class Compilations:
         self.compiled = len(self._record.buffer)
 
 
-@pytest.mark.parametrize("rule", list(ss.rules))
+@pytest.mark.parametrize("rule", list(ss.rules.registry))
 def test_nothing_is_compiled_or_loaded_after_the_first_step(rule, monkeypatch):
     """Not for other steps, learning rates, betas, directions, fresh, strided or missing
     gradients, frozen groups or a loaded state."""

@@ -12,11 +12,12 @@ import pytest
 import samestep as ss
 from command_line import call, call_base
 from helpers import ROOT
-from samestep.dtypes import COMPUTE_DTYPE, numpy_dtype
 from samestep.golden.cases import variants
-from samestep.tools import memory, memory_page
-from samestep.tools.footprint import filled, footprint, parameter_count
-from samestep.tools.peak import traced_growth, traced_peak
+from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
+from samestep.tools.bench.peak import traced_growth, traced_peak
+from samestep.tools.memory import page as memory_page
+from samestep.tools.memory import run as memory
+from samestep.tools.memory.footprint import filled, footprint, parameter_count
 from variants import DTYPES, options_of
 
 SHAPES = ((3, 64, 5), (64, 96), (96,), (7, 1), (1,), (1000,), (2, 3, 4, 5), ())
@@ -51,7 +52,7 @@ def test_bytes_are_those_of_the_arrays(rule: ss.Rule, dtype: str) -> None:
 
 
 def test_control_another_variant_or_dtype_has_other_bytes() -> None:
-    adam = ss.rules["adam"]
+    adam = ss.rules.registry["adam"]
     need = footprint(adam, Counter(SHAPES), "float32", "float32")
     assert footprint(adam.variant(amsgrad=True), Counter(SHAPES), "float32", "float32") != need
     assert footprint(adam, Counter(SHAPES), "bfloat16", "float32").state == need.state
@@ -64,7 +65,7 @@ def test_an_optimizer_allocates_its_state_and_little_else(name: str, backend: st
     ss.Optimizer(name, params, backend=backend)  # imports what it needs
     made: list[ss.Optimizer] = []
     grown = traced_growth(lambda: made.append(ss.Optimizer(name, params, backend=backend)))
-    need = footprint(ss.rules[name], Counter(REAL), "float32", "float32").state
+    need = footprint(ss.rules.registry[name], Counter(REAL), "float32", "float32").state
     assert need <= grown <= need + FIXED + OBJECTS * len(REAL)
     assert need == state_bytes(made[0])
 
@@ -225,7 +226,7 @@ def test_the_base_installation_has_the_command() -> None:
 
 def test_the_page_says_what_the_command_says() -> None:
     page = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
-    assert memory_page.computed() in page, "python -m samestep.tools.memory_page docs/memory.md"
+    assert memory_page.computed() in page, "python -m samestep.tools.memory.page docs/memory.md"
 
 
 def test_the_page_s_commands_print_its_tables(capsys: Any) -> None:
@@ -243,7 +244,7 @@ def test_what_the_page_says_was_allocated_is_what_was_computed() -> None:
     assert [name for name, *_ in found] == list(memory_page.ALLOCATED)
     for name, *numbers in found:
         computed, arrays, allocated = (int(number.replace(",", "")) for number in numbers)
-        need = footprint(ss.rules[name], shapes, "float32", "float32").state
+        need = footprint(ss.rules.registry[name], shapes, "float32", "float32").state
         assert need == computed == arrays
         assert need <= allocated <= need + FIXED + OBJECTS * sum(shapes.values())
     assert math.prod(memory_page.MODELS[2][0]) == 16_000_000

@@ -7,8 +7,8 @@ import pytest
 import samestep as ss
 from c_target import COptimizer
 from helpers import off, on, step
-from samestep.dtypes import numpy_dtype
 from samestep.golden.compare import first_difference
+from samestep.language.dtypes import numpy_dtype
 from variants import SPECIAL
 
 OPERATIONS = {
@@ -110,7 +110,7 @@ def test_integer_powers_are_accurate():
     """1 - beta**t to 2e-14 for every usual beta and a million steps; errors grow as 1 / (1 - beta),
     so to 2e-13 for 0.9999."""
     mpmath = pytest.importorskip("mpmath")
-    from samestep.vocabulary import HOST
+    from samestep.language.vocabulary import HOST
 
     for beta in (0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999):
         bound = 2e-14 if beta <= 0.999 else 2e-13
@@ -123,8 +123,8 @@ def test_integer_powers_are_accurate():
 @pytest.mark.parametrize("rows", [1, 2, 63, 64, 65, 129, 1000])
 @pytest.mark.parametrize("columns", [1, 5, 256, 257, 2000])
 def test_reductions_follow_the_written_order(rows, columns, any_backend):
-    """Against an independent, element by element reading of core/order.py."""
-    from samestep.order import CHUNK, LANES, ROW_LANES, STRIP_ROWS
+    """Against an independent, element by element reading of core/language/summation.py."""
+    from samestep.language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS
 
     def by_halves(values):
         values = list(values)

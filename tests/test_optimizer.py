@@ -169,7 +169,7 @@ def test_none_stands_for_a_branch_or_for_everything(backend):
 # ---- hyperparameters
 
 
-@pytest.mark.parametrize("rule", [rule for rule in ss.rules if rule != "rprop"])
+@pytest.mark.parametrize("rule", [rule for rule in ss.rules.registry if rule != "rprop"])
 def test_a_changed_learning_rate_takes_effect_at_once(rule, backend):
     """With lr = 0 a parameter stays, bit for bit, whatever the state; with the same gradients."""
     param, gradient = np.array([1.5, -2.0]), np.array([0.5, 0.25])
@@ -209,7 +209,7 @@ def test_hyperparameters_are_float64_whatever_they_came_as(backend):
     equal(params[1:], params[:1] * 3)
 
 
-@pytest.mark.parametrize("rule", list(ss.rules))
+@pytest.mark.parametrize("rule", list(ss.rules.registry))
 def test_maximize_has_the_bits_of_negated_gradients(rule, backend):
     shapes = [(30, 40), (3,)]
     up, down = arrays(*shapes), arrays(*shapes)
@@ -256,7 +256,7 @@ def test_iterators_and_views_are_lists_of_parameters(given, tmp_path):
     assert optimizer.param_groups[0]["params"][0] is params[0]
     optimizer.save(tmp_path / "file")
     ss.SGD.load(tmp_path / "file", ({"params": given(group["params"])} for group in groups))
-    ss.rules["sgd"].init(given(params))
+    ss.rules.registry["sgd"].init(given(params))
 
 
 def test_a_model_s_parameters_are_updated_by_the_torch_backend():

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, random_like
-from samestep.backends.host import HostTensor
+from samestep.backends.host.backend import HostTensor
 from samestep.backends.memory import directly_usable
-from samestep.dtypes import numpy_dtype
 from samestep.golden.compare import same_bits
+from samestep.language.dtypes import numpy_dtype
 
 RULES = ["adamw", "lamb", "rprop"]
 
@@ -105,10 +105,10 @@ def test_a_strided_gradient_that_changes_in_place_is_copied_again_each_step(back
 # ---- types
 
 
-@pytest.mark.parametrize("rule", list(ss.rules))
+@pytest.mark.parametrize("rule", list(ss.rules.registry))
 def test_a_complex_parameter_is_two_reals(rule, backend):
     """A state of one number per tensor is a real one."""
-    if {"row", "column"} & set(ss.rules[rule].per.values()):
+    if {"row", "column"} & set(ss.rules.registry[rule].per.values()):
         with pytest.raises(TypeError, match=f"params is complex; {rule} needs real parameters"):
             ss.Optimizer(rule, np.ones((5, 3), np.complex64), backend=backend)
         return
@@ -121,7 +121,7 @@ def test_a_complex_parameter_is_two_reals(rule, backend):
         assert same_bits(result.view(real), expected)
         assert state.keys() == expected_state.keys()
         for name, values in state.items():
-            per_tensor = ss.rules[rule].per.get(name) == "tensor"
+            per_tensor = ss.rules.registry[rule].per.get(name) == "tensor"
             assert values.dtype == (real if per_tensor else complex_)
             assert values.shape == (() if per_tensor else numbers.shape)
             assert same_bits(values.view(real), expected_state[name])

@@ -28,7 +28,7 @@ def make(rule, backend, **more):
     second = {"half": rng.standard_normal(5).astype(np.float16), "wave": np.ones(3, np.complex64)}
     groups = [{"params": first, "weight_decay": 0.1}, {"params": second, "lr": 0.01}]
     options = {**OPTIONS.get(rule, {}), **more}
-    if "weight_decay" not in ss.rules[rule].defaults:
+    if "weight_decay" not in ss.rules.registry[rule].defaults:
         del groups[0]["weight_decay"]
     return ss.Optimizer(rule, groups, backend=backend, **options)
 
@@ -43,7 +43,7 @@ def through_pickle(optimizer):
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, through_pickle])
-@pytest.mark.parametrize("rule", list(ss.rules))
+@pytest.mark.parametrize("rule", list(ss.rules.registry))
 def test_a_copy_goes_on_bit_for_bit_and_the_original_is_left_alone(rule, again, backend):
     optimizer, untroubled = make(rule, backend), make(rule, backend)
     for each in (optimizer, untroubled):
@@ -85,7 +85,7 @@ def test_a_copy_before_the_first_step_is_a_new_optimizer(backend):
 
 
 @pytest.mark.parametrize("number_of_other_steps", [0, 2])
-@pytest.mark.parametrize("rule", list(ss.rules))
+@pytest.mark.parametrize("rule", list(ss.rules.registry))
 def test_a_state_dict_goes_on_bit_for_bit_on_any_other_backend(
     rule, number_of_other_steps, backend
 ):
@@ -163,14 +163,14 @@ def test_a_parameter_without_an_entry_has_not_stepped_yet(backend):
 # ---- the functional form
 
 
-@pytest.mark.parametrize("rule", list(ss.rules))
+@pytest.mark.parametrize("rule", list(ss.rules.registry))
 def test_the_functional_form_leaves_its_arguments_alone_and_equals_the_one_in_place(rule, backend):
     options = OPTIONS.get(rule, {})
     rng = np.random.default_rng(1)
     params = {"w": rng.standard_normal((6, 5)).astype(np.float32), "b": [rng.standard_normal(4)]}
     in_place = copy.deepcopy(params)
     optimizer = ss.Optimizer(rule, in_place, backend=backend, **options)
-    the_rule = ss.rules[rule]
+    the_rule = ss.rules.registry[rule]
     state = the_rule.init(params, backend=backend, **options)
     for number in range(3):
         rng = np.random.default_rng(number)
@@ -215,7 +215,7 @@ def test_control_trees_that_differ_are_noticed():
 
 
 def test_the_functional_form_returns_what_it_was_given_and_accepts_groups(backend):
-    rule = ss.rules["adamw"]
+    rule = ss.rules.registry["adamw"]
     params = (np.ones(2), {"x": np.zeros(3, np.float32)})
     new, _ = rule.apply(params, params, rule.init(params, backend=backend), backend=backend)
     assert type(new) is tuple
@@ -230,7 +230,7 @@ def test_the_functional_form_returns_what_it_was_given_and_accepts_groups(backen
 
 
 def test_the_functional_form_refuses_an_unknown_hyperparameter(backend):
-    rule, params = ss.rules["sgd"], np.ones(2)
+    rule, params = ss.rules.registry["sgd"], np.ones(2)
     state = rule.init(params, backend=backend)
     with pytest.raises(TypeError, match="sgd has no hyperparameter 'lrr'"):
         rule.apply(params, params, state, backend=backend, lrr=0.1)
@@ -239,7 +239,7 @@ def test_the_functional_form_refuses_an_unknown_hyperparameter(backend):
 
 
 def test_momentum_that_has_become_zero_goes_on_in_the_functional_form(backend):
-    rule = ss.rules["sgd"]
+    rule = ss.rules.registry["sgd"]
     params, grads = np.ones(3), np.full(3, 0.5)
     state = rule.init(params, backend=backend, lr=1.0, momentum=0.5)
     for momentum in (0.5, 0.0, 0.0):

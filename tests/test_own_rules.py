@@ -13,12 +13,12 @@ import pytest
 import samestep as ss
 from c_target import COptimizer
 from helpers import off, on, step
-from samestep import trace
-from samestep.backends.expressions import OWN_NAMES
-from samestep.c_names import KEYWORDS
-from samestep.definition import TAKEN
 from samestep.golden.compare import first_difference
-from samestep.optimizer import Optimizer
+from samestep.language import tracer as trace
+from samestep.language.names import TAKEN
+from samestep.optimizers.optimizer import Optimizer
+from samestep.printing.c_names import KEYWORDS
+from samestep.printing.expressions import OWN_NAMES
 from test_export_cuda import build
 from test_random_rules import interpreted  # noqa: F401
 

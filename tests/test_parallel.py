@@ -17,8 +17,8 @@ from helpers import (
     run_python,
     snapshot,
 )
-from samestep.backends import pool as pools
-from samestep.backends.host import flushes_subnormals
+from samestep.backends.host.backend import flushes_subnormals
+from samestep.backends.launching import pool as pools
 
 CHUNK = 65_536
 SHAPES = [(5 * CHUNK + 123,), (3, CHUNK // 2, 2), (0,), (7,), (501, 300)]

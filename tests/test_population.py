@@ -10,11 +10,11 @@ import pytest
 import samestep as ss
 from command_line import call, call_base
 from samestep.golden.compare import first_difference
-from samestep.tools import population, training
-from samestep.tools.digits import CLASSES, PIXELS, Digits
-from samestep.tools.network import Parameters, initial_parameters, loss_and_gradients
-from samestep.tools.population import LEARNING_RATES, RULES, sensitivity
-from samestep.tools.training import BATCH, SIZES, train
+from samestep.tools.demo import population, training
+from samestep.tools.demo.digits import CLASSES, PIXELS, Digits
+from samestep.tools.demo.network import Parameters, initial_parameters, loss_and_gradients
+from samestep.tools.demo.population import LEARNING_RATES, RULES, sensitivity
+from samestep.tools.demo.training import BATCH, SIZES, train
 
 COPIES, EPOCHS, SEED = 16, 2, 3
 

@@ -11,9 +11,9 @@ import pytest
 import samestep as ss
 from c_target import FLAGS, COptimizer, compile_c
 from machines.compilers import need
-from samestep.dtypes import numpy_dtype
 from samestep.golden import printed
 from samestep.golden.compare import first_difference
+from samestep.language.dtypes import numpy_dtype
 from variants import DTYPES, options_of, values, variants
 
 CUDA_FLAGS = ["--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "--std=c++17"]

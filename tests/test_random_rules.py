@@ -18,9 +18,9 @@ from c_target import COptimizer, compile_together
 from conftest import UNDER_TEST
 from helpers import off, on, step
 from random_rules import Text
-from samestep.backends.expressions import ExpressionPrinter
-from samestep.backends.printer import KernelPrinter
 from samestep.golden.compare import first_difference
+from samestep.printing.expressions import ExpressionPrinter
+from samestep.printing.kernel import KernelPrinter
 from variants import EVERYTHING
 
 FIRST = int(os.environ.get("SAMESTEP_TEST_SEED", "0"))

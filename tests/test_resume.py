@@ -127,7 +127,7 @@ def test_resumed_is_uninterrupted(rule, any_backend, tmp_path):
 )
 def test_whatever_a_snapshot_would_lose_is_noticed(lost, tmp_path):
     """The check above has something to find for each thing that is kept."""
-    rule = ss.rules["adamw"]
+    rule = ss.rules.registry["adamw"]
     expected, reference = uninterrupted(rule, "numpy")
     params = params_of(rule)
     optimizer = ss.Optimizer(rule, params, backend="numpy", **hyper_of(rule))

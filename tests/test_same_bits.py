@@ -12,10 +12,10 @@ import samestep as ss
 from helpers import off, on, step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samestep.dtypes import numpy_dtype
 from samestep.golden.compare import first_difference
-from samestep.program import program
-from samestep.rule import FINITE, USUAL_BOUNDS
+from samestep.language.dtypes import numpy_dtype
+from samestep.language.intervals import FINITE, USUAL_BOUNDS
+from samestep.language.passes import program
 from variants import DTYPES, options_of, values, variants
 
 SHAPES = st.one_of(

@@ -11,11 +11,12 @@ import samestep as ss
 from helpers import assert_same, random_like, refused, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samestep.clock import Clock, as_numbers, next_scalars
-from samestep.dtypes import numpy_dtype
 from samestep.golden.compare import assert_same_bits, first_difference
-from samestep.program import program
-from samestep.slices import IndexedSlices, coalesced, rests
+from samestep.language.dtypes import numpy_dtype
+from samestep.language.passes import program
+from samestep.language.scalars import as_numbers, next_scalars
+from samestep.language.zero_gradient import rests
+from samestep.step.indexed_slices import IndexedSlices, coalesced
 from variants import DTYPES, options_of, values, variants
 
 ELEMENTWISE = [rule for rule in variants() if not program(rule).sums]
@@ -278,7 +279,7 @@ def test_a_step_allocates_nothing_of_the_parameter_s_size(backend, strided):
 
 def row_of(rule, **hyper):
     numbers = as_numbers({**rule.defaults, **hyper})
-    return next_scalars(rule, Clock(rule, 0, 4, dict(rule.carry)), numbers)[0]
+    return next_scalars(rule, 4, rule.carry, numbers)[0]
 
 
 @pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
@@ -391,6 +392,8 @@ def test_a_device_says_what_it_expects(any_backend):
     param = ss.get_backend("cupy").asarray(np.ones((4, 3), np.float32))
     optimizer = ss.SparseAdam(param, backend="cupy")
     with refused(
-        optimizer, TypeError, r"params is a samestep.slices.IndexedSlices; expected an arra"
+        optimizer,
+        TypeError,
+        r"params is a samestep.step.indexed_slices.IndexedSlices; expected an arra",
     ):
         optimizer.step(IndexedSlices(GOOD, np.array([3, 0])))

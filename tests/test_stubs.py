@@ -13,8 +13,8 @@ import sys
 
 import pytest
 from helpers import ROOT
-from samestep.optimizers import CLASS_NAMES
-from samestep.tools import stubs
+from samestep.optimizers.classes import CLASS_NAMES
+from samestep.tools.cli import stubs
 
 PROGRAM = """
 import numpy as np
@@ -73,8 +73,8 @@ SGD(model.parameters(), betas=(0.9, 0.999))  # wrong
 
 
 def test_the_stubs_are_those_of_the_signatures() -> None:
-    """``python -m samestep.tools.stubs`` writes them anew."""
-    assert (ROOT / "core" / "optimizers.pyi").read_text(encoding="utf-8") == stubs.text()
+    """``python -m samestep.tools.cli.stubs`` writes them anew."""
+    assert (ROOT / "core" / "optimizers/classes.pyi").read_text(encoding="utf-8") == stubs.text()
     pytest.importorskip("torch")
     assert (ROOT / "core" / "torch.pyi").read_text(encoding="utf-8") == stubs.torch_text()
 

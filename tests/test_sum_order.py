@@ -7,12 +7,12 @@ import pytest
 import samestep as ss
 from c_target import COptimizer
 from samestep.golden.compare import assert_same_bits, first_difference
-from samestep.order import CHUNK, LANES, ROW_LANES, STRIP_ROWS
+from samestep.language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS
 from variants import values
 
 
 def in_all_lanes(vector, lanes):
-    """As `samestep.order` has it: every lane starts at +0 and takes part."""
+    """As `samestep.language.summation` has it: every lane starts at +0 and takes part."""
     padded = np.zeros(-(-max(vector.size, 1) // lanes) * lanes, vector.dtype)
     sums = padded[:lanes].copy()
     with np.errstate(all="ignore"):

@@ -11,7 +11,8 @@ import samestep as ss
 import test_torch_tensors
 import torch
 import torch._subclasses.fake_tensor
-from samestep.backends import tensor_reader, tensor_structs
+from samestep.backends.torch_tensors import reader as tensor_reader
+from samestep.backends.torch_tensors import structs as tensor_structs
 
 
 def numba_reader(tensors):

@@ -13,8 +13,9 @@ import pytest
 import samestep as ss
 from command_line import EXTRAS, call, call_base
 from samestep.golden.format import EXTENSION, Golden, read, to_bytes
-from samestep.tools import cli, console, with_argparse
-from samestep.tools.arguments import Program, arguments_of
+from samestep.tools.cli import commands as cli
+from samestep.tools.cli import console, with_argparse
+from samestep.tools.cli.arguments import Program, arguments_of
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_every_command_and_every_argument_has_help(
 def test_help_imports_nothing_heavy() -> None:
     script = f"""
 import sys
-from samestep.tools.cli import main
+from samestep.tools.cli.commands import main
 try: main(["--help"])
 except SystemExit: pass
 print(sorted(set({EXTRAS[2:]}) & set(sys.modules)))
@@ -116,7 +117,13 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
-    command = [sys.executable, "-c", "from samestep.tools.cli import main; main()", "show", "adamw"]
+    command = [
+        sys.executable,
+        "-c",
+        "from samestep.tools.cli.commands import main; main()",
+        "show",
+        "adamw",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout
     assert process.stderr

@@ -57,7 +57,7 @@ def test_the_base_installation_takes_it_too() -> None:
 
 def test_an_installation_is_not_written_to(tmp_path, monkeypatch) -> None:
     installed = tmp_path / "samestep" / "golden" / "values"
-    for module in ("samestep.tools.golden", "samestep.golden.generate"):
+    for module in ("samestep.tools.cli.golden", "samestep.golden.generate"):
         monkeypatch.setattr(f"{module}.VALUES", installed)
     assert call("golden", "generate", "--rule", "sgd.float32") == 2
     with pytest.raises(ValueError, match="is of an installation; say which folder to write to"):

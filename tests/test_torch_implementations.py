@@ -10,8 +10,8 @@ import torch
 from helpers import assert_same, run_python, snapshot
 from samestep.backends.torch import in_place, sums, text, work
 from samestep.golden.compare import first_difference
-from samestep.order import CHUNK, LANES, ROW_LANES, STRIP_ROWS
-from samestep.tools.peak import resident_peak
+from samestep.language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS
+from samestep.tools.bench.peak import resident_peak
 from test_sum_order import in_all_lanes, over_tensor
 from variants import options_of, values, variants
 
@@ -219,7 +219,7 @@ def test_on_a_device_everything_stays_there():
     number or a host scalar as divisor would be multiplied by as its reciprocal."""
     script = """
 for name in ("torch", "torch:forloop", "torch:foreach"):
-    for rule in ss.rules:
+    for rule in ss.rules.registry:
         with FakeTensorMode(allow_non_fake_inputs=True):
             params = [make((3, 4)).requires_grad_(), make(70000, torch.bfloat16), make((66, 1025)),
                       make((3, 4)).T, make(100), make(3, torch.float64), make(()), make((0, 3))]
@@ -235,7 +235,7 @@ for name in ("torch", "torch:forloop", "torch:foreach"):
             assert all(a.device.type == "nowhere" for s in opt.state for a in s.values())
             assert all(p._version > v for p, v in zip(params, versions))
             assert all(s.shape == params[1].shape and s.dtype == torch.float32
-                       for n, s in opt.state[1].items() if n not in ss.rules[rule].per)
+                       for n, s in opt.state[1].items() if n not in ss.rules.registry[rule].per)
 assert opt.backend.implementation == "foreach"
 assert not [seen for seen in Watched.seen if len(seen[1]) > 1], Watched.seen
 arithmetic = {"div", "sqrt", "mul", "add", "sub", "cat", "_foreach_copy_"}

@@ -7,7 +7,7 @@ import samestep as ss
 import torch
 from samestep.backends.torch import in_place
 from samestep.backends.torch.text import sums_of, text_of_pass
-from samestep.program import program
+from samestep.language.passes import program
 from torch import fx
 from variants import variants
 
@@ -129,6 +129,6 @@ def test_control_a_wrong_plan_is_noticed(fault, monkeypatch):
 
 def test_what_adamw_needs():
     """Two buffers besides what is there; nothing is copied."""
-    plan, scaled = map(in_place.in_place, texts(ss.rules["adamw"]))
+    plan, scaled = map(in_place.in_place, texts(ss.rules.registry["adamw"]))
     assert (plan.buffers, plan.conditions, plan.operations, plan.accesses) == (2, 0, 14, 33)
     assert scaled.operations == 15

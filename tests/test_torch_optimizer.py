@@ -11,7 +11,7 @@ import pytest
 import samestep as ss
 import samestep.torch as ours
 import torch
-from samestep.optimizers import CLASS_NAMES
+from samestep.optimizers.classes import CLASS_NAMES
 from torch_networks import assert_close_parameters, assert_same_parameters, network, train, trained
 
 IMPLEMENTATIONS = [dict(foreach=False), dict(foreach=True), dict(fused=True), {}]

@@ -15,7 +15,7 @@ import warnings
 import pytest
 import samestep.torch as ours
 import torch
-from samestep.optimizers import CLASS_NAMES
+from samestep.optimizers.classes import CLASS_NAMES
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

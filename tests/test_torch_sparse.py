@@ -9,7 +9,7 @@ import samestep.torch as ours
 import torch
 from helpers import refused
 from samestep.golden.compare import assert_same_bits
-from samestep.slices import IndexedSlices
+from samestep.step.indexed_slices import IndexedSlices
 
 TOLERANCE = 1e-12  # of the largest entry
 IMPLEMENTATIONS = ["torch:forloop", "torch:foreach", "torch:fused", "numpy"]

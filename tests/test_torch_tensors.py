@@ -11,8 +11,8 @@ import pytest
 import samestep as ss
 import torch
 from helpers import HOST, assert_same, refused, run_python, snapshot
-from samestep.backends import foreign
-from samestep.backends.foreign import as_numpy, as_tensor
+from samestep.backends.torch_tensors import view as foreign
+from samestep.backends.torch_tensors.view import as_numpy, as_tensor
 from samestep.golden.compare import first_difference
 
 SHAPES = [(), (1,), (3, 4), (70, 1025), (2, 3, 5), (0, 3), (40_000,)]
@@ -268,7 +268,7 @@ def test_copies_and_the_functional_form(backend):
     for clone in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
         assert clone.backend.name == backend
         assert_same(snapshot(clone), snapshot(optimizer))
-    rule = ss.rules["adamw"]
+    rule = ss.rules.registry["adamw"]
     state = rule.init(params, backend=backend)
     moved, _ = rule.apply(params, [torch.ones(3)], state, backend=backend)
     assert not torch.equal(moved[0], params[0])

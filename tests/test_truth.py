@@ -12,10 +12,11 @@ pytest.importorskip("mpmath")
 
 from samestep.golden.cases import Case, cases
 from samestep.golden.compare import ulp_errors
-from samestep.tools import truth_optax, truth_runs
-from samestep.tools.truth_problem import pose
-from samestep.tools.truth_report import Report, report
-from samestep.tools.truth_table import reasons, shown, tables
+from samestep.tools.truth import optax as truth_optax
+from samestep.tools.truth import runs as truth_runs
+from samestep.tools.truth.problem import pose
+from samestep.tools.truth.report import Report, report
+from samestep.tools.truth.table import reasons, shown, tables
 
 SMALL = (2, 3)
 CASES = {case.name: case for case in cases()}

@@ -16,10 +16,10 @@ from helpers import ROOT
 pytest.importorskip("mpmath")
 
 from samestep.golden.cases import Case, cases
-from samestep.tools import truth_runs
-from samestep.tools.truth import parse_steps
-from samestep.tools.truth_report import report
-from samestep.tools.truth_table import shown, tables
+from samestep.tools.truth import runs as truth_runs
+from samestep.tools.truth.report import report
+from samestep.tools.truth.run import parse_steps
+from samestep.tools.truth.table import shown, tables
 
 PAGE = ROOT / "docs" / "truth.md"
 CASES = {case.name: case for case in cases()}
@@ -72,7 +72,7 @@ def test_steps_are_sorted_and_distinct() -> None:
 def test_without_mpmath_the_extra_is_named() -> None:
     script = (
         "import sys; sys.modules['mpmath'] = None\n"
-        "from samestep.tools.cli import main; sys.exit(main(['truth']))"
+        "from samestep.tools.cli.commands import main; sys.exit(main(['truth']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False

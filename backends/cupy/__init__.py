@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from ...backend import Availability
+from ...protocol import Availability
 
 OLDEST = 14  # the first CuPy with bfloat16
 EXTRAS = (

@@ -9,8 +9,8 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
-from .. import foreign
+from ...language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from ..torch_tensors import view as foreign
 
 ON_CUDA = (2, 13)  # DLPack's numbers of CUDA memory, plain and managed
 LEGACY_STREAM = 1  # how the array interface calls the default stream

@@ -10,14 +10,14 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend import Judge
-from ...rule import Rule
-from .. import foreign
-from ..host import check_dtype
+from ...language.rule import Rule
+from ...protocol import Judge
+from ..host.tensor import check_dtype
+from ..launching.initial_state import initial_state
 from ..matrices import Matrices
 from ..memory import overlapping, overlaps_itself
-from ..state import initial_state
-from ..tensor_reader import ByTorch, Watch, nothing
+from ..torch_tensors import view as foreign
+from ..torch_tensors.reader import ByTorch, Watch, nothing
 from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
 from .gradients import DeviceGradients
 from .judge import DeviceJudge

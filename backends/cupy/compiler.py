@@ -13,8 +13,8 @@ from typing import Any
 
 import cupy
 
-from .. import source_cache
-from ..cuda_printer import OPTIONS
+from ...printing.cuda import OPTIONS
+from ..launching import source_cache
 
 _modules: dict[tuple[int, str], Any] = {}
 _lock = threading.Lock()

@@ -9,9 +9,9 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...dtypes import REAL_OF_COMPLEX
-from ..foreign import kind_of
-from ..gradients import Accepted, HostGradients
+from ...language.dtypes import REAL_OF_COMPLEX
+from ..host.gradients import Accepted, HostGradients
+from ..torch_tensors.view import kind_of
 from .arrays import DeviceTensor, aligned, as_cupy, on_device, shadow
 
 

@@ -10,9 +10,9 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend import Verdict
-from ..cuda_judge import NAME, SOURCE
-from ..cuda_printer import BLOCK
+from ...printing.cuda import BLOCK
+from ...protocol import Verdict
+from ..cuda.judge import NAME, SOURCE
 from . import compiler
 from .staging import Download, Upload
 

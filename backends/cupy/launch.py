@@ -10,12 +10,12 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...dtypes import COMPUTE_DTYPE, numpy_dtype
-from ...order import CHUNK, STRIP_ROWS
-from ...program import program
-from ...rule import Rule
-from ..cuda_printer import BLOCK, CudaPrinter
-from ..table import LaunchTable
+from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
+from ...language.passes import program
+from ...language.rule import Rule
+from ...language.summation import CHUNK, STRIP_ROWS
+from ...printing.cuda import BLOCK, CudaPrinter
+from ..launching.table import LaunchTable
 from . import compiler
 from .arrays import DeviceTensor
 from .staging import Upload

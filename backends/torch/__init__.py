@@ -13,7 +13,7 @@ import importlib.util
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from ...backend import Availability
+from ...protocol import Availability
 
 if TYPE_CHECKING:
     from .backend import TorchBackend

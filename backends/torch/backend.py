@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...backend import Gradients, Launch, available_backends, get_backend
-from ...program import program
-from ...rule import Rule
-from ..foreign import as_numpy, as_tensor, is_tensor, on_host
-from ..host import HostBackend
-from ..state import initial_state
-from ..tensor_reader import Reader
+from ...choice import available_backends, get_backend
+from ...language.passes import program
+from ...language.rule import Rule
+from ...protocol import Gradients, Launch
+from ..host.backend import HostBackend
+from ..launching.initial_state import initial_state
+from ..torch_tensors.reader import Reader
+from ..torch_tensors.view import as_numpy, as_tensor, is_tensor, on_host
 from .device import KINDS, DeviceGradients, DeviceTensor, check_device_parameter, overlapping, reals
 from .launch import TorchLaunch
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, gradient_dtypes
-from ..foreign import (
+from ...language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, gradient_dtypes
+from ..host.gradients import Accepted
+from ..torch_tensors.view import (
     check_parameter,
     check_plain,
     described,
@@ -18,7 +19,6 @@ from ..foreign import (
     is_tensor,
     kind_of,
 )
-from ..gradients import Accepted
 
 Tensor = torch.Tensor
 KINDS = ("cuda",)  # of devices, with arithmetic as IEEE 754 has it

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...dtypes import COMPUTE_DTYPE
-from ...program import program
-from ...rule import Rule
-from ..foreign import as_tensor
+from ...language.dtypes import COMPUTE_DTYPE
+from ...language.passes import program
+from ...language.rule import Rule
+from ..torch_tensors.view import as_tensor
 from . import work as slicing
 from .batch import Batch, Evaluate, Form
 from .in_place import Buffers, in_place

@@ -1,10 +1,10 @@
-"""Sums over a batch of tensors of one shape, in the fixed order of ``core/order.py``."""
+"""Sums over a batch of tensors of one shape, in the fixed order of ``core/language/summation.py``."""
 
 from __future__ import annotations
 
 import torch
 
-from ...order import CHUNK, LANES, ROW_LANES, STRIP_ROWS, lanes_for
+from ...language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS, lanes_for
 from .work import Work
 
 Tensor = torch.Tensor

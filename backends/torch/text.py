@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from ...program import program
-from ...rule import Rule
-from ...vocabulary import Vocabulary
+from ...language.passes import program
+from ...language.rule import Rule
+from ...language.vocabulary import Vocabulary
 
 
 class _SumReachedError(Exception):

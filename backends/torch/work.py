@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...order import CHUNK, STRIP_ROWS
+from ...language.summation import CHUNK, STRIP_ROWS
 
 SLICE = 2 * CHUNK  # elements of a slice, so what bounds the memory of buffers and copies
 DIRECT = (

@@ -11,32 +11,29 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
-from ..backend import Backend, get_backend
-from ..dtypes import REAL_OF_COMPLEX, dtype_of
-from ..groups import as_groups
-from ..optimizer import Optimizer
-from ..rule import Rule, find_rule
-from ..state_dict import restore, take
-from ..structure import flatten
+from ..choice import get_backend
+from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
+from ..language.rule import Rule
+from ..parameters.groups import as_groups
+from ..parameters.trees import flatten
+from ..protocol import Backend
+from ..rules import find_rule
 from .atomic_write import write_atomically
-from .file import (
-    UNUSABLE,
-    CheckpointError,
-    CheckpointFile,
-    Stored,
-    file_pieces,
-    parse_json,
-)
+from .file import UNUSABLE, CheckpointError, CheckpointFile, Stored, file_pieces, parse_json
 from .parameter_names import in_order, parameter_names, some
 from .plain_json import Decoder, Encoder
+from .state_dict import restore, take
+
+if TYPE_CHECKING:
+    from ..optimizers.optimizer import Optimizer
 
 __all__ = ["CheckpointError", "load", "save"]
 Array = NDArray[Any]
-Kind = TypeVar("Kind", bound=Optimizer)
+Kind = TypeVar("Kind", bound="Optimizer")
 FORMAT_VERSION = 1
 # what is in the file besides `Optimizer.state_dict`
 OWN = ("format_version", "library_version", "names", "param", "defaults")
@@ -108,6 +105,8 @@ def load(
     TypeError, ValueError, RuntimeError
         For parameters that no optimizer can update, or a backend that cannot run.
     """
+    from ..optimizers.optimizer import Optimizer
+
     return load_as(Optimizer, path, params, backend, rule)
 
 
@@ -136,12 +135,18 @@ def load_as(
             _check_params(tensors, tree)
             arguments = _with_options(groups, tree) if are_groups else groups[0]
             optimizer = kind.__new__(kind)
-            Optimizer.__init__(
+            _plain().__init__(
                 optimizer, the_rule, arguments, backend=chosen.name, **tree["defaults"]
             )
             _restore(optimizer, tree)
         _fill(optimizer, file, tree["names"])
     return optimizer
+
+
+def _plain() -> type[Optimizer]:
+    from ..optimizers.optimizer import Optimizer
+
+    return Optimizer
 
 
 @contextlib.contextmanager

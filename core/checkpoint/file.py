@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import numpy_dtype
+from ..language.dtypes import numpy_dtype
 
 Array = NDArray[Any]
 KEY = "samestep"  # of the header's metadata

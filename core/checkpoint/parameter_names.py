@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..structure import Spec, flatten
+from ..parameters.trees import Spec, flatten
 
 
 def parameter_names(specs: Sequence[Spec]) -> list[str]:

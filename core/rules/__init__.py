@@ -1,7 +1,8 @@
 """The built-in rules, one file per family. ``classes`` maps the names of their optimizer classes to
 them, ``registry`` their own names."""
 
-from ..rule import Rule
+from ..language.names import suggestion
+from ..language.rule import Rule
 from .adadelta import adadelta
 from .adafactor import adafactor
 from .adagrad import adagrad
@@ -42,3 +43,15 @@ classes: dict[str, Rule] = {
     "SparseAdam": sparseadam,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
+
+
+def find_rule(rule: Rule | str) -> Rule:
+    """The built-in rule of that name, or the rule itself."""
+    if isinstance(rule, Rule):
+        return rule
+    if not isinstance(rule, str):
+        raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}")
+    if rule not in registry:
+        hint = suggestion(rule.lower(), registry)
+        raise ValueError(f"no rule {rule!r}; {hint}there are {', '.join(registry)}")
+    return registry[rule]

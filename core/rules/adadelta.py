@@ -7,7 +7,8 @@ and weight decay added to the gradient.
 Deviations: none.
 """
 
-from ..rule import FRACTION, Rule
+from ..language.intervals import FRACTION
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

@@ -28,7 +28,8 @@ instead of ``alpha``; optax decays by ``weight_decay`` alone. ``beta2_t`` depend
 
 import math
 
-from ..rule import FRACTION, NONNEGATIVE, POSITIVE, Interval, Rule
+from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, Interval
+from ..language.rule import Rule
 
 PAPER = (
     "Shazeer & Stern, Adafactor: Adaptive Learning Rates with Sublinear Memory Cost, "

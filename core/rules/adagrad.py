@@ -11,7 +11,8 @@ first step is exactly ``lr`` long whatever the gradient; from then on steps only
 Deviations: none.
 """
 
-from ..rule import NONNEGATIVE, Rule
+from ..language.intervals import NONNEGATIVE
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

@@ -15,7 +15,7 @@ multiplying the parameter by ``1 - lr * weight_decay``, which in float32 rounds 
 19 % too large at lr = 1e-5 and weight_decay = 0.01, and to none at all at lr = 1e-6.
 """
 
-from ..rule import Rule
+from ..language.rule import Rule
 
 ADAM = "Kingma & Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, Algorithm 1"
 ADAMW = "Loshchilov & Hutter, Decoupled Weight Decay Regularization, arXiv:1711.05101, Algorithm 2"

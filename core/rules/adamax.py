@@ -7,7 +7,7 @@ is added to the gradient.
 Deviations: none.
 """
 
-from ..rule import Rule
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

@@ -11,7 +11,8 @@ then; here a changed hyperparameter takes effect at once, and nothing need be ca
 ``lambd`` is subtracted together with the step (see ``adam.py``).
 """
 
-from ..rule import NONNEGATIVE, Rule
+from ..language.intervals import NONNEGATIVE
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

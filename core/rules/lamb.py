@@ -7,7 +7,7 @@ Deviations from Apex: the trust ratio applies always (Apex: only where ``weight_
 unless ``use_nvlamb``), as in optax; gradients are not clipped here.
 """
 
-from ..rule import Rule
+from ..language.rule import Rule
 
 REFERENCE = "You et al., Large Batch Optimization for Deep Learning, arXiv:1904.00962, Algorithm 2."
 

@@ -18,7 +18,8 @@ without weight decay. Pass biases and normalization's parameters in a group with
 ``trust_coefficient`` as it suits them, or to another optimizer, as one usually does.
 """
 
-from ..rule import NONNEGATIVE, Rule
+from ..language.intervals import NONNEGATIVE
+from ..language.rule import Rule
 
 REFERENCE = "You et al., Large Batch Training of Convolutional Networks, arXiv:1708.03888, Alg. 1."
 

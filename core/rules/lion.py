@@ -6,7 +6,7 @@ accepted reference is the authors' own implementation: decoupled weight decay, 0
 Deviations: decay is subtracted together with the step (see ``adam.py``).
 """
 
-from ..rule import Rule
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

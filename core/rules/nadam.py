@@ -11,7 +11,8 @@ of all momenta so far is carried along (``mu_product``), so betas may change on 
 Deviations: decoupled decay is subtracted together with the step (see ``adam.py``).
 """
 
-from ..rule import NONNEGATIVE, Rule
+from ..language.intervals import NONNEGATIVE
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

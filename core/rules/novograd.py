@@ -16,7 +16,7 @@ differs: it keeps the norm instead of its square and multiplies the normalized g
 ``1 - beta1`` unless told not to.
 """
 
-from ..rule import Rule
+from ..language.rule import Rule
 
 REFERENCE = (
     "Ginsburg et al., Stochastic Gradient Methods with Layer-wise Adaptive Moments for Training of "

@@ -8,7 +8,7 @@ from the parameter if ``decoupled_weight_decay``.
 Deviations: decoupled decay is subtracted together with the step (see ``adam.py``).
 """
 
-from ..rule import Rule
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

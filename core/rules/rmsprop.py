@@ -13,7 +13,8 @@ Deviations: centered, the variance ``mean of squares - square of mean`` is taken
 torch takes the square root of what rounding may have made negative.
 """
 
-from ..rule import FRACTION, NONNEGATIVE, Rule
+from ..language.intervals import FRACTION, NONNEGATIVE
+from ..language.rule import Rule
 
 PLAIN = "Tieleman & Hinton, Lecture 6.5: rmsprop, Coursera 2012"
 CENTERED = "Graves, Generating Sequences With Recurrent Neural Networks, arXiv:1308.0850, eq. 38-45"

@@ -9,7 +9,8 @@ Deviations: signs are multiplied, not gradients, whose product could underflow; 
 (torch has none) is added to the gradient.
 """
 
-from ..rule import FINITE, POSITIVE, Interval, Rule
+from ..language.intervals import FINITE, POSITIVE, Interval
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

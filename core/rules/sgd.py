@@ -8,7 +8,8 @@ decay is added to the gradient.
 Deviations: none.
 """
 
-from ..rule import FINITE, NONNEGATIVE, Rule
+from ..language.intervals import FINITE, NONNEGATIVE
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

@@ -7,7 +7,8 @@ stays where it is. Weight decay is decoupled, since inside a sign it would be lo
 Deviations: none.
 """
 
-from ..rule import FRACTION, Rule
+from ..language.intervals import FRACTION
+from ..language.rule import Rule
 
 PAPER = (
     "Bernstein et al., signSGD: Compressed Optimisation for Non-Convex Problems, arXiv:1802.04434"

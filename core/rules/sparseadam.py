@@ -9,7 +9,8 @@ Deviations: a dense gradient is taken as one that names every row, and complex p
 reals per element; torch refuses both.
 """
 
-from ..rule import POSITIVE, Rule
+from ..language.intervals import POSITIVE
+from ..language.rule import Rule
 
 
 def scalars(xp, step, carry, h):

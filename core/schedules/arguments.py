@@ -13,7 +13,7 @@ import reprlib
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
-from ..rule import FINITE, FRACTION, NONNEGATIVE, POSITIVE, Interval, checked_number
+from ..language.intervals import FINITE, FRACTION, NONNEGATIVE, POSITIVE, Interval, checked_number
 
 LARGEST = 2**53  # up to here each whole number is a float64
 

@@ -8,7 +8,7 @@ import os
 from importlib.metadata import distribution
 from pathlib import Path
 
-from samestep.backends.cuda_printer import OPTIONS
+from samestep.printing.cuda import OPTIONS
 
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
 VARIABLE = (

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from printed_backend import PrintedBackend, PrintedLaunch
-from samestep.backend import Availability
-from samestep.backends.cuda_printer import BLOCK
 from samestep.backends.memory import address
+from samestep.printing.cuda import BLOCK
+from samestep.protocol import Availability
 
 
 def _part_of_the_double(name: str) -> ModuleType:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from samestep.backends.cuda_printer import CudaPrinter
-from samestep.clipping import clipped
-from samestep.program import program
+from samestep.language.clipping import clipped
+from samestep.language.passes import program
+from samestep.printing.cuda import CudaPrinter
 from variants import variants
 
 PAIRS = (

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from samestep.backends.cuda_printer import CudaPrinter
-from samestep.backends.host import HostBackend, HostTensor
+from samestep.backends.host.backend import HostBackend, HostTensor
+from samestep.backends.launching.table import LaunchTable
 from samestep.backends.memory import address
-from samestep.backends.table import LaunchTable
-from samestep.dtypes import COMPUTE_DTYPE, numpy_dtype
-from samestep.program import program
+from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
+from samestep.language.passes import program
+from samestep.printing.cuda import CudaPrinter
 
 SHARERS = 2  # blocks of one chunk, where the kernel allows several
 

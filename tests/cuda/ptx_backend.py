@@ -12,9 +12,9 @@ import ptx
 from printed_backend import PrintedBackend, PrintedLaunch
 from ptx_machine import Machine
 from ptx_memory import GlobalMemory
-from samestep.backend import Availability
-from samestep.backends.cuda_printer import BLOCK
 from samestep.backends.memory import address
+from samestep.printing.cuda import BLOCK
+from samestep.protocol import Availability
 
 
 @functools.lru_cache(maxsize=64)

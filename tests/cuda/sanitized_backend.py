@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from printed_backend import PrintedBackend, PrintedLaunch
-from samestep.backend import Availability
-from samestep.backends.cuda_printer import BLOCK
 from samestep.backends.memory import address
+from samestep.printing.cuda import BLOCK
+from samestep.protocol import Availability
 
 HERE = Path(__file__).parent
 FLAGS = ["-std=c++20", "-O1", "-g", "-ffp-contract=off", "-fno-strict-aliasing", "-pthread",

@@ -9,9 +9,9 @@ import pytest
 from cubin import resources
 from ptx_machine import Machine
 from ptx_memory import GlobalMemory
-from samestep.backends.cuda_judge import NAME, SOURCE
-from samestep.backends.cuda_printer import BLOCK
-from samestep.order import fold_by_halves
+from samestep.backends.cuda.judge import NAME, SOURCE
+from samestep.language.summation import fold_by_halves
+from samestep.printing.cuda import BLOCK
 from test_ptx_text import complaints
 
 

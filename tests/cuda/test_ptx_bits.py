@@ -8,10 +8,10 @@ import pytest
 import samestep as ss
 from golden_files import NAMES, load
 from ptx_backend import InterpretedLaunch
-from samestep import backend as known_backends
-from samestep.dtypes import numpy_dtype
+from samestep import protocol as known_backends
 from samestep.golden.compare import first_difference
 from samestep.golden.verify import verify_one
+from samestep.language.dtypes import numpy_dtype
 from uneven import MATRICES, VECTORS, assert_same, run
 from variants import DTYPES, options_of, values, variants
 
@@ -30,7 +30,7 @@ def _the_interpreter_is_a_backend(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_file(name):
     golden = load(name)
-    result = verify_one(golden, ss.rules[golden.header.rule], "ptx")
+    result = verify_one(golden, ss.rules.registry[golden.header.rule], "ptx")
     assert result.same, result.differences[0]
 
 

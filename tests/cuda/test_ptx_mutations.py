@@ -20,11 +20,11 @@ from ptx_backend import InterpretedLaunch, PtxBackend
 from ptx_machine import Machine
 from ptx_mutators import mutants
 from ptx_operations import Fault
-from samestep import backend as known_backends
-from samestep.backends.host import HostBackend
-from samestep.dtypes import numpy_dtype
+from samestep import protocol as known_backends
+from samestep.backends.host.backend import HostBackend
 from samestep.golden.compare import first_difference
-from samestep.program import program
+from samestep.language.dtypes import numpy_dtype
+from samestep.language.passes import program
 from variants import options_of
 
 AT_MOST = 120  # mutants of a rule that are run, evenly spread

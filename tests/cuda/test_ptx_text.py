@@ -12,7 +12,7 @@ import ptx
 import pytest
 from printed import ALL, PAIRS, printer
 from ptx_checks import complaints
-from samestep.dtypes import numpy_dtype
+from samestep.language.dtypes import numpy_dtype
 
 
 def moved_by_groups(kernel: ptx.Kernel) -> Counter[tuple[str, int]]:

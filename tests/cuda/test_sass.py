@@ -8,7 +8,7 @@ import pytest
 from cubin import accesses, instructions, resources
 from nvrtc import ARCHITECTURES, cubin
 from printed import PAIRS, printer
-from samestep.dtypes import numpy_dtype
+from samestep.language.dtypes import numpy_dtype
 
 # registers of a thread at most, on sm_75 and on all newer architectures: about 10 % above what it
 # was when this was written

@@ -55,7 +55,7 @@ def complaints_of(kernels):
 def test_golden_file(name, pretended_gpu):
     golden = load(name)
     with pretended_gpu() as kernels:
-        result = verify_one(golden, ss.rules[golden.header.rule], BACKEND)
+        result = verify_one(golden, ss.rules.registry[golden.header.rule], BACKEND)
     assert result.same, result.differences[0]
     assert not complaints_of(kernels)
 
@@ -63,7 +63,7 @@ def test_golden_file(name, pretended_gpu):
 @pytest.mark.parametrize("architecture", [75, 80, 89, 120])
 def test_other_architectures(architecture, pretended_gpu):
     with pretended_gpu(architecture) as kernels:
-        assert verify_one(load("adamw.float32"), ss.rules["adamw"], BACKEND).same
+        assert verify_one(load("adamw.float32"), ss.rules.registry["adamw"], BACKEND).same
     assert not complaints_of(kernels)
 
 
@@ -71,7 +71,7 @@ def test_other_architectures(architecture, pretended_gpu):
 def test_large_uneven_and_unaligned_tensors(name, pretended_gpu):
     """Tensors that are run alone and in blocks, among those that share a slice."""
     tensors = [*VECTORS, *MATRICES, ((140_001,), 1, 1), ((40_000,), 0, 3)]
-    rule = ss.rules[name]
+    rule = ss.rules.registry[name]
     with pretended_gpu() as kernels:
         found = run(rule, BACKEND, tensors, "float32", 1, **options_of(rule))
     assert_same(found, run(rule, "numpy", tensors, "float32", 1, **options_of(rule)))
@@ -109,7 +109,7 @@ def test_settings_are_needed(setting, label, complaint, pretended_gpu, monkeypat
     monkeypatch.setattr(compiled, "EXACT", fewer)
     golden = load(f"{label}.float32")
     with pytest.raises(Fault, match="not exact"), pretended_gpu() as kernels:
-        verify_one(golden, ss.rules["adamw"], BACKEND)
+        verify_one(golden, ss.rules.registry["adamw"], BACKEND)
     assert any(found.startswith(complaint) for found in complaints_of(kernels))
 
 

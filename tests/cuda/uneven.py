@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import samestep as ss
 from printed_backend import lying_at
-from samestep.dtypes import numpy_dtype
 from samestep.golden.compare import first_difference
+from samestep.language.dtypes import numpy_dtype
 from variants import values
 
 # shape, and how far behind alignment parameter (with its state) and gradient lie, in elements: groups of

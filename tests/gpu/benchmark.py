@@ -17,11 +17,11 @@ from statistics import median
 from typing import Any
 
 import samestep as ss
-from samestep.program import program
-from samestep.tools.bench_work import normal
-from samestep.tools.contenders import BYTES_PER_PARAMETER, HYPER, RULE
-from samestep.tools.timing import ratio, take_turns
-from samestep.tools.work import Work, all_work
+from samestep.language.passes import program
+from samestep.tools.bench.contenders import BYTES_PER_PARAMETER, HYPER, RULE
+from samestep.tools.bench.timing import ratio, take_turns
+from samestep.tools.bench.work import Work, all_work
+from samestep.tools.bench.work_table import normal
 
 REFERENCE, COPY = "samestep", "copy of as many bytes"
 STEPS = 10  # of one timing, at least
@@ -191,7 +191,7 @@ def run(device: Device, quick: bool, rounds: int) -> dict[str, Any]:
     shape = SMALL_MATRIX if quick else MATRIX
     matrix = Work("rules", f"other rules on {shape[0]:,} x {shape[1]:,}", (shape,))
     others = {name: samestep(name) for name in RULES}
-    moved = {name: 4 * sum(program(ss.rules[name]).traffic) for name in RULES}
+    moved = {name: 4 * sum(program(ss.rules.registry[name]).traffic) for name in RULES}
     if 32 * matrix.parameters * (len(RULES) + 2) <= SHARE * device.free():
         contenders = {REFERENCE: found[REFERENCE], **others, COPY: copying}
         works.append(measure(device, matrix, contenders, rounds, moved))

@@ -13,7 +13,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent.parent
 SANITIZER = "compute-sanitizer"
 CASES = ("adamw.float32", "adamw.bfloat16", "lamb.float32", "novograd.float16", "adafactor.float32")
-COMMAND_LINE = "import sys; from samestep.tools.cli import main; sys.exit(main())"
+COMMAND_LINE = "import sys; from samestep.tools.cli.commands import main; sys.exit(main())"
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
 

@@ -6,7 +6,7 @@ import re
 
 import torch
 import torch.distributed as dist
-from samestep.backends.foreign import as_numpy
+from samestep.backends.torch_tensors.view import as_numpy
 from samestep.golden.compare import assert_same_bits
 from torch.distributed import fsdp
 from torch.distributed.checkpoint.state_dict import (

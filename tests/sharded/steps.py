@@ -22,7 +22,7 @@ from parts import (
     train,
 )
 from samestep.golden.compare import assert_same_bits
-from samestep.optimizers import CLASS_NAMES
+from samestep.optimizers.classes import CLASS_NAMES
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.distributed.tensor.parallel import SequenceParallel, parallelize_module

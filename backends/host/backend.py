@@ -1,0 +1,117 @@
+"""Arrays in host memory: what the backends that compute on NumPy arrays share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...language.rule import Rule
+from ...protocol import Gradients
+from ..launching.initial_state import initial_state
+from ..matrices import Matrices
+from ..memory import overlapping, overlaps_itself
+from ..torch_tensors import view as foreign
+from ..torch_tensors.reader import Reader, Watch, nothing, reader_for
+from ..torch_tensors.view import as_numpy, is_tensor, kind_of, owning_tensors
+from .gradients import HostGradients
+from .judge import DecidesOnHost
+from .tensor import HostTensor, check_dtype, check_parameter, reals
+from .tensor_gradients import TensorGradients
+
+Array = NDArray[Any]
+_SUBNORMAL, _ONE = 5e-324, 1.0  # names, so that the interpreter multiplies at run time
+
+
+class HostBackend(DecidesOnHost):
+    """Everything about NumPy arrays that does not depend on how the arithmetic is done."""
+
+    name = ""
+    matrices = Matrices(np)
+
+    def accepts(self, array: Any) -> bool:
+        return foreign.on_host(array) if is_tensor(array) else isinstance(array, np.ndarray)
+
+    def adopt(self, name: str, array: Any) -> HostTensor:
+        if is_tensor(array):
+            check_parameter(name, array)
+        elif not isinstance(array, np.ndarray):
+            kind = kind_of(array)
+            fixed = ", which nothing can change" if kind.startswith("jax") else ""
+            raise TypeError(
+                f"{name} is a {kind}{fixed}; backend {self.name!r} updates NumPy arrays in place "
+                "(numpy.array makes one, a copy)"
+            )
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array; its mask would be ignored")
+        seen = as_numpy(array)
+        check_dtype(name, seen.dtype)
+        if not seen.flags.writeable:
+            raise ValueError(f"{name} is read-only; a parameter is updated in place")
+        if overlaps_itself(seen):
+            raise ValueError(f"{name} overlaps itself: one element stands for several")
+        return HostTensor(name, array)
+
+    def check_overlap(self, tensors: Sequence[HostTensor]) -> None:
+        found = overlapping([t.array for t in tensors])
+        if found is not None:
+            a, b = (tensors[i].name for i in found)
+            raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")
+
+    def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
+        state: dict[str, Any] = {}
+        for name, shape, dtype, value in initial_state(tensor, rule, hyper):
+            array = np.zeros(shape, dtype)
+            if value:
+                reals(array)[...] = value
+            state[name] = foreign.like(tensor.owner, array)
+        return state
+
+    def zeros(self, size: int, dtype: str) -> Array:
+        return np.zeros(size, dtype)
+
+    def gradients(self, tensors: Sequence[Any]) -> Gradients:
+        if not (owners := owning_tensors(tensors)):
+            return self.array_gradients(tensors)
+        return TensorGradients(tensors, self.reader(owners))
+
+    def array_gradients(self, tensors: Sequence[HostTensor]) -> Gradients:
+        """The checker where all parameters are NumPy arrays."""
+        return HostGradients(tensors)
+
+    def reader(self, tensors: Sequence[Any]) -> Reader:
+        """Who looks at tensors of PyTorch such as these."""
+        return reader_for(tensors)
+
+    def change_marker(self, tensors: Sequence[HostTensor]) -> Callable[[], None]:
+        owners = owning_tensors(tensors)
+        return functools.partial(self.reader(owners).mark_changed, owners) if owners else nothing
+
+    def watcher(self, tensors: list[Any]) -> Callable[[], bool]:
+        return functools.partial(Watch(self.reader(tensors), tensors).unchanged, tensors)
+
+    def check_arithmetic(self) -> None:
+        if flushes_subnormals():
+            raise RuntimeError(
+                "this thread flushes subnormal numbers to zero (something has switched the "
+                "processor, for example torch.set_flush_denormal(True)); a step would not have "
+                "the same bits everywhere. Switch it back before stepping"
+            )
+
+    def to_numpy(self, array: Any, copied: bool = True) -> Array:
+        seen = as_numpy(array)
+        return np.array(seen) if copied else seen
+
+    def asarray(self, array: Any) -> Any:
+        return array if self.accepts(array) else np.asarray(array)
+
+    def copy_into(self, array: Any, values: Any) -> None:
+        as_numpy(array)[...] = as_numpy(values)
+
+
+def flushes_subnormals() -> bool:
+    """Whether this thread's processor state turns subnormal results into zero."""
+    return _SUBNORMAL * _ONE == 0.0

@@ -1,0 +1,134 @@
+"""The launch table: one line per chunk, for all tensors of a launch at once.
+
+Printed kernels are called on ranges of it. It is built once; after that only the columns that
+changed are written: addresses of fresh gradients, rows of scalars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...language.summation import CHUNK, STRIP_ROWS
+from ...printing.layout import Layout
+
+Integers = NDArray[np.int64]
+
+
+class LaunchTable:
+    """``table`` and ``tensors`` as `Layout` describes them.
+
+    Parameters
+    ----------
+    shapes
+        Rows and columns per tensor; of a flat program, number of elements and 1.
+    addresses
+        Array name to one address per tensor, for all arrays but the gradient.
+    itemsizes
+        Array name to bytes per element.
+    rows
+        Position of a tensor to the indices of those of its rows that are meant, each a chunk: its
+        size is theirs, and its gradient has them one after the other.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        shapes: Sequence[tuple[int, int]],
+        addresses: dict[str, Sequence[int]],
+        itemsizes: dict[str, int],
+        rows: Mapping[int, Integers] | None = None,
+    ) -> None:
+        self.layout, self.itemsizes = layout, itemsizes
+        size, columns = np.array(shapes, np.int64).reshape(-1, 2).T
+        unit = STRIP_ROWS if layout.matrix else CHUNK
+        chunks = np.where(size * columns > 0, -(-size // unit), 0)
+        for i, indices in (rows or {}).items():
+            chunks[i] = len(indices)
+        self.tensor_of_chunk = np.repeat(np.arange(len(shapes), dtype=np.int32), chunks)
+        first = np.cumsum(chunks) - chunks
+        index = np.arange(len(self.tensor_of_chunk)) - first[self.tensor_of_chunk]
+        self.one_chunk_each = bool((chunks == 1).all()) and not rows
+        width = columns[self.tensor_of_chunk]
+        self.offset = index * unit * width  # in elements
+        length = np.minimum(size[self.tensor_of_chunk] - index * unit, unit)
+        place = self.offset.copy() if rows else self.offset  # of all arrays but the gradient
+        for i, indices in (rows or {}).items():
+            where, each = slice(first[i], first[i] + chunks[i]), size[i] // max(chunks[i], 1)
+            length[where] = each
+            self.offset[where], place[where] = index[where] * each, indices * each
+        self.table = np.zeros((len(self.tensor_of_chunk), layout.table_columns), np.int64)
+        self.table[:, 1] = length
+        for name, column in layout.array.items():
+            if name != "grad":
+                starts = np.array(addresses[name], np.int64)
+                self._write_addresses(column, starts, itemsizes[name], place)
+        lines = len(shapes) if layout.reducing else 0
+        self.tensors = np.zeros((lines, layout.tensors_columns), np.int64)
+        self.workspace_size = 0
+        if layout.reducing:
+            self.table[:, layout.tensor] = self.tensor_of_chunk
+            self.table[:, layout.index] = index
+            self._fill_tensors(size, columns, chunks, addresses)
+
+    def _write_addresses(
+        self, column: int, addresses: Integers, itemsize: int, offset: Integers
+    ) -> None:
+        if self.one_chunk_each:
+            self.table[:, column] = addresses
+        else:
+            self.table[:, column] = addresses[self.tensor_of_chunk] + offset * itemsize
+
+    def _fill_tensors(
+        self, size: Integers, columns: Integers, chunks: Integers, addresses: dict[str, Any]
+    ) -> None:
+        self.tensors[:, 1:4] = np.stack([size, columns, chunks], axis=1)
+        for name, column in self.layout.small.items():
+            self.tensors[:, column] = addresses[name]
+        for node in self.layout.slots:
+            factors = self.layout.slot_size(node, "size", "columns", "chunks").split(" * ")
+            known = {"size": size, "columns": columns, "chunks": chunks, "1": np.ones_like(size)}
+            needed = np.prod([known[factor] for factor in factors], axis=0)
+            starts = self.workspace_size + np.cumsum(needed) - needed
+            self.tensors[:, self.layout.slot[id(node)]] = starts
+            self.workspace_size += int(needed.sum())
+
+    def set_gradients(self, addresses: Integers) -> None:
+        column, itemsize = self.layout.array["grad"], self.itemsizes["grad"]
+        self._write_addresses(column, addresses, itemsize, self.offset)
+
+    def set_rows(self, row_of_tensor: Sequence[int]) -> None:
+        rows = np.array(row_of_tensor, np.int64)
+        self.table[:, 0] = rows[self.tensor_of_chunk]
+        if self.layout.reducing:
+            self.tensors[:, 0] = rows
+
+    @property
+    def elements(self) -> int:
+        """How many there are in all."""
+        return int(self._elements_of_chunks().sum())
+
+    def _elements_of_chunks(self) -> Integers:
+        length = self.table[:, 1]
+        if not self.layout.matrix:
+            return length
+        return np.asarray(length * self.tensors[self.tensor_of_chunk, 2])
+
+    def ranges(self, threads: int, at_least: int, at_most: int) -> list[int]:
+        """Line numbers that split the table into ranges for this many threads.
+
+        Each range is one thread's share of what is left, so the first are large, for little
+        overhead, and the last small, so that all threads end at about the same time; but none has
+        less than ``at_least`` elements, if there are as many, or much more than ``at_most``: a
+        thread that is held up leaves the rest to others.
+        """
+        before = np.concatenate([[0], np.cumsum(self._elements_of_chunks())])
+        total, done, goals = int(before[-1]), 0, []
+        while total - done >= 2 * at_least:
+            done += min(max((total - done) // threads, at_least), at_most)
+            goals.append(done)
+        cuts = np.searchsorted(before, goals)
+        return sorted({0, len(self.table), *cuts.tolist()})

@@ -1,0 +1,306 @@
+"""A ``torch.optim.Optimizer`` that takes its steps by a samestep rule.
+
+Groups, state, hooks and checkpoints are torch's; the step is that of `samestep.Optimizer`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+
+from ....checkpoint.torch_layout import layout_of
+from ....choice import get_backend
+from ....language.passes import check
+from ....language.rule import Rule
+from ....parameters.hyper import GroupHyper, is_fixed
+from ....rules import find_rule
+from ....step.interrupts import hold, release
+from ...memory import identities
+from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
+from .load import loaded_entry, loaded_groups
+from .participants import Member, Participants
+from .shards import check_rule, local, placed
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Updates parameters by a rule, wherever a ``torch.optim.Optimizer`` can stand.
+
+    ``state[p]`` has the tensors that are stepped, under torch's names, from the first gradient of
+    ``p`` on. What is written there, or into ``param_groups``, counts from the next step on.
+
+    Parameters
+    ----------
+    rule : Rule or str
+        A rule, your own included, or the name of a built-in one.
+    params : iterable
+        Parameters, named parameters, or dicts of them with hyperparameters of their own.
+    backend : str, optional
+        Such as ``"torch:foreach"`` or ``"numba"``; without it, see `samestep.get_backend`.
+    foreach, fused : bool, optional
+        As torch has them: ``foreach=True`` is ``"torch:foreach"``; ``fused=True`` is
+        ``"torch:fused"``, and lets a GradScaler leave its scale to the launch; False for one of
+        them and nothing else is ``"torch:forloop"``. The bits are the same.
+    capturable, differentiable : bool
+        Must be False: what is equal for all elements is computed on the host.
+    **hyper
+        Hyperparameters and structural options of the rule: numbers, or tensors of one element.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For parameters or hyperparameters that cannot be used, before anything is changed. The
+        message names the parameter, what came and what was expected.
+    RuntimeError
+        If several implementations are asked for, or one that cannot run here.
+    """
+
+    def __init__(
+        self,
+        rule: Rule | str,
+        params: Any,
+        *,
+        backend: str | None = None,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        **hyper: Any,
+    ) -> None:
+        self.rule = find_rule(rule)
+        if capturable or differentiable:
+            asked = "capturable" if capturable else "differentiable"
+            raise ValueError(f"{asked}=True is not supported: a step's scalars are the host's")
+        self.rule.hyperparameters(plain(hyper))
+        chosen = chosen_backend(backend, foreach, fused)
+        self.backend = get_backend(chosen, [torch.empty(0)])
+        self._forget()
+        defaults = {**self.rule.known_hyperparameters, **hyper}
+        flags = dict(foreach=foreach, fused=fused, capturable=False, differentiable=False)
+        super().__init__(params, {**defaults, **flags})
+
+    def _forget(self) -> None:
+        """Everything is looked at anew at the next step; parameters may be elsewhere by then."""
+        self._participants: Participants | None = None
+        self._hyper_seen: list[Any] | None = None  # the very objects
+        self.backend = get_backend(self.backend.name)
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Asked by torch's GradScaler. As in torch, only who wants ``fused=True`` has the scale
+        divided out inside the launch; for others gradients are unscaled before the step."""
+        return bool(self.defaults["fused"])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own; a group with an error is not added."""
+        super().add_param_group(param_group)
+        try:
+            self._check_last_group()
+        except BaseException:
+            self.param_groups.pop()
+            raise
+
+    def _check_last_group(self) -> None:
+        self._forget()
+        last = len(self.param_groups) - 1
+        slots = slots_of(self.param_groups, last)
+        tensors = [self.backend.adopt(slot.name, local(slot.param)) for slot in slots]
+        self.backend.check_overlap(tensors)
+        values = values_of(self.rule, self.param_groups, last)
+        numbers = self.rule.hyperparameters(values, where(self.param_groups, last))
+        (rule,) = rules_of(self.rule, [numbers], ())
+        for slot in slots:
+            check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
+        for tensor in tensors:
+            check(rule.for_shape(tensor.shape))
+        if layout_of(self.rule).from_the_start:
+            for slot, tensor in zip(slots, tensors, strict=True):
+                self._begin(slot.param, tensor, rule, numbers)
+
+    # ---- what belongs to the user as well
+
+    def _gathered(self, groups: Groups, state: Mapping[Any, Any]) -> Participants:
+        """The parameters that have state, ready to step. Raises for what cannot be stepped."""
+        slots, numbers = all_slots(groups), numbers_of(self.rule, groups)
+        members = [
+            Member(i, *slot, state[slot.param])
+            for i, slot in enumerate(slots)
+            if has_state(state, slot.param)
+        ]
+        rules = rules_of(self.rule, numbers, [(slots[m.position], m.entry) for m in members])
+        params = [slot.param for slot in slots]
+        return Participants(self.backend, rules, numbers, members, params, state)
+
+    def _refresh(self, participants: Participants) -> None:
+        """Take over hyperparameters that were changed from outside."""
+        groups, names = self.param_groups, self.rule.known_hyperparameters
+        held = [group.get(name) for group in groups for name in names]
+        if self._hyper_seen is not None and identities(held) == identities(self._hyper_seen):
+            return
+        numbers = numbers_of(self.rule, groups)
+        for k, rule in enumerate(participants.rules):
+            rule.check_options(numbers[k], where(groups, k))
+        participants.set_hyper(numbers)
+        # what can change in place, such as a tensor, has to be read at every step
+        self._hyper_seen = held if all(map(is_fixed, held)) else None
+
+    # ---- stepping
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters that have a gradient. Those without neither move nor advance. A
+        gradient may be sparse, of some rows, see `samestep.step.indexed_slices`.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the gradients anew and returns the loss, which is then returned.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For gradients, state or hyperparameters that cannot be used; parameters, state and
+            step counts are then what they were.
+        RuntimeError
+            If the processor has been switched to flush subnormal numbers to zero.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        # set by GradScaler while it calls
+        found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
+        if found_inf is None or not found_inf.item():
+            was_held = hold()
+            try:
+                self._advance(1.0 if scale is None else float(scale))
+            finally:
+                release(was_held)
+        return loss
+
+    def _advance(self, grad_scale: float) -> None:
+        params = list(chain.from_iterable(group["params"] for group in self.param_groups))
+        if self._participants and not self._participants.unchanged(params, self.state):
+            self._forget()
+        participants = self._participants
+        grads = [p.grad for p in params]
+        absent: Iterable[int] = range(len(params)) if participants is None else participants.absent
+        begun = [i for i in absent if grads[i] is not None and not has_state(self.state, params[i])]
+        before = {params[i]: self.state.get(params[i]) for i in begun}
+        try:
+            if begun:
+                self._begin_all(begun)
+            if participants is None or begun:
+                self._hyper_seen = None
+                participants = self._gathered(self.param_groups, self.state)
+            self._refresh(participants)
+            participants.step(grads, grad_scale)
+        except BaseException:
+            for param, entry in before.items():  # as if it had never been called
+                self._forget()
+                self.state.pop(param, None)
+                if entry is not None:
+                    self.state[param] = entry
+            raise
+        self._participants = participants
+
+    def _begin_all(self, positions: Iterable[int]) -> None:
+        """Give these parameters a state from which to take their first step."""
+        slots, numbers = all_slots(self.param_groups), numbers_of(self.rule, self.param_groups)
+        held = [(s, self.state[s.param]) for s in slots if has_state(self.state, s.param)]
+        rules = rules_of(self.rule, numbers, held)
+        for param, name, k in [slots[i] for i in positions]:
+            self._begin(param, self.backend.adopt(name, local(param)), rules[k], numbers[k])
+
+    def _begin(self, param: torch.Tensor, tensor: Any, rule: Rule, numbers: dict[str, Any]) -> None:
+        rule = rule.for_shape(tensor.shape)
+        carried = {"step": 0.0, **rule.carry}
+        counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in carried.items()}
+        new = self.backend.new_state(tensor, rule, numbers)
+        arrays = {name: placed(array, param) for name, array in new.items()}
+        self.state[param] = {**self.state.get(param, {}), **counts, **arrays}
+
+    # ---- checkpoints and copies
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
+        of a `samestep.Optimizer` on any backend. Its tensors are copied.
+
+        Raises TypeError or ValueError if it does not fit; nothing is changed then.
+        """
+        state_dict = state_dict.copy()
+        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = pre_hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        self._forget()
+        groups = loaded_groups(self.rule, self.param_groups, state_dict)
+        state = self._loaded_state(groups, state_dict)
+        participants = self._gathered(groups, state)
+        self.state, self.param_groups = state, groups
+        self._participants, self._hyper_seen = participants, None
+        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+            post_hook(self)
+
+    def _loaded_state(self, groups: Groups, state_dict: Mapping[str, Any]) -> Any:
+        numbers = numbers_of(self.rule, groups)
+        keys = [key for group in state_dict["param_groups"] for key in group["params"]]
+        slots = dict(zip(keys, all_slots(groups), strict=True))
+        entries = state_dict["state"]
+        held = [(slots[key], entry) for key, entry in entries.items() if key in slots and entry]
+        rules = rules_of(self.rule, numbers, held)
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        for key, entry in entries.items():
+            if key not in slots:  # as torch: not of a parameter, so it is none of our business
+                state[key] = entry
+                continue
+            param, name, k = slots[key]
+            rule = rules[k].for_shape(tuple(param.shape))
+            found = loaded_entry(rule, entry, param, f"state dict, {name}: ")
+            if found is not None:
+                state[param] = found
+        return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        saved = super().__getstate__()
+        # step counts are views of one vector: each on its own, the vector is not saved with each
+        state = defaultdict(dict, {key: _unshared(entry) for key, entry in self.state.items()})
+        return {**saved, "state": state, "rule": self.rule, "backend": self.backend.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "backend": get_backend(state["backend"])})
+        self._forget()
+
+
+def chosen_backend(backend: str | None, foreach: bool | None, fused: bool | None) -> str | None:
+    """The name of the backend that these arguments ask for; None for no choice.
+
+    Raises RuntimeError, as torch does, if they ask for several.
+    """
+    if foreach and fused:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together")
+    if foreach is None and fused is None:
+        return backend
+    if backend is not None:
+        raise RuntimeError(f"backend={backend!r} and `foreach` or `fused` both choose one")
+    if foreach or fused:
+        return "torch:foreach" if foreach else "torch:fused"
+    return "torch:forloop"
+
+
+def has_state(state: Mapping[Any, Any], param: torch.Tensor) -> bool:
+    """Whether a parameter can go on from its state. Others may keep things there, too."""
+    return "step" in state.get(param, ())
+
+
+def _unshared(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {
+        name: value.clone() if isinstance(value, torch.Tensor) and value._is_view() else value
+        for name, value in entry.items()
+    }

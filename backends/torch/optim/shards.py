@@ -1,0 +1,102 @@
+"""Sharded parameters: DTensors, of which this process holds a part.
+
+A step runs on that part, over its own memory, and state is placed as the parameter is. Where an
+element's new value depends on that element alone, that is the step of the whole; a rule that sums
+over a tensor needs all of it in every process.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+import torch
+
+from ....language.clipping import clipped
+from ....language.passes import program
+from ....language.rule import Rule
+
+FLATTENED = "_fsdp_flattened"  # how FullyShardedDataParallel marks parameters, flat and original
+
+
+def is_dtensor(tensor: Any) -> bool:
+    """Whether it is a DTensor. The module is never imported here: whoever has one has loaded it."""
+    return isinstance(tensor, getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", ()))
+
+
+def is_part(param: Any) -> bool:
+    """Whether this process may hold a part only."""
+    return is_dtensor(param) or getattr(param, FLATTENED, False)
+
+
+def local(tensor: Any) -> Any:
+    """The part of a DTensor in this process, over its own memory; others as they are."""
+    if not is_dtensor(tensor):
+        return tensor
+    with torch.no_grad():
+        return tensor.to_local()
+
+
+def placed(array: Any, param: Any) -> Any:
+    """State of the parameter's part in this process, placed as the parameter is."""
+    if not is_dtensor(param):
+        return array
+    from torch.distributed.tensor import DTensor
+
+    whole: dict[str, Any] = {}
+    if array.ndim == param.ndim:  # otherwise a row or column of a replicated parameter
+        whole = dict(shape=param.shape, stride=torch.empty(param.shape, device="meta").stride())
+    return DTensor.from_local(array, param.device_mesh, param.placements, run_check=False, **whole)
+
+
+def check_placement(name: str, tensor: Any, param: Any) -> None:
+    """Raise TypeError or ValueError unless the tensor is placed as the parameter is."""
+    if not (is_dtensor(tensor) or is_dtensor(param)):
+        return
+    if not (is_dtensor(tensor) and is_dtensor(param)):
+        kinds = ("a DTensor" if is_dtensor(t) else "a plain tensor" for t in (tensor, param))
+        raise TypeError("{} is {}; the parameter is {}".format(name, *kinds))
+    if (tensor.device_mesh, tensor.placements) != (param.device_mesh, param.placements):
+        raise ValueError(
+            f"{name} is placed {tensor.placements} on {tensor.device_mesh}; the parameter is "
+            f"placed {param.placements} on {param.device_mesh}"
+        )
+
+
+def local_gradient(name: str, grad: Any, param: Any) -> Any:
+    """The gradient's part in this process. As in torch one that is placed otherwise, such as the
+    partial sums of a replicated parameter, is redistributed first."""
+    if grad is None:
+        return None
+    if is_dtensor(grad) and is_dtensor(param) and grad.placements != param.placements:
+        grad = grad.redistribute(placements=param.placements)
+    check_placement(f"the gradient of {name}", grad, param)
+    return local(grad)
+
+
+def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> None:
+    """Raise ValueError if a step of the parameter needs more than its part in this process."""
+    if not is_part(param):
+        return
+    named = clipped(rule, clips)
+    sums = f"{named.name} sums over the elements of a tensor, which are in several processes"
+    if not is_dtensor(param):
+        if _reduces(named):
+            raise ValueError(f"{name} is flattened by FullyShardedDataParallel, and {sums}")
+        return
+    if all(placement.is_replicate() for placement in param.placements):
+        return
+    if any(placement.is_partial() for placement in param.placements):
+        raise ValueError(f"{name} is placed {param.placements}: each process holds terms of a sum")
+    if _reduces(named):
+        raise ValueError(
+            f"{name} is placed {param.placements}, and {sums}; of DTensors it can step replicated "
+            "ones"
+        )
+
+
+@functools.cache
+def _reduces(rule: Rule) -> bool:
+    traced = program(rule)
+    return bool(traced.sums or traced.small)

@@ -1,0 +1,1 @@
+"""PyTorch's tensors as others see them: as NumPy arrays, and read in their own structs."""

@@ -1,0 +1,144 @@
+"""Tensors of a framework, seen as NumPy arrays over the same memory.
+
+A parameter on the host may belong to PyTorch as well as to NumPy; the backends that compute on
+NumPy arrays update it in place, whoever owns it. The framework is never imported here: whoever
+has a tensor has loaded it.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, numpy_dtype
+
+Array = NDArray[Any]
+# what PyTorch can hand over to NumPy under a dtype of the same size, and what it then is
+AS_INTEGERS = {"bfloat16": "uint16"}
+
+
+def loaded() -> Any:
+    """PyTorch, if something has imported it."""
+    return sys.modules.get("torch")
+
+
+def is_tensor(array: Any) -> bool:
+    """Whether ``array`` is a tensor of PyTorch, on any device."""
+    torch = loaded()
+    return torch is not None and isinstance(array, getattr(torch, "Tensor", ()))
+
+
+def dtype_name(tensor: Any) -> str:
+    """``"float32"`` for ``torch.float32``."""
+    return str(tensor.dtype).rpartition(".")[2]
+
+
+def is_lazy(array: Any) -> bool:
+    """Whether it is a tensor whose memory holds the conjugates or negatives of its elements."""
+    return is_tensor(array) and (array.is_conj() or array.is_neg())
+
+
+def as_numpy(array: Any) -> Array:
+    """A host tensor as a NumPy array over the same memory (a lazy one as a copy); other arrays as
+    they are."""
+    if not is_tensor(array):
+        return np.asanyarray(array)
+    plain, name = array.detach(), dtype_name(array)
+    if name in AS_INTEGERS:
+        integers = plain.view(getattr(loaded(), AS_INTEGERS[name]))
+        result: Array = integers.numpy().view(numpy_dtype(name))
+        return result
+    if is_lazy(plain):
+        plain = plain.resolve_conj().resolve_neg()
+    shared: Array = plain.numpy()
+    return shared
+
+
+def as_tensor(array: Array) -> Any:
+    """A NumPy array as a tensor over the same memory; the framework must be loaded."""
+    torch = loaded()
+    if array.dtype.name in AS_INTEGERS:
+        integers = array.view(AS_INTEGERS[array.dtype.name])
+        return _shared(torch, integers).view(getattr(torch, array.dtype.name))
+    return _shared(torch, array)
+
+
+def _shared(torch: Any, array: Array) -> Any:
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with warnings.catch_warnings():  # such an array is a gradient, which is only read
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def like(owner: Any, array: Array) -> Any:
+    """``array`` as an object of the kind that ``owner`` is, over the same memory."""
+    if not is_tensor(owner):
+        return array
+    with loaded().inference_mode(False):  # what is made in it could not be changed outside
+        return as_tensor(array)
+
+
+def kind_of(array: Any) -> str:
+    """The name of its type, for messages."""
+    module, name = type(array).__module__, type(array).__qualname__
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+def described(tensor: Any) -> str:
+    """What it is and where, for messages."""
+    return f"{kind_of(tensor)} on {tensor.device}"
+
+
+def check_plain(name: str, tensor: Any) -> None:
+    """Raise TypeError for a tensor whose elements do not lie in memory one by one."""
+    torch = loaded()
+    if torch.utils._python_dispatch.is_traceable_wrapper_subclass(tensor):
+        raise TypeError(
+            f"{name} is a {described(tensor)}, which wraps other tensors; pass what it wraps "
+            "(for a DTensor, to_local(); samestep.torch takes it as it is)"
+        )
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        what = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+        raise TypeError(f"{name} is a {what} tensor; expected a strided (dense) one")
+    if tensor.is_quantized:
+        raise TypeError(f"{name} is quantized ({tensor.dtype}); expected a floating-point tensor")
+    if tensor.is_meta:
+        raise TypeError(f"{name} is on the meta device and has no elements to update")
+    if dtype_name(tensor) not in COMPUTE_DTYPE and dtype_name(tensor) not in REAL_OF_COMPLEX:
+        names = ", ".join([*COMPUTE_DTYPE, *REAL_OF_COMPLEX])
+        raise TypeError(f"{name} has dtype {dtype_name(tensor)}; expected one of {names}")
+
+
+def check_parameter(name: str, tensor: Any) -> None:
+    """Raise TypeError or ValueError for a tensor that cannot be updated in place."""
+    check_plain(name, tensor)
+    if not tensor.is_leaf:
+        raise ValueError(
+            f"{name} is not a leaf: it was computed from other tensors that require gradients; "
+            "optimize those, or a detached copy"
+        )
+    if is_lazy(tensor):
+        raise ValueError(
+            f"{name} is a lazy conjugate or negative of another tensor; pass resolve_conj() or "
+            "resolve_neg() of it"
+        )
+    if tensor.is_inference():
+        raise ValueError(
+            f"{name} was made in inference mode, where nothing notices changes; pass a clone()"
+        )
+
+
+def on_host(tensor: Any) -> bool:
+    """Whether NumPy can see the tensor's memory."""
+    return bool(tensor.device.type == "cpu")
+
+
+def owning_tensors(tensors: Sequence[Any]) -> list[Any]:
+    """Those of the adopted parameters that are tensors of PyTorch."""
+    return [t.owner for t in tensors if is_tensor(t.owner)]

@@ -1,0 +1,89 @@
+"""Where torch.optim's state of an optimizer has other entries than ours.
+
+The names are the same, ``exp_avg`` or ``mu_product``; these are the exceptions. Adafactor is not
+among them: torch's is another algorithm, whose state has other names, and is not exchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..language.rule import Rule
+from ..rules import registry
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How torch's state of an optimizer differs from a step count, the carry and the arrays."""
+
+    counts_steps: bool = True  # without: a state is there only after the first step
+    scalars: tuple[str, ...] = ()  # scalars of the next step, which torch computes at the last
+    from_the_start: bool = False  # state is there before the first step
+    # what torch's groups say of the kind of optimizer, where it has two of one layout
+    kind: Mapping[str, bool] = field(default_factory=dict)
+
+
+# what torch's groups have that says nothing about the step
+IGNORED = {"foreach", "fused", "capturable", "differentiable", "initial_lr", "param_names"}
+USUAL = Layout()
+EXCEPTIONS = {
+    "adam": Layout(kind={"decoupled_weight_decay": False}),
+    "adamw": Layout(kind={"decoupled_weight_decay": True}),
+    "sgd": Layout(counts_steps=False),
+    "asgd": Layout(scalars=("eta", "mu")),
+    "adagrad": Layout(from_the_start=True),
+}
+
+
+def layout_of(rule: Rule) -> Layout:
+    """That of the optimizer whose rule this is a variant of; of your own rule the usual one."""
+    built_in = registry.get(rule.name)
+    if built_in is None or (rule is not built_in and rule.factory is not built_in.factory):
+        return USUAL
+    return EXCEPTIONS.get(rule.name, USUAL)
+
+
+def check_kind(rule: Rule, group: Mapping[str, Any], where: str) -> set[str]:
+    """Raise ValueError if the group of a snapshot is that of another kind of optimizer; the names
+    of the entries that tell."""
+    kind = layout_of(rule).kind
+    for name, value in kind.items():
+        if group.get(name, value) != value:
+            raise ValueError(f"{where}{name} is {group[name]}; that is not {rule.name}")
+    return set(kind)
+
+
+def read_entry(
+    rule: Rule, entry: Mapping[str, Any], where: str
+) -> tuple[int, dict[str, float], dict[str, Any]] | None:
+    """The step count, the carry and the arrays in one parameter's state, ours or torch's; None
+    if it is that of a parameter that has not stepped.
+
+    Raises TypeError or ValueError, beginning with ``where``, for other entries than the rule has.
+    """
+    layout = layout_of(rule)
+    entry = {name: value for name, value in entry.items() if name not in layout.scalars}
+    if not layout.counts_steps:
+        entry = {name: value for name, value in entry.items() if value is not None}
+        entry = {"step": 1, **entry} if entry else {}
+    if not entry:
+        return None
+    expected = {"step", *rule.carry, *rule.state}
+    if set(entry) != expected:
+        raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}")
+    step, *carry = (_number(entry[name], f"{where}{name}") for name in ("step", *rule.carry))
+    if step < 0 or not step.is_integer():
+        raise ValueError(f"{where}step is {entry['step']}; expected a whole number")
+    if not layout.counts_steps and step == 0:
+        return None
+    arrays = {name: entry[name] for name in rule.state}
+    return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last from a tensor
+        raise TypeError(f"{name} is {value!r}; expected a number") from None

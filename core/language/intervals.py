@@ -1,0 +1,54 @@
+"""The intervals that hyperparameters must lie in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The values a hyperparameter may have: from ``low`` to ``high``, ends included or not."""
+
+    low: float
+    high: float
+    low_open: bool = False
+    high_open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        low = "(" if self.low_open else "["
+        high = ")" if self.high_open else "]"
+        return f"{low}{self.low:g}, {self.high:g}{high}"
+
+
+FINITE = Interval(-math.inf, math.inf, low_open=True, high_open=True)
+NONNEGATIVE = Interval(0.0, math.inf, high_open=True)
+POSITIVE = Interval(0.0, math.inf, low_open=True, high_open=True)
+FRACTION = Interval(0.0, 1.0, high_open=True)  # a decay rate of a moving average
+USUAL_BOUNDS = {
+    "lr": NONNEGATIVE,
+    "eps": NONNEGATIVE,
+    "weight_decay": NONNEGATIVE,
+    "betas": FRACTION,
+}
+
+
+def checked_number(name: str, value: Any, interval: Interval) -> float:
+    """``value`` as a float; TypeError or ValueError with ``name`` if it is none in ``interval``."""
+    if isinstance(value, (str, bytes, bool)) or value is None:
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be a number, not {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, not {number}")
+    if number not in interval:
+        raise ValueError(f"{name} must be in {interval}, not {number:g}")
+    return number

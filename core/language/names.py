@@ -1,0 +1,40 @@
+"""Names that a rule may use, and the name that was probably meant."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable
+from typing import Any
+
+PER = ("row", "column", "tensor")
+
+
+# what optimizers, their groups and functional forms take for themselves, or for every rule
+TAKEN = frozenset({
+    "self", "rule", "params", "grads", "state", "backend", "frozen", "maximize", "lazy", "options",
+    "clip_global_norm", "skip_nonfinite", "loss_scaler", "accumulation_steps", "weight_decay_mask",
+    "foreach", "fused", "capturable", "differentiable", "param_names", "initial_lr", "param", "grad",
+})  # fmt: skip
+
+
+def check_names(kind: str, names: Iterable[Any], where: str, taken: Iterable[str] = ()) -> None:
+    """Raise ValueError for a name that cannot be printed in every language, or is ``taken``."""
+    for name in names:
+        good = isinstance(name, str) and name.isidentifier() and name.isascii()
+        if not good or keyword.iskeyword(name):
+            raise ValueError(f"{where}{kind} must be an identifier in ASCII, not {name!r}")
+        if name in taken:
+            raise ValueError(f"{where}{kind} cannot be called {name!r}: that means something else")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What else was perhaps meant, as a part of a message; empty if nothing is close."""
+    close = closest(name, known)
+    return f"did you mean {close!r}? " if close else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The name that was probably meant, or an empty string."""
+    import difflib  # for errors only
+
+    return next(iter(difflib.get_close_matches(name, list(known), 1)), "")

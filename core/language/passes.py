@@ -1,0 +1,263 @@
+"""From a traced rule to passes: what a printer writes out.
+
+A reduction over elements is a pass boundary: its result is known only after every element was
+seen. The kernel is split there, and what a later pass needs is computed again from the inputs
+instead of being stored. ``folds[k]`` stands before ``passes[k]``: for each tensor it finishes the
+sums of earlier passes and computes what exists per tensor, row or column and is known by then;
+the values that element code needs *cross* over in small buffers. The last fold, behind the last
+pass, writes the state that is smaller than the parameter.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .clipping import clipped
+from .rule import CLIPS, Rule
+from .tracer import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pass or fold: ``nodes`` to compute in this order, then ``stores`` and ``sums``.
+
+    ``loads`` are the arrays read. ``reloaded`` (node id to array) are results that an earlier
+    pass has already stored; ``received`` are the values of folds that a pass uses. In a fold,
+    ``crossings`` are what it hands to element code and ``finished`` the sums first known there.
+    """
+
+    nodes: tuple[Expr, ...]
+    loads: tuple[str, ...]
+    stores: tuple[tuple[str, Expr], ...] = ()
+    sums: tuple[Expr, ...] = ()
+    crossings: tuple[Expr, ...] = ()
+    reloaded: tuple[tuple[int, str], ...] = ()
+    received: tuple[Expr, ...] = ()
+    finished: tuple[Expr, ...] = ()
+
+    @property
+    def roots(self) -> tuple[Expr, ...]:
+        """What the step computes its nodes for."""
+        stored = tuple(expr for _, expr in self.stores)
+        return stored + tuple(s.args[0] for s in self.sums) + self.crossings
+
+
+@dataclass(frozen=True)
+class Program:
+    """A rule as passes over elements and folds between them.
+
+    ``arrays`` are the full-size arrays (param, grad, states), ``small`` the smaller states; the
+    position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the sums and sizes
+    that the text asks for, needed or not.
+    """
+
+    rule: Rule
+    scalars: tuple[str, ...]
+    arrays: tuple[str, ...]
+    small: tuple[str, ...]
+    sums: tuple[Expr, ...]
+    crossings: tuple[Expr, ...]
+    passes: tuple[Step, ...]
+    folds: tuple[Step, ...]
+    asked: tuple[Expr, ...]
+
+    @property
+    def matrix(self) -> bool:
+        """Whether the parameter is seen as a matrix: rows or columns are reduced or kept."""
+        kinds = {n.per if n.op == "sum" else n.value[1] for n in self.asked}
+        kinds |= {self.rule.per[name] for name in self.small}
+        needed = self.sums or self.crossings or self.small
+        return bool(needed and kinds & {"row", "column"})
+
+    @property
+    def size_kinds(self) -> list[tuple[str, str]]:
+        """For each number of elements that the text asks for: of a value that exists per what,
+        and summed per what."""
+        return [node.value for node in self.asked if node.op == "size"]
+
+    @property
+    def launches(self) -> tuple[tuple[str, int], ...]:
+        """("pass", k) and ("fold", k) in the order they run; folds with nothing to do left out."""
+        found = []
+        for k, fold in enumerate(self.folds):
+            if fold.crossings or fold.stores or fold.finished:
+                found.append(("fold", k))
+            if k < len(self.passes) and self.passes[k].roots:
+                found.append(("pass", k))
+        return tuple(found)
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Arrays of the parameter's size read and written, over all passes."""
+        return (
+            sum(len(step.loads) for step in self.passes),
+            sum(len(step.stores) for step in self.passes),
+        )
+
+
+@functools.cache
+def check(rule: Rule) -> None:
+    """Raise TypeError or ValueError for a rule that not every backend could run, clipped or not.
+
+    The reference would run more than the vocabulary, until another backend sees the rule.
+    """
+    clipped(rule, CLIPS)
+    program(rule)
+
+
+@functools.cache
+def program(rule: Rule) -> Program:
+    """Trace ``rule`` and split it into passes."""
+    graph = _Graph(rule)
+    return Program(
+        rule=rule,
+        scalars=tuple(trace_scalars(rule)[0]),
+        arrays=graph.arrays,
+        small=tuple(graph.small),
+        sums=graph.sums,
+        crossings=graph.crossings,
+        passes=graph.passes,
+        folds=tuple(graph.fold(k) for k in range(graph.last + 2)),
+        asked=graph.asked,
+    )
+
+
+class _Graph:
+    """The traced nodes of a rule and when each of them is known."""
+
+    def __init__(self, rule: Rule) -> None:
+        outputs, asked = trace_update(rule)
+        self.asked = tuple(asked)
+        self.nodes = reachable(outputs.values())
+        self.small = {n: e for n, e in outputs.items() if rule.per.get(n, "element") != "element"}
+        self.full = {
+            n: e
+            for n, e in outputs.items()
+            if n not in self.small and not (e.op == "input" and e.name == n)  # as it was
+        }
+        self.arrays = ("param", "grad", *(n for n in rule.state if n not in self.small))
+        for name, expr in self.small.items():
+            if expr.per not in (rule.per[name], "scalar"):
+                raise TypeError(
+                    f"rule {rule.name!r}: {name} is kept per {rule.per[name]}, "
+                    f"but update returns one value per {expr.per}"
+                )
+        self.stage: dict[int, int] = {}
+        for node in self.nodes:
+            stage = max((self.stage[id(arg)] for arg in node.args), default=0)
+            self.stage[id(node)] = stage + _reduces_elements(node)
+        self.sums = tuple(n for n in self.nodes if _reduces_elements(n))
+        self.last = max((self.stage[id(n)] for n in self.sums), default=0)
+        self.crossings = tuple(n for n in self.nodes if self._crosses(n))
+        self.passes = self._element_passes()
+
+    def _crosses(self, node: Expr) -> bool:
+        if node.per in ("element", "scalar") or node.op == "size":
+            return False
+        used = any(n.per == "element" and any(a is node for a in n.args) for n in self.nodes)
+        return used or any(expr is node for expr in self.full.values())
+
+    def _element_passes(self) -> tuple[Step, ...]:
+        """Each array is written by the last pass, or as soon as its new value is known if later
+        passes can then read that instead of recomputing it and so move fewer bytes. The parameter
+        comes last in any case: its storage may round."""
+        late = dict.fromkeys(self.full, self.last)
+        early = {n: self.stage[id(e)] if n != "param" else self.last for n, e in self.full.items()}
+        first, second = (
+            tuple(self._element_pass(k, stored_in) for k in range(self.last + 1))
+            for stored_in in (early, late)
+        )
+        if self._reads_overwritten(first, early) or _arrays_read(first) >= _arrays_read(second):
+            return second
+        return first
+
+    def _reads_overwritten(self, passes: Iterable[Step], stored_in: dict[str, int]) -> bool:
+        """Whether a pass needs an array as it was before an earlier pass stored it."""
+        return any(
+            stored_in.get(str(n.name), k) < k and id(n) not in dict(step.reloaded)
+            for k, step in enumerate(passes)
+            for n in self._needed(step.roots, dict(step.reloaded))
+            if n.op == "input" and n.per == "element"
+        )
+
+    def _needed(self, roots: Iterable[Expr], reloaded: dict[int, str]) -> list[Expr]:
+        """What an element pass must have for ``roots``, down to what it is given."""
+        return reachable(roots, lambda n: id(n) in reloaded or n.per in ("tensor", "row", "column"))
+
+    def _element_pass(self, k: int, stored_in: dict[str, int]) -> Step:
+        reloaded = {id(e): name for name, e in self.full.items() if stored_in[name] < k}
+        stores = tuple((n, e) for n, e in self.full.items() if stored_in[n] == k)
+        sums = tuple(s for s in self.sums if self.stage[id(s)] == k + 1)
+        roots = [e for _, e in stores] + [s.args[0] for s in sums]
+        nodes = self._needed(roots, reloaded)
+        read = {
+            reloaded.get(id(n), n.name)
+            for n in nodes
+            if id(n) in reloaded or (n.op == "input" and n.per == "element")
+        }
+        return Step(
+            nodes=tuple(n for n in nodes if n.per in ("element", "scalar")),
+            loads=tuple(name for name in self.arrays if name in read),
+            stores=stores,
+            sums=sums,
+            reloaded=tuple(reloaded.items()),
+            received=tuple(n for n in nodes if any(n is c for c in self.crossings)),
+        )
+
+    def fold(self, k: int) -> Step:
+        crossings = tuple(c for c in self.crossings if self.stage[id(c)] == k)
+        stores = tuple(self.small.items()) if k == self.last + 1 else ()
+        nodes = reachable([*crossings, *(e for _, e in stores)], _reduces_elements)
+        return Step(
+            nodes=tuple(nodes),
+            loads=tuple(str(n.name) for n in nodes if n.op == "input"),
+            stores=stores,
+            crossings=crossings,
+            finished=tuple(s for s in self.sums if self.stage[id(s)] == k),
+        )
+
+
+def _arrays_read(passes: Iterable[Step]) -> int:
+    return sum(len(step.loads) for step in passes)
+
+
+def _reduces_elements(node: Expr) -> bool:
+    return node.op == "sum" and node.args[0].per == "element"
+
+
+def reachable(roots: Iterable[Expr], stop: Callable[[Expr], bool] | None = None) -> list[Expr]:
+    """All nodes below ``roots`` in the order of the rule's text; not below those that ``stop``."""
+    found: dict[int, Expr] = {}
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            if stop is None or not stop(node):
+                stack += node.args
+    return sorted(found.values(), key=lambda node: node.serial)
+
+
+def statements(step: Step) -> list[Expr]:
+    """The nodes of ``step`` that get a statement of their own in printed source: those that the
+    rule's text bound to a name, those used more than once, and vectors that are summed. The rest
+    are written in place."""
+    given = {id_ for id_, _ in step.reloaded}
+    summed = {id(n.args[0]) for n in step.nodes if n.op == "sum" and not _reduces_elements(n)}
+    uses: dict[int, int] = {}
+    for node in step.nodes:
+        if id(node) not in given:
+            for arg in node.args:
+                uses[id(arg)] = uses.get(id(arg), 0) + 1
+    for root in step.roots:
+        uses[id(root)] = uses.get(id(root), 0) + 1
+    return [
+        node
+        for node in step.nodes
+        if node.op not in LEAVES
+        and id(node) not in given
+        and (node.name is not None or uses[id(node)] > 1 or id(node) in summed)
+        and node.op not in COMPARISONS
+    ]

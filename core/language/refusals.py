@@ -1,0 +1,89 @@
+"""What a traced value refuses: all that Python, NumPy or PyTorch would do with an array and that
+is not in the vocabulary of rules.
+
+The reference and PyTorch run a rule's own text, so there much more would work, or seem to. Every
+rule is traced once before it runs anywhere, and what is not for all backends fails then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+from .names import closest
+
+OPERATORS = {
+    "**": ("pow", "rpow"), "%": ("mod", "rmod"), "//": ("floordiv", "rfloordiv"),
+    "divmod": ("divmod", "rdivmod"), "@": ("matmul", "rmatmul"), "&": ("and", "rand"),
+    "|": ("or", "ror"), "^": ("xor", "rxor"), "<<": ("lshift", "rlshift"),
+    ">>": ("rshift", "rrshift"), "~": ("invert",), "[...]": ("getitem", "setitem", "delitem"),
+    "len": ("len",), "in": ("contains",), "float": ("float", "index"), "int": ("int",),
+    "complex": ("complex",), "round": ("round",), "with": ("enter", "exit"),
+}  # fmt: skip
+
+
+class Closed:
+    """A value that is nothing but an operand."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a value has no attribute or method {name!r}")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        raise TypeError(
+            f"numpy.{ufunc.__name__} is not for rules, nor are numbers of NumPy's: write float(...)"
+        )
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        raise TypeError(f"numpy.{function.__name__} is not for rules")
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError("a value is no array")
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "a traced value has no truth value: a rule has no control flow on values; "
+            "use xp.where(condition, a, b)"
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError("a traced value cannot be unpacked or iterated over")
+
+
+def _refusing(message: str) -> Callable[..., Any]:
+    def refuse(*operands: Any) -> Any:
+        raise TypeError(message)
+
+    return refuse
+
+
+for _symbol, _names in OPERATORS.items():
+    for _name in _names:
+        setattr(Closed, f"__{_name}__", _refusing(f"{_symbol} is not for values"))
+
+
+class Words:
+    """``xp`` while tracing: says which words there are if asked for another one."""
+
+    def __getattr__(self, name: str) -> Any:
+        words = [word for word in dir(self) if not word.startswith("_")]
+        raise AttributeError(f"xp has no {name!r}{meant(name, words)}")
+
+
+def attributes(what: str, values: dict[str, Any]) -> SimpleNamespace:
+    """``h``, ``carry`` or ``s``: values by name, and an error that helps for any other name."""
+
+    class Attributes(SimpleNamespace):
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"{what.format(name)}{meant(name, vars(self))}")
+
+    return Attributes(**values)
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Of names that exist the one that was probably meant, or all."""
+    known = list(known)
+    close = closest(name, known)
+    return f" (did you mean {close!r}?)" if close else f"; there are {', '.join(known) or 'none'}"

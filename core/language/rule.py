@@ -1,0 +1,211 @@
+"""A rule: one optimizer's arithmetic, as data and two plain functions.
+
+``scalars(xp, step, carry, h)`` computes, once per step in float64, everything that is equal for
+all elements of a parameter; ``update(xp, s, param, grad, *state)`` says what happens to each
+element. Both run as they stand and can be traced and printed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
+from .names import suggestion
+from .rule_checks import check_definition
+
+Hyper = Any  # float, bool, a tuple of floats, or None for a kind of clipping that is off
+CLIPS = ("clip_value", "clip_norm")  # hyperparameters of every rule, see samestep.language.clipping
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """An optimizer's update rule.
+
+    Parameters
+    ----------
+    name : str
+        What errors, files and printed kernels call it.
+    scalars : callable
+        ``scalars(xp, step, carry, h) -> (row, carry)``: ``step`` counts from 1 and is a float64,
+        ``h`` has the hyperparameters as attributes, ``carry`` what earlier steps left; ``row`` is
+        a dict of float64 values, each rounded once to the compute dtype. Runs on the host.
+    update : callable
+        ``update(xp, s, param, grad, *state) -> (param, *state)``, elementwise in the compute
+        dtype. Its argument names are the state's names.
+    defaults : mapping
+        Hyperparameters with default values: floats, tuples of floats (``betas``), or booleans,
+        which ``scalars`` gets as 0.0 or 1.0.
+    bounds : mapping
+        Hyperparameter name to the `Interval` it must lie in (a tuple of them for a tuple whose
+        entries differ). The usual names have the usual bounds; all others must be finite.
+    initial : mapping
+        State name to its initial value: a number, or a hyperparameter's name. Default 0.
+    per : mapping
+        State name to ``"row"``, ``"column"`` or ``"tensor"`` if it is smaller than the parameter:
+        of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too.
+    carry : mapping
+        Host state per parameter, float64: name to initial value.
+    options : mapping
+        The structural options (booleans) this variant was built with.
+    factory : callable
+        The function of those options that builds it. A numeric hyperparameter of the same name
+        counts as the option by being nonzero.
+    shape_options : callable
+        ``shape_options(shape) -> options`` that parameters of this shape need whatever was asked
+        for: a rule that keeps rows and columns has another variant for vectors.
+    lazy : bool
+        The default of the hyperparameter of that name: whether a gradient of some rows leaves
+        other rows as they are even if the rule would change them. See `samestep.step.indexed_slices`.
+    reference : str
+        Paper and algorithm, printed on top of generated source.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that do not fit each other, or a name that is taken or no identifier. What
+        the two functions compute is looked at when an optimizer is made; see `samestep.check`.
+    """
+
+    name: str
+    scalars: Callable[..., tuple[dict[str, Any], Any]]
+    update: Callable[..., Any]
+    defaults: Mapping[str, Hyper]
+    bounds: Mapping[str, Any] = field(default_factory=dict)
+    initial: Mapping[str, float | str] = field(default_factory=dict)
+    per: Mapping[str, str] = field(default_factory=dict)
+    carry: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, bool] = field(default_factory=dict)
+    factory: Callable[..., Rule] | None = None
+    shape_options: Callable[[tuple[int, ...]], Mapping[str, bool]] | None = None
+    lazy: bool = False
+    reference: str = ""
+    state: tuple[str, ...] = field(init=False)
+    # the functional form, which `samestep.optimizers.functional` gives to every rule: it needs an
+    # optimizer, and a rule knows of none
+    init: ClassVar[Callable[..., Any]]
+    apply: ClassVar[Callable[..., tuple[Any, Any]]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
+        check_definition(self)
+
+    def variant(self, **options: Any) -> Rule:
+        """The rule of this family with these structural options; the same object each time."""
+        if self.factory is None:
+            if options:
+                raise TypeError(f"rule {self.name!r} has no structural options; got {options}")
+            return self
+        if unknown := set(options) - set(self.options):
+            raise TypeError(f"rule {self.name!r} has no structural option {sorted(unknown)}")
+        chosen = {**self.options, **{name: bool(value) for name, value in options.items()}}
+        return _variant(self.factory, tuple(chosen.items()))
+
+    def for_shape(self, shape: tuple[int, ...]) -> Rule:
+        """The variant for a parameter of this shape."""
+        if self.shape_options is None:
+            return self
+        return self.variant(**{**self.options, **self.shape_options(shape)})
+
+    @property
+    def label(self) -> str:
+        """The name with the options that differ from the family's defaults: ``adam_amsgrad``."""
+        if self.factory is None:
+            return self.name
+        usual = self.factory().options
+        parts = [
+            name if on else f"no_{name}" for name, on in self.options.items() if on != usual[name]
+        ]
+        return "_".join([self.name, *parts])
+
+    @property
+    def known_hyperparameters(self) -> dict[str, Hyper]:
+        """All that a group of this rule may set, with their defaults."""
+        return {**self.options, **self.defaults, **self.common}
+
+    @property
+    def common(self) -> dict[str, Hyper]:
+        """Those that every rule has."""
+        return {"maximize": False, "lazy": self.lazy, **dict.fromkeys(CLIPS)}
+
+    def hyperparameters(
+        self, given: Mapping[str, Any], where: str = "", others: Iterable[str] = ()
+    ) -> dict[str, Hyper]:
+        """Defaults overridden by ``given``, checked. ``others`` are names that whoever calls takes
+        besides, for the message.
+
+        Raises
+        ------
+        TypeError
+            For a name the rule does not have, or a value that is not a number of the right shape.
+        ValueError
+            For a value that is not finite or out of bounds.
+        """
+        known = self.known_hyperparameters
+        if unknown := sorted(set(given) - set(known)):
+            listed = ", ".join(map(repr, unknown))
+            raise TypeError(
+                f"{where}{self.name} has no hyperparameter {listed}; "
+                f"{suggestion(unknown[0], [*known, *others])}it has {', '.join([*known, *others])}"
+            )
+        return {
+            name: self._checked(name, given.get(name, default), default, where)
+            for name, default in known.items()
+        }
+
+    def _checked(self, name: str, value: Any, default: Hyper, where: str) -> Hyper:
+        if isinstance(default, bool):
+            if not isinstance(value, (bool, int)) or value not in (0, 1):
+                raise TypeError(f"{where}{name} must be True or False, not {value!r}")
+            return bool(value)
+        if default is None:
+            return None if value is None else checked_number(where + name, value, POSITIVE)
+        bounds = self.bounds.get(name, USUAL_BOUNDS.get(name, FINITE))
+        if isinstance(default, tuple):
+            try:
+                values = tuple(value)
+            except TypeError:
+                values = ()
+            if len(values) != len(default):
+                raise TypeError(f"{where}{name} must be {len(default)} numbers, not {value!r}")
+            each = bounds if isinstance(bounds, tuple) else (bounds,) * len(values)
+            return tuple(
+                checked_number(f"{where}{name}[{i}]", number, interval)
+                for i, (number, interval) in enumerate(zip(values, each, strict=True))
+            )
+        return checked_number(f"{where}{name}", value, bounds)
+
+    def chosen_options(self, hyper: Mapping[str, Any]) -> dict[str, bool]:
+        """The structural options that these hyperparameters ask for."""
+        return {name: bool(hyper[name]) for name in self.options}
+
+    def check_options(
+        self,
+        hyper: Mapping[str, Any],
+        where: str = "",
+        when: str = "the optimizer was made",
+        advice: str = "make a new optimizer to change it",
+    ) -> None:
+        """Raise ValueError if ``hyper`` asks for other structural options than this variant's.
+
+        One that is also a number may become zero, since the kernel still has its place.
+        """
+        for name, value in self.chosen_options(hyper).items():
+            if value != self.options[name] and (value or name not in self.defaults):
+                raise ValueError(
+                    f"{where}{name} was {self.options[name]} when {when} and is structural: "
+                    f"state and kernels depend on it; {advice}"
+                )
+
+    def __reduce__(self) -> Any:
+        if self.factory is not None:
+            return _variant, (self.factory, tuple(self.options.items()))
+        return super().__reduce__()
+
+
+@functools.cache
+def _variant(factory: Callable[..., Rule], options: tuple[tuple[str, bool], ...]) -> Rule:
+    return factory(**dict(options))

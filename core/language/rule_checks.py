@@ -1,0 +1,69 @@
+"""What can be said of a rule when it is made, before its functions run."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from .names import PER, TAKEN, check_names
+
+
+def check_definition(rule: Any) -> None:
+    """Check a `Rule` in the making; raise TypeError or ValueError for what no optimizer could use."""
+    check_names("a rule's name", [rule.name], "")
+    rule_is = f"rule {rule.name!r}: "
+    _check_arguments(rule, rule_is)
+    for what in ("initial", "per"):
+        if unknown := set(getattr(rule, what)) - set(rule.state):
+            raise TypeError(f"{rule_is}{what} names unknown state {sorted(unknown)}")
+    check_names("hyperparameter", rule.defaults, rule_is, TAKEN)
+    check_names("state", rule.state, rule_is, {"step"})
+    check_names("carry", rule.carry, rule_is, {"step", "param", "grad", *rule.state})
+    for name, value in rule.per.items():
+        if value not in PER:
+            raise ValueError(f"{rule_is}per[{name!r}] must be one of {PER}, not {value!r}")
+    _check_numbers(rule, rule_is)
+
+
+def _check_arguments(rule: Any, rule_is: str) -> None:
+    arguments = inspect.signature(rule.update).parameters
+    variable = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    kinds = {argument.kind for argument in arguments.values()}
+    if tuple(arguments)[:4] != ("xp", "s", "param", "grad") or kinds & variable:
+        raise TypeError(
+            f"{rule_is}update must take (xp, s, param, grad, *state), each state by its name, not "
+            f"{tuple(map(str, arguments.values()))}"
+        )
+
+
+def _check_numbers(rule: Any, rule_is: str) -> None:
+    """Defaults, bounds and initial values."""
+    for name, default in rule.defaults.items():
+        numbers = default if isinstance(default, tuple) else (default,)
+        if not numbers or not all(isinstance(number, (int, float)) for number in numbers):
+            raise TypeError(
+                f"{rule_is}the default of {name} must be a number, a tuple of numbers, True or "
+                f"False, not {default!r}"
+            )
+    if unknown := set(rule.bounds) - set(rule.defaults):
+        raise TypeError(f"{rule_is}bounds names unknown hyperparameters {sorted(unknown)}")
+    for name, bounds in rule.bounds.items():
+        each, default = bounds if isinstance(bounds, tuple) else (bounds,), rule.defaults[name]
+        fits = not isinstance(bounds, tuple) or (
+            isinstance(default, tuple) and len(bounds) == len(default)
+        )
+        if not fits or not all(hasattr(interval, "low") for interval in each):
+            raise TypeError(
+                f"{rule_is}bounds[{name!r}] must be an Interval, or a tuple of as many as the "
+                f"default {default!r} has numbers, not {bounds!r}"
+            )
+    for name, value in rule.initial.items():
+        known = isinstance(value, str) and isinstance(rule.defaults.get(value), (int, float))
+        if not known and not isinstance(value, (int, float)):
+            raise TypeError(
+                f"{rule_is}initial[{name!r}] must be a number or the name of a hyperparameter that "
+                f"is one ({', '.join(rule.defaults)}), not {value!r}"
+            )
+    for name, value in rule.carry.items():
+        if not isinstance(value, (int, float)):
+            raise TypeError(f"{rule_is}carry[{name!r}] must be a number, not {value!r}")

@@ -1,0 +1,126 @@
+"""The closed vocabulary of rules: what ``xp`` offers in ``update`` and in ``scalars``.
+
+``minimum``, ``maximum`` and ``sign`` are composites here, on every target and on the reference
+too, because the libraries' own disagree on NaN and on -0.0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Value = (
+    Any  # an array, a tensor, a traced expression or a number: whatever the target computes with
+)
+
+
+class Vocabulary:
+    """What ``update(xp, s, param, grad, *state)`` may call. A target defines the five primitives.
+
+    ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
+    along each row) or one ``per="column"``.
+    """
+
+    def sqrt(self, x: Value) -> Value:
+        raise NotImplementedError
+
+    def abs(self, x: Value) -> Value:
+        raise NotImplementedError
+
+    def where(self, condition: Value, a: Value, b: Value) -> Value:
+        raise NotImplementedError
+
+    def sum(self, x: Value, per: str = "tensor") -> Value:
+        raise NotImplementedError
+
+    def size(self, x: Value, per: str = "tensor") -> Value:
+        """How many elements ``sum(x, per)`` adds up, rounded to the compute dtype."""
+        raise NotImplementedError
+
+    def mean(self, x: Value, per: str = "tensor") -> Value:
+        return self.sum(x, per) / self.size(x, per)
+
+    def norm(self, x: Value, per: str = "tensor") -> Value:
+        return self.sqrt(self.sum(x * x, per))
+
+    def sign(self, x: Value) -> Value:
+        """1, -1, or ``x`` itself where it is a zero or NaN."""
+        return self.where(x > 0, 1, self.where(x < 0, -1, x))
+
+    def maximum(self, a: Value, b: Value) -> Value:
+        """NaN if either is NaN; ``b`` if they are equal."""
+        return self.where(a != a, a, self.where(b != b, b, self.where(a > b, a, b)))
+
+    def minimum(self, a: Value, b: Value) -> Value:
+        """NaN if either is NaN; ``b`` if they are equal."""
+        return self.where(a != a, a, self.where(b != b, b, self.where(a < b, a, b)))
+
+
+class HostScalars:
+    """What ``scalars(xp, step, carry, h)`` may call, in float64 on the host.
+
+    ``pow`` and ``exp`` are the C library's: equal on machines with the same one, if all of them
+    have fused multiply-add or none (glibc uses it where it is; docs/machines.md). Everything else
+    is a correctly rounded operation or a fixed sequence of them. ``number`` is float, or
+    numpy.float64, whose arithmetic is the same but slower, and which divides by zero as IEEE has it.
+    """
+
+    def __init__(self, number: type) -> None:
+        self.number = number
+
+    def sqrt(self, x: Value) -> Value:
+        return self.number(math.sqrt(x) if x >= 0 else math.nan)
+
+    def where(self, condition: Value, a: Value, b: Value) -> Value:
+        return self.number(a) if condition else self.number(b)
+
+    def ipow(self, x: Value, n: Value) -> Value:
+        """``x`` to the integer power ``n >= 0``, by square-and-multiply from the lowest bit."""
+        result, base, exponent = 1.0, float(x), int(n)
+        while exponent:
+            if exponent & 1:
+                result *= base
+            exponent >>= 1
+            if exponent:
+                base *= base
+        return self.number(result)
+
+    def pow(self, x: Value, y: Value) -> Value:
+        try:
+            return self.number(math.pow(x, y))
+        except ValueError:  # C returns a value here where Python raises
+            return self.number(math.inf if x == 0 else math.nan)
+        except OverflowError:
+            odd = float(y).is_integer() and float(y) % 2 == 1
+            return self.number(-math.inf if x < 0 and odd else math.inf)
+
+    def exp(self, x: Value) -> Value:
+        try:
+            return self.number(math.exp(x))
+        except OverflowError:
+            return self.number(math.inf)
+
+
+HOST = HostScalars(float)
+IEEE = HostScalars(np.float64)
+
+
+class NumpyVocabulary(Vocabulary):
+    """``xp`` on arrays of one compute dtype."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+
+    def sqrt(self, x: Any) -> Any:
+        return np.sqrt(self._typed(x))
+
+    def abs(self, x: Any) -> Any:
+        return np.abs(self._typed(x))
+
+    def where(self, condition: Any, a: Any, b: Any) -> Any:
+        return np.where(condition, self._typed(a), self._typed(b))
+
+    def _typed(self, x: Any) -> Any:
+        return self.dtype.type(x) if isinstance(x, (int, float)) else x

@@ -1,0 +1,64 @@
+"""What a rule does where the gradient is zero, found in its traced text."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .passes import reachable
+from .rule import Rule
+from .tracer import Expr, trace_update
+
+ZERO = Expr("constant", (), "scalar", value=0.0)
+OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "sign"})  # zero if the first operand is
+
+
+def check_rule(
+    name: str, rule: Rule, clips: Sequence[str], scalars: Mapping[str, Any], lazy: bool
+) -> None:
+    """Raise TypeError, naming the parameter, if this rule, or clipping its gradient by norm, cannot
+    go by some rows. Clipped by value, zero is still zero."""
+    reducing = any(node.op == "sum" for node in reachable(_graph(rule).values()))
+    if reducing or "clip_norm" in clips:
+        raise TypeError(
+            f"the gradient of {name} is sparse, of some rows; {rule.name if reducing else clips[-1]} "
+            "adds up over all of the parameter and needs a dense one"
+        )
+    if not lazy and not rests(rule, scalars):
+        raise TypeError(
+            f"the gradient of {name} is sparse, of some rows; {rule.name} with these "
+            "hyperparameters changes rows whose gradient is zero, too. Give a dense one, or leave "
+            "such rows as they are: with lazy=True, or by SparseAdam"
+        )
+
+
+def rests(rule: Rule, scalars: Mapping[str, Any]) -> bool:
+    """Whether a step with these scalars leaves parameter and state as they are where the gradient
+    is zero. Found in the rule's text: zero times a number is zero, a number plus zero is itself."""
+    outputs = _graph(rule)
+    equals: dict[int, Expr] = {}
+    for node in reachable(outputs.values()):
+        equals[id(node)] = _where_grad_is_zero(node, [equals[id(a)] for a in node.args], scalars)
+    return all(equals[id(e)].op == "input" and equals[id(e)].name == n for n, e in outputs.items())
+
+
+def _where_grad_is_zero(node: Expr, args: list[Expr], scalars: Mapping[str, Any]) -> Expr:
+    """What a node is equal to: zero, one of its operands, or nothing but itself."""
+    zeros = [arg is ZERO for arg in args]
+    if node.op == "input":
+        return ZERO if node.name == "grad" else node
+    if node.op == "scalar":
+        return ZERO if scalars[str(node.name)] == 0 else node
+    if (node.op in OF_ZERO and zeros[0]) or (node.op == "*" and any(zeros)):
+        return ZERO
+    if node.op in ("+", "-") and zeros[1]:
+        return args[0]
+    if node.op == "+" and zeros[0]:
+        return args[1]
+    return node
+
+
+@functools.cache
+def _graph(rule: Rule) -> dict[str, Expr]:
+    return trace_update(rule)[0]

@@ -1,0 +1,1 @@
+"""The optimizer classes, and the functional form of the same rules."""

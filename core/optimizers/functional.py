@@ -1,0 +1,55 @@
+"""The functional form of an optimizer: nothing is changed in place."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ..checkpoint.state_dict import SETTINGS
+from ..language.rule import Rule
+from ..parameters.hyper import checked
+from ..parameters.trees import listed
+from .optimizer import Optimizer
+
+
+def init(rule: Rule, params: Any, *, backend: str | None = None, **hyper: Any) -> dict[str, Any]:
+    """Make the state of a functional optimization that starts at ``params``."""
+    return Optimizer(rule, copy.deepcopy(listed(params)), backend=backend, **hyper).state_dict()
+
+
+def apply(
+    rule: Rule,
+    params: Any,
+    grads: Any,
+    state: dict[str, Any],
+    *,
+    backend: str | None = None,
+    **hyper: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """Take one step that leaves its arguments as they are: new parameters and new state.
+
+    Hyperparameters that are not given are those of ``state``.
+    """
+    settings = {name: hyper[name] for name in SETTINGS if name in hyper}
+    hyper = {name: value for name, value in hyper.items() if name not in SETTINGS}
+    first = state["param_groups"][0]
+    saved = {name: first[name] for name in rule.known_hyperparameters}
+    _, numbers = checked(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
+    variant = rule.variant(**first["options"])
+    variant.check_options(numbers, when="init made this state", advice="pass it to init")
+    params = copy.deepcopy(listed(params))
+    start = {name: first[name] for name in (*rule.options, *rule.defaults)}
+    for name, on in first["options"].items():
+        if on and not start[name]:  # momentum that has become zero: its buffer is still there
+            start[name] = 1.0
+    optimizer = Optimizer(rule, params, backend=backend, **start)
+    optimizer.load_state_dict(state)
+    for group in optimizer.param_groups:
+        group.update(hyper)
+    for name, value in settings.items():
+        setattr(optimizer, name, value)
+    optimizer.step(grads)
+    return params, optimizer.state_dict()
+
+
+Rule.init, Rule.apply = init, apply

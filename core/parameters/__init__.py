@@ -1,0 +1,1 @@
+"""What an optimizer is given: parameters in trees and groups, hyperparameters, step counts."""

@@ -1,0 +1,44 @@
+"""Step counts and carried scalars, shared by the parameters that have seen the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..language.rule import Rule
+
+
+class Clock:
+    """How many steps some parameters have taken, and the rule's carry.
+
+    Parameters of one group and one variant of the rule that have always stepped together share
+    one clock and so one row of scalars; a step that some of them sit out splits it. ``decays`` is
+    the weight decay mask: where it is False, ``weight_decay`` counts as zero.
+    """
+
+    __slots__ = ("carry", "decays", "group", "rule", "step")
+
+    def __init__(
+        self, rule: Rule, group: int, step: int, carry: dict[str, float], decays: bool = True
+    ) -> None:
+        self.rule, self.group, self.step, self.carry = rule, group, step, carry
+        self.decays = decays
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for clocks that can be one."""
+        return (self.rule, self.group, self.step, self.decays, *self.carry.items())
+
+    def copy(self) -> Clock:
+        return Clock(self.rule, self.group, self.step, dict(self.carry), self.decays)
+
+
+def split(clocks: list[Clock], steps_now: Iterable[bool]) -> None:
+    """Give those that step now clocks of their own, apart from those that do not, and share
+    clocks that have become equal. ``clocks`` has one entry per parameter and is changed in place."""
+    shared: dict[tuple[Any, ...], Clock] = {}
+    for i, now in enumerate(steps_now):
+        key = (now, *clocks[i].key)
+        if key not in shared:
+            shared[key] = clocks[i].copy()
+        clocks[i] = shared[key]

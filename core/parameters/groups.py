@@ -1,0 +1,157 @@
+"""Parameter groups: the parameters, and what each group of them says about the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..language.names import suggestion
+from ..language.passes import check
+from ..language.rule import Rule
+from ..protocol import Backend
+from .clock import Clock
+from .decay_mask import decay_mask
+from .hyper import GroupHyper, checked, is_fixed, options_asked_for
+from .trees import flatten, listed
+
+# what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
+WHOLE = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "loss_scaler", "backend")
+OF_GROUPS = ("frozen", "weight_decay_mask")
+
+
+class Groups:
+    """The groups of one optimizer. ``entries`` is its ``param_groups``; ``rules`` and ``specs``
+    have the variant of the rule and the structure of each group, ``tensors`` and ``clocks`` an
+    entry per parameter, in order. ``single``: one group, which was not given as a group."""
+
+    def __init__(
+        self, rule: Rule, defaults: Mapping[str, Any], backend: Backend, single: bool
+    ) -> None:
+        self._rule, self._defaults, self._backend = rule, defaults, backend
+        self.single = single
+        self.entries: list[dict[str, Any]] = []
+        self.rules: list[Rule] = []
+        self.specs: list[Any] = []
+        self.tensors: list[Any] = []
+        self.clocks: list[Clock] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """Look at all hyperparameters anew next time."""
+        self._seen: Any = None
+        self.takes_part: list[bool] = []
+
+    def add(
+        self,
+        group: Mapping[str, Any],
+        options: Mapping[str, bool],
+        steps_taken: int,
+        check_overlap: bool = False,
+    ) -> None:
+        """Add a group; ``options`` are structural options that it has whatever it says. Raises as
+        `Optimizer.add_param_group` does."""
+        index = len(self.entries)
+        if not is_group(group):
+            raise TypeError("a parameter group is a dict with 'params' and hyperparameters")
+        alone = self.single and index == 0
+        where = "" if alone else f"group {index}: "
+        given = {**self._defaults, **_hyper_of(group, where)}
+        held, hyper = checked(self._rule, given, steps_taken, where, OF_GROUPS)
+        rule = self._rule.variant(**{**options_asked_for(self._rule, held, hyper), **options})
+        leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
+        tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
+        if check_overlap:
+            self._backend.check_overlap([*self.tensors, *tensors])
+        decays = decay_mask(group.get("weight_decay_mask"), rule, spec, leaves, names, where)
+        clocks = []
+        for tensor, decays_here in zip(tensors, decays, strict=True):
+            variant = rule.for_shape(tensor.shape)
+            check(variant)
+            tensor.state = self._backend.new_state(tensor, variant, hyper)
+            clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
+        frozen = bool(group.get("frozen", False))
+        self.entries.append({"params": group["params"], **held, "frozen": frozen})
+        self.rules.append(rule)
+        self.specs.append(spec)
+        self.tensors += tensors
+        self.clocks += clocks
+
+    def numbers(self, steps_taken: int) -> list[dict[str, Any]]:
+        """Each group's hyperparameters at the next step: schedules as numbers."""
+        return [
+            checked(self._rule, {n: group[n] for n in self._defaults}, steps_taken)[1]
+            for group in self.entries
+        ]
+
+    def changed(self, steps_taken: int) -> list[GroupHyper] | None:
+        """The hyperparameters of the next step, if they were changed from outside or a schedule
+        changes them; None if they are what they were. Also brings ``takes_part`` up to date.
+
+        Raises TypeError or ValueError for what cannot be used.
+        """
+        names = (*self._defaults, "frozen")
+        try:
+            now = [[group[name] for name in names] for group in self.entries]
+        except KeyError as error:
+            raise ValueError(f"a group in param_groups has lost its entry {error}") from None
+        for i, group in enumerate(self.entries):
+            if len(group) != len(names) + 1:
+                raise _has_too_much(group, names, self._where(i))
+        try:
+            if now == self._seen:
+                return None
+        except ValueError:  # an array where a number belongs
+            pass
+        hyper = []
+        for i, (group, rule) in enumerate(zip(self.entries, self.rules, strict=True)):
+            where = self._where(i)
+            values = {name: group[name] for name in self._defaults}
+            numbers = checked(self._rule, values, steps_taken, where)[1]
+            rule.check_options(numbers, where)
+            hyper.append(GroupHyper(numbers))
+        # what can change in place, such as a list of betas, has to be read at every step
+        fixed = all(is_fixed(value) for values in now for value in values)
+        self._seen = now if fixed else None
+        takes_part = [not self.entries[clock.group]["frozen"] for clock in self.clocks]
+        if takes_part != self.takes_part:
+            self.takes_part = takes_part
+        return hyper
+
+    def _where(self, i: int) -> str:
+        """How a message about a group begins."""
+        return "" if len(self.entries) == 1 else f"group {i}: "
+
+
+def is_group(group: Any) -> bool:
+    """Whether this is a group of parameters, not parameters."""
+    return isinstance(group, Mapping) and "params" in group
+
+
+def listed_group(group: Any) -> Any:
+    """A group whose parameters may come from an iterator, with a list of them."""
+    return {**group, "params": listed(group["params"])} if is_group(group) else group
+
+
+def as_groups(params: Any) -> tuple[list[Any], bool]:
+    """The groups that ``params`` are, and whether it is a single one, not written as a group."""
+    params = listed(params)
+    if isinstance(params, (list, tuple)) and params and all(map(is_group, params)):
+        return list(map(listed_group, params)), False
+    return [{"params": params}], True
+
+
+def _hyper_of(group: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a group has besides parameters and what every group may have."""
+    if found := [name for name in WHOLE if name in group]:
+        raise TypeError(f"{where}{found[0]} belongs to the whole optimizer, not to a group")
+    return {k: v for k, v in group.items() if k not in ("params", *OF_GROUPS)}
+
+
+def _has_too_much(group: Mapping[str, Any], names: Sequence[str], where: str) -> TypeError:
+    """What to raise for a group with other entries than ``params`` and these."""
+    _hyper_of(group, where)
+    unknown = next(name for name in group if name not in ("params", *names))
+    hint = suggestion(unknown, names)
+    return TypeError(
+        f"{where}nothing reads the entry {unknown!r}; {hint}a group has {', '.join(names)}"
+    )

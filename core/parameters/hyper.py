@@ -1,0 +1,77 @@
+"""Hyperparameters of the groups: numbers, or schedules that give one for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from ..language.rule import CLIPS, Rule
+from ..language.scalars import as_numbers
+
+
+def is_scheduled(value: Any) -> bool:
+    """Whether ``value`` is a function of the step, or a tuple with one in it."""
+    if isinstance(value, (tuple, list)):
+        return any(map(callable, value))
+    return callable(value)
+
+
+def at_step(value: Any, step: int) -> Any:
+    """What ``value`` is at ``step``, which counts the optimizer's steps from 0."""
+    if not is_scheduled(value):
+        return value
+    if callable(value):
+        return value(step)
+    return tuple(v(step) if callable(v) else v for v in value)
+
+
+def evaluated(values: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """All of ``values`` at ``step``."""
+    return {name: at_step(value, step) for name, value in values.items()}
+
+
+def is_fixed(value: Any) -> bool:
+    """Whether this hyperparameter is the same number, or numbers, as long as it is the same object."""
+    if isinstance(value, tuple):
+        return all(map(is_fixed, value))
+    return isinstance(value, (bool, int, float, type(None)))
+
+
+def checked(
+    rule: Rule, values: Mapping[str, Any], step: int, where: str = "", others: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The hyperparameters as a group holds them, schedules left as they are, and as numbers at
+    ``step``. Raises what `Rule.hyperparameters` raises."""
+    numbers = rule.hyperparameters(evaluated(values, step), where, others)
+    held = {
+        name: values[name] if is_scheduled(values.get(name)) else number
+        for name, number in numbers.items()
+    }
+    return held, numbers
+
+
+def options_asked_for(rule: Rule, held: Mapping[str, Any], numbers: Mapping[str, Any]) -> Any:
+    """The structural options of these hyperparameters. One that is also a number counts when it
+    is scheduled, whatever it begins with."""
+    return {
+        name: on or is_scheduled(held[name]) for name, on in rule.chosen_options(numbers).items()
+    }
+
+
+class GroupHyper:
+    """The hyperparameters of one group at one step, ready for ``scalars``."""
+
+    def __init__(self, numbers: Mapping[str, Any]) -> None:
+        given = {name: value for name, value in numbers.items() if value is not None}
+        self._numbers = as_numbers(given)
+        self._undecayed = (
+            as_numbers({**given, "weight_decay": 0.0}) if "weight_decay" in given else self._numbers
+        )
+        self.sign = -1.0 if numbers["maximize"] else 1.0
+        self.lazy = bool(numbers["lazy"])
+        self.clips = tuple(name for name in CLIPS if name in given)
+
+    def numbers(self, decays: bool) -> SimpleNamespace:
+        """With the weight decay, or without it where the mask says so."""
+        return self._numbers if decays else self._undecayed

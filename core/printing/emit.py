@@ -1,0 +1,73 @@
+"""Readable source of a rule for a target language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
+from ..language.rule import CLIPS, Rule
+from ..rules import find_rule
+
+TARGETS = {"numba": "NumbaPrinter", "c": "CPrinter", "cuda": "CudaPrinter"}
+
+
+def emit(
+    rule: Rule | str,
+    target: str = "c",
+    dtype: str = "float32",
+    grad_dtype: str | None = None,
+    **options: bool,
+) -> str:
+    """The update of ``rule`` as source text.
+
+    Parameters
+    ----------
+    rule : Rule or str
+        A rule or the name of a built-in one; ``options`` are its structural options, and
+        ``clip_value=True`` or ``clip_norm=True`` for an update that clips its gradient first.
+    target : {"numba", "c", "cuda"}
+        A Python module of Numba kernels, C99, or CUDA C.
+    dtype, grad_dtype : str
+        Storage dtypes of parameters and gradients, ``grad_dtype`` by default the same.
+
+    Raises
+    ------
+    ValueError
+        For an unknown target, rule or dtype.
+    """
+    import importlib
+
+    from ..language.clipping import clipped
+    from ..language.passes import program  # the tracer is not needed before this
+
+    family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
+    module = importlib.import_module(f".{target}", __package__)
+    printer = getattr(module, TARGETS[target])
+    source: str = printer(program(clipped(family, clips)), dtype, grad_dtype).source()
+    return source
+
+
+def checked(
+    targets: Iterable[str],
+    rule: Rule | str,
+    target: str,
+    dtype: str,
+    grad_dtype: str | None,
+    options: Mapping[str, bool],
+) -> tuple[Rule, tuple[str, ...], str]:
+    """The variant, the kinds of clipping and the gradients' dtype that these arguments ask for.
+
+    Raises what `emit` raises.
+    """
+    if target not in targets:
+        raise ValueError(f"target={target!r}: expected one of {', '.join(targets)}")
+    if dtype not in COMPUTE_DTYPE:
+        raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(COMPUTE_DTYPE)}")
+    grad_dtype = grad_dtype or dtype
+    if grad_dtype not in gradient_dtypes(dtype):
+        raise ValueError(
+            f"grad_dtype={grad_dtype!r}: expected one of {', '.join(gradient_dtypes(dtype))}"
+        )
+    clips = tuple(name for name in CLIPS if options.get(name))
+    structural = {name: on for name, on in options.items() if name not in CLIPS}
+    return find_rule(rule).variant(**structural), clips, grad_dtype

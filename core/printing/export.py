@@ -1,0 +1,124 @@
+"""A rule as one file to embed in a program that does not have this package."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..language.rule import Rule
+from ..rules import registry
+from .emit import checked
+
+if TYPE_CHECKING:
+    from ..language.passes import Program
+
+CHECKS = {"c": "c", "cuda": "cuda", "numpy": "python", "numba": "python"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What a file is about.
+
+    ``family`` is the variant that was asked for and ``programs`` what is printed of it: one, or
+    that of matrices and that of tensors with fewer than two axes. ``command`` writes the file
+    again, ``check`` is the text of its main program, or empty.
+    """
+
+    family: Rule
+    programs: tuple[Program, ...]
+    dtype: str
+    grad_dtype: str
+    version: str
+    command: str
+    check: str = ""
+
+    @property
+    def golden_file(self) -> str:
+        """The name of a file that it can be held to."""
+        clipped = self.rules[0].label != self.family.label  # has a suffix of its own
+        return "FILE.safetensors" if clipped else f"{self.family.label}.{self.dtype}.safetensors"
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of the programs."""
+        return tuple(program.rule for program in self.programs)
+
+
+def export(
+    rule: Rule | str,
+    target: str = "c",
+    dtype: str = "float32",
+    grad_dtype: str | None = None,
+    *,
+    with_check: bool = False,
+    **options: bool,
+) -> str:
+    """The text of one self-contained file: scalars, update, initial state and how to call them.
+
+    Parameters
+    ----------
+    rule : Rule or str
+        A rule or the name of a built-in one; ``options`` are its structural options, and
+        ``clip_value=True`` or ``clip_norm=True`` for an update that clips its gradient first.
+    target : {"c", "cuda", "numpy", "numba"}
+        C99 that C++ takes, too; CUDA C++; a Python module that needs NumPy alone, or NumPy and
+        Numba.
+    dtype, grad_dtype : str
+        Storage dtypes of parameters and gradients, ``grad_dtype`` by default the same.
+    with_check : bool
+        Add a main program that replays a golden file and compares bits; its exit status is 1 if
+        one differs.
+
+    Raises
+    ------
+    ValueError
+        For an unknown target, rule or dtype; a check of gradients in another dtype than the
+        parameters' (there are no golden files of these); a rule whose text cannot be read.
+    TypeError
+        For an unknown option.
+    """
+    from .. import __version__
+    from ..language.passes import program
+
+    family, clips, grad_dtype = checked(CHECKS, rule, target, dtype, grad_dtype, options)
+    if with_check and grad_dtype != dtype:
+        raise ValueError(f"grad_dtype={grad_dtype!r}: golden files have gradients in {dtype}")
+    exported = Exported(
+        family,
+        tuple(program(each) for each in variants_by_shape(family, clips)),
+        dtype,
+        grad_dtype,
+        __version__,
+        _command(family, clips, target, dtype, grad_dtype),
+    )
+    if with_check:
+        module = importlib.import_module(f".files.check_{CHECKS[target]}", __package__)
+        exported = replace(exported, check=module.check_program(exported))
+    text: str = importlib.import_module(f".files.{target}", __package__).text(exported)
+    return text
+
+
+def variants_by_shape(family: Rule, clips: tuple[str, ...] = ()) -> list[Rule]:
+    """The variants that parameters need: one, or one for matrices and one for what has fewer
+    than two axes."""
+    from ..language.clipping import clipped
+
+    shaped = dict.fromkeys(family.for_shape(shape) for shape in ((2, 2), (2,)))
+    return [clipped(each, clips) for each in shaped]
+
+
+def _command(family: Rule, clips: Iterable[str], target: str, dtype: str, grad_dtype: str) -> str:
+    """What writes the file again, as words of the command line."""
+    usual = family.factory().options if family.factory else family.options
+    name = family.name if family.name in registry else f"MODULE:{family.name}"
+    words = ["samestep export", name, "--target", target]
+    words += ["--dtype", dtype] * (dtype != "float32")
+    words += ["--grad-dtype", grad_dtype] * (grad_dtype != dtype)
+    for name, on in family.options.items():
+        if on != usual[name]:
+            words += ["--option", name if on else f"no_{name}"]
+    for name in clips:
+        words += ["--option", name]
+    return " ".join(words)

@@ -1,0 +1,53 @@
+"""What becomes of a step, known at once or later."""
+
+from __future__ import annotations
+
+from ..parameters.clock import Clock
+from ..protocol import Verdict
+from .loss_scaler import LossScaler
+
+
+class Outcome:
+    """What becomes of a step. Whether it counts is known once it is `settled`: on a host at once;
+    on a device the next step, or whoever wants to know, asks and maybe waits.
+
+    ``updated``: the parameters moved, and so do step counts and carries. ``skipped``: they did
+    not, because a gradient was not finite.
+    """
+
+    # of most steps, in which nothing is measured
+    updated = skipped = settled = False
+    decided = True
+    _of_norm: Verdict | None = None
+    _of_skipping: Verdict | None = None
+    _scaler: LossScaler | None = None
+
+    def __init__(self) -> None:
+        self.carries: list[tuple[Clock, dict[str, float]]] = []
+
+    def depend_on(
+        self, verdict: Verdict, clips: bool, skips: bool, scaler: LossScaler | None
+    ) -> None:
+        """What was measured decides; ``clips`` and ``skips`` say about what."""
+        self._of_norm = verdict if clips else None
+        if skips:
+            self._of_skipping, self._scaler, self.decided = verdict, scaler, verdict.decided
+
+    @property
+    def grad_norm(self) -> float | None:
+        """The norm of all gradients before clipping, if it was measured; may wait."""
+        return None if self._of_norm is None else self._of_norm.norm
+
+    def settle(self) -> None:
+        """Count the step, or leave it out."""
+        if self.settled:
+            return
+        finite = self._of_skipping is None or self._of_skipping.finite
+        self.settled = True
+        self.updated, self.skipped = finite, not finite
+        if self._scaler is not None:
+            self._scaler.update(finite)
+        if finite:
+            for clock, carry in self.carries:
+                clock.step += 1
+                clock.carry = carry

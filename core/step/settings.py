@@ -1,0 +1,47 @@
+"""What of a step belongs to the whole optimizer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..parameters.hyper import at_step
+from .loss_scaler import LossScaler
+
+
+@dataclass
+class Settings:
+    """What of a step belongs to the whole optimizer rather than to a group."""
+
+    clip_global_norm: Any = None  # a number or None; before `at` also a schedule
+    skip_nonfinite: bool = False
+    loss_scaler: LossScaler | None = None
+    accumulation_steps: int = 1
+    grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
+
+    @property
+    def skips(self) -> bool:
+        """Whether a step with gradients that are not finite is left out."""
+        return bool(self.skip_nonfinite) or self.loss_scaler is not None
+
+    def at(self, step: int, where: str = "") -> Settings:
+        """Those of one step. Raises TypeError or ValueError for what cannot be used."""
+        return replace(self, clip_global_norm=at_step(self.clip_global_norm, step))._checked(where)
+
+    def _checked(self, where: str) -> Settings:
+        limit, steps = self.clip_global_norm, self.accumulation_steps
+        if limit is not None:
+            if isinstance(limit, (str, bool)) or not hasattr(limit, "__float__"):
+                raise TypeError(f"{where}clip_global_norm must be a number or None, not {limit!r}")
+            if not (float(limit) > 0 and math.isfinite(limit)):
+                raise ValueError(f"{where}clip_global_norm must be positive, not {limit!r}")
+        if not isinstance(self.skip_nonfinite, (bool, int)) or self.skip_nonfinite not in (0, 1):
+            raise TypeError(f"{where}skip_nonfinite must be True or False")
+        if not (self.loss_scaler is None or isinstance(self.loss_scaler, LossScaler)):
+            raise TypeError(f"{where}loss_scaler must be a samestep.LossScaler or None")
+        if isinstance(steps, bool) or not isinstance(steps, int):
+            raise TypeError(f"{where}accumulation_steps must be an integer, not {steps!r}")
+        if steps < 1:
+            raise ValueError(f"{where}accumulation_steps must be at least 1, not {steps}")
+        return self

@@ -1,0 +1,90 @@
+"""An exported C file, compiled here, as a contender of the benchmark."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...language.passes import program
+from ...printing.export import export
+from ...rules import find_rule
+from ..memory.moved import bytes_by_program
+
+Arrays = list[NDArray[Any]]
+COMPILER = "gcc"
+FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fopenmp")
+
+
+class ExportedC:
+    """The functions of `samestep.printing.export` for an elementwise rule without carry, tensor by tensor,
+    on all threads."""
+
+    def __init__(
+        self, rule: str, hyper: Mapping[str, Any], params: Arrays, sets: Sequence[Arrays]
+    ) -> None:
+        self.rule, self.params, self.sets = find_rule(rule), [p.copy() for p in params], sets
+        given = self.rule.hyperparameters(hyper)
+        numbers = [np.atleast_1d(np.float64(given[name])) for name in self.rule.defaults]
+        self.hyper = np.concatenate(numbers)
+        self.scalars = np.zeros(len(program(self.rule).scalars) + 1, np.float32)
+        self.state = [[np.zeros_like(p) for _ in self.rule.state] for p in params]
+        library = ctypes.CDLL(str(compiled(rule)))
+        self.compute, self.update = library.scalars_into, library[f"{rule}_update"]
+        self.compute.argtypes = [ctypes.c_double, ctypes.c_void_p, ctypes.c_void_p]
+        self.steps = 0
+
+    def give(self, k: int) -> None:
+        self.calls = [
+            [ctypes.c_int64(param.size), *(_pointer(a) for a in (param, grad, *state))]
+            for param, grad, state in zip(self.params, self.sets[k], self.state, strict=True)
+        ]
+
+    def step(self) -> None:
+        self.steps += 1
+        self.compute(self.steps, self.hyper.ctypes.data, self.scalars.ctypes.data)
+        scalars = _pointer(self.scalars)
+        for call in self.calls:
+            self.update(scalars, *call)
+
+    def count_bytes(self) -> int:
+        return bytes_by_program(self.rule, self.params)
+
+
+@functools.cache
+def compiled(rule: str) -> Path:
+    """A shared library of the exported file. Raises CalledProcessError if it does not compile."""
+    folder = Path(tempfile.mkdtemp(prefix="samestep-"))
+    source = folder / f"{rule}.c"
+    wrapper = f"""
+void scalars_into(double step, const {rule}_hyper *h, {rule}_scalars *s)
+{{
+    *s = {rule}_compute_scalars(step, h);
+}}
+"""
+    source.write_text(export(rule, "c") + wrapper, encoding="utf-8")
+    library = folder / f"{rule}.so"
+    options = [*FLAGS, "-DSAMESTEP_API=", "-shared", "-fPIC"]
+    subprocess.run(
+        [COMPILER, *options, str(source), "-o", str(library), "-lm"],
+        check=True,
+        capture_output=True,
+    )
+    return library
+
+
+def is_possible() -> bool:
+    """Whether there is a compiler."""
+    return shutil.which(COMPILER) is not None
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

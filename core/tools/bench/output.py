@@ -1,0 +1,87 @@
+"""The benchmark's figures as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..cli.console import print_table
+from .contenders import NUMPY, REFERENCE
+
+COLUMNS = (
+    "",
+    "ms per step",
+    f"times {REFERENCE}",
+    "GB/s",
+    "% of bare loop",
+    "extra memory, MB",
+    "bytes moved per parameter",
+)
+
+
+def print_work(result: Mapping[str, Any]) -> None:
+    """A row per contender. GB/s are of the bytes that the rule cannot do without."""
+    rows = [
+        [
+            figures["name"],
+            f"{figures['seconds'] * 1e3:,.3f}",
+            f"{figures['times_reference']:,.2f}",
+            f"{figures['bytes_per_second'] / 1e9:,.1f}",
+            f"{figures['fraction_of_bare_loop']:.0%}",
+            _megabytes(figures["extra_memory"]),
+            _count(figures["bytes_moved_per_parameter"]),
+        ]
+        for figures in result["contenders"]
+    ]
+    title = f"{result['title']}, {result['gradients']} gradient arrays at every step"
+    print_table(title, COLUMNS, rows)
+    if result["tensors"] == 1 and result["blocks_speed_up"]:
+        print(
+            f"{NUMPY} works in blocks and is {result['blocks_speed_up']:.2f} times as fast as the "
+            "same formula on whole arrays."
+        )
+    if len(result["groups"]) > 1:
+        print(f"Not all fit into memory at once: measured in {len(result['groups'])} groups.")
+    print()
+
+
+def print_rules(result: Mapping[str, Any]) -> None:
+    """A row per rule."""
+    first = result["rules"][0]["title"]
+    rows = [
+        [
+            figures["title"],
+            f"{figures['seconds'] * 1e3:,.3f}",
+            f"{figures['times_first']:,.2f}",
+            _count(figures["bytes_moved_per_parameter"]),
+            _megabytes(figures["extra_memory"]),
+        ]
+        for figures in result["rules"]
+    ]
+    rows_by_columns = " x ".join(f"{size:,}" for size in result["shape"])
+    print_table(
+        f"Rules on {result['backend']}: a {rows_by_columns} {result['dtype']} matrix",
+        ["", "ms per step", f"times {first}", "bytes moved per parameter", "extra memory, MB"],
+        rows,
+    )
+    print()
+
+
+def print_startup(startup: Mapping[str, float]) -> None:
+    """What a new process pays."""
+    rows = [[name, f"{seconds * 1e3:,.0f}"] for name, seconds in startup.items()]
+    print_table("A new process", ["", "ms"], rows)
+
+
+def print_left_out(reasons: Sequence[str]) -> None:
+    """Who could have taken part."""
+    if reasons:
+        print("\n" + "\n".join(f"{reason}." for reason in reasons))
+
+
+def _megabytes(memory: Mapping[str, int | None]) -> str:
+    return f"{max(count or 0 for count in memory.values()) / 1e6:,.1f}"
+
+
+def _count(number: float | None) -> str:
+    return "-" if number is None else f"{number:.0f}"

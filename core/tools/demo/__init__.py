@@ -1,0 +1,1 @@
+"""Networks in plain NumPy that train on every backend."""

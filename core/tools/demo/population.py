@@ -1,0 +1,144 @@
+"""``samestep population``: how sensitive a result is to its learning rate, in one picture.
+
+For each of four rules, a copy of the digits network per learning rate. All copies of a rule are
+groups of one optimizer: the groups' scalars are rows of one table, so a step of all of them is one
+launch. Each copy is then trained again alone, by an optimizer of its own, and its weights must have
+the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...golden.compare import first_difference
+from ...rules import find_rule
+from ..cli.console import print_table, progress
+from ..cli.installation import need
+from .digits import CLASSES, Digits, load
+from .picture import Curve, draw_accuracy_curves
+from .training import Training, check_arguments, different_weights, train, weight_count
+
+RULES = {"sgd": "SGD", "adagrad": "Adagrad", "rmsprop": "RMSprop", "adam": "Adam"}
+LEARNING_RATES = tuple(float(f"{10**exponent:.2g}") for exponent in np.linspace(-5, 1, 16))
+TOLERATED = 0.01  # loss of accuracy against the best, in fractions of the test images
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The best learning rate (the lowest of equals) and the neighbours around it, from ``low`` to
+    ``high``, whose accuracy is at most `TOLERATED` below the best."""
+
+    best: float
+    accuracy: float
+    low: float
+    high: float
+
+    @property
+    def decades(self) -> float:
+        return float(np.log10(self.high / self.low))
+
+
+def run(epochs: int, seed: int, backend: str | None, picture: Path) -> int:
+    """Train, print and draw; returns 1 if a copy has other bits than when it is trained alone."""
+    need("population", ("sklearn", "matplotlib", "rich"), "demo")
+    check_arguments(epochs, seed, [backend], picture)
+    digits = load()
+    together, differences = {}, []
+    with progress(len(RULES) * (epochs + len(LEARNING_RATES))) as advance:
+        for rule in RULES:
+            training = train(rule, LEARNING_RATES, backend, digits, epochs, seed, advance)
+            differences += compare_with_alone(rule, training, digits, epochs, seed, advance)
+            together[rule] = training
+    _print_accuracies(together)
+    _print_sensitivities(together)
+    curves = [Curve(RULES[rule], LEARNING_RATES, t.accuracies) for rule, t in together.items()]
+    title = f"Handwritten digits after {epochs} epochs: {len(LEARNING_RATES)} networks per curve"
+    draw_accuracy_curves(curves, 1 / CLASSES, title, picture)
+    print(f"Accuracy against learning rate: {picture}")
+    return _report(together, differences)
+
+
+def compare_with_alone(
+    rule: str,
+    together: Training,
+    digits: Digits,
+    epochs: int,
+    seed: int,
+    advance: Callable[[str], None],
+) -> list[str]:
+    """Train every copy again, alone: what differs in bits, in words. Weights and the losses of
+    all epochs are compared."""
+    differences = []
+    for i, lr in enumerate(LEARNING_RATES):
+        alone = train(rule, [lr], together.backend, digits, epochs, seed, lambda about: None)
+        found = different_weights(together.networks[i], alone.networks[0])
+        if difference := first_difference(together.losses[:, i], alone.losses[:, 0]):
+            found.append(f"losses: {difference}")
+        differences += [f"{rule}, lr {lr:g}: not as trained alone in {text}" for text in found]
+        advance(f"{rule} on {together.backend}, alone: lr {lr:g}")
+    return differences
+
+
+def sensitivity(learning_rates: Sequence[float], accuracies: Sequence[float]) -> Sensitivity:
+    """How the accuracy depends on the learning rate; ``learning_rates`` ascend."""
+    best = int(np.argmax(accuracies))
+    # in counts of images the bound may be met exactly, which floats would not show
+    good = np.asarray(accuracies) >= accuracies[best] - TOLERATED - 1e-9
+    low = high = best
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high + 1 < len(good) and good[high + 1]:
+        high += 1
+    return Sensitivity(
+        learning_rates[best], accuracies[best], learning_rates[low], learning_rates[high]
+    )
+
+
+def _print_accuracies(together: dict[str, Training]) -> None:
+    rows = [
+        [f"{lr:g}", *(f"{t.accuracies[i]:.1%}" for t in together.values())]
+        for i, lr in enumerate(LEARNING_RATES)
+    ]
+    print_table("Test accuracy", ["learning rate", *(RULES[rule] for rule in together)], rows)
+    print()
+
+
+def _print_sensitivities(together: dict[str, Training]) -> None:
+    rows = []
+    for rule, training in together.items():
+        found = sensitivity(LEARNING_RATES, training.accuracies)
+        usual = find_rule(rule).defaults["lr"]
+        rows.append(
+            [
+                RULES[rule],
+                f"{found.best:g}",
+                f"{found.accuracy:.1%}",
+                f"{found.low:g} to {found.high:g}",
+                f"{found.decades:.1f}",
+                f"{usual:g}",
+            ]
+        )
+    print_table(
+        f"Learning rates within {TOLERATED * 100:g} percentage point of the best accuracy",
+        ["rule", "best", "accuracy", "range", "decades", "default"],
+        rows,
+    )
+    print()
+
+
+def _report(together: dict[str, Training], differences: Sequence[str]) -> int:
+    for difference in differences:
+        print(difference)
+    if differences:
+        return 1
+    first = next(iter(together.values()))
+    count, steps = weight_count(first.networks[0]), len(first.step_seconds)
+    print(
+        f"The same bits in one launch a step and alone, on {first.backend}: {len(together)} times "
+        f"{len(first.networks)} networks of {count:,} weights after {steps:,} steps."
+    )
+    return 0

@@ -1,0 +1,1 @@
+"""The bytes that parameters, gradients and state take."""

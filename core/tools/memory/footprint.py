@@ -1,0 +1,68 @@
+"""How many bytes parameters, gradients and state take, from shapes and dtypes alone.
+
+The same rules by which an optimizer allocates; a test holds them to real allocations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
+from ...language.rule import Rule
+
+Shape = tuple[int, ...]
+Shapes = Mapping[Shape, int]
+"""How many tensors there are of each shape."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of all parameters, of one gradient for each, and of the state."""
+
+    params: int
+    grads: int
+    state: int
+
+    @property
+    def total(self) -> int:
+        return self.params + self.grads + self.state
+
+
+def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> Footprint:
+    """What an optimizer of this rule variant holds, and what it is given."""
+    count = parameter_count(shapes)
+    state = sum(
+        number * sum(math.prod(kept) for kept in state_shapes(rule, shape).values())
+        for shape, number in shapes.items()
+    )
+    return Footprint(
+        params=count * numpy_dtype(param_dtype).itemsize,
+        grads=count * numpy_dtype(grad_dtype).itemsize,
+        state=state * numpy_dtype(COMPUTE_DTYPE[param_dtype]).itemsize,
+    )
+
+
+def state_shapes(rule: Rule, shape: Shape) -> dict[str, Shape]:
+    """The shape of each state array of a parameter of this shape."""
+    variant = rule.for_shape(shape)
+    smaller = {"row": shape[:1], "column": shape[1:], "tensor": ()}
+    return {name: smaller.get(variant.per.get(name, ""), shape) for name in variant.state}
+
+
+def parameter_count(shapes: Shapes) -> int:
+    """The number of elements."""
+    return sum(number * math.prod(shape) for shape, number in shapes.items())
+
+
+def filled(params: int, block: Sequence[Shape]) -> Shapes:
+    """``params`` parameters as tensors of these shapes, again and again; what is left over is a
+    matrix of as many columns as the last shape has, and a vector."""
+    whole, left = divmod(params, parameter_count(Counter(block)))
+    shapes = Counter({shape: number * whole for shape, number in Counter(block).items()})
+    columns = block[-1][-1]
+    for shape in ((left // columns, columns), (left % columns,)):
+        shapes[shape] += 1
+    return {shape: number for shape, number in shapes.items() if number and math.prod(shape)}

@@ -1,0 +1,154 @@
+"""``samestep memory``: what an optimizer makes of a model's size, rule by rule."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from ...golden.cases import variants
+from ...language.dtypes import COMPUTE_DTYPE, gradient_dtypes, numpy_dtype
+from ...language.rule import Rule
+from ..cli.console import print_table
+from ..cli.errors import UserError
+from .footprint import Shape, Shapes, filled, footprint, parameter_count, state_shapes
+
+USUAL_BLOCK: tuple[Shape, ...] = ((4096, 4096),)
+LEFT = 2  # columns that are words
+WIDTH = 100  # characters of the text below the table
+DECIMAL, BINARY = ("bytes", "kB", "MB", "GB", "TB"), ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def run(
+    params: float | None,
+    shapes: Sequence[str] | None,
+    rules: Sequence[str] | None,
+    param_dtype: str,
+    grad_dtype: str | None,
+) -> int:
+    """Print the table. Raises UserError."""
+    grad_dtype = _checked_dtypes(param_dtype, grad_dtype)
+    tensors = model(params, shapes)
+    chosen = chosen_rules(rules)
+    columns, rows = table(chosen, tensors, param_dtype, grad_dtype)
+    print_table(heading(tensors, param_dtype, grad_dtype), columns, rows, LEFT)
+    print("\n".join(notes(tensors, param_dtype)))
+    return 0
+
+
+def model(params: float | None, shapes: Sequence[str] | None) -> Shapes:
+    """The tensors that the arguments speak of: those of ``shapes`` once, or again and again until
+    there are ``params`` parameters. Raises UserError."""
+    if params is None and not shapes:
+        raise UserError(
+            "say how many parameters (--params 7e9), of which shapes (--shape), or both"
+        )
+    block = [_shape(text) for text in shapes or ()] or list(USUAL_BLOCK)
+    if params is None:
+        return Counter(block)
+    if not 1 <= params < 2**63 or params != int(params):
+        raise UserError(f"--params must be a whole number of at least 1, not {params:g}")
+    return filled(int(params), block)
+
+
+def _shape(text: str) -> Shape:
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
+        raise UserError(f"--shape {text}: expected sizes such as 4096x11008")
+    return tuple(map(int, text.split("x")))
+
+
+def _checked_dtypes(param_dtype: str, grad_dtype: str | None) -> str:
+    """The gradients' dtype."""
+    if param_dtype not in COMPUTE_DTYPE:
+        raise UserError(f"--param-dtype {param_dtype}: expected one of {', '.join(COMPUTE_DTYPE)}")
+    possible = gradient_dtypes(param_dtype)
+    if grad_dtype is not None and grad_dtype not in possible:
+        raise UserError(
+            f"--grad-dtype {grad_dtype}: gradients of {param_dtype} parameters are "
+            f"{' or '.join(possible)}"
+        )
+    return grad_dtype or param_dtype
+
+
+def chosen_rules(names: Sequence[str] | None) -> list[Rule]:
+    """The variants that ``names`` (of rules or of variants) select, all of them without.
+    Raises UserError."""
+    known = variants()
+    if names is None:
+        return known
+    for name in names:
+        if not any(name in (rule.name, rule.label) for rule in known):
+            raise UserError(f"--rule {name}: there are {', '.join(rule.label for rule in known)}")
+    return [rule for rule in known if {rule.name, rule.label} & set(names)]
+
+
+def heading(shapes: Shapes, param_dtype: str, grad_dtype: str) -> str:
+    """What the table is about."""
+    kinds = sorted(shapes.items(), key=lambda kind: -kind[1])
+    listed = ", ".join(f"{number:,} of {_by(shape)}" for shape, number in kinds[:3])
+    more = ", ..." if len(kinds) > 3 else ""
+    return (
+        f"{parameter_count(shapes):,} parameters ({listed}{more}): parameters {param_dtype}, "
+        f"gradients {grad_dtype}, state {COMPUTE_DTYPE[param_dtype]}"
+    )
+
+
+def table(
+    rules: Sequence[Rule], shapes: Shapes, param_dtype: str, grad_dtype: str
+) -> tuple[list[str], list[list[str]]]:
+    """Columns, and a row per rule; variants of a rule that keep the same state share one, under
+    the shortest of their names."""
+    largest = max(shapes, key=math.prod)
+    needs = [footprint(rule, shapes, param_dtype, grad_dtype) for rule in rules]
+    power = _power(max(need.total for need in needs))
+    decimal, binary = DECIMAL[power], BINARY[power]
+    columns = ["rule", "state arrays"]
+    columns += [f"{what}, {decimal}" for what in ("parameters", "state", "gradients", "total")]
+    columns += [f"total, {binary}", "kept / parameters", "total / parameters"]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for rule, need in zip(rules, needs, strict=True):
+        kept = state_text(rule, largest)
+        label = min(rows.get((rule.name, kept), [rule.label])[0], rule.label, key=len)
+        parts = (need.params, need.state, need.grads, need.total)
+        row = [label, kept, *(f"{count / 1000**power:,.3f}" for count in parts)]
+        row += [f"{need.total / 1024**power:,.3f}"]
+        row += [
+            f"{(need.params + need.state) / need.params:.3f}",
+            f"{need.total / need.params:.3f}",
+        ]
+        rows[rule.name, kept] = row
+    return columns, list(rows.values())
+
+
+def notes(shapes: Shapes, param_dtype: str) -> list[str]:
+    """What one has to know to read the table, and what it leaves out."""
+    sums = parameter_count(shapes) * numpy_dtype(COMPUTE_DTYPE[param_dtype]).itemsize
+    power = _power(sums)
+    text = (
+        "Kept are parameters and state; the total has one gradient for each parameter, too. "
+        f"Gradient accumulation keeps their sum besides: {sums / 1000**power:,.3f} "
+        f"{DECIMAL[power]}. Clipping keeps a few numbers per tensor. Not counted: Python's "
+        "objects, at most 2 kB per tensor and 50 kB more; on compiled backends addresses and "
+        "partial sums, less than half a byte per parameter; on numpy, during a step, 2 MB and, "
+        "for a rule that sums over a tensor, less than a byte per element of that tensor."
+    )
+    return textwrap.wrap(text, WIDTH)
+
+
+def state_text(rule: Rule, shape: Shape) -> str:
+    """The state arrays of a parameter of this shape, with the shape of those that are smaller."""
+    return ", ".join(
+        name if kept == shape else f"{name} ({_by(kept) or 'one number'})"
+        for name, kept in state_shapes(rule, shape).items()
+    )
+
+
+def _by(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _power(count: int) -> int:
+    """Of a thousand, to show such a number of bytes in."""
+    return min((len(str(count)) - 1) // 3, len(DECIMAL) - 1)

@@ -1,0 +1,1 @@
+"""Errors of a step against arithmetic in 50 digits."""
