@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, on, random_like, snapshot
-from samestep.step.interrupts import held
+from samestep.interrupts import held
 
 MOMENTS = 15
 OPTIONS = dict(clip_global_norm=1.0, accumulation_steps=2)

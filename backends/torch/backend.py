@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...choice import available_backends, get_backend
+from ...interrupts import held
 from ...language.passes import program
 from ...language.rule import Rule
 from ...protocol import Gradients, Launch
@@ -86,7 +87,7 @@ class TorchBackend(HostBackend):
         if self._host:
             return super().new_state(tensor, rule, hyper)
         state = {}
-        with torch.inference_mode(False):
+        with held(), torch.inference_mode(False):
             for name, shape, dtype, value in initial_state(tensor, rule, hyper):
                 state[name] = torch.zeros(
                     shape, dtype=getattr(torch, dtype.name), device=self._device
@@ -149,7 +150,7 @@ class TorchBackend(HostBackend):
     def copy_into(self, array: Any, values: Any) -> None:
         if is_tensor(array) and not on_host(array):
             values = values if is_tensor(values) else as_tensor(np.asarray(values))
-            with torch.no_grad():
+            with held(), torch.no_grad():
                 array.copy_(values)
         else:
             super().copy_into(array, values)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from ...interrupts import held
 from .batch import Evaluate
 from .launch import TorchLaunch
 from .text import Text
@@ -47,7 +48,7 @@ class Compiled:
             return self.function(*given)
         shapes: Any = torch.fx.experimental._config
         # equal lengths are not taken to be one symbol; the setting is the process's
-        with _compiling, shapes.patch(use_duck_shape=False):
+        with held(), _compiling, shapes.patch(use_duck_shape=False):
             found = self.function(*given)
         self.ready.append(True)
         return found
@@ -58,7 +59,7 @@ def compiled_pass(
     text: Text, dtype: torch.dtype, device: torch.device, form: tuple[Any, ...]
 ) -> Compiled:
     """``form`` is what the compiler specializes on."""
-    with warnings.catch_warnings():
+    with held(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
         importlib.import_module("torch._inductor.compile_fx")
     return Compiled(torch.compile(storing(text), dynamic=True, fullgraph=True, options={**EXACT}))

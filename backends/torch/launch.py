@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...interrupts import held
 from ...language.dtypes import COMPUTE_DTYPE
 from ...language.passes import program
 from ...language.rule import Rule
@@ -46,7 +47,7 @@ class TorchLaunch:
 
     def bind(self, tensors: Sequence[Any]) -> None:
         self.tensors = tensors
-        with torch.inference_mode(False):
+        with held(), torch.inference_mode(False):
             self.memory = [[vector(t.flat).detach() for t in tensors]]
             for name in self.rule.state:
                 self.memory.append([vector(t.flat_state(name)).detach() for t in tensors])
@@ -67,7 +68,7 @@ class TorchLaunch:
             sized = zip(self.tensors, lengths, strict=True)
             shapes = [t.rows_and_columns if self.matrix else (n,) for t, n in sized]
             work = list(batched_work(shapes, members, self.matrix, self.gathered))
-        with torch.inference_mode(False):
+        with held(), torch.inference_mode(False):
             self.batches = [self._batch(each) for each in work]
             self._rows = [self._rows_of(each) for each in work]
         self._largest = max((each.block for each in work), default=0)

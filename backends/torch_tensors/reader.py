@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...interrupts import held
 from ..memory import identities
 from .structs import AXES, Structs, structs
 from .view import loaded
@@ -103,8 +105,9 @@ def _counts(reader: ByStructs) -> bool:
     """Whether what it writes has the effect that it should have; looked at once."""
     compiled, torch = reader._compiled, loaded()
     if compiled not in _trusted:
-        with torch.inference_mode(False), torch.device("cpu"):
-            probes = [torch.zeros(2), torch.nn.Parameter(torch.zeros(3)), torch.zeros(4)]
+        zeros = functools.partial(torch.zeros, device="cpu")
+        with held(), torch.inference_mode(False):
+            probes = [zeros(2), torch.nn.Parameter(zeros(3)), zeros(4)]
         reader.mark_changed([*probes[:2], probes[0]])
         _trusted[compiled] = [p._version for p in probes] == [2, 1, 0]
     return _trusted[compiled]

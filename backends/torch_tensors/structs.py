@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...interrupts import held
 from ..memory import LIST_IS_READABLE
 from .view import loaded
 
@@ -70,7 +71,7 @@ def _found() -> Structs | None:
         return None
     torch = loaded()
     try:
-        with torch.inference_mode(False), torch.device("cpu"):
+        with held(), torch.inference_mode(False):
             return Structs(*_places(torch), *_version(torch), _kind(torch))
     except (AttributeError, RuntimeError, LookupError):  # others, or in a mode of the caller's
         return None
@@ -78,11 +79,12 @@ def _found() -> Structs | None:
 
 def _places(torch: Any) -> tuple[int, int, int, int]:
     """Of the tensor, the storage, the elements before the first one, and the address."""
+    zeros = functools.partial(torch.zeros, device="cpu")
     probes = [
-        torch.zeros(5000)[1234:],
-        torch.zeros(90, 50, dtype=torch.float64)[77:, :20],
-        torch.nn.Parameter(torch.zeros(7)[2:]),
-        torch.zeros(40, dtype=torch.bfloat16)[31:35],
+        zeros(5000)[1234:],
+        zeros(90, 50, dtype=torch.float64)[77:, :20],
+        torch.nn.Parameter(zeros(7)[2:]),
+        zeros(40, dtype=torch.bfloat16)[31:35],
     ]
     storages = [probe.untyped_storage() for probe in probes]
     tensors, cells = [p._cdata for p in probes], [s._cdata for s in storages]
@@ -97,7 +99,8 @@ def _places(torch: Any) -> tuple[int, int, int, int]:
 def _version(torch: Any) -> tuple[int, int]:
     """Of the counter in the tensor: a tensor shares it with `detach()` and not with `data`, while
     it shares its storage with both. And of the version in the counter."""
-    probes = [torch.zeros(3), torch.nn.Parameter(torch.zeros(2, 2)), torch.zeros(9)[4:]]
+    zeros = functools.partial(torch.zeros, device="cpu")
+    probes = [zeros(3), torch.nn.Parameter(zeros(2, 2)), zeros(9)[4:]]
     triples = [(p, p.detach(), p.data) for p in probes]
     rows = [[_words(each) for each in triple] for triple in triples]
     places = [8 * k for k in range(TENSOR) if all(a[k] == b[k] != c[k] for a, b, c in rows)]
@@ -116,7 +119,7 @@ def _version(torch: Any) -> tuple[int, int]:
 def _kind(torch: Any) -> tuple[tuple[int, int], ...]:
     """Words that do not differ among tensors of one kind, if they tell all kinds apart. Of the
     word with the dtype that only: the flags beside it have unused bits, which are never set."""
-    zeros = functools.partial(torch.zeros, dtype=torch.float32)
+    zeros = functools.partial(torch.zeros, dtype=torch.float32, device="cpu")
     leaf = zeros(3, 4).requires_grad_()
     leaf.grad = zeros(3, 4)
     alike = [

@@ -8,13 +8,13 @@ has a tensor has loaded it.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...interrupts import held
 from ...language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, numpy_dtype
 
 Array = NDArray[Any]
@@ -69,18 +69,24 @@ def as_tensor(array: Array) -> Any:
 
 
 def _shared(torch: Any, array: Array) -> Any:
-    if array.flags.writeable:
-        return torch.from_numpy(array)
-    with warnings.catch_warnings():  # such an array is a gradient, which is only read
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(array)
+    # one that is not writable is a gradient, which is only read; PyTorch would warn of it
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+class _Writable:
+    """An array's memory, described as if it might be written to."""
+
+    def __init__(self, array: Array) -> None:
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+        self._kept = array
 
 
 def like(owner: Any, array: Array) -> Any:
     """``array`` as an object of the kind that ``owner`` is, over the same memory."""
     if not is_tensor(owner):
         return array
-    with loaded().inference_mode(False):  # what is made in it could not be changed outside
+    with held(), loaded().inference_mode(False):  # what is made in it could not be changed outside
         return as_tensor(array)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..interrupts import held
 from .rule import Rule
 from .vocabulary import HOST, IEEE, HostScalars
 
@@ -23,7 +24,7 @@ def next_scalars(
     try:
         return _scalars(rule, steps, carry, hyper, HOST)
     except ZeroDivisionError:  # floats are faster; numpy.float64 divides by zero
-        with np.errstate(all="ignore"):
+        with held(), np.errstate(all="ignore"):
             return _scalars(rule, steps, carry, as_numbers(vars(hyper), np.float64), IEEE)
 
 

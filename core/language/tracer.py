@@ -291,8 +291,8 @@ def _with_local_names(function: Callable[..., Any], *args: Any) -> Any:
         return name_locals if frame.f_code.co_filename in texts else None
 
     previous = sys.gettrace()
-    sys.settrace(enter)
     try:
+        sys.settrace(enter)  # an interrupt may come after this call, so it is in here
         return function(*args)
     finally:
         sys.settrace(previous)

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Self
 
 from ..checkpoint import state_dict as _state_dict
 from ..choice import get_backend
+from ..interrupts import held, hold, release
 from ..language.rule import Rule
 from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
 from ..parameters.hyper import checked
 from ..parameters.trees import flatten, gradient_leaves
 from ..rules import find_rule
-from ..step.interrupts import held, hold, release
 from ..step.loss_scaler import LossScaler
 from ..step.outcome import Outcome
 from ..step.settings import Settings
@@ -282,7 +282,8 @@ class Optimizer:
 
         Raises TypeError or ValueError if it does not fit; nothing is changed then.
         """
-        _state_dict.restore(self, snapshot)
+        with held():
+            _state_dict.restore(self, snapshot)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, state and everything else that the next step depends on to one file.

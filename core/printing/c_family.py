@@ -11,6 +11,7 @@ import textwrap
 
 import numpy as np
 
+from ..interrupts import held
 from ..language.summation import CHUNK, LANES
 from .c_names import KEYWORDS
 from .expressions import is_whole
@@ -172,7 +173,7 @@ class CFamilyPrinter(KernelPrinter):
         return self.typed_constant(value)
 
     def typed_constant(self, value: float) -> str:
-        with np.errstate(over="ignore"):
+        with held(), np.errstate(over="ignore"):
             rounded = float(np.float32(value)) if self.compute == "float32" else value
         suffix = "f" if self.compute == "float32" else ""
         if np.isfinite(rounded):

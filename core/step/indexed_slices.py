@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..interrupts import held
+
 
 @dataclass(frozen=True, eq=False)
 class IndexedSlices:
@@ -36,7 +38,7 @@ def coalesced(slices: IndexedSlices) -> IndexedSlices:
     count = len(slices.indices)
     order = np.argsort(slices.indices * count + np.arange(count))  # faster than a stable sort
     indices, values = slices.indices[order], slices.values[order]
-    with np.errstate(over="ignore", invalid="ignore"):
+    with held(), np.errstate(over="ignore", invalid="ignore"):
         while (again := indices[1:] == indices[:-1]).any():
             first = np.flatnonzero(np.append(True, ~again))
             counts = np.diff(np.append(first, len(indices)))

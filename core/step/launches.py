@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..interrupts import held
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import Rule
 from ..language.scalars import scalar_names
@@ -82,7 +83,7 @@ class Bucket:
             raise self._too_large(rows) from None
 
     def _too_large(self, rows: Sequence[tuple[float, ...]]) -> ValueError:
-        with np.errstate(over="ignore"):
+        with held(), np.errstate(over="ignore"):
             lost = np.isinf(np.array(rows, self.compute)) & np.isfinite(np.array(rows, np.float64))
         row, column = np.argwhere(lost)[0]
         name = (*scalar_names(self.rule), "grad_coefficient")[column]

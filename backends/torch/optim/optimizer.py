@@ -14,11 +14,11 @@ import torch
 
 from ....checkpoint.torch_layout import layout_of
 from ....choice import get_backend
+from ....interrupts import held, hold, release
 from ....language.passes import check
 from ....language.rule import Rule
 from ....parameters.hyper import GroupHyper, is_fixed
 from ....rules import find_rule
-from ....step.interrupts import hold, release
 from ...memory import identities
 from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
 from .load import loaded_entry, loaded_groups
@@ -150,7 +150,6 @@ class Optimizer(torch.optim.Optimizer):
     # ---- stepping
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient. Those without neither move nor advance. A
         gradient may be sparse, of some rows, see `samestep.step.indexed_slices`.
@@ -168,16 +167,14 @@ class Optimizer(torch.optim.Optimizer):
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = None if closure is None else with_grad(closure)
         # set by GradScaler while it calls
         found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
         if found_inf is None or not found_inf.item():
             was_held = hold()
             try:
-                self._advance(1.0 if scale is None else float(scale))
+                with torch.no_grad():
+                    self._advance(1.0 if scale is None else float(scale))
             finally:
                 release(was_held)
         return loss
@@ -237,12 +234,13 @@ class Optimizer(torch.optim.Optimizer):
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = pre_hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        self._forget()
-        groups = loaded_groups(self.rule, self.param_groups, state_dict)
-        state = self._loaded_state(groups, state_dict)
-        participants = self._gathered(groups, state)
-        self.state, self.param_groups = state, groups
-        self._participants, self._hyper_seen = participants, None
+        with held():
+            self._forget()
+            groups = loaded_groups(self.rule, self.param_groups, state_dict)
+            state = self._loaded_state(groups, state_dict)
+            participants = self._gathered(groups, state)
+            self.state, self.param_groups = state, groups
+            self._participants, self._hyper_seen = participants, None
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
 
@@ -290,6 +288,15 @@ def chosen_backend(backend: str | None, foreach: bool | None, fused: bool | None
     if foreach or fused:
         return "torch:foreach" if foreach else "torch:fused"
     return "torch:forloop"
+
+
+def with_grad(closure: Callable[[], Any]) -> Any:
+    """The loss, computed with autograd switched on. The closure is the user's and may take long,
+    so an interrupt does not wait for it."""
+    if torch.is_grad_enabled():
+        return closure()
+    with held() as interrupts, torch.enable_grad():
+        return interrupts.outside(closure)
 
 
 def has_state(state: Mapping[Any, Any], param: torch.Tensor) -> bool:

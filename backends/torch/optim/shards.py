@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ....interrupts import held
 from ....language.clipping import clipped
 from ....language.passes import program
 from ....language.rule import Rule
@@ -34,7 +35,7 @@ def local(tensor: Any) -> Any:
     """The part of a DTensor in this process, over its own memory; others as they are."""
     if not is_dtensor(tensor):
         return tensor
-    with torch.no_grad():
+    with held(), torch.no_grad():
         return tensor.to_local()
 
 
