@@ -136,10 +136,8 @@ class ndarray:
         return new
 
     def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> ndarray:
-        view = self._array.view()
-        try:
-            view = self._array.reshape(*shape, order=order, copy=False)
-        except ValueError:
+        view = self._array.reshape(*shape, order=order)
+        if view.size and not np.may_share_memory(view, self._array):  # NumPy 2.0 has no copy=False
             return self.copy().reshape(*shape)
         return ndarray._of(view, self)
 
