@@ -123,7 +123,8 @@ def run_two_processes(script: str, folder: Path) -> None:
             assert process.returncode == 0, errors.decode()
     finally:
         for process in processes:
-            process.kill()
+            with process:  # waits, so that another test does not get the warning
+                process.kill()
 
 
 def has_gpu() -> bool:
