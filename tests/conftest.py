@@ -84,6 +84,15 @@ def _no_choice_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SAMESTEP_THREADS", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _gradients_are_on_again():
+    """An interrupt in the few lines of torch's own ``no_grad.__enter__`` leaves gradients off, for
+    torch's optimizers as for ours; tests that come later need them."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_grad_enabled(True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_imported_under_its_folder_s_name():
     """``python -m pytest`` puts the checkout on ``sys.path``, so ``import core`` would load every
