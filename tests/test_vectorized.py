@@ -66,7 +66,7 @@ def test_both_hold_for_other_processors(processor):
     """Without AVX and with AVX-512. Numba compiles for them; nothing is run."""
     # no features named: those of that processor, instead of this one's
     env = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}
-    chosen = ["-k", "(vectorized and adafactor_beta1) or control", "-p", "no:xdist"]
+    chosen = ["-k", "(vectorized and adafactor_beta1) or control"]
     command = [sys.executable, "-m", "pytest", "-q", __file__, *chosen]
     run = subprocess.run(command, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
