@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..language.dtypes import COMPUTE_DTYPE, numpy_dtype
+from ..language.dtypes import numpy_dtype
 from ..language.passes import program
 from ..language.rule import Rule
 from ..printing.numba import NumbaPrinter
 from ..printing.numba_helpers import ADDRESSES
 from ..protocol import Availability
 from . import memory
+from .gradients import CheckedGradients
 from .host.backend import HostBackend, flushes_subnormals
-from .host.gradients import HostGradients
+from .host.gradients import HostChecker
+from .host.launch import HostLaunch
 from .host.tensor import HostRows, HostTensor
 from .launching import source_cache
 from .launching.pool import get_pool, thread_count, workers_flush
@@ -45,22 +47,25 @@ def availability() -> Availability:
     return Availability("numba", True, f"compiled CPU kernels on {thread_count()} threads")
 
 
-class NumbaLaunch:
-    """Printed kernels and the table they run over; see `Launch`."""
+class NumbaLaunch(HostLaunch):
+    """Printed kernels and the table they run over."""
 
     def __init__(self, rule: Rule, param_dtype: str, grad_dtype: str) -> None:
+        super().__init__(param_dtype)
         self.printer = NumbaPrinter(program(rule), param_dtype, grad_dtype)
         label = f"{rule.label}_{param_dtype}"
         label += "" if grad_dtype == param_dtype else f"_{grad_dtype}"
         module = source_cache.load(label, self.printer.source())
         functions = self.printer.functions()
         self.kernels = [(getattr(module, name), kind) for name, kind, _ in functions]
-        self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
         self.itemsizes = {
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()
         }
 
-    def bind(self, tensors: Sequence[HostTensor]) -> None:
+    def bind(self, tensors: Sequence[HostTensor], positions: Sequence[int]) -> None:
+        """Make the launch table."""
+        super().bind(tensors, positions)
+        self._gradients: CheckedGradients | None = None  # those in the table
         layout = self.printer.layout
         matrix = layout.matrix
         shapes = [t.rows_and_columns if matrix else (t.size, 1) for t in tensors]
@@ -73,7 +78,7 @@ class NumbaLaunch:
         for name in self.printer.rule.state:
             addresses[name] = [address(t.flat_state(name)) for t in owners]
         self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes, rows)
-        self.workspace = np.zeros(self.launch_table.workspace_size, self.compute)
+        self.workspace = np.zeros(self.launch_table.workspace_size, self.rows_dtype)
         self._cut(thread_count())
 
     def _cut(self, threads: int) -> None:
@@ -84,13 +89,15 @@ class NumbaLaunch:
         step = max(-(-tensors // (threads * RANGES_PER_THREAD)), 64)
         self.tensor_cuts = [*range(0, tensors, step), tensors]
 
-    def set_gradients(self, addresses: NDArray[np.int64]) -> None:
-        self.launch_table.set_gradients(addresses)
-
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
+        """Write the rows of scalars that apply into the table."""
         self.launch_table.set_rows(row_of_tensor)
 
-    def run(self, rows: NDArray[Any], grads: Sequence[NDArray[Any] | None]) -> None:
+    def run(self, rows: NDArray[Any], gradients: CheckedGradients, control: None) -> None:
+        """Run the kernels on ranges of the table."""
+        if gradients is not self._gradients:
+            self.launch_table.set_gradients(gradients.addresses_at(self.positions))
+            self._gradients = gradients
         args: tuple[Any, ...] = (self.launch_table.table, rows)
         if self.printer.layout.reducing:
             args = (*args, self.launch_table.tensors, self.workspace)
@@ -105,7 +112,7 @@ class NumbaLaunch:
 
 
 def addresses(arrays: list[Any]) -> NDArray[np.int64]:
-    """As `memory.addresses`, in compiled code."""
+    """Return where the data of each array begins, in compiled code."""
     ids = np.frombuffer(memory.identities(arrays), np.int64)
     found = np.empty_like(ids)
     _compiled("addresses", ADDRESSES).read_pointers(ids, object.__basicsize__, found)
@@ -128,8 +135,8 @@ class NumbaBackend(HostBackend):
     def reader(self, tensors: Sequence[Any]) -> Reader:
         return reader_for(tensors, lambda where: _compiled("tensors", source(where)))
 
-    def array_gradients(self, tensors: Sequence[HostTensor]) -> HostGradients:
-        return HostGradients(tensors, addresses if STRUCT_IS_READABLE else memory.addresses)
+    def array_checker(self, tensors: Sequence[HostTensor]) -> HostChecker:
+        return HostChecker(tensors, addresses if STRUCT_IS_READABLE else memory.addresses)
 
     def check_arithmetic(self) -> None:
         super().check_arithmetic()

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import Rule
 from ..language.summation import (
     CHUNK,
@@ -29,7 +28,9 @@ from ..language.summation import (
 )
 from ..language.vocabulary import NumpyVocabulary
 from ..protocol import Availability
+from .gradients import CheckedGradients
 from .host.backend import HostBackend
+from .host.launch import HostLaunch
 from .host.tensor import HostTensor, reals
 from .torch_tensors.view import as_numpy
 
@@ -126,28 +127,27 @@ class _Gathered:
         return total(fold_by_halves(self.chunk_lanes.T))
 
 
-class NumpyLaunch:
-    """The rule's own text, run on one tensor after the other; see `Launch`."""
+class NumpyLaunch(HostLaunch):
+    """The rule's own text, run on one tensor after the other."""
 
     def __init__(self, rule: Rule, scalars: tuple[str, ...], param_dtype: str) -> None:
+        super().__init__(param_dtype)
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
-        self.dtype = np.dtype(COMPUTE_DTYPE[param_dtype])
-
-    def bind(self, tensors: Sequence[HostTensor]) -> None:
-        self.tensors = tensors
-
-    def set_gradients(self, addresses: NDArray[np.int64]) -> None:
-        pass  # gradients come as arrays, with `run`
+        self.dtype = np.dtype(self.rows_dtype)
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
+        """Take note of the row of scalars that applies to each tensor."""
         self.row_of_tensor = row_of_tensor
 
-    def run(self, rows: Array, grads: Sequence[Array | None]) -> None:
+    def run(self, rows: Array, gradients: CheckedGradients, control: None) -> None:
+        """Update the tensors that have a row."""
         with np.errstate(all="ignore"):
-            for tensor, grad, row in zip(self.tensors, grads, self.row_of_tensor, strict=True):
-                if row >= 0 and grad is not None and tensor.flat.size:
+            placed = zip(self.tensors, self.positions, self.row_of_tensor, strict=True)
+            for tensor, position, row in placed:
+                if row >= 0 and tensor.flat.size:
                     scalars = SimpleNamespace(**dict(zip(self.scalars, rows[row], strict=True)))
-                    self._update(tensor, reals(as_numpy(grad)), scalars)
+                    grad = reals(as_numpy(gradients.arrays[position]))
+                    self._update(tensor, grad, scalars)
 
     def _update(self, tensor: HostTensor, grad: Array, s: SimpleNamespace) -> None:
         per = {self.rule.per.get(name) for name in self.rule.state}

@@ -1,7 +1,6 @@
-"""What a backend is to the core, and how one is chosen.
+"""The protocol of a backend: what the core asks of it, and what it must offer.
 
-A backend knows operations and arrays, never an optimizer. The core never imports one except by
-name, here, when it is asked for.
+A backend knows operations and arrays, never an optimizer.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .language.rule import Rule
+
+Dtypes = Sequence[str | None]  # names, by position; None where there is no gradient
 
 
 class Tensor(Protocol):
@@ -26,61 +27,85 @@ class Tensor(Protocol):
 
     staged: bool  # not contiguous: `pull` copies it in before a step and `push` back after it
 
-    def flat_state(self, name: str) -> Any: ...
+    def flat_state(self, name: str) -> Any:
+        """Return a state array as a contiguous vector of reals over the same memory."""
 
-    def rows(self, indices: Any) -> Tensor:
-        """Some rows as a staged tensor of their own. Of backends that accept gradients of some."""
+    def with_state(self, state: dict[str, Any]) -> Tensor:
+        """Return the same parameter with another state, for launches that only read it."""
 
-    def pull(self) -> None: ...
+    def some_rows(self, indices: Any) -> Tensor:
+        """Return some rows as a staged tensor of their own; only of backends that accept gradients
+        of some rows."""
 
-    def push(self) -> None: ...
+    def pull(self) -> None:
+        """Copy a staged parameter to where launches update it."""
+
+    def push(self) -> None:
+        """Copy a staged parameter back after a step."""
+
+
+class Gradients(Protocol):
+    """The gradients of one step, checked by the backend whose launches read them.
+
+    ``dtypes`` are the names of their dtypes, one per tensor; None where there is no gradient.
+    ``rows`` has, by position, the indices of gradients that are of some rows only.
+    """
+
+    dtypes: Dtypes
+    rows: Mapping[int, Any]
+
+    def release(self) -> None:
+        """Let go of the arrays: they belong to the caller. Their addresses stay known."""
+
+
+class GradientChecker(Protocol):
+    """Checks gradients against the parameters they belong to.
+
+    ``moved`` says whether parameters were found in other memory than before; whoever has told
+    everybody sets it to False.
+    """
+
+    moved: bool
+
+    def accept(self, leaves: list[Any]) -> Gradients:
+        """Check one gradient per tensor, or None.
+
+        The result is the same object as last time if these are the very arrays of last time. It
+        keeps them alive until it is released. Raises TypeError or ValueError naming the parameter.
+        """
 
 
 class Launch(Protocol):
     """The update of all tensors of one rule variant and one pair of storage dtypes, as one unit
     of work: on compiled backends one kernel launch per pass.
 
-    A launch on a device has two things more. ``rows_dtype`` is "float64", in which it takes rows,
-    because the gradient's coefficient is only complete there; ``run`` takes the ``control`` of a
-    `Verdict` as a third argument; and ``prepare(rows)`` does of ``run`` what a replay of recorded
-    work does not do by itself.
+    ``rows_dtype`` is the dtype in which it takes rows of scalars: the compute dtype, or float64
+    where the gradient's coefficient is only complete on a device.
     """
 
-    def bind(self, tensors: Sequence[Any]) -> None:
-        """Take note of where parameters and state are; compile what is not compiled yet."""
+    rows_dtype: str
 
-    def set_gradients(self, addresses: Any) -> None:
-        """Where each tensor's gradient is, from `Gradients.accept`; 0 for none."""
+    def bind(self, tensors: Sequence[Any], positions: Sequence[int]) -> None:
+        """Take note of where parameters and state are; compile what is not compiled yet.
+        ``positions`` are those of the tensors among all of the optimizer's."""
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
-        """Which row of scalars applies to each tensor; a negative one leaves it as it is."""
+        """Say which row of scalars applies to each tensor; a negative one leaves it as it is."""
 
-    def run(self, rows: Any, grads: Sequence[Any]) -> None:
-        """Update. ``rows``: (number of rows, number of scalars + 1) in the compute dtype; the
-        last scalar multiplies the gradient. ``grads``: the arrays at those addresses; they must
-        not be kept alive after this."""
+    def run(self, rows: Any, gradients: Any, control: Any) -> None:
+        """Update the tensors.
 
+        ``rows``: (number of rows, number of scalars + 1) of ``rows_dtype``; the last scalar
+        multiplies the gradient. ``gradients``: those of all of the optimizer's tensors, as
+        `GradientChecker.accept` gave them. ``control``: that of a `Verdict`, or None.
+        """
 
-class Gradients(Protocol):
-    """Checks gradients against the parameters they belong to."""
-
-    def same(self, leaves: list[Any]) -> bool:
-        """Whether these are the very arrays that were remembered last."""
-
-    def remember(self, leaves: list[Any]) -> None:
-        """Recognize these arrays next time, without keeping them alive."""
-
-    def forget(self) -> None:
-        """Look at the next gradients anew, whatever they are."""
-
-    def accept(self, leaves: list[Any]) -> Any:
-        """Check one gradient per tensor, or None. The result has ``arrays``, ``kinds`` (dtype
-        names) and ``addresses`` with an entry per tensor, and ``moved``: whether parameters lie
-        elsewhere than they did. Raises TypeError or ValueError."""
+    def prepare(self, rows: Any) -> None:
+        """Do what a replay of recorded work does not do by itself: hand over the next rows."""
 
 
 class Verdict(Protocol):
-    """What follows from what was measured of all gradients (`samestep.step.measurement`).
+    """The consequences of what was measured of all gradients (`samestep.step.measurement`).
 
     ``coefficient`` is what rows of scalars are multiplied by on the host, or ``control`` what
     launches on a device get instead; it also makes them do nothing where a gradient is not
@@ -103,7 +128,7 @@ class Judge(Protocol):
     """Decides what follows from sums of all tensors, whenever they were measured."""
 
     def decide(self, limit: float | None) -> Verdict:
-        """The verdict, where the norm is to be at most ``limit``."""
+        """Return the verdict, where the norm is to be at most ``limit``."""
 
     def prepare(self, limit: float | None) -> None:
         """Make what was recorded of `decide` go by this limit when it is replayed."""
@@ -113,10 +138,9 @@ class Backend(Protocol):
     """The protocol of a backend; see ``backends/numpy.py`` for the smallest one."""
 
     name: str
-    matrices: Any  # matmul and transpose of arrays where this backend updates them
 
     def accepts(self, array: Any) -> bool:
-        """Whether ``array`` is of a type this backend updates in place."""
+        """Say whether ``array`` is of a type that this backend updates in place."""
 
     def adopt(self, name: str, array: Any) -> Tensor:
         """Check a parameter. Raises TypeError or ValueError with its name."""
@@ -125,13 +149,13 @@ class Backend(Protocol):
         """Raise ValueError if two parameters share memory."""
 
     def new_state(self, tensor: Any, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
-        """Freshly initialized state arrays."""
+        """Return freshly initialized state arrays, by name."""
 
     def zeros(self, size: int, dtype: str) -> Any:
-        """A vector of zeros; slices of it serve as state arrays."""
+        """Return a vector of zeros; slices of it serve as state arrays."""
 
-    def gradients(self, tensors: Sequence[Any]) -> Gradients:
-        """The checker of gradients for these tensors."""
+    def gradient_checker(self, tensors: Sequence[Any]) -> GradientChecker:
+        """Return a checker of gradients for these tensors."""
 
     def check_arithmetic(self) -> None:
         """Raise RuntimeError if this thread or a worker flushes subnormals to zero."""
@@ -139,40 +163,40 @@ class Backend(Protocol):
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
     ) -> Launch:
-        """A new launch; ``scalars`` are the names in a row, in order."""
+        """Return a new launch; ``scalars`` are the names in a row, in order."""
 
     def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
-        """A function that tells whoever keeps watch over these parameters' memory that it is
-        written to."""
+        """Return a function that tells whoever keeps watch over these parameters' memory (autograd)
+        that it is written to."""
 
     def watcher(self, tensors: list[Any]) -> Callable[[], bool]:
-        """A function that says whether these tensors, parameters or state, are what and where
-        they were: the same objects can be made to stand for other memory."""
+        """Return a function that says whether these tensors, parameters or state, are what and
+        where they were: the same objects can be made to stand for other memory."""
 
     def to_numpy(self, array: Any, copied: bool = True) -> Any:
-        """A parameter or state array as a NumPy array on the host: a copy, or if not ``copied``
+        """Return a parameter or state array as a NumPy array: a copy, or if not ``copied``
         its own memory where NumPy can see that."""
 
     def copy_into(self, array: Any, values: Any) -> None:
         """Overwrite a parameter or a state array."""
 
     def asarray(self, array: Any) -> Any:
-        """``array`` where this backend updates it, for programs that choose a backend when they
-        run: itself if it is there already, otherwise a copy."""
+        """Return ``array`` where this backend updates it: itself if it is there already, otherwise
+        a copy. For programs that choose a backend when they run."""
 
-    # `samestep.backends.host.judge.DecidesOnHost` has the rest for hosts
+    # the next two are the same for all backends in host memory: backends/host/judge.py
 
     def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
-        """Who decides what follows from these sums of all tensors: "sum_of_squares" and
-        "difference", a vector per compute dtype."""
+        """Return the judge of these sums of all tensors: "sum_of_squares" and "difference", a
+        vector per compute dtype."""
 
     def capturing(self) -> bool:
-        """Whether work is only being recorded, to be replayed later."""
+        """Say whether work is only being recorded, to be replayed later."""
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a backend can run here; if not, why, and what to install."""
+    """A backend's word on whether it can run here; if not, why, and what to install."""
 
     name: str
     available: bool

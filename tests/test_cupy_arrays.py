@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from conftest import UNDER_TEST
-from helpers import off, on, random_like, refused, snapshot
+from helpers import on, random_like, refused, snapshot
 from samestep.golden.compare import assert_same_bits
 
 pytestmark = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
@@ -186,15 +186,6 @@ def test_a_gradient_in_a_parameter_or_in_state_is_refused(where):
         optimizer.step([param[:4].copy()])
     with refused(optimizer, TypeError, "has dtype float64; expected float32"):
         optimizer.step([cupy.asarray(START.astype(np.float64))])
-
-
-def test_matrix_work_is_on_the_device():
-    backend = ss.get_backend("cupy")
-    a, b = np.float32([[1, 2], [3, 4]]), np.float32([[0.5], [0.25]])
-    product = backend.matrices.matmul(*on("cupy", [a, b]))
-    assert isinstance(product, cupy.ndarray)
-    assert_same_bits(off("cupy", product), a @ b)
-    assert_same_bits(off("cupy", backend.matrices.transpose(on("cupy", a)).copy()), a.T)
 
 
 def test_snapshots_are_copies_on_the_host():

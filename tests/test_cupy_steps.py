@@ -62,7 +62,7 @@ def test_a_step_that_failed_does_not_count_for_the_scaler(monkeypatch):
     scaler = ss.LossScaler(8.0, growth_interval=1)
     optimizer = ss.AdamW(on("cupy", start()), loss_scaler=scaler)
 
-    def fails(self, tensors):
+    def fails(self, tensors, positions):
         raise RuntimeError("no kernel")
 
     there = on("cupy", grads(0))

@@ -310,7 +310,7 @@ def test_nothing_imports_torch_for_arrays():
 def test_without_numba_the_default_is_foreach(monkeypatch):
     assert ss.get_backend("torch").implementation == "fused"
     module = __import__("samestep.backends.numba", fromlist=["x"])
-    missing = ss.backend.Availability("numba", False, "not installed")
+    missing = ss.choice.Availability("numba", False, "not installed")
     monkeypatch.setattr(module, "availability", lambda: missing)
     assert ss.get_backend("torch").implementation == "foreach"
 

@@ -9,7 +9,8 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from ...language.dtypes import REAL_OF_COMPLEX
+from ..tensor import AdoptedTensor
 from ..torch_tensors import view as foreign
 
 ON_CUDA = (2, 13)  # DLPack's numbers of CUDA memory, plain and managed
@@ -96,39 +97,27 @@ def reals(array: Any) -> Any:
     return flat.view(REAL_OF_COMPLEX[flat.dtype.name]) if flat.dtype.kind == "c" else flat
 
 
-class DeviceTensor:
-    """A parameter on a device: ``owner`` is the array that was passed, ``array`` the same memory
-    as a CuPy array.
-
-    ``flat`` is its memory as a vector of reals. An array that is not C-contiguous is staged:
-    ``flat`` is then a copy that is, which `pull` fills before a step and `push` writes back.
-    """
+class DeviceTensor(AdoptedTensor):
+    """A parameter on a device, seen as a CuPy array. One that is not C-contiguous is staged."""
 
     def __init__(self, name: str, owner: Any, array: Any) -> None:
-        self.name, self.owner, self.array = name, owner, array
-        self.shape: tuple[int, ...] = array.shape
-        self.dtype = REAL_OF_COMPLEX.get(array.dtype.name, array.dtype.name)
-        self.compute = COMPUTE_DTYPE[self.dtype]
-        self.complex = array.dtype.kind == "c"
+        self.name, self.owner = name, owner
+        self.state = {}
+        self._describe(array, array.shape, array.dtype.name)
         self.staged = not array.flags.c_contiguous
         self._contiguous = array.copy(order="C") if self.staged else array
         self.flat = reals(self._contiguous)
-        self.state: dict[str, Any] = {}
-
-    @property
-    def rows_and_columns(self) -> tuple[int, int]:
-        """The parameter seen as a matrix: its first axis against all others. Without elements it
-        has no rows either, so that nothing is computed for them."""
-        rows = self.shape[0] if self.shape else 1
-        return (rows, self.flat.size // rows) if self.flat.size else (0, 0)
 
     def flat_state(self, name: str) -> Any:
+        """Return a state array as a vector of reals over the same memory."""
         return reals(self.state[name])
 
     def pull(self) -> None:
+        """Copy a staged parameter to where launches update it."""
         if self.staged:
             self._contiguous[...] = self.array
 
     def push(self) -> None:
+        """Copy a staged parameter back."""
         if self.staged:
             self.array[...] = self._contiguous

@@ -14,12 +14,11 @@ from ...language.rule import Rule
 from ...protocol import Judge
 from ..host.tensor import check_dtype
 from ..launching.initial_state import initial_state
-from ..matrices import Matrices
 from ..memory import overlapping, overlaps_itself
 from ..torch_tensors import view as foreign
 from ..torch_tensors.reader import ByTorch, Watch, nothing
 from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
-from .gradients import DeviceGradients
+from .gradients import DeviceChecker
 from .judge import DeviceJudge
 from .launch import CupyLaunch
 
@@ -28,7 +27,6 @@ class CupyBackend:
     """Arrays on a CUDA device, updated there by printed kernels on the current stream."""
 
     name = "cupy"
-    matrices = Matrices(cupy)
 
     def __init__(self) -> None:
         self._home: Any = None  # the device of the parameters
@@ -87,8 +85,8 @@ class CupyBackend:
         with self._home:
             return cupy.zeros(size, dtype)
 
-    def gradients(self, tensors: Sequence[DeviceTensor]) -> DeviceGradients:
-        return DeviceGradients(tensors)
+    def gradient_checker(self, tensors: Sequence[DeviceTensor]) -> DeviceChecker:
+        return DeviceChecker(tensors)
 
     def to_numpy(self, array: Any, copied: bool = True) -> NDArray[Any]:
         if on_device(array):

@@ -1,4 +1,4 @@
-"""Checking gradients on a device."""
+"""Checks gradients on a CUDA device."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...language.dtypes import REAL_OF_COMPLEX
-from ..host.gradients import Accepted, HostGradients
-from ..torch_tensors.view import kind_of
+from ..gradients import CheckedGradients, GradientChecker
+from ..torch_tensors.view import check_plain, is_tensor, kind_of
 from .arrays import DeviceTensor, aligned, as_cupy, on_device, shadow
 
 
 def addresses(arrays: Sequence[Any]) -> NDArray[np.int64]:
-    """Where the data of each array begins."""
+    """Return where the data of each array begins."""
     return np.fromiter((a.data.ptr for a in arrays), np.int64, len(arrays))
 
 
-class DeviceGradients(HostGradients):
-    """As `HostGradients`, for CuPy arrays and whatever can be seen as one."""
+class DeviceChecker(GradientChecker):
+    """Checks gradients that are CuPy arrays, or can be seen as such."""
 
     array_type = cupy.ndarray
 
@@ -30,12 +30,12 @@ class DeviceGradients(HostGradients):
         self.home = self.device.id
         super().__init__(tensors, addresses)
 
-    def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
+    def _all_as_expected(self, leaves: list[Any]) -> CheckedGradients | None:
         if any(getattr(leaf, "device", None) != self.device for leaf in leaves):
             return None
         return super()._all_as_expected(leaves)
 
-    def _one_by_one(self, leaves: list[Any]) -> Accepted:
+    def _one_by_one(self, leaves: list[Any]) -> CheckedGradients:
         views = [
             None if leaf is None else self._checked(leaf, tensor)
             for leaf, tensor in zip(leaves, self.tensors, strict=True)
@@ -43,9 +43,9 @@ class DeviceGradients(HostGradients):
         self._check_overlap([None if view is None else shadow(view) for view in views])
         arrays = [None if view is None else cupy.ascontiguousarray(view) for view in views]
         names = [None if a is None else a.dtype.name for a in arrays]
-        kinds = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
+        dtypes = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
         found = [0 if a is None else a.data.ptr for a in arrays]
-        return Accepted(arrays, kinds, np.array(found, np.int64))
+        return CheckedGradients(arrays, dtypes, np.array(found, np.int64))
 
     def _as_array(self, name: str, grad: Any) -> Any:
         if not on_device(grad):
@@ -53,6 +53,8 @@ class DeviceGradients(HostGradients):
                 f"{name} is a {kind_of(grad)}; expected an array on a CUDA device (cupy.asarray "
                 "copies one there) or None"
             )
+        if is_tensor(grad):
+            check_plain(name, grad)
         array = as_cupy(grad)
         if array.device.id != self.home:
             raise ValueError(

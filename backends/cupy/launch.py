@@ -15,6 +15,7 @@ from ...language.passes import program
 from ...language.rule import Rule
 from ...language.summation import CHUNK, STRIP_ROWS
 from ...printing.cuda import BLOCK, CudaPrinter
+from ..gradients import CheckedGradients
 from ..launching.table import LaunchTable
 from . import compiler
 from .arrays import DeviceTensor
@@ -46,10 +47,13 @@ class CupyLaunch:
         self.itemsizes = {
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()
         }
+        self._gradients: CheckedGradients | None = None
         self._addresses: NDArray[np.int64] | None = None
         self._rows: Upload | None = None
 
-    def bind(self, tensors: Sequence[DeviceTensor]) -> None:
+    def bind(self, tensors: Sequence[DeviceTensor], positions: Sequence[int]) -> None:
+        """Make the tables, and compile what is not compiled yet."""
+        self._positions, self._gradients, self._addresses = positions, None, None
         layout = self.printer.layout
         shapes = [t.rows_and_columns if layout.matrix else (t.flat.size, 1) for t in tensors]
         limit = CHUNK**2 * (1 if layout.matrix else CHUNK)
@@ -95,11 +99,14 @@ class CupyLaunch:
         useful = STRIP_ROWS if self.printer.layout.matrix else -(-int(table[:, 1].max()) // PART)
         return max(1, min(wanted, useful))
 
-    def set_gradients(self, addresses: NDArray[np.int64]) -> None:
-        if self._addresses is None or not np.array_equal(addresses, self._addresses):
-            self._addresses = np.array(addresses)
-            self.lines.set_gradients(addresses)
-            self._stale = True
+    def _point_at(self, gradients: CheckedGradients) -> None:
+        """Write the gradients' addresses into the table, if they are others than last time."""
+        if gradients is not self._gradients:
+            self._gradients, addresses = gradients, gradients.addresses_at(self._positions)
+            if self._addresses is None or not np.array_equal(addresses, self._addresses):
+                self._addresses = np.array(addresses)
+                self.lines.set_gradients(addresses)
+                self._stale = True
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         self.lines.set_rows(row_of_tensor)
@@ -118,7 +125,9 @@ class CupyLaunch:
         with self.device, np.errstate(over="ignore"):  # may be infinite in the compute dtype
             self._rows.send(rows[:, -1], rows[:, :-1].astype(self.compute))
 
-    def run(self, rows: NDArray[np.float64], grads: Sequence[Any], control: Any = None) -> None:
+    def run(self, rows: NDArray[np.float64], gradients: CheckedGradients, control: Any) -> None:
+        """Launch the kernels on the current stream."""
+        self._point_at(gradients)
         with self.device:
             if not cupy.cuda.get_current_stream().is_capturing():
                 self._refresh()

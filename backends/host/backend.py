@@ -10,27 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...language.rule import Rule
-from ...protocol import Gradients
+from ..gradients import GradientChecker
 from ..launching.initial_state import initial_state
-from ..matrices import Matrices
 from ..memory import overlapping, overlaps_itself
 from ..torch_tensors import view as foreign
 from ..torch_tensors.reader import Reader, Watch, nothing, reader_for
 from ..torch_tensors.view import as_numpy, is_tensor, kind_of, owning_tensors
-from .gradients import HostGradients
+from .gradients import HostChecker
 from .judge import DecidesOnHost
 from .tensor import HostTensor, check_dtype, check_parameter, reals
-from .tensor_gradients import TensorGradients
+from .tensor_gradients import TensorChecker
 
 Array = NDArray[Any]
 _SUBNORMAL, _ONE = 5e-324, 1.0  # names, so that the interpreter multiplies at run time
 
 
 class HostBackend(DecidesOnHost):
-    """Everything about NumPy arrays that does not depend on how the arithmetic is done."""
+    """A backend of arrays in host memory: everything but how the arithmetic is done."""
 
     name = ""
-    matrices = Matrices(np)
 
     def accepts(self, array: Any) -> bool:
         return foreign.on_host(array) if is_tensor(array) else isinstance(array, np.ndarray)
@@ -73,17 +71,17 @@ class HostBackend(DecidesOnHost):
     def zeros(self, size: int, dtype: str) -> Array:
         return np.zeros(size, dtype)
 
-    def gradients(self, tensors: Sequence[Any]) -> Gradients:
+    def gradient_checker(self, tensors: Sequence[Any]) -> GradientChecker:
         if not (owners := owning_tensors(tensors)):
-            return self.array_gradients(tensors)
-        return TensorGradients(tensors, self.reader(owners))
+            return self.array_checker(tensors)
+        return TensorChecker(tensors, self.reader(owners))
 
-    def array_gradients(self, tensors: Sequence[HostTensor]) -> Gradients:
-        """The checker where all parameters are NumPy arrays."""
-        return HostGradients(tensors)
+    def array_checker(self, tensors: Sequence[HostTensor]) -> GradientChecker:
+        """Return the checker of gradients where all parameters are NumPy arrays."""
+        return HostChecker(tensors)
 
     def reader(self, tensors: Sequence[Any]) -> Reader:
-        """Who looks at tensors of PyTorch such as these."""
+        """Return a reader of tensors of PyTorch such as these."""
         return reader_for(tensors)
 
     def change_marker(self, tensors: Sequence[HostTensor]) -> Callable[[], None]:
@@ -113,5 +111,5 @@ class HostBackend(DecidesOnHost):
 
 
 def flushes_subnormals() -> bool:
-    """Whether this thread's processor state turns subnormal results into zero."""
+    """Say whether this thread's processor state turns subnormal results into zero."""
     return _SUBNORMAL * _ONE == 0.0

@@ -1,4 +1,4 @@
-"""Decides on the host what follows from what was measured of all gradients."""
+"""Decides on the host about a step whose gradients were measured: clip, or leave it out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...protocol import Judge, Verdict
 
 @dataclass
 class HostVerdict:
-    """What a host has found out; see `Verdict`."""
+    """The verdict of a host; see `Verdict`."""
 
     coefficient: float
     finite: bool

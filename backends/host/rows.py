@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...step.indexed_slices import IndexedSlices, coalesced
 from ..torch_tensors.view import as_numpy, is_tensor, loaded
-
-if TYPE_CHECKING:
-    from .tensor import HostTensor
+from .tensor import HostTensor
 
 
 def as_slices(grad: Any, tensor: HostTensor) -> IndexedSlices | None:
-    """What a gradient of some rows says, a sparse tensor's included; None for a dense one."""
+    """Return a gradient of some rows, a sparse tensor included, as slices; None for a dense one."""
     if isinstance(grad, IndexedSlices):
         return grad
     if not is_tensor(grad) or grad.layout is not loaded().sparse_coo:
@@ -32,16 +29,18 @@ def as_slices(grad: Any, tensor: HostTensor) -> IndexedSlices | None:
 
 
 def checked_slices(
-    given: IndexedSlices, tensor: HostTensor, check: Callable[[Any, HostTensor], Any]
+    given: IndexedSlices, tensor: HostTensor, check: Callable[[Any, HostTensor, Any], Any]
 ) -> IndexedSlices:
-    """Copies, each row once and in order, of the compute dtype. ``check`` is for the values, as if
-    they were a dense gradient. Raises TypeError or ValueError, naming the parameter."""
+    """Return copies, each row once and in order, of the compute dtype.
+
+    ``check(values, tensor, shape)`` checks the values as if they were a dense gradient of this
+    shape. Raises TypeError or ValueError, naming the parameter.
+    """
     name = f"the gradient of {tensor.name}"
     if not tensor.shape:
         raise ValueError(f"{name} is sparse, of some rows; the parameter has none")
-    like = copy.copy(tensor)
-    like.shape = tuple(getattr(given.values, "shape", ()))
-    values, indices = check(given.values, like), as_numpy(given.indices)
+    shape = tuple(getattr(given.values, "shape", ()))
+    values, indices = check(given.values, tensor, shape), as_numpy(given.indices)
     if values.ndim == 0 or values.shape[1:] != tensor.shape[1:]:
         raise ValueError(
             f"{name} has values of shape {values.shape}; expected {tensor.shape[1:]} for each index"

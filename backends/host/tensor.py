@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -11,33 +10,26 @@ from numpy.typing import NDArray
 
 from ...language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
 from ..memory import directly_usable
+from ..tensor import AdoptedTensor
 from ..torch_tensors import view as foreign
 from ..torch_tensors.view import as_numpy
 
 Array = NDArray[Any]
 
 
-class HostTensor:
-    """A parameter in host memory: ``owner`` is the NumPy array or the tensor that was passed,
-    ``array`` the same memory as a NumPy array. State is of the owner's kind.
-
-    ``flat`` is its memory as a vector of reals. An array that is not C-contiguous and aligned is
-    staged: ``flat`` is then a copy that is, which `pull` fills before a step and `push` writes
-    back.
-    """
+class HostTensor(AdoptedTensor):
+    """A parameter in host memory, a NumPy array or a tensor, seen as a NumPy array. State is of the
+    owner's kind. One that is not C-contiguous and aligned is staged."""
 
     def __init__(self, name: str, owner: Any) -> None:
         self.name, self.owner = name, owner
-        self.state: dict[str, Any] = {}
+        self.state = {}
         self.look_again()
 
     def look_again(self) -> None:
         """Find the owner's memory, which may be elsewhere than it was."""
-        array = self.array = as_numpy(self.owner)
-        self.shape: tuple[int, ...] = array.shape
-        self.dtype = REAL_OF_COMPLEX.get(array.dtype.name, array.dtype.name)
-        self.compute = COMPUTE_DTYPE[self.dtype]
-        self.complex = array.dtype.kind == "c"
+        array = as_numpy(self.owner)
+        self._describe(array, array.shape, array.dtype.name)
         self.staged = not directly_usable(array)
         self.flat = reals(np.array(array, order="C") if self.staged else array)
 
@@ -51,30 +43,21 @@ class HostTensor:
                 f"and {self.array.dtype} when the optimizer was made"
             )
 
-    @property
-    def size(self) -> int:
-        """How many reals there are."""
-        return math.prod(self.shape) * (1 + self.complex)
-
-    @property
-    def rows_and_columns(self) -> tuple[int, int]:
-        """The parameter seen as a matrix: its first axis against all others. Without elements it
-        has no rows either, so that nothing is computed for them."""
-        rows = self.shape[0] if self.shape else 1
-        return (rows, self.flat.size // rows) if self.flat.size else (0, 0)
-
     def flat_state(self, name: str) -> Array:
+        """Return a state array as a vector of reals over the same memory."""
         return reals(as_numpy(self.state[name]))
 
-    def rows(self, indices: Array) -> HostRows:
-        """Those rows of the parameter and of its state, as they are now."""
+    def some_rows(self, indices: Array) -> HostRows:
+        """Return those rows of the parameter and of its state, as they are now."""
         return HostRows(self, indices)
 
     def pull(self) -> None:
+        """Copy a staged parameter to where launches update it."""
         if self.staged:
             self.flat[...] = reals(np.ascontiguousarray(self.array))
 
     def push(self) -> None:
+        """Copy a staged parameter back."""
         if self.staged:
             self.array[...] = self.flat.view(self.array.dtype).reshape(self.shape)
 
@@ -85,27 +68,30 @@ class HostRows(HostTensor):
     ``staged``."""
 
     def __init__(self, whole: HostTensor, indices: Array) -> None:
-        copies = ("array", "flat", "state")
-        self.__dict__.update({k: v for k, v in vars(whole).items() if k not in copies})
-        self.staged, self.whole, self.indices = True, whole, indices
-        self.shape = (len(indices), *whole.shape[1:])
+        self.name, self.owner, self.whole, self.indices = whole.name, whole.owner, whole, indices
+        self.shape, self.complex = (len(indices), *whole.shape[1:]), whole.complex
+        self.dtype, self.compute, self.staged = whole.dtype, whole.compute, True
 
     @functools.cached_property
     def array(self) -> Array:  # type: ignore[override]
+        """A copy of the rows."""
         return _memory(self.whole.array)[self.indices]
 
     @functools.cached_property
     def flat(self) -> Array:  # type: ignore[override]
+        """The copy as a vector of reals."""
         return reals(self.array)
 
     @functools.cached_property
     def state(self) -> dict[str, Any]:  # type: ignore[override]
+        """Copies of the state's rows."""
         return {name: _memory(array)[self.indices] for name, array in self.whole.state.items()}
 
     def pull(self) -> None:
-        """Nothing: a copy is of what was there a moment ago."""
+        """Do nothing: a copy is of what was there a moment ago."""
 
     def push(self) -> None:
+        """Write the copies back."""
         if self.staged:
             _memory(self.whole.array)[self.indices] = self.array
             for name, array in self.state.items():
@@ -113,12 +99,12 @@ class HostRows(HostTensor):
 
 
 def _memory(array: Any) -> Array:
-    """As a plain NumPy array over the same memory, not a subclass with ideas of its own."""
+    """Return a plain NumPy array over the same memory, not a subclass with ideas of its own."""
     return as_numpy(array).view(np.ndarray)
 
 
 def reals(array: Array) -> Array:
-    """A contiguous array as a vector; complex elements are two reals each."""
+    """Return a contiguous array as a vector; complex elements are two reals each."""
     flat = array.reshape(-1)
     if flat.dtype.kind == "c":
         flat = flat.view(REAL_OF_COMPLEX[flat.dtype.name])

@@ -1,23 +1,20 @@
-"""Checking gradients that are tensors in host memory, a thousand of them in a few passes."""
+"""Checks gradients that are tensors in host memory, a thousand of them in a few passes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
+from ..gradients import CheckedGradients
 from ..torch_tensors.reader import Reader, Watch
-from ..torch_tensors.view import as_numpy, is_tensor, loaded
-from .gradients import Accepted, HostGradients
-
-if TYPE_CHECKING:
-    from .tensor import HostTensor
+from ..torch_tensors.view import is_tensor, loaded
+from .gradients import HostChecker
+from .tensor import HostTensor
 
 
-class TensorGradients(HostGradients):
-    """As `HostGradients`, for parameters that are tensors.
+class TensorChecker(HostChecker):
+    """Checks the gradients of parameters that are tensors.
 
     A tensor can be made to stand for other memory or another shape (``tensor.data = other``) and
     stay the same object. So tensors are looked at even where they are those of the last step,
@@ -39,11 +36,11 @@ class TensorGradients(HostGradients):
             self._torch_dtypes = [owner.dtype for owner in self._owners]
             self._yes, self._no = [True] * len(tensors), [False] * len(tensors)
             self._complex = any(t.complex for t in tensors)
-        self._moved = False  # and nobody was told yet
+        self._some_absent = False
         self._expected: Watch | None = None  # gradients that were found to be as expected
 
     def same(self, leaves: list[Any]) -> bool:
-        """Whether these are the very tensors that were remembered last, and they and the
+        """Say whether these are the very tensors that were remembered last, and they and the
         parameters are what and where they were."""
         if not super().same(leaves):
             return False
@@ -51,7 +48,7 @@ class TensorGradients(HostGradients):
         return self._seen_grads.unchanged(tensors) and self._watched.unchanged(self._owners)
 
     def remember(self, leaves: list[Any]) -> None:
-        """As `HostGradients.remember`; arrays among the leaves are looked at anew every time."""
+        """Recognize these tensors next time; arrays among the leaves are looked at every time."""
         super().remember(leaves)
         if self._seen is None:
             return
@@ -62,15 +59,12 @@ class TensorGradients(HostGradients):
         else:
             self.forget()
 
-    def accept(self, leaves: list[Any]) -> Accepted:
-        """As `HostGradients.accept`; ``moved`` of the result says whether parameters were
-        followed to other memory, where everything that knows their addresses has to be told."""
-        self._moved = self._follow() or self._moved
-        accepted = super().accept(leaves)
-        accepted.moved, self._moved = self._moved, False
-        return accepted
+    def _check(self, leaves: list[Any]) -> CheckedGradients:
+        self.moved = self._follow() or self.moved
+        return super()._check(leaves)
 
     def _follow(self) -> bool:
+        """Look up parameters that lie elsewhere than they did."""
         moved = [self._followed[i] for i in self._watched.moved(self._owners)]
         if not moved:
             return False
@@ -89,7 +83,7 @@ class TensorGradients(HostGradients):
         except RuntimeError:  # a nested tensor has none
             return []
 
-    def _all_as_expected(self, leaves: list[Any]) -> Accepted | None:
+    def _all_as_expected(self, leaves: list[Any]) -> CheckedGradients | None:
         if not self._all_tensors:
             return None
         addresses = None if self._expected is None else self._expected.look(leaves)
@@ -98,14 +92,10 @@ class TensorGradients(HostGradients):
                 return None
             self._expected = Watch(self._reader, leaves)
             addresses = self._expected.addresses
-        if np.count_nonzero(addresses & self.misaligned):
-            return None
-        if np.count_nonzero(self._may_overlap(addresses, self.nbytes)):
-            self._check_overlap([as_numpy(leaf) for leaf in leaves])
-        return Accepted(list(leaves), self.kinds, addresses)
+        return self._at(leaves, addresses)
 
     def _like_parameters(self, leaves: list[Any]) -> bool:
-        """Whether these are contiguous tensors like their parameters."""
+        """Say whether these are contiguous tensors like their parameters."""
         tensor = self._tensor
         return (
             self._types.issuperset(map(type, leaves))
@@ -120,5 +110,5 @@ class TensorGradients(HostGradients):
 
 
 def present(leaves: list[Any]) -> list[Any]:
-    """Without those that are None."""
+    """Return the leaves that are not None."""
     return [leaf for leaf in leaves if leaf is not None]

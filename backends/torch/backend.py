@@ -13,12 +13,13 @@ from ...choice import available_backends, get_backend
 from ...interrupts import held
 from ...language.passes import program
 from ...language.rule import Rule
-from ...protocol import Gradients, Launch
+from ...protocol import Launch
+from ..gradients import GradientChecker
 from ..host.backend import HostBackend
 from ..launching.initial_state import initial_state
 from ..torch_tensors.reader import Reader
 from ..torch_tensors.view import as_numpy, as_tensor, is_tensor, on_host
-from .device import KINDS, DeviceGradients, DeviceTensor, check_device_parameter, overlapping, reals
+from .device import KINDS, DeviceChecker, DeviceTensor, check_device_parameter, overlapping, reals
 from .launch import TorchLaunch
 
 FUSED_ON_HOST = "numba"  # whose kernels serve on the host, over the same memory
@@ -101,13 +102,13 @@ class TorchBackend(HostBackend):
             return super().zeros(size, dtype)
         return torch.zeros(size, dtype=getattr(torch, dtype), device=self._device)
 
-    def gradients(self, tensors: Sequence[Any]) -> Gradients:
-        return super().gradients(tensors) if self._host else DeviceGradients(tensors)
+    def gradient_checker(self, tensors: Sequence[Any]) -> Any:
+        return super().gradient_checker(tensors) if self._host else DeviceChecker(tensors)
 
-    def array_gradients(self, tensors: Sequence[Any]) -> Gradients:
+    def array_checker(self, tensors: Sequence[Any]) -> GradientChecker:
         if self.implementation != "fused":
-            return super().array_gradients(tensors)
-        found: Gradients = self._fused.array_gradients(tensors)
+            return super().array_checker(tensors)
+        found: GradientChecker = self._fused.array_checker(tensors)
         return found
 
     def reader(self, tensors: Sequence[Any]) -> Reader:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, gradient_dtypes
-from ..host.gradients import Accepted
+from ...language.dtypes import REAL_OF_COMPLEX, gradient_dtypes
+from ..gradients import CheckedGradients
+from ..tensor import AdoptedTensor
 from ..torch_tensors.view import (
     check_parameter,
     check_plain,
@@ -25,30 +26,20 @@ KINDS = ("cuda",)  # of devices, with arithmetic as IEEE 754 has it
 Span = tuple[int, int, int]  # the storage, and the bytes in it from the first on to the last
 
 
-class DeviceTensor:
-    """A parameter on a device; as `HostTensor`, with tensors where that has NumPy arrays."""
+class DeviceTensor(AdoptedTensor):
+    """A parameter on a device, seen as a tensor without history. One that is not contiguous is
+    staged."""
 
     def __init__(self, name: str, owner: Tensor) -> None:
         self.name, self.owner = name, owner
-        self.state: dict[str, Tensor] = {}
+        self.state = {}
         self.look_again()
 
     def look_again(self) -> None:
         """Find the owner's memory, which may be elsewhere than it was."""
-        self.array = self.owner.detach()
-        self.shape = tuple(self.owner.shape)
-        self.complex = self.owner.is_complex()
-        name = dtype_name(self.owner)
-        self.dtype = REAL_OF_COMPLEX.get(name, name)
-        self.compute = COMPUTE_DTYPE[self.dtype]
+        self._describe(self.owner.detach(), tuple(self.owner.shape), dtype_name(self.owner))
         self.staged = not self.owner.is_contiguous()
         self.flat = reals(contiguous(self.array))
-
-    @property
-    def rows_and_columns(self) -> tuple[int, int]:
-        """The parameter seen as a matrix: its first axis against all others."""
-        rows, size = self.shape[0] if self.shape else 1, self.flat.numel()
-        return (rows, size // rows) if size else (0, 0)
 
     def flat_state(self, name: str) -> Tensor:
         return reals(self.state[name])
@@ -109,31 +100,21 @@ def overlapping(tensors: Sequence[Tensor]) -> tuple[int, int] | None:
     return None
 
 
-class DeviceGradients:
-    """Checks gradients on a device against the parameters they belong to; see `Gradients`."""
+class DeviceChecker:
+    """Checks gradients on a device against the parameters they belong to. It looks at all of them
+    at every step: a thousand launches take longer."""
 
     def __init__(self, tensors: Sequence[DeviceTensor]) -> None:
-        self.tensors = tensors
+        self.tensors, self.moved = tensors, False
         self._addresses = np.zeros(len(tensors), np.int64)  # which nothing here needs
         self._owners = self._where_owners_are()
-        self._moved = False  # and nobody was told yet
 
     def _where_owners_are(self) -> list[Span]:
         return [span(t.owner) for t in self.tensors]
 
-    def same(self, leaves: list[Any]) -> bool:
-        """Never: a thousand launches take longer than looking at a thousand tensors."""
-        return False
-
-    def remember(self, leaves: list[Any]) -> None:
-        """Nothing."""
-
-    def forget(self) -> None:
-        """Nothing."""
-
-    def accept(self, leaves: list[Any]) -> Accepted:
-        """The gradients, checked, one per tensor or None. Raises TypeError or ValueError."""
-        self._moved = self._follow() or self._moved
+    def accept(self, leaves: list[Any]) -> CheckedGradients:
+        """Check one gradient per tensor, or None. Raises TypeError or ValueError."""
+        self.moved = self._follow() or self.moved
         arrays: list[Tensor | None] = []
         for leaf, tensor in zip(leaves, self.tensors, strict=True):
             if leaf is not None:
@@ -143,10 +124,8 @@ class DeviceGradients:
             arrays.append(None if leaf is None else contiguous(leaf))
         self._check_overlap(leaves)
         names = [None if leaf is None else dtype_name(leaf) for leaf in leaves]
-        kinds = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
-        accepted = Accepted(arrays, kinds, self._addresses)
-        accepted.moved, self._moved = self._moved, False
-        return accepted
+        dtypes = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
+        return CheckedGradients(arrays, dtypes, self._addresses)
 
     def _check(self, grad: Any, tensor: DeviceTensor) -> None:
         name = f"the gradient of {tensor.name}"

@@ -12,6 +12,8 @@ from ...interrupts import held
 from ...language.dtypes import COMPUTE_DTYPE
 from ...language.passes import program
 from ...language.rule import Rule
+from ..gradients import CheckedGradients
+from ..host.launch import HostLaunch
 from ..torch_tensors.view import as_tensor
 from . import work as slicing
 from .batch import Batch, Evaluate, Form
@@ -22,12 +24,13 @@ from .work import Work, batched_work, flat_work
 Tensor = torch.Tensor
 
 
-class TorchLaunch:
-    """Runs the text slice by slice; see `Launch`. ``gathered``: small tensors share slices."""
+class TorchLaunch(HostLaunch):
+    """A launch that runs the text slice by slice. ``gathered``: small tensors share slices."""
 
     def __init__(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, gathered: bool, reducing: bool
     ) -> None:
+        super().__init__(param_dtype)
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
         self.gathered, self.reducing = gathered, reducing
@@ -45,17 +48,15 @@ class TorchLaunch:
         passes = range(len(self.form.sums) + 1)
         return [text_of_pass(self.rule, self.scalars, known, scaled) for known in passes]
 
-    def bind(self, tensors: Sequence[Any]) -> None:
-        self.tensors = tensors
+    def bind(self, tensors: Sequence[Any], positions: Sequence[int]) -> None:
+        """Look up the memory of parameters and state."""
+        super().bind(tensors, positions)
         with held(), torch.inference_mode(False):
             self.memory = [[vector(t.flat).detach() for t in tensors]]
             for name in self.rule.state:
                 self.memory.append([vector(t.flat_state(name)).detach() for t in tensors])
         self.device = self.memory[0][0].device
         self._made: dict[Text, list[Tensor]] = {}  # constants
-
-    def set_gradients(self, addresses: Any) -> None:
-        pass  # gradients come as arrays, with `run`
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Decide what runs together, and look up its memory."""
@@ -115,19 +116,21 @@ class TorchLaunch:
 
     # ---- running
 
-    def run(self, rows: Any, grads: Sequence[Any]) -> None:
+    def run(self, rows: Any, gradients: CheckedGradients, control: None) -> None:
+        """Run the text on each slice."""
         scaled = bool((rows[:, -1] != 1).any())
         with torch.inference_mode(False), torch.no_grad(), np.errstate(invalid="ignore"):
             table = torch.from_numpy(rows).to(self.device)
             numbers = [row.unbind() for row in table]
-            gradients = [None if g is None else vector(g) for g in grads]
+            grads = [gradients.arrays[position] for position in self.positions]
+            vectors = [None if grad is None else vector(grad) for grad in grads]
             evaluate = self._evaluation(scaled)
             for batch, rows_of in zip(self.batches, self._rows, strict=True):
                 if isinstance(rows_of, int):
                     scalars: Sequence[Tensor] = numbers[rows_of]
                 else:
                     scalars = self._scalars(batch.work, table, *rows_of)
-                batch.update(evaluate, scalars, gradients)
+                batch.update(evaluate, scalars, vectors)
 
     def _rows_of(self, work: Work) -> int | tuple[Tensor, Tensor]:
         """The row of all pieces; or each one's row, and how many elements it has."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 from ..language.rule import Rule
-from ..protocol import Backend
-from .launches import Buckets, Target
+from ..protocol import Backend, Dtypes, Gradients, Tensor
+from .launches import Launches
 
 
 def scalars(xp: Any, step: Any, carry: Any, h: Any) -> Any:
-    """Whether this is the first micro-batch of a window."""
+    """Say whether this is the first micro-batch of a window."""
     return dict(first=h.first), carry
 
 
 def update(xp: Any, s: Any, param: Any, grad: Any, grad_sum: Any) -> Any:
-    """The first gradient replaces the sum of the last window, whatever that was."""
+    """Add the gradient; the first one replaces the sum of the last window, whatever that was."""
     return param, xp.where(s.first > 0, grad, grad_sum + grad)
 
 
@@ -37,41 +36,34 @@ class Accumulation:
     any of them, ``sums`` has their arrays (of the compute dtype, shaped like the parameters).
     """
 
-    def __init__(self, backend: Backend, tensors: Sequence[Any]) -> None:
+    def __init__(self, backend: Backend, tensors: Sequence[Tensor]) -> None:
         self.count, self.filled = 0, [False] * len(tensors)
-        seen = []
-        for tensor in tensors:
-            seen.append(view := copy.copy(tensor))
-            view.state, view.staged = backend.new_state(tensor, RULE, {}), False
-        self.sums = [view.state["grad_sum"] for view in seen]
+        summed = [tensor.with_state(backend.new_state(tensor, RULE, {})) for tensor in tensors]
+        self.sums = [tensor.state["grad_sum"] for tensor in summed]
         self._rules, self._alike = [RULE] * len(tensors), [None] * len(tensors)
         self._keys: Sequence[Any] = self._alike
-        self._buckets = Buckets(backend, seen)
-        self._check = backend.gradients(tensors)
-        self._target: Target | None = None
+        self._launches = Launches(backend, summed)
+        self._checker = backend.gradient_checker(tensors)
 
-    def add(self, target: Target, grads: list[Any]) -> None:
+    def add(self, gradients: Gradients, dtypes: Dtypes) -> None:
         """Add the gradients of one micro-batch, or take them as they are if they are the first."""
-        present = [kind is not None for kind in target.kinds]
+        present = [dtype is not None for dtype in dtypes]
         before = {filled for filled, now in zip(self.filled, present, strict=True) if now}
         alike = len(before) <= 1  # or the first gradient for some, and not for others
         keys: Sequence[Any] = self._alike if alike else self.filled
         if keys is not self._keys:
-            self._buckets.forget()
+            self._launches.forget()
         self._keys = keys
-        self._buckets.point_at(target, lambda kinds: (self._rules, keys))
-        for bucket in self._buckets:
+        self._launches.choose(dtypes, lambda _: (self._rules, keys))
+        for bucket in self._launches:
             rows = before if alike else bucket.keys
-            bucket.rows = bucket.as_rows([(0.0 if filled else 1.0, 1.0) for filled in rows])
-            bucket.run(grads)
+            bucket.set_rows([(0.0 if filled else 1.0, 1.0) for filled in rows])
+            bucket.run(gradients)
         self.count += 1
         self.filled = [a or b for a, b in zip(self.filled, present, strict=True)]
 
-    def take(self) -> tuple[list[Any], Target]:
-        """The sums as the gradients of a step, None where there was none; starts a new window."""
+    def take(self) -> Gradients:
+        """Return the sums as the gradients of a step, and start a new window."""
         sums = [a if filled else None for a, filled in zip(self.sums, self.filled, strict=True)]
-        if self._target is None or [k is not None for k in self._target.kinds] != self.filled:
-            accepted = self._check.accept(sums)
-            self._target = Target(accepted.kinds, accepted.addresses)
         self.count, self.filled = 0, [False] * len(self.sums)
-        return sums, self._target
+        return self._checker.accept(sums)

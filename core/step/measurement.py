@@ -1,50 +1,49 @@
-"""What is known of all gradients together before a step: their norm, and whether all are finite.
+"""Measures all gradients together before a step: their norm, and whether all are finite.
 
 Measured by a launch of its own that reads the gradients once, with rules that leave the parameters
-as they are. Each tensor's sum has the fixed order of `samestep.language.summation`; the tensors' sums are then
-added in float64, by halves, in the order of the parameters. So the norm, and a step clipped by it,
-has the same bits everywhere. A host reads the sums and decides; a device decides for itself, and
-tells later.
+as they are. Each tensor's sum has the fixed order of `samestep.language.summation`; the tensors'
+sums are then added in float64, by halves, in the order of the parameters. So the norm, and a step
+clipped by it, has the same bits everywhere. A host reads the sums and decides; a device decides for
+itself, and tells later.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import Rule
-from ..protocol import Backend, Verdict
-from .launches import Buckets, Target
+from ..protocol import Backend, Dtypes, Gradients, Tensor, Verdict
+from .launches import Launches
 
 
 def scalars(xp: Any, step: Any, carry: Any, h: Any) -> Any:
-    """None but the gradient's coefficient, which every row has."""
+    """Return no scalars: every row has the gradient's coefficient besides."""
     return {}, carry
 
 
 def norm_update(xp: Any, s: Any, param: Any, grad: Any, sum_of_squares: Any) -> Any:
-    """The sum of squares of each tensor's gradient."""
+    """Compute the sum of squares of each tensor's gradient."""
     return param, xp.sum(grad * grad)
 
 
 def finite_update(xp: Any, s: Any, param: Any, grad: Any, difference: Any) -> Any:
-    """Zero, and NaN if any element of a tensor's gradient is infinite or NaN."""
+    """Compute zero, or NaN if any element of a tensor's gradient is infinite or NaN."""
     return param, xp.sum(grad - grad)
 
 
 def both_update(
     xp: Any, s: Any, param: Any, grad: Any, sum_of_squares: Any, difference: Any
 ) -> Any:
-    """Both of them in one reading."""
+    """Compute both while reading the gradient once."""
     return param, xp.sum(grad * grad), xp.sum(grad - grad)
 
 
 @functools.cache
 def measuring(norm: bool, finite: bool) -> Rule:
-    """The rule that measures the norm, or whether all is finite, or both."""
+    """Return the rule that measures the norm, or whether all is finite, or both."""
     update: Callable[..., Any] = norm_update
     if finite:
         update = both_update if norm else finite_update
@@ -63,7 +62,9 @@ def measuring(norm: bool, finite: bool) -> Rule:
 class Measurement:
     """Measures the gradients of these tensors; ``norm`` and ``finite`` say what."""
 
-    def __init__(self, backend: Backend, tensors: Sequence[Any], norm: bool, finite: bool) -> None:
+    def __init__(
+        self, backend: Backend, tensors: Sequence[Tensor], norm: bool, finite: bool
+    ) -> None:
         self.key, self._backend = (norm, finite), backend
         rule = measuring(norm, finite)
         dtypes = dict.fromkeys(COMPUTE_DTYPE[t.dtype] for t in tensors)
@@ -71,34 +72,33 @@ class Measurement:
             name: {dtype: backend.zeros(len(tensors), dtype) for dtype in dtypes}
             for name in rule.state
         }
-        seen = []
+        measured = []
         for i, tensor in enumerate(tensors):
-            seen.append(view := copy.copy(tensor))
-            dtype, view.staged = COMPUTE_DTYPE[tensor.dtype], False
-            view.state = {
-                name: vectors[dtype][i : i + 1].reshape(()) for name, vectors in self._sums.items()
+            of_tensor = {
+                name: vectors[COMPUTE_DTYPE[tensor.dtype]][i : i + 1].reshape(())
+                for name, vectors in self._sums.items()
             }
+            measured.append(tensor.with_state(of_tensor))
         self._judge = backend.judge({n: list(v.values()) for n, v in self._sums.items()})
         self._alike = [rule] * len(tensors), [None] * len(tensors)
-        self._buckets = Buckets(backend, seen)
+        self._launches = Launches(backend, measured)
 
     def run(
-        self, target: Target, grads: list[Any], coefficient: float, limit: float | None
+        self, gradients: Gradients, dtypes: Dtypes, coefficient: float, limit: float | None
     ) -> Verdict:
-        """What follows from the gradients times ``coefficient``, if their norm is to be at most
-        ``limit``."""
-        self._buckets.point_at(target, lambda kinds: self._alike)
+        """Measure the gradients times ``coefficient``; their norm is to be at most ``limit``."""
+        self._launches.choose(dtypes, lambda _: self._alike)
         for vectors in self._sums.values():
             for vector in vectors.values():
                 self._backend.copy_into(vector, 0)
-        for bucket in self._buckets:
-            bucket.rows = bucket.as_rows([(coefficient,)])
-            bucket.run(grads)
+        for bucket in self._launches:
+            bucket.set_rows([(coefficient,)])
+            bucket.run(gradients)
         return self._judge.decide(limit)
 
     def prepare(self, coefficient: float, limit: float | None) -> None:
         """Make what was recorded of `run` go by these numbers when it is replayed."""
-        for bucket in self._buckets:
-            bucket.rows = bucket.as_rows([(coefficient,)])
+        for bucket in self._launches:
+            bucket.set_rows([(coefficient,)])
             bucket.prepare()
         self._judge.prepare(limit)

@@ -1,4 +1,4 @@
-"""What becomes of a step, known at once or later."""
+"""The outcome of a step: taken or left out, known at once or later."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from .loss_scaler import LossScaler
 
 
 class Outcome:
-    """What becomes of a step. Whether it counts is known once it is `settled`: on a host at once;
-    on a device the next step, or whoever wants to know, asks and maybe waits.
+    """The outcome of a step. It is known once it is `settled`: on a host at once; on a device the
+    next step, or whoever wants to know, asks and maybe waits.
 
     ``updated``: the parameters moved, and so do step counts and carries. ``skipped``: they did
     not, because a gradient was not finite.
@@ -28,14 +28,14 @@ class Outcome:
     def depend_on(
         self, verdict: Verdict, clips: bool, skips: bool, scaler: LossScaler | None
     ) -> None:
-        """What was measured decides; ``clips`` and ``skips`` say about what."""
+        """Leave it to what was measured; ``clips`` and ``skips`` say what it decides about."""
         self._of_norm = verdict if clips else None
         if skips:
             self._of_skipping, self._scaler, self.decided = verdict, scaler, verdict.decided
 
     @property
     def grad_norm(self) -> float | None:
-        """The norm of all gradients before clipping, if it was measured; may wait."""
+        """The norm of all gradients before clipping, or None where it was not measured; may wait."""
         return None if self._of_norm is None else self._of_norm.norm
 
     def settle(self) -> None:

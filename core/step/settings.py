@@ -1,4 +1,4 @@
-"""What of a step belongs to the whole optimizer."""
+"""The settings of a step that belong to the whole optimizer, not to a group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .loss_scaler import LossScaler
 
 @dataclass
 class Settings:
-    """What of a step belongs to the whole optimizer rather than to a group."""
+    """The settings of a step that belong to the whole optimizer rather than to a group."""
 
     clip_global_norm: Any = None  # a number or None; before `at` also a schedule
     skip_nonfinite: bool = False
@@ -26,10 +26,16 @@ class Settings:
         return bool(self.skip_nonfinite) or self.loss_scaler is not None
 
     def at(self, step: int, where: str = "") -> Settings:
-        """Those of one step. Raises TypeError or ValueError for what cannot be used."""
-        return replace(self, clip_global_norm=at_step(self.clip_global_norm, step))._checked(where)
+        """Return the settings of one step; itself where nothing is a schedule.
 
-    def _checked(self, where: str) -> Settings:
+        Raises TypeError or ValueError, beginning with ``where``, for what cannot be used.
+        """
+        limit = at_step(self.clip_global_norm, step)
+        now = self if limit is self.clip_global_norm else replace(self, clip_global_norm=limit)
+        now._check(where)
+        return now
+
+    def _check(self, where: str) -> None:
         limit, steps = self.clip_global_norm, self.accumulation_steps
         if limit is not None:
             if isinstance(limit, (str, bool)) or not hasattr(limit, "__float__"):
@@ -44,4 +50,3 @@ class Settings:
             raise TypeError(f"{where}accumulation_steps must be an integer, not {steps!r}")
         if steps < 1:
             raise ValueError(f"{where}accumulation_steps must be at least 1, not {steps}")
-        return self

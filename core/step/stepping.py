@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +12,45 @@ from ..language.scalars import next_scalars
 from ..language.zero_gradient import check_rule
 from ..parameters.clock import Clock, split
 from ..parameters.hyper import GroupHyper
-from ..protocol import Backend, Verdict
+from ..protocol import Backend, Dtypes, Gradients, Tensor, Verdict
 from .accumulation import Accumulation
-from .incoming import Incoming
-from .launches import Buckets, KeptLaunches, Target
+from .launches import KeptLaunches, Launches
 from .measurement import Measurement
 from .outcome import Outcome
 from .settings import Settings
 
 
+class Work:
+    """The launches of a step over some tensors: those that measure, and those that update."""
+
+    def __init__(self, backend: Backend, tensors: Sequence[Tensor]) -> None:
+        self._backend, self._tensors = backend, tensors
+        self.updates = Launches(backend, tensors)
+        self.measurement: Measurement | None = None
+
+    def measure(
+        self,
+        gradients: Gradients,
+        dtypes: Dtypes,
+        coefficient: float,
+        limit: float | None,
+        skips: bool,
+    ) -> Verdict:
+        """Measure what clipping to ``limit`` and skipping need to know of the gradients."""
+        key = (limit is not None, skips)
+        if self.measurement is None or self.measurement.key != key:
+            self.measurement = Measurement(self._backend, self._tensors, *key)
+        return self.measurement.run(gradients, dtypes, coefficient, limit)
+
+    def bind_again(self) -> None:
+        """Tell everything that has addresses of the tensors that these lie elsewhere now."""
+        self.updates.bind_again()
+        self.measurement = None
+
+
 @dataclass
 class Recording:
-    """What the work that was captured depends on and a replay cannot change."""
+    """The choices that captured work was recorded with and that a replay cannot change."""
 
     takes_part: Sequence[bool]
     verdict: Verdict | None
@@ -36,12 +62,13 @@ class Stepping:
     def __init__(self, backend: Backend, tensors: list[Any], clocks: list[Clock]) -> None:
         self._backend, self._tensors, self._clocks = backend, tensors, clocks
         self._hyper: list[GroupHyper] = []
-        self._incoming = Incoming(backend, tensors)
-        self._update = Buckets(backend, tensors)
-        self._measurement: Measurement | None = None
+        self._checker = backend.gradient_checker(tensors)
+        self._work = Work(backend, tensors)
         self._accumulation: Accumulation | None = None
         self._recording: Recording | None = None
-        self._kept: Any = KeptLaunches(backend)  # of rows
+        self._kept: Any = KeptLaunches(backend)  # for gradients of some rows
+        self._takes_part: Sequence[bool] = ()
+        self._all_take_part = True
 
     @property
     def accumulation(self) -> Accumulation:
@@ -52,69 +79,83 @@ class Stepping:
 
     @property
     def micro_steps(self) -> int:
-        """How many micro-batches have been added since the last step."""
+        """The number of micro-batches that have been added since the last step."""
         return 0 if self._accumulation is None else self._accumulation.count
 
     def set_hyper(self, hyper: list[GroupHyper]) -> None:
-        """The hyperparameters from now on."""
+        """Use these hyperparameters from now on, one object per group."""
         if [group.clips for group in hyper] != [group.clips for group in self._hyper]:
-            self._update.forget()  # other kernels
+            self._work.updates.forget()  # other kernels
             self._recording = None
         self._hyper = hyper
-
-    def _rules_and_clocks(self, kinds: list[str | None]) -> tuple[Sequence[Rule], Sequence[Clock]]:
-        split(self._clocks, [kind is not None for kind in kinds])
-        rules = [clipped(clock.rule, self._hyper[clock.group].clips) for clock in self._clocks]
-        return rules, self._clocks
 
     def run(
         self, leaves: list[Any], takes_part: Sequence[bool], settings: Settings
     ) -> Outcome | None:
-        """Take one gradient (or None) per parameter. None where no step was taken: between
-        micro-batches, or if it was only captured."""
+        """Take one gradient (or None) per parameter, and a step.
+
+        ``takes_part``: the parameters that are not frozen; the gradients of others are checked
+        too, and then left alone. Returns None where no step was taken: between micro-batches, or
+        if it was only captured. Raises TypeError or ValueError before anything is changed.
+        """
         capturing = self._backend.capturing()
         if capturing:
             self._check_capture(settings)
             self._check_ready(settings)
-        grads, target = self._incoming.take(leaves, takes_part)
-        if self._incoming.moved:
-            self._look_again()
-        self._backend.check_arithmetic()
-        stepping = self._by_rows(target.rows, takes_part, settings) if target.rows else self
-        return stepping._advance(grads, target, takes_part, settings, capturing)
+        gradients = self._checker.accept(leaves)
+        try:
+            if self._checker.moved:
+                self._look_again()
+            self._backend.check_arithmetic()
+            dtypes = self._dtypes_of(gradients, takes_part)
+            work = self._work
+            if gradients.rows:
+                work = self._work_on_rows(gradients, dtypes, settings)
+            return self._advance(work, gradients, dtypes, settings, capturing)
+        finally:
+            gradients.release()
+
+    def _dtypes_of(self, gradients: Gradients, takes_part: Sequence[bool]) -> Dtypes:
+        """The gradients' dtypes, None for those of frozen parameters."""
+        if takes_part is not self._takes_part:
+            self._takes_part, self._all_take_part = takes_part, all(takes_part)
+        if self._all_take_part:
+            return gradients.dtypes
+        return [d if now else None for d, now in zip(gradients.dtypes, takes_part, strict=True)]
 
     def _advance(
         self,
-        grads: list[Any],
-        target: Target,
-        takes_part: Sequence[bool],
+        work: Work,
+        gradients: Gradients,
+        dtypes: Dtypes,
         settings: Settings,
         capturing: bool,
     ) -> Outcome | None:
         coefficient = 1.0 / settings.grad_scale
         if settings.accumulation_steps > 1 or self.micro_steps:
-            self.accumulation.add(target, grads)
+            self.accumulation.add(gradients, dtypes)
             count = self.accumulation.count
             if count < settings.accumulation_steps:
                 return None
-            grads, target = self.accumulation.take()
+            gradients = self.accumulation.take()
+            dtypes = gradients.dtypes
             coefficient /= count
         scaler = settings.loss_scaler
         if scaler is not None:
             coefficient /= scaler.scale
         limit, skips, verdict, outcome = settings.clip_global_norm, settings.skips, None, Outcome()
         if limit is not None or skips:
-            verdict = self._measure(target, grads, coefficient, limit, skips)
+            verdict = work.measure(gradients, dtypes, coefficient, limit, skips)
             coefficient *= verdict.coefficient
             outcome.depend_on(verdict, limit is not None, skips, scaler)
         if verdict is None or not (skips and verdict.decided and not verdict.finite):
-            self._update.point_at(target, self._rules_and_clocks)
-            outcome.carries = self._next_rows(coefficient)
-            for bucket in self._update:
+            work.updates.choose(dtypes, self._rules_and_clocks)
+            outcome.carries = self._set_rows(work.updates, coefficient)
+            for bucket in work.updates:
                 bucket.mark_changed()
-                bucket.run(grads, None if verdict is None else verdict.control)
+                bucket.run(gradients, None if verdict is None else verdict.control)
         if capturing:
-            self._recording = Recording(takes_part, verdict)
+            self._recording = Recording(self._takes_part, verdict)
             return None
         if outcome.decided:
             outcome.settle()
@@ -122,30 +163,54 @@ class Stepping:
             scaler.wait_for(outcome.settle)
         return outcome
 
-    def _by_rows(
-        self, rows: Mapping[int, Any], takes_part: Sequence[bool], settings: Settings
-    ) -> Stepping:
-        """Itself, with some rows of parameters in the place of these; raises for a rule that
-        cannot go by rows."""
+    def _rules_and_clocks(self, dtypes: Dtypes) -> tuple[Sequence[Rule], Sequence[Clock]]:
+        split(self._clocks, [dtype is not None for dtype in dtypes])
+        rules = [clipped(clock.rule, self._hyper[clock.group].clips) for clock in self._clocks]
+        return rules, self._clocks
+
+    def _set_rows(
+        self, updates: Launches, coefficient: float
+    ) -> list[tuple[Clock, dict[str, float]]]:
+        """Compute the scalars of the next step. Returns each clock with its carry after the step."""
+        carries: dict[int, tuple[Clock, dict[str, float]]] = {}
+        for bucket in updates:
+            rows = []
+            for clock in bucket.keys:
+                hyper = self._hyper[clock.group]
+                numbers = hyper.numbers(clock.decays)
+                row, carry = next_scalars(bucket.rule, clock.step, clock.carry, numbers)
+                rows.append((*row.values(), hyper.sign * coefficient))
+                carries[id(clock)] = (clock, carry)
+            bucket.set_rows(rows)
+        return list(carries.values())
+
+    def _work_on_rows(self, gradients: Gradients, dtypes: Dtypes, settings: Settings) -> Work:
+        """The launches of a step in which some parameters have gradients of some rows only: these
+        rows stand in the parameters' places. Raises TypeError for a rule that cannot go by rows."""
         if settings.accumulation_steps > 1 or self.micro_steps:
             raise TypeError(
                 "gradients of some rows are not accumulated over micro-batches; give their indices "
                 "and values in one gradient"
             )
-        self._update.forget()  # clocks may be others afterwards
-        one = copy.copy(self)
-        one._tensors, one._backend, one._measurement = list(self._tensors), self._kept, None
-        for i, indices in rows.items():
+        self._work.updates.forget()  # clocks may be others afterwards
+        tensors = list(self._tensors)
+        for i, indices in gradients.rows.items():
             clock, tensor = self._clocks[i], self._tensors[i]
             hyper = self._hyper[clock.group]
-            if takes_part[i]:
-                row, _ = next_scalars(
-                    clock.rule, clock.step, clock.carry, hyper.numbers(clock.decays)
-                )
+            if dtypes[i] is not None:
+                numbers = hyper.numbers(clock.decays)
+                row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
                 check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy)
-            one._tensors[i] = tensor.rows(indices)
-        one._update = Buckets(one._backend, one._tensors)
-        return one
+            tensors[i] = tensor.some_rows(indices)
+        return Work(self._kept, tensors)
+
+    def _look_again(self) -> None:
+        """Follow parameters that lie elsewhere than they did."""
+        self._backend.check_overlap(self._tensors)
+        self._work.bind_again()
+        self._checker.moved = False
+
+    # ---- work that is captured and replayed
 
     def _check_capture(self, settings: Settings) -> None:
         """Raise RuntimeError for what a replay could not do."""
@@ -160,9 +225,9 @@ class Stepping:
 
     def _check_ready(self, settings: Settings) -> None:
         """Raise RuntimeError if something would have to be allocated first."""
-        key = (settings.clip_global_norm is not None, False)
-        measured = self._measurement is not None and self._measurement.key == key
-        if not list(self._update) or (key[0] and not measured):
+        clips, measurement = settings.clip_global_norm is not None, self._work.measurement
+        measured = measurement is not None and measurement.key == (clips, False)
+        if not list(self._work.updates) or (clips and not measured):
             raise RuntimeError(
                 "a step must be taken before one is captured, with the same parameters and options"
             )
@@ -177,41 +242,11 @@ class Stepping:
         if (found.verdict is None) != (limit is None):
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
         outcome = Outcome()
-        if found.verdict is not None and self._measurement is not None:
+        if found.verdict is not None and self._work.measurement is not None:
             outcome.depend_on(found.verdict, True, False, None)
-            self._measurement.prepare(1.0, limit)
-        outcome.carries = self._next_rows(1.0)
-        for bucket in self._update:
+            self._work.measurement.prepare(1.0, limit)
+        outcome.carries = self._set_rows(self._work.updates, 1.0)
+        for bucket in self._work.updates:
             bucket.prepare()
         outcome.settle()
         return outcome
-
-    def _look_again(self) -> None:
-        """Parameters lie elsewhere than they did: tell everything that has their addresses."""
-        self._backend.check_overlap(self._tensors)
-        self._update.bind_again()
-        self._measurement = None
-        self._incoming.moved = False
-
-    def _measure(
-        self, target: Target, grads: list[Any], coefficient: float, limit: float | None, skips: bool
-    ) -> Verdict:
-        key = (limit is not None, skips)
-        if self._measurement is None or self._measurement.key != key:
-            self._measurement = Measurement(self._backend, self._tensors, *key)
-        return self._measurement.run(target, grads, coefficient, limit)
-
-    def _next_rows(self, coefficient: float) -> list[tuple[Clock, dict[str, float]]]:
-        """Compute the scalars of the next step; the clocks, and what they will carry after it."""
-        carries: dict[int, tuple[Clock, dict[str, float]]] = {}
-        for bucket in self._update:
-            rows = []
-            for clock in bucket.keys:
-                hyper = self._hyper[clock.group]
-                row, carry = next_scalars(
-                    bucket.rule, clock.step, clock.carry, hyper.numbers(clock.decays)
-                )
-                rows.append((*row.values(), hyper.sign * coefficient))
-                carries[id(clock)] = (clock, carry)
-            bucket.rows = bucket.as_rows(rows)
-        return list(carries.values())

@@ -1,0 +1,202 @@
+"""Checks gradients against their parameters, at little cost for each of a thousand arrays."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter, is_
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..language.dtypes import gradient_dtypes
+from ..protocol import Dtypes
+from .memory import addresses, bounds, c_strides, identities
+
+Array = NDArray[Any]
+
+
+class CheckedGradients:
+    """The gradients of one step, as launches read them.
+
+    By position: ``arrays`` (or tensors) that compiled code can run over, ``dtypes`` their names,
+    ``addresses`` where they begin; None, None and 0 where there is no gradient. ``rows`` has the
+    indices of gradients that are of some rows only.
+    """
+
+    def __init__(
+        self,
+        arrays: list[Any],
+        dtypes: Dtypes,
+        addresses: NDArray[np.int64],
+        rows: Mapping[int, Array] | None = None,
+    ) -> None:
+        self.arrays, self.dtypes, self.addresses = arrays, dtypes, addresses
+        self.rows: Mapping[int, Array] = rows or {}
+
+    def addresses_at(self, positions: Sequence[int]) -> NDArray[np.int64]:
+        """Return where the gradients of these tensors begin."""
+        return (
+            self.addresses if len(positions) == len(self.addresses) else self.addresses[positions]
+        )
+
+    def release(self) -> None:
+        """Let go of the arrays."""
+        self.arrays = []
+
+
+class GradientChecker:
+    """Checks the gradients of these tensors, fastest if they are the arrays of last time.
+
+    ``addresses`` tells where many arrays begin; a backend may have a faster one. How arrays lie to
+    each other is seen through NumPy arrays over the same addresses, also of arrays elsewhere than
+    on the host.
+    """
+
+    array_type: type = np.ndarray
+    moved = False  # only tensors of PyTorch can be made to stand for other memory
+
+    def __init__(
+        self,
+        tensors: Sequence[Any],
+        addresses: Callable[[list[Any]], NDArray[np.int64]] = addresses,
+    ) -> None:
+        self.tensors, self._addresses = tensors, addresses
+        self.shapes = [t.shape for t in tensors]
+        self._array_dtypes = [t.array.dtype for t in tensors]
+        self._strides = [c_strides(t.shape, t.array.itemsize) for t in tensors]
+        self.dtypes: Dtypes = [t.dtype for t in tensors]
+        self.nbytes = np.array([t.array.nbytes for t in tensors], np.int64)
+        self.misaligned = np.array([t.array.dtype.alignment - 1 for t in tensors], np.int64)
+        self.find_spans()
+        self._last_ids = b""
+        self.forget()
+
+    def find_spans(self) -> None:
+        """Take note of which memory belongs to parameters and state."""
+        held = [self._in_memory(a) for t in self.tensors for a in (t.array, *t.state.values())]
+        spans = sorted(bounds(a) for a in held if a.size)
+        self.starts = np.array([low for low, _ in spans], np.int64)
+        # how far reaches what starts before starts[i]: interleaved parameters may nest
+        ends = np.array([-1, *(high for _, high in spans)], np.int64)
+        self.reach = np.maximum.accumulate(ends)
+
+    # ---- the same arrays as last time
+
+    def accept(self, leaves: list[Any]) -> CheckedGradients:
+        """Check one gradient per tensor, or None; see the protocol.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the parameter, what came, and what was expected.
+        """
+        if self.same(leaves):
+            self._known.arrays = leaves
+            return self._known
+        self.forget()
+        gradients = self._check(leaves)
+        if all(map(is_, gradients.arrays, leaves)):  # a copy has to be made anew each step
+            self._known = gradients
+            self.remember(leaves)
+        return gradients
+
+    def same(self, leaves: list[Any]) -> bool:
+        """Say whether these are the very arrays that were remembered last."""
+        return self._seen is not None and identities(leaves) == self._seen
+
+    def forget(self) -> None:
+        """Look at the next gradients anew, whatever they are."""
+        self._seen: bytes | None = None
+        self._alive: list[Any] = []
+
+    def remember(self, leaves: list[Any]) -> None:
+        """Recognize these arrays next time, as long as all of them live: a new array may get the
+        identity of one that is gone. Only from the second time on: arrays that are new at every
+        step need not be watched."""
+        ids = identities(leaves)
+        if ids != self._last_ids:
+            self._last_ids = ids
+            return
+        me = weakref.ref(self)  # no cycle: an optimizer is freed when its last user lets go
+
+        def gone(_: Any) -> None:
+            this = me()
+            if this is not None:
+                this.forget()
+
+        self._alive = [weakref.ref(leaf, gone) for leaf in leaves if leaf is not None]
+        self._seen = ids
+
+    # ---- others
+
+    def _check(self, leaves: list[Any]) -> CheckedGradients:
+        return self._all_as_expected(leaves) or self._one_by_one(leaves)
+
+    def _all_as_expected(self, leaves: list[Any]) -> CheckedGradients | None:
+        """Check the usual case in a few passes over all: contiguous arrays like their parameters."""
+        if (
+            set(map(type, leaves)) != {self.array_type}
+            or list(map(attrgetter("shape"), leaves)) != self.shapes
+            or list(map(attrgetter("dtype"), leaves)) != self._array_dtypes
+            or list(map(attrgetter("strides"), leaves)) != self._strides
+        ):
+            return None
+        return self._at(leaves, self._addresses(leaves))
+
+    def _at(self, leaves: list[Any], addresses: NDArray[np.int64]) -> CheckedGradients | None:
+        """Accept arrays like their parameters, at these addresses, if they are aligned."""
+        if np.count_nonzero(addresses & self.misaligned):  # for few arrays faster than any()
+            return None
+        if np.count_nonzero(self._may_overlap(addresses, self.nbytes)):
+            self._check_overlap([self._in_memory(leaf) for leaf in leaves])
+        return CheckedGradients(list(leaves), self.dtypes, addresses)
+
+    def _one_by_one(self, leaves: list[Any]) -> CheckedGradients:
+        raise NotImplementedError
+
+    def _checked(self, grad: Any, tensor: Any, shape: tuple[int, ...] | None = None) -> Any:
+        """Return the gradient as an array of this checker's type over the same memory. It must
+        have the tensor's shape, or this one."""
+        name = f"the gradient of {tensor.name}"
+        grad = self._as_array(name, grad)
+        if grad.shape != (tensor.shape if shape is None else shape):
+            raise ValueError(f"{name} has shape {grad.shape}; the parameter has {tensor.shape}")
+        own = tensor.array.dtype
+        expected = (own.name,) if tensor.complex else gradient_dtypes(tensor.dtype)
+        if grad.dtype.name not in expected or not grad.dtype.isnative:
+            raise TypeError(
+                f"{name} has dtype {grad.dtype.str if not grad.dtype.isnative else grad.dtype}; "
+                f"expected {' or '.join(expected)}, as the parameter is {own}"
+            )
+        return grad
+
+    def _as_array(self, name: str, grad: Any) -> Any:
+        raise NotImplementedError
+
+    def _in_memory(self, array: Any) -> Array:
+        """Return a NumPy array over the same addresses."""
+        raise NotImplementedError
+
+    # ---- overlaps
+
+    def _may_overlap(self, low: Any, nbytes: Any) -> Any:
+        """Say whether memory from ``low`` on comes near a parameter or a state."""
+        return (self.reach[self.starts.searchsorted(low + nbytes)] > low) & (nbytes > 0)
+
+    def _check_overlap(self, views: Sequence[Array | None]) -> None:
+        """Raise ValueError for a gradient that lies in a parameter or in state."""
+        for view, owner in zip(views, self.tensors, strict=True):
+            if view is None or not view.size:
+                continue
+            low, high = bounds(view)
+            if not self._may_overlap(low, high - low):
+                continue
+            for tensor in self.tensors:
+                held = map(self._in_memory, (tensor.array, *tensor.state.values()))
+                if any(np.shares_memory(view, array) for array in held):
+                    raise ValueError(
+                        f"the gradient of {owner.name} shares memory with "
+                        f"{tensor.name} or its state"
+                    )
