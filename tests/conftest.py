@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import samestep as ss
 
 VARIABLE = "SAMESTEP_TEST_BACKENDS"
 DOUBLE = "SAMESTEP_TEST_DOUBLE"  # 1: without a GPU, in place of CuPy its double
+
+if hasattr(signal, "SIGCHLD"):  # where it is ignored from the start, no exit status is ever seen
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 if os.environ.get(DOUBLE) == "1":
     folder = str(Path(__file__).parent / "cuda_double")
