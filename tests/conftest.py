@@ -82,10 +82,11 @@ def other_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_choice_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests choose backend and threads themselves. The kernel cache stays the usual one: a run
-    with a cache of its own would compile everything again."""
+    """Tests choose backend and threads themselves, and help is as wide as a usual terminal. The
+    kernel cache stays the usual one: a run with a cache of its own would compile everything again."""
     monkeypatch.delenv("SAMESTEP_BACKEND", raising=False)
     monkeypatch.delenv("SAMESTEP_THREADS", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")  # in a narrow one rich leaves out the ends of words
 
 
 @pytest.fixture(autouse=True)

@@ -67,7 +67,7 @@ def test_the_checksum_is_that_of_all_bytes_before_it(path):
     written(path)
     data = path.read_bytes()
     assert data[-32:] == hashlib.sha256(data[:-32]).digest()
-    text = (ROOT / "docs/checkpoints.md").read_text()
+    text = (ROOT / "docs/checkpoints.md").read_text(encoding="utf-8")
     script = text.split("```python\n")[-1].split("```")[0]  # a reader of one's own
     printed = run_python(f"path = {str(path)!r}\n" + script)
     assert "param/group[0][0]" in printed
