@@ -90,8 +90,11 @@ def random_like(params: Any, seed: int) -> list[Any]:
     return [rng.standard_normal(p.shape).astype(p.dtype) for p in params]
 
 
-def run_python(script: str, *, check: bool = True, **environment: str) -> str:
-    """What ``script`` prints in a process of its own, in which warnings are errors."""
+def run_python(
+    script: str, *, check: bool = True, folder: Path = ROOT / "tests", **environment: str
+) -> str:
+    """Return what ``script``, run in ``folder`` in a process of its own, prints. Warnings are
+    errors there."""
     chosen = ("SAMESTEP_BACKEND", "SAMESTEP_THREADS")
     known = {k: v for k, v in os.environ.items() if k not in chosen}
     done = subprocess.run(
@@ -101,19 +104,18 @@ def run_python(script: str, *, check: bool = True, **environment: str) -> str:
         timeout=300,
         check=False,
         env={**known, **environment},
-        cwd=Path(__file__).parent,
+        cwd=folder,
     )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + ("" if check else done.stderr)
 
 
-def run_two_processes(script: str, folder: Path) -> None:
+def run_two_processes(script: str | Path, folder: Path) -> None:
     """``script RANK FOLDER`` for ranks 0 and 1 at the same time, in which warnings are errors."""
-    file = Path(__file__).parent / script
     processes = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", file, str(rank), folder], stderr=subprocess.PIPE
+            [sys.executable, "-W", "error", script, str(rank), folder], stderr=subprocess.PIPE
         )
         for rank in range(2)
     ]

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +55,7 @@ def test_control_a_heavy_import_would_be_seen():
 
 def test_a_backend_that_was_named_and_is_missing_fails_the_tests():
     """``SAMESTEP_TEST_BACKENDS``: a failure, never a skip."""
-    file = Path(__file__).parent / "test_optimizer.py"
+    file = ROOT / "tests" / "optimizers" / "test_optimizer.py"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"{file}::test_none_stands_for_a_branch_or_for_everything"],
         capture_output=True, text=True, check=False, cwd=ROOT,

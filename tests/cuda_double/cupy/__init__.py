@@ -2,7 +2,7 @@
 
 Printed CUDA text is compiled by g++ (``_host.py``) and run on the CPU; work waits in its stream
 until somebody waits for it (``_work.py``). Where CuPy would go wrong without a word the double
-raises. ``tests/cupy_drift.py`` holds names and signatures against the real one.
+raises. ``tests/backends/cupy/cupy_drift.py`` holds names and signatures against the real one.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-HERE = Path(__file__).parent / "cuda_double"
+HERE = Path(__file__).parents[2] / "cuda_double"
 MODULES = ("", "cuda", "cuda.nvrtc", "cuda.runtime", "cuda.driver", "cuda.function", "cuda.memory")
 OWN = {"run_everything"}  # what the double has besides
 

@@ -1,6 +1,6 @@
 """Load thousands of damaged checkpoints in one process, under a limit of memory.
 
-    python tests/checkpoint_mutations.py --files 10000
+    PYTHONPATH=tests python tests/checkpoint/checkpoint_mutations.py --files 10000
 
 Each file must give exactly what was written or `CheckpointError`; then the parameters must be
 what they were. A *sealed* mutation has a checksum that is right again, so that what comes after

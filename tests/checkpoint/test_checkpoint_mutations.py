@@ -11,6 +11,7 @@ from pathlib import Path
 
 import checkpoint_mutators
 import pytest
+from helpers import ROOT
 
 SCRIPT = Path(__file__).with_name("checkpoint_mutations.py")
 FILES = int(os.environ.get("SAMESTEP_TEST_MUTATIONS", "1500"))
@@ -18,7 +19,8 @@ FILES = int(os.environ.get("SAMESTEP_TEST_MUTATIONS", "1500"))
 
 def mutate(number, *options):
     command = [sys.executable, SCRIPT, "--files", str(number), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode in (0, 1), done.stderr  # a crash would be negative
     return json.loads(done.stdout)
 

@@ -8,11 +8,11 @@ import pytest
 import samestep as ss
 import torch
 from helpers import assert_same, run_python, snapshot
+from lane_sums import in_all_lanes, over_tensor
 from samestep.backends.torch import in_place, sums, text, work
 from samestep.golden.compare import first_difference
 from samestep.language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS
 from samestep.tools.bench.peak import resident_peak
-from test_sum_order import in_all_lanes, over_tensor
 from variants import options_of, values, variants
 
 EAGER = ["torch:forloop", "torch:foreach"]

@@ -1,6 +1,6 @@
 """Kill processes at random moments while they save, and look at the file after each kill.
 
-    python tests/checkpoint_kills.py --kills 1000
+    python tests/checkpoint/checkpoint_kills.py --kills 1000
 
 A child saves version after version; parameters, state, step counts and learning rate all say
 which one. It tells before and after each save. What the file holds after the kill must be one

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import samestep as ss
+from exported_cuda import build
 from golden_files import load
 from helpers import has_gpu
 from samestep.golden.around import all_cases
@@ -17,7 +18,6 @@ from samestep.golden.format import VALUES
 from samestep.language.rule import CLIPS
 from variants import DTYPES, variants
 
-ON_CPU = Path(__file__).parent / "cuda_on_cpu"
 FLAGS = ["-std=c++17", "-O1", "-fmad=false", "-Xcompiler", "-ffp-contract=off,-Wall,-Wextra"]
 # of each label one dtype, and all dtypes in turn
 CASES = [case for case in all_cases() if not case.settings]
@@ -27,24 +27,6 @@ CASES = [case for i, case in enumerate(CASES) if i % 4 == (i // 4) % 4]
 def exported(case) -> str:
     clips = {name: True for name in CLIPS if name in case.hyper}
     return ss.export(case.variant, "cuda", case.dtype, with_check=True, **clips)
-
-
-def build(text: str, folder: Path) -> Path:
-    """The program for the CPU. A launch's brackets are not C++."""
-    launch = r"([\w:]+)<<<(.+?), (\d+), 0, stream>>>\("
-    text, count = re.subn(launch, r"cuda_on_cpu::launch(\1, \2, \3, ", text)
-    assert count
-    text = re.sub(
-        r"__shared__ (alignas\(\d+\))", r"\1 __shared__", text
-    )  # the order that g++ takes
-    (folder / "exported.cpp").write_text(text)
-    words = ["g++", "-std=c++17", "-O0", f"-I{ON_CPU}"]
-    done = subprocess.run(
-        [*words, folder / "exported.cpp", "-o", folder / "program"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder / "program"
 
 
 def run(program: Path, name: str, **environment: str) -> tuple[int, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import samestep.torch as ours
@@ -52,7 +54,8 @@ def test_interrupted_and_resumed_in_another_process(uninterrupted, backend, tmp_
     start, end, steps = str(tmp_path / "start.pt"), str(tmp_path / "end.pt"), 77
     with settings():
         Training(ours.AdamW).run(steps).save(start)
-    run_python(GO_ON.format(backend=backend, start=start, end=end, steps=steps))
+    script = GO_ON.format(backend=backend, start=start, end=end, steps=steps)
+    run_python(script, folder=Path(__file__).parent)
     saved = torch.load(end, weights_only=True)
     assert saved["losses"] == uninterrupted.losses
     for name, value in uninterrupted.model.state_dict().items():
@@ -73,7 +76,7 @@ def test_control_a_run_without_its_optimizer_s_state_is_another_one(uninterrupte
 
 def test_two_processes_that_average_their_gradients(tmp_path):
     """Both have the bits of one process that is given the averaged gradients."""
-    run_two_processes("two_processes.py", tmp_path)
+    run_two_processes(two_processes.__file__, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     model = two_processes.network()
     optimizer = ours.AdamW(model.parameters(), lr=0.01)

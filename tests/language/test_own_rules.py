@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from c_target import COptimizer
+from exported_cuda import build
 from helpers import off, on, step
 from samestep.golden.compare import first_difference
 from samestep.language import tracer as trace
@@ -19,7 +20,6 @@ from samestep.language.names import TAKEN
 from samestep.optimizers.optimizer import Optimizer
 from samestep.printing.c_names import KEYWORDS
 from samestep.printing.expressions import OWN_NAMES
-from test_export_cuda import build
 from test_random_rules import interpreted  # noqa: F401
 
 

@@ -1,16 +1,15 @@
 """Parameters whose parts are in several processes: DTensors, FSDP, ZeRO. See
-`sharded/` for the checks, which two processes run."""
+`tests/sharded/` for the checks, which two processes run."""
 
 from __future__ import annotations
 
 import ast
 import json
-from pathlib import Path
 
 import pytest
-from helpers import run_two_processes
+from helpers import ROOT, run_two_processes
 
-FOLDER = Path(__file__).with_name("sharded")
+FOLDER = ROOT / "tests" / "sharded"
 CHECKS = [
     node.name
     for file in sorted(FOLDER.glob("*.py"))
@@ -22,7 +21,7 @@ CHECKS = [
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
-    run_two_processes("sharded/run.py", folder)
+    run_two_processes(FOLDER / "run.py", folder)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
