@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
-from ..checkpoint import state_dict as _state_dict
-from ..choice import get_backend
-from ..interrupts import held, hold, release
+from ..checkpoint import state_dict
+from ..interrupts import held
 from ..language.rule import Rule
-from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
-from ..parameters.hyper import checked
-from ..parameters.trees import flatten, gradient_leaves
+from ..protocol import Backend
 from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
-from ..step.outcome import Outcome
+from ..step.run import Run, start
 from ..step.settings import Settings
-from ..step.stepping import Stepping
-from .attributes import OfGroups, Setting, Settled
 
 Number = float | Callable[[int], float]
 
@@ -63,16 +58,7 @@ class Optimizer:
     """
 
     # an attribute that there is not cannot be set: a misspelt one is an error
-    __slots__ = (
-        "__weakref__", "_groups", "_measured", "_outcome", "_settings_or_none", "_skipped",
-        "_skipped_steps", "_stepping_or_none", "_steps_taken", "_wanted", "backend", "defaults",
-        "rule",
-    )  # fmt: skip
-    steps_taken, skipped_steps = Settled[int](), Settled[int]()
-    skipped = Settled[bool]()
-    clip_global_norm, skip_nonfinite = Setting[Number | None](), Setting[bool]()
-    loss_scaler, accumulation_steps = Setting[LossScaler | None](), Setting[int]()
-    lr = OfGroups()
+    __slots__ = ("__weakref__", "_run")
     _only_rule: ClassVar[Rule | None] = None  # of classes for one rule
 
     def __init__(
@@ -88,54 +74,37 @@ class Optimizer:
         weight_decay_mask: Any = None,
         **hyper: Any,
     ) -> None:
-        self.rule = find_rule(rule)
-        self._begin(Settings(clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps))
-        self.defaults, _ = checked(self.rule, hyper, 0, others=("weight_decay_mask", *WHOLE))
-        groups, single = as_groups(params)
-        leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
-        if not leaves:
-            raise ValueError("params is empty: there is nothing to optimize")
-        self.backend = get_backend(backend, leaves)
-        self._groups = Groups(self.rule, self.defaults, self.backend, single)
-        for group in groups:
-            self._groups.add({"weight_decay_mask": weight_decay_mask, **group}, {}, 0)
-        self.backend.check_overlap(self._groups.tensors)
-        self._forget()
-
-    def _begin(self, wanted: Settings, steps_taken: int = 0) -> None:
-        """Count from here on. Raises for settings that cannot be used."""
-        self._steps_taken, self._skipped_steps, self._skipped = steps_taken, 0, False
-        self._wanted = wanted
-        self._settings_or_none: Settings | None = None
-        self._settings()
-
-    def _forget(self) -> None:
-        """What is known about the next step: everything is looked at anew."""
-        self._groups.forget()
-        self._stepping_or_none: Stepping | None = None
-        self._outcome: Outcome | None = None  # of the last step, until it is settled
-        self._measured: Outcome | None = None  # of the last step, which has its norm
-
-    @property
-    def _stepping(self) -> Stepping:
-        if self._stepping_or_none is None:
-            self._stepping_or_none = Stepping(
-                self.backend, self._groups.tensors, self._groups.clocks
-            )
-        return self._stepping_or_none
+        settings = Settings(clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps)
+        found = find_rule(rule)
+        self._run: Run = start(found, params, backend, settings, weight_decay_mask, hyper)
 
     def __repr__(self) -> str:
-        count = len(self._groups.tensors)
+        count = len(self._run.groups.tensors)
         tensors = f"{count} parameter" + "s" * (count != 1)
         return f"<{self.rule.name} on {self.backend.name}: {tensors}>"
 
-    # ---- groups and hyperparameters
+    @property
+    def rule(self) -> Rule:
+        """The rule that updates the parameters."""
+        return self._run.rule
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that it runs on."""
+        return self._run.backend
+
+    # ---- groups, hyperparameters and settings
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The hyperparameters of groups that do not say otherwise."""
+        return self._run.defaults
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """The groups: each a dict with ``"params"``, hyperparameters and ``"frozen"``. What is
         written there counts from the next step on."""
-        return self._groups.entries
+        return self._run.groups.entries
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own.
@@ -143,29 +112,57 @@ class Optimizer:
         Gradients are then given as a list with one entry per group. Raises as the constructor
         does, and RuntimeError between micro-batches; a group with an error is not added.
         """
-        self._settle()
-        if self.micro_steps:
-            raise RuntimeError("a group cannot be added while gradients are being accumulated")
-        self._groups.add(listed_group(group), {}, self._steps_taken, check_overlap=True)
-        self._forget()
+        self._run.add_group(group)
 
     def current_hyperparameters(self) -> list[dict[str, Any]]:
-        """Each group's hyperparameters as the next step will use them: schedules as numbers."""
-        return self._groups.numbers(self.steps_taken)
+        """Return each group's hyperparameters at the next step: schedules as numbers."""
+        return self._run.groups.numbers(self.steps_taken)
 
-    def _refresh(self) -> None:
-        """Take over hyperparameters that were changed from outside, or that a schedule changes."""
-        hyper = self._groups.changed(self._steps_taken)
-        if hyper is not None:
-            self._stepping.set_hyper(hyper)
+    @property
+    def lr(self) -> NoReturn:
+        """Raise AttributeError: the learning rate belongs to a group."""
+        raise AttributeError("lr belongs to a group: param_groups[0]['lr']")
 
-    def _settings(self) -> Settings:
-        settings = self._settings_or_none
-        if settings is None:
-            settings = self._wanted.at(self._steps_taken)
-            if settings == self._wanted:  # no schedule
-                self._settings_or_none = settings
-        return settings
+    @lr.setter
+    def lr(self, value: object) -> None:
+        self.lr  # noqa: B018 (raises)
+
+    @property
+    def clip_global_norm(self) -> Number | None:
+        """The longest norm that all gradients together may have."""
+        limit: Number | None = self._run.settings.clip_global_norm
+        return limit
+
+    @clip_global_norm.setter
+    def clip_global_norm(self, limit: Number | None) -> None:
+        self._run.change(clip_global_norm=limit)
+
+    @property
+    def skip_nonfinite(self) -> bool:
+        """Whether a step with infinite or NaN gradients is left out."""
+        return self._run.settings.skip_nonfinite
+
+    @skip_nonfinite.setter
+    def skip_nonfinite(self, skips: bool) -> None:
+        self._run.change(skip_nonfinite=skips)
+
+    @property
+    def loss_scaler(self) -> LossScaler | None:
+        """The scaler whose scale is divided out of the gradients."""
+        return self._run.settings.loss_scaler
+
+    @loss_scaler.setter
+    def loss_scaler(self, scaler: LossScaler | None) -> None:
+        self._run.change(loss_scaler=scaler)
+
+    @property
+    def accumulation_steps(self) -> int:
+        """The number of calls of ``step`` that make one update."""
+        return self._run.settings.accumulation_steps
+
+    @accumulation_steps.setter
+    def accumulation_steps(self, steps: int) -> None:
+        self._run.change(accumulation_steps=steps)
 
     # ---- stepping
 
@@ -199,16 +196,7 @@ class Optimizer:
         Ctrl-C during a step takes effect after it: the step is then complete and counted. A second
         one takes effect at once, and may leave some parameters updated and nothing counted.
         """
-        if self._outcome is not None:
-            self._settle()
-        groups = self._groups
-        leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
-        self._refresh()
-        was_held = hold()  # what `held` does, in half the time
-        try:
-            self._take_note(self._stepping.run(leaves, groups.takes_part, self._settings()))
-        finally:
-            release(was_held)
+        self._run.step(grads)
 
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
@@ -222,60 +210,55 @@ class Optimizer:
         RuntimeError
             If no step was captured, or what was captured is not what would run now.
         """
-        self._settle()
-        self._refresh()
-        with held():
-            self._take_note(self._stepping.prepare(self._groups.takes_part, self._settings()))
+        self._run.prepare()
 
-    def _take_note(self, outcome: Outcome | None) -> None:
-        """Of what became of a step, or that it is not known yet."""
-        self._measured, self._skipped = outcome, False
-        if outcome is not None:
-            self._outcome = outcome
-            if outcome.settled:
-                self._settle()
+    @property
+    def steps_taken(self) -> int:
+        """The number of updates so far, without skipped ones. Reading it may wait for a device."""
+        self._run.settle()
+        return self._run.steps_taken
 
-    def _settle(self) -> None:
-        """Count the last step, if that has not been done. A device may have to be waited for."""
-        outcome = self._outcome
-        if outcome is not None:
-            if not outcome.settled:
-                with held():
-                    outcome.settle()
-            self._outcome = None
-            self._steps_taken += outcome.updated
-            self._skipped_steps += outcome.skipped
-            self._skipped = outcome.skipped
+    @property
+    def skipped_steps(self) -> int:
+        """The number of steps that were left out. Reading it may wait for a device."""
+        self._run.settle()
+        return self._run.skipped_steps
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the last step was left out. Reading it may wait for a device."""
+        self._run.settle()
+        return self._run.skipped
 
     @property
     def grad_norm(self) -> float | None:
         """The norm of all gradients before clipping at the last step, where `clip_global_norm`
         is set. Reading it may wait for a device."""
-        return None if self._measured is None else self._measured.grad_norm
+        return self._run.grad_norm
+
+    @property
+    def micro_steps(self) -> int:
+        """The number of micro-batches that have been accumulated since the last step."""
+        return self._run.micro_steps
 
     # ---- state
 
     @property
     def state(self) -> list[dict[str, Any]]:
         """The state arrays of each parameter, by name; the optimizer's own memory."""
-        return [tensor.state for tensor in self._groups.tensors]
+        return [tensor.state for tensor in self._run.groups.tensors]
 
     @property
     def steps(self) -> list[int]:
-        """How many steps each parameter has taken."""
-        self._settle()
-        return [clock.step for clock in self._groups.clocks]
-
-    @property
-    def micro_steps(self) -> int:
-        """How many micro-batches have been accumulated since the last step."""
-        return 0 if self._stepping_or_none is None else self._stepping_or_none.micro_steps
+        """The number of steps that each parameter has taken."""
+        self._run.settle()
+        return [clock.step for clock in self._run.groups.clocks]
 
     def state_dict(self) -> dict[str, Any]:
-        """A snapshot of everything but the parameters, in torch's layout: ``"state"`` maps the
-        parameter's position to step, carry and arrays; ``"param_groups"`` lists hyperparameters
-        and positions."""
-        return _state_dict.take(self)
+        """Return a snapshot of everything but the parameters, in torch's layout: ``"state"`` maps
+        the parameter's position to step, carry and arrays; ``"param_groups"`` lists
+        hyperparameters and positions."""
+        return state_dict.take(self._run)
 
     def load_state_dict(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot of the same rule, groups and shapes, taken on any backend.
@@ -283,16 +266,27 @@ class Optimizer:
         Raises TypeError or ValueError if it does not fit; nothing is changed then.
         """
         with held():
-            _state_dict.restore(self, snapshot)
+            state_dict.restore(self._run, snapshot)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write parameters, state and everything else that the next step depends on to one file.
+        """Write parameters, state, step counts, hyperparameters and settings to one file.
 
-        The file appears under its name only when it is complete. See `samestep.checkpoint.save`.
+        It is there under its name only when it is complete and on the disk: a process that is
+        killed while saving leaves the previous file whole. No other thread may step meanwhile.
+
+        Raises
+        ------
+        TypeError
+            For what a file cannot hold, such as a hyperparameter that is a function, before
+            anything is written.
+        OSError
+            If the file cannot be written; the previous one is then whole.
+        ValueError
+            If ``path`` is something else than a file.
         """
-        from ..checkpoint import save
+        from ..checkpoint.save import save
 
-        save(self, path)
+        save(self._run, path)
 
     @classmethod
     def load(
@@ -301,16 +295,44 @@ class Optimizer:
         params: Any,
         *,
         backend: str | None = None,
-        rule: Rule | None = None,
+        rule: Rule | str | None = None,
     ) -> Self:
-        """An optimizer of ``params`` that goes on from a file, with your own rule if it was
-        saved with one; see `samestep.checkpoint.load`. A class of one rule loads no other."""
-        from ..checkpoint import load_as
+        """Return an optimizer that goes on from a file, on any backend, bit for bit.
 
-        return load_as(cls, path, params, backend, cls._only_rule or rule)
+        Parameters
+        ----------
+        path : path
+            A file that `save` has written.
+        params : array, nested list / tuple / dict of arrays, or list of groups
+            Of the dtypes and shapes that were saved; their values become those of the file.
+            Entries of a dict are found by their keys, in whatever order, those of a list by their
+            position; the optimizer has them in the file's order. Where there were several groups,
+            a list of as many dicts with ``"params"``; other entries of these dicts are not looked
+            at, since all hyperparameters are those of the file.
+        backend : str, optional
+            The backend to run on; which one the file was written on does not matter.
+        rule : Rule or str, optional
+            The rule that it must be. A rule that is not built in has to be given. A class of one
+            rule loads no other.
+
+        Raises
+        ------
+        CheckpointError
+            A ValueError: for a file that is no checkpoint, is damaged, or does not fit;
+            ``params`` are then what they were.
+        OSError
+            If the file cannot be read.
+        TypeError, ValueError, RuntimeError
+            For parameters that no optimizer can update, or a backend that cannot run.
+        """
+        from ..checkpoint.load import load
+
+        optimizer = cls.__new__(cls)
+        optimizer._run = load(path, params, backend, cls._only_rule or rule)
+        return optimizer
 
     def __getstate__(self) -> dict[str, Any]:
-        return _state_dict.pickled(self)
+        return state_dict.pickled(self._run)
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        _state_dict.unpickle(self, saved)
+        self._run = state_dict.unpickled(saved)

@@ -10,7 +10,7 @@ from ..parameters.hyper import at_step
 from .loss_scaler import LossScaler
 
 
-@dataclass
+@dataclass(frozen=True)
 class Settings:
     """The settings of a step that belong to the whole optimizer rather than to a group."""
 

@@ -52,7 +52,7 @@ def step(optimizer: ss.Optimizer, number: int) -> None:
     """One step with random gradients, whatever the structure of the parameters."""
     grads = iter(grads_like(optimizer, number))
     groups = [_filled(group["params"], grads) for group in optimizer.param_groups]
-    optimizer.step(groups[0] if optimizer._groups.single and len(groups) == 1 else groups)
+    optimizer.step(groups[0] if optimizer._run.groups.single and len(groups) == 1 else groups)
 
 
 def _filled(tree: Any, values: Any) -> Any:
@@ -78,9 +78,9 @@ def reloaded(optimizer: ss.Optimizer, path: Any, backend: str | None = None, **m
     """Another optimizer, with arrays of its own, from a file written now."""
     optimizer.save(path)
     groups = [emptied(group["params"]) for group in optimizer.param_groups]
-    alone = optimizer._groups.single and len(groups) == 1
+    alone = optimizer._run.groups.single and len(groups) == 1
     params = groups[0] if alone else [{"params": group} for group in groups]
-    return checkpoint.load(path, params, backend=backend or optimizer.backend.name, **more)
+    return ss.Optimizer.load(path, params, backend=backend or optimizer.backend.name, **more)
 
 
 def written(path: Any, params: Any = None) -> ss.Optimizer:
@@ -95,6 +95,6 @@ def assert_file_refused(path: Any, message: str) -> None:
     """Loading what `written` has written says what is wrong and changes nothing."""
     params = [np.zeros(3)]
     with pytest.raises(checkpoint.CheckpointError, match=message) as caught:
-        checkpoint.load(path, params)
+        ss.Optimizer.load(path, params)
     assert str(caught.value).startswith(f"{path}: ")
     assert not params[0].any()

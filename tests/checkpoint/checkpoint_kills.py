@@ -47,7 +47,7 @@ def version_in(path: Path) -> int | None:
     """The version that the file holds; None if it cannot be loaded or holds more than one."""
     params = parameters(-1)
     try:
-        optimizer = checkpoint.load(path, params, backend="numpy")
+        optimizer = ss.Optimizer.load(path, params, backend="numpy")
     except (OSError, ValueError):
         return None
     found = {float(value) for array in params.values() for value in np.unique(array)}
@@ -61,7 +61,7 @@ def save_for_ever(path: Path, first: int, report: int) -> None:
     while True:
         optimizer = optimizer_of_version(version)
         os.write(report, MESSAGE.pack(BEGUN, version))
-        checkpoint.save(optimizer, path)
+        optimizer.save(path)
         os.write(report, MESSAGE.pack(SAVED, version))
         version += 1
 
@@ -101,10 +101,10 @@ def save_naively(path: Path, pieces) -> None:
 
 def run(folder: Path, kills: int, seed: int) -> Counter:
     path = folder / "checkpoint.safetensors"
-    checkpoint.save(optimizer_of_version(1), path)
+    optimizer_of_version(1).save(path)
     began = time.perf_counter()
     for _ in range(5):
-        checkpoint.save(optimizer_of_version(1), path)
+        optimizer_of_version(1).save(path)
     usual = (time.perf_counter() - began) / 5
     rng = np.random.default_rng(seed)
     result: Counter[str] = Counter(kills=kills)
@@ -116,7 +116,7 @@ def run(folder: Path, kills: int, seed: int) -> Counter:
         in_file = version_in(path)
         if in_file not in (whole, version):
             result["lost"] += 1
-            checkpoint.save(optimizer_of_version(version), path)
+            optimizer_of_version(version).save(path)
             in_file = version
         elif version != saved:
             result["new version" if in_file == version else "old version"] += 1
@@ -126,7 +126,7 @@ def run(folder: Path, kills: int, seed: int) -> Counter:
         if time.perf_counter() - began > 10:
             print(f"{number + 1} of {kills} kills", file=sys.stderr)
             began = time.perf_counter()
-    checkpoint.save(optimizer_of_version(version), path)
+    optimizer_of_version(version).save(path)
     result["temporary files at the end"] = len(list(folder.iterdir())) - 1
     return result
 

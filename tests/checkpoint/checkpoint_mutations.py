@@ -57,7 +57,7 @@ def written(path: Path, value: float) -> bytes:
         groups[1][0] = None if number < 2 else groups[1][0]
         groups[0]["bias"] += rng.random()
         optimizer.step(groups)
-    checkpoint.save(optimizer, path)
+    optimizer.save(path)
     return path.read_bytes()
 
 
@@ -90,7 +90,7 @@ class Checker:
         self.as_written = {}
         for data in (self.original, self.other):
             self.path.write_bytes(data)
-            optimizer = checkpoint.load(self.path, parameters(7.0), backend="numpy")
+            optimizer = ss.Optimizer.load(self.path, parameters(7.0), backend="numpy")
             self.as_written[data] = everything(optimizer)
         self.result: Counter[str] = Counter()
         self.faults: list[str] = []
@@ -129,7 +129,7 @@ class Checker:
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         try:
-            loaded = checkpoint.load(self.path, params, backend="numpy")
+            loaded = ss.Optimizer.load(self.path, params, backend="numpy")
         except BaseException as error:
             caught = error
         return params, loaded, caught, tracemalloc.get_traced_memory()[1] - before - size

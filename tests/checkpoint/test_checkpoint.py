@@ -9,7 +9,6 @@ import pytest
 import samestep as ss
 from checkpoint_cases import arrays, assert_equal, emptied, reloaded, step
 from helpers import leaves
-from samestep import checkpoint
 from samestep.checkpoint import CheckpointError
 from samestep.golden.compare import same_bits
 
@@ -30,7 +29,7 @@ def assert_refused(path, params, message, **more):
     before = copy.deepcopy(leaves_of(params))
     contents = path.read_bytes()
     with pytest.raises(CheckpointError, match=message) as caught:
-        checkpoint.load(path, params, **more)
+        ss.Optimizer.load(path, params, **more)
     assert str(path) in str(caught.value)
     for now, then in zip(leaves_of(params), before, strict=True):
         assert same_bits(now.real, then.real)
@@ -144,7 +143,7 @@ def test_a_group_that_was_added_later_is_a_group(path):
 def test_one_group_and_the_same_parameters_alone_are_the_same(path):
     trained("numpy", [{"params": [np.ones(3)]}]).save(path)
     params = [np.zeros(3)]
-    one, other = checkpoint.load(path, params), checkpoint.load(path, [{"params": params}])
+    one, other = ss.Optimizer.load(path, params), ss.Optimizer.load(path, [{"params": params}])
     assert one.steps == other.steps == [2]
     one.step([np.ones(3)])
     other.step([[np.ones(3)]])
@@ -152,7 +151,7 @@ def test_one_group_and_the_same_parameters_alone_are_the_same(path):
 
 def test_hyperparameters_in_the_call_are_not_looked_at(path):
     trained("numpy", [{"params": [np.ones(3)], "lr": 0.5}]).save(path)
-    other = checkpoint.load(path, [{"params": [np.ones(3)], "lr": 0.25, "frozen": True}])
+    other = ss.Optimizer.load(path, [{"params": [np.ones(3)], "lr": 0.25, "frozen": True}])
     assert other.param_groups[0]["lr"] == 0.5
     assert not other.param_groups[0]["frozen"]
 
@@ -165,7 +164,7 @@ def test_entries_of_a_dict_are_found_by_name_whatever_their_order(backend, path)
     step(optimizer, 3)
     optimizer.save(path)
     turned = params(["c", "a", "b"])
-    other = checkpoint.load(path, turned, backend=backend)
+    other = ss.Optimizer.load(path, turned, backend=backend)
     assert_equal(other, optimizer)  # in the order of the file, so that sums have the same bits
     first = optimizer.param_groups[0]["params"]
     assert all(same_bits(turned[k][n], first[k][n]) for k in "abc" for n in "abc")
@@ -221,7 +220,7 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(path):
     def given(w=(2, 3), b=(2, 4), dtype=np.float32, **more):
         return {"w": np.zeros(w, dtype), "b": [np.zeros(n) for n in b], **more}
 
-    assert checkpoint.load(path, given()).steps == [2, 3, 3]
+    assert ss.Optimizer.load(path, given()).steps == [2, 3, 3]
     assert_refused(path, given(w=(3, 2)), r"\['w'\] has shape \(3, 2\).*saved were \(2, 3\)")
     assert_refused(path, given(w=(1, 2, 3)), r"\['w'\] has shape \(1, 2, 3\)")
     assert_refused(path, given(b=(4, 2)), r"\['b'\]\[0\] has shape \(4,\)")
@@ -257,12 +256,12 @@ def test_arrays_that_no_optimizer_updates_are_the_caller_s_error(path):
         ([read_only], ValueError, r"^params\[0\] is read-only"),
     ):
         with pytest.raises(error, match=message):
-            checkpoint.load(path, params)
+            ss.Optimizer.load(path, params)
     with pytest.raises(ValueError, match="no such backend"):
-        checkpoint.load(path, [np.zeros(3)], backend="abacus")
+        ss.Optimizer.load(path, [np.zeros(3)], backend="abacus")
     with pytest.raises(FileNotFoundError):
-        checkpoint.load(path.with_name("missing"), [np.zeros(3)])
+        ss.Optimizer.load(path.with_name("missing"), [np.zeros(3)])
     trained("numpy", [np.ones(3), np.ones(3)]).save(path)
     shared = np.zeros(3)
     with pytest.raises(ValueError, match=r"^params\[0\] and params\[1\] share memory"):
-        checkpoint.load(path, [shared, shared])
+        ss.Optimizer.load(path, [shared, shared])

@@ -17,7 +17,6 @@ from checkpoint_cases import arrays, assert_file_refused, written
 from checkpoint_mutators import header_of
 from helpers import ROOT, leaves, run_python
 from safetensors import deserialize, safe_open
-from samestep import checkpoint
 from samestep.checkpoint import CheckpointError
 from samestep.checkpoint.file import HEADER_LIMIT, CheckpointFile, file_pieces
 from samestep.golden.compare import same_bits
@@ -121,7 +120,7 @@ def test_files_that_are_something_else_are_refused(path, tmp_path):
         assert_file_refused(tmp_path / name, "is no checkpoint")
     golden = next((ROOT / "golden/values").glob("adamw.float32*"))
     with pytest.raises(CheckpointError, match="is damaged: its checksum"):
-        checkpoint.load(golden, [np.ones(3)])  # it has the same key in its metadata, no checksum
+        ss.Optimizer.load(golden, [np.ones(3)])  # it has the same key in its metadata, no checksum
     from safetensors.numpy import save_file
 
     save_file({"a": np.ones(30)}, path)
@@ -183,7 +182,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
     assert_file_refused(path, "was written to while it was read")
     path.write_bytes(data)
     meanwhile(lambda: written(path))  # replaced: the file that was opened is whole
-    assert checkpoint.load(path, [np.zeros(3)]).steps == [1]
+    assert ss.Optimizer.load(path, [np.zeros(3)]).steps == [1]
 
 
 def test_reading_gives_what_was_written_bit_for_bit(path):

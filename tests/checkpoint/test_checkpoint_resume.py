@@ -10,7 +10,7 @@ import pytest
 import samestep as ss
 from checkpoint_cases import assert_equal, emptied
 from helpers import leaves, off, on, random_like
-from samestep import checkpoint, schedules
+from samestep import schedules
 from variants import options_of, variants
 
 STEPS, INTERRUPTED_AFTER = 6, 3
@@ -37,7 +37,7 @@ def interrupted(optimizer, path, backend, run):
     optimizer.save(path)
     host = [off(optimizer.backend.name, group["params"]) for group in optimizer.param_groups]
     groups = [{"params": on(backend, emptied(params))} for params in host]
-    resumed = checkpoint.load(path, groups, backend=backend)
+    resumed = ss.Optimizer.load(path, groups, backend=backend)
     assert_equal(resumed, optimizer)
     for number in range(INTERRUPTED_AFTER, STEPS):
         run(optimizer, number)
@@ -123,7 +123,7 @@ def test_a_schedule_that_groups_share_is_shared_after_loading(tmp_path):
     optimizer = ss.SGD(params(), lr=plateau, backend="numpy")
     step(optimizer, 0)
     optimizer.save(tmp_path / "run.safetensors")
-    other = checkpoint.load(tmp_path / "run.safetensors", params(), backend="numpy")
+    other = ss.Optimizer.load(tmp_path / "run.safetensors", params(), backend="numpy")
     first, second = (group["lr"] for group in other.param_groups)
     assert first == plateau
     assert first is second

@@ -175,7 +175,7 @@ def test_a_mask_is_the_same_as_a_group_without_decay(mask, backend):
         optimizer.step(dict(zip(params, grads, strict=True)))
         reference.step(grads)
     assert_same(snapshot(optimizer), snapshot(reference))
-    (bucket,) = optimizer._stepping._update  # still one launch
+    (bucket,) = optimizer._run.stepping._work.updates  # still one launch
     assert len(bucket.keys) == 2
 
 

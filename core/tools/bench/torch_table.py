@@ -195,7 +195,7 @@ def planned_operations(contender: Any) -> int:
 def _launches(contender: Any) -> list[Any]:
     optimizer = contender.optimizer
     ours = optimizer if isinstance(optimizer, Optimizer) else optimizer._participants
-    return [bucket.launch for bucket in ours._stepping._update]
+    return [bucket._launch for bucket in ours._run.stepping._work.updates]
 
 
 def planned_bytes(make: Callable[[Any, Any], Any], shapes: Sequence[Any]) -> float:

@@ -212,8 +212,8 @@ def test_memory_of_a_launch_does_not_grow_with_the_model():
         params, grads = [np.zeros(elements, np.float32)], [np.zeros(elements, np.float32)]
         optimizer = ss.AdamW(params, backend="numba")
         optimizer.step(grads)
-        (bucket,) = optimizer._stepping._update
-        table = bucket.launch.launch_table
+        (bucket,) = optimizer._run.stepping._work.updates
+        table = bucket._launch.launch_table
         arrays = [a for a in vars(table).values() if isinstance(a, np.ndarray)]
         assert sum(a.nbytes for a in arrays) <= 64 * len(table.table)
         tracemalloc.start()

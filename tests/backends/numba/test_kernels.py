@@ -216,7 +216,7 @@ def test_a_schedule_does_not_make_gradients_be_looked_at_again(monkeypatch):
     for _ in range(3):
         optimizer.step(grads)
     looks = []
-    check = optimizer._stepping._incoming._check
+    check = optimizer._run.stepping._checker
     accept = check.accept
     monkeypatch.setattr(check, "accept", lambda leaves: looks.append(1) or accept(leaves))
     for lr in (0.1, 0.2, 0.3):
@@ -236,8 +236,8 @@ def test_ranges_cover_the_table_with_neither_too_little_nor_too_much_each(sizes,
     params = [np.zeros(size, np.float32) for size in [*sizes, 1]]
     optimizer = ss.SGD(params, backend="numba")
     optimizer.step([np.zeros_like(p) for p in params])
-    (bucket,) = optimizer._stepping._update
-    table = bucket.launch.launch_table
+    (bucket,) = optimizer._run.stepping._work.updates
+    table = bucket._launch.launch_table
     cuts = table.ranges(threads, 1 << 15, 1 << 20)
     assert cuts == sorted(set(cuts))
     assert (cuts[0], cuts[-1]) == (0, len(table.table))

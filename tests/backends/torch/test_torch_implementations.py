@@ -160,8 +160,8 @@ def test_small_tensors_share_slices():
     def runs(backend):
         optimizer = ss.AdamW([torch.ones(1000) for _ in range(1000)], backend=backend)
         optimizer.step([torch.ones(1000)] * 1000)
-        (bucket,) = optimizer._stepping._update
-        return len(bucket.launch.batches)
+        (bucket,) = optimizer._run.stepping._work.updates
+        return len(bucket._launch.batches)
 
     assert runs("torch:forloop") == 1000
     assert runs("torch:foreach") == -(-1000 // (work.SLICE // 1000))

@@ -1,0 +1,189 @@
+"""Loads a run from a file, on any backend; `samestep.checkpoint.save` writes it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from typing import Any
+
+from ..choice import get_backend
+from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
+from ..language.rule import Rule
+from ..parameters.groups import as_groups
+from ..parameters.trees import flatten
+from ..protocol import Backend
+from ..rules import find_rule
+from ..step.run import Run, start
+from ..step.settings import Settings
+from .file import UNUSABLE, CheckpointError, CheckpointFile, Stored, parse_json
+from .parameter_names import in_order, some
+from .plain_json import Decoder
+from .save import FORMAT_VERSION, as_reals
+from .state_dict import restore
+
+# what is in the file besides the state dict
+OWN = ("format_version", "library_version", "names", "param", "defaults")
+
+
+def load(
+    path: str | PathLike[str], params: Any, backend: str | None, rule: Rule | str | None
+) -> Run:
+    """Return a run that goes on from a file; see `samestep.Optimizer.load`."""
+    given, single = as_groups(params)
+    groups, are_groups = [group["params"] for group in given], not single
+    chosen = get_backend(backend, [leaf for g in groups for leaf in flatten(g, "params")[0]])
+    with CheckpointFile(path) as file:
+        with _doubts(file):
+            tree = _read_tree(file)
+            the_rule = _same_rule(tree["rule"], rule)
+            if len(groups) != len(tree["param_groups"]):
+                saved = len(tree["param_groups"])
+                raise ValueError(f"has {saved} parameter groups; {len(groups)} were given")
+            groups = in_order(groups, tree["names"])
+        # what is wrong with the arrays themselves is raised as the constructor raises it
+        tensors = _adopt(chosen, groups, are_groups)
+        with _doubts(file):
+            _check_params(tensors, tree)
+            arguments = _with_options(groups, tree) if are_groups else groups[0]
+            run = start(the_rule, arguments, chosen.name, Settings(), None, tree["defaults"])
+            _restore(run, tree)
+        _fill(run, file, tree["names"])
+    return run
+
+
+@contextlib.contextmanager
+def _doubts(file: CheckpointFile) -> Iterator[None]:
+    """Turn what goes wrong in this block into a `CheckpointError`: the file is at fault, or does not
+    fit."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except UNUSABLE as error:
+        reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
+        raise file.error(reason) from error
+
+
+# ---- what is in the file
+
+
+def _read_tree(file: CheckpointFile) -> dict[str, Any]:
+    """Read what was saved; parameters and state stay in the file, with `Stored` in their places."""
+    visited = set()
+
+    def tensor(name: str, dtype: str) -> Any:
+        visited.add(name)
+        stored, pair = file.tensors[name], dtype in REAL_OF_COMPLEX
+        if stored.dtype != REAL_OF_COMPLEX.get(dtype, dtype):
+            raise ValueError(f"{name} is stored as {stored.dtype}, which cannot be {dtype}")
+        if pair and stored.shape[-1:] != (2,):
+            raise ValueError(f"{name} is complex, but its last axis is not a pair")
+        if name.startswith(("param/", "state/")):
+            shape = stored.shape[:-1] if pair else stored.shape
+            return Stored(dtype, shape, stored.start, stored.end)
+        values = file.read(name)
+        return values.view(dtype)[..., 0] if pair else values
+
+    saved = parse_json(file.metadata)
+    if saved["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"has format version {saved['format_version']!r}, written by samestep "
+            f"{saved['library_version']!r}; this reads {FORMAT_VERSION}"
+        )
+    tree: dict[str, Any] = Decoder(tensor).decode(saved)
+    if unknown := sorted(set(file.tensors) - visited):
+        raise ValueError(f"has tensors that belong to nothing: {some(unknown)}")
+    for key in ("param", "state"):
+        if list(tree[key]) != tree["names"]:
+            raise ValueError(f"{key!r} does not have one entry for each of 'names', in order")
+    return tree
+
+
+def _same_rule(name: str, rule: Rule | str | None) -> Rule:
+    if rule is None:
+        try:
+            return find_rule(name)
+        except ValueError as error:
+            raise ValueError(f"{error}; your own rule is given as rule=") from None
+    expected = find_rule(rule)
+    if expected.name != name:
+        raise ValueError(f"is of rule {name!r}; expected {expected.name!r}")
+    return expected
+
+
+def _adopt(backend: Backend, groups: list[Any], are_groups: bool) -> list[Any]:
+    """Adopt the parameters as the optimizer will."""
+    tensors = []
+    for k, group in enumerate(groups):
+        leaves, names, _ = flatten(group, f"group[{k}]" if are_groups else "params")
+        tensors += [backend.adopt(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
+    backend.check_overlap(tensors)
+    return tensors
+
+
+def _check_params(tensors: list[Any], tree: Mapping[str, Any]) -> None:
+    for tensor, stored in zip(tensors, tree["param"].values(), strict=True):
+        dtype = dtype_of(tensor.array).name
+        if (tensor.shape, dtype) != (stored.shape, stored.dtype):
+            raise ValueError(
+                f"{tensor.name} has shape {tensor.shape} and dtype {dtype}; "
+                f"saved were {stored.shape} and {stored.dtype}"
+            )
+
+
+# ---- the run
+
+
+def _with_options(groups: list[Any], tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return parameter groups with what decides about their structural options; `_restore` brings
+    the rest."""
+    result = []
+    for params, group in zip(groups, tree["param_groups"], strict=True):
+        options = {
+            # momentum that has become zero since: its buffer is still there
+            name: group[name] if bool(group[name]) == on else float(on)
+            for name, on in group["options"].items()
+        }
+        result.append({"params": params, **options})
+    return result
+
+
+def _restore(run: Run, tree: Mapping[str, Any]) -> None:
+    """Restore everything but the values of parameters and state, which are not read twice."""
+    position = {name: i for i, name in enumerate(tree["names"])}
+    snapshot = {key: value for key, value in tree.items() if key not in OWN}
+    for key, value in snapshot.items():
+        if isinstance(value, dict) and value.keys() <= position.keys():
+            snapshot[key] = {position[name]: entry for name, entry in value.items()}
+    for i, (name, arrays) in enumerate(zip(tree["names"], _states(run), strict=True)):
+        entry = snapshot["state"][i]
+        found = {n: (v.shape, v.dtype) for n, v in entry.items() if isinstance(v, Stored)}
+        expected = {n: (tuple(a.shape), dtype_of(a).name) for n, a in arrays.items()}
+        if found != expected:
+            raise ValueError(f"{name} has the state {found}; expected {expected}")
+        snapshot["state"][i] = {**entry, **arrays}
+    restore(run, snapshot, copied=False)
+
+
+def _states(run: Run) -> list[dict[str, Any]]:
+    return [tensor.state for tensor in run.groups.tensors]
+
+
+def _fill(run: Run, file: CheckpointFile, names: list[str]) -> None:
+    """Read the values of state and, last of all, parameters."""
+    for name, arrays in zip(names, _states(run), strict=True):
+        for what, array in arrays.items():
+            _read(run.backend, file, f"state/{name}/{what}", array)
+    file.check_unchanged()
+    for name, tensor in zip(names, run.groups.tensors, strict=True):
+        _read(run.backend, file, f"param/{name}", tensor.array)
+    run.backend.change_marker(run.groups.tensors)()
+    file.check_unchanged()
+
+
+def _read(backend: Backend, file: CheckpointFile, name: str, array: Any) -> None:
+    """Read the file's values, straight into the array's memory where NumPy can see it."""
+    seen = backend.to_numpy(array, copied=False)
+    file.read_into(name, as_reals(seen))
+    backend.copy_into(array, seen)

@@ -1,0 +1,166 @@
+"""A run: all that the next step of an optimizer depends on, so what a checkpoint keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..choice import get_backend
+from ..interrupts import held, hold, release
+from ..language.rule import Rule
+from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
+from ..parameters.hyper import checked
+from ..parameters.trees import flatten, gradient_leaves
+from ..protocol import Backend
+from .outcome import Outcome
+from .settings import Settings
+from .stepping import Stepping
+
+
+class Run:
+    """The parameters of an optimizer with their groups and state, its settings, and the step.
+
+    ``defaults`` are the hyperparameters of groups that do not say otherwise, ``steps_taken`` and
+    ``skipped_steps`` count steps; they, and ``skipped``, are known once the last step is settled.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        defaults: Mapping[str, Any],
+        backend: Backend,
+        single: bool,
+        settings: Settings,
+        steps_taken: int = 0,
+    ) -> None:
+        self.rule, self.defaults, self.backend = rule, defaults, backend
+        self.groups = Groups(rule, defaults, backend, single)
+        self.settings = settings
+        self.steps_taken, self.skipped_steps, self.skipped = steps_taken, 0, False
+        self.forget()
+
+    def forget(self) -> None:
+        """Look at everything anew before the next step."""
+        self.groups.forget()
+        self._checked_settings: Settings | None = None
+        self._stepping: Stepping | None = None
+        self._outcome: Outcome | None = None  # of the last step, until it is settled
+        self._measured: Outcome | None = None  # of the last step, which has its norm
+
+    @property
+    def stepping(self) -> Stepping:
+        """What takes the steps, made when it is first needed."""
+        if self._stepping is None:
+            self._stepping = Stepping(self.backend, self.groups.tensors, self.groups.clocks)
+        return self._stepping
+
+    # ---- groups, hyperparameters and settings
+
+    def add_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own. Raises as `start` does, and
+        RuntimeError between micro-batches; a group with an error is not added."""
+        self.settle()
+        if self.micro_steps:
+            raise RuntimeError("a group cannot be added while gradients are being accumulated")
+        self.groups.add(listed_group(group), {}, self.steps_taken, check_overlap=True)
+        self.forget()
+
+    def change(self, **settings: Any) -> None:
+        """Use other settings from the next step on, which checks them."""
+        self.settings = replace(self.settings, **settings)
+        self._checked_settings = None
+
+    def _settings_now(self) -> Settings:
+        if self._checked_settings is not None:
+            return self._checked_settings
+        now = self.settings.at(self.steps_taken)
+        if now is self.settings:  # nothing is a schedule
+            self._checked_settings = now
+        return now
+
+    def _refresh(self) -> None:
+        """Take over hyperparameters that were changed from outside, or that a schedule changes."""
+        hyper = self.groups.changed(self.steps_taken)
+        if hyper is not None:
+            self.stepping.set_hyper(hyper)
+
+    # ---- stepping
+
+    def step(self, grads: Any) -> None:
+        """Update the parameters in place; see `samestep.Optimizer.step`."""
+        if self._outcome is not None:
+            self.settle()
+        groups = self.groups
+        leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
+        self._refresh()
+        was_held = hold()  # what `held` does, in half the time
+        try:
+            self._keep(self.stepping.run(leaves, groups.takes_part, self._settings_now()))
+        finally:
+            release(was_held)
+
+    def prepare(self) -> None:
+        """Make a captured step the next one; see `samestep.Optimizer.prepare`."""
+        self.settle()
+        self._refresh()
+        with held():
+            self._keep(self.stepping.prepare(self.groups.takes_part, self._settings_now()))
+
+    def _keep(self, outcome: Outcome | None) -> None:
+        """Keep the outcome of a step, and count the step if it is known already."""
+        self._measured, self.skipped = outcome, False
+        if outcome is not None:
+            self._outcome = outcome
+            if outcome.settled:
+                self.settle()
+
+    def settle(self) -> None:
+        """Count the last step, if that has not been done. A device may have to be waited for."""
+        outcome = self._outcome
+        if outcome is not None:
+            if not outcome.settled:
+                with held():
+                    outcome.settle()
+            self._outcome = None
+            self.steps_taken += outcome.updated
+            self.skipped_steps += outcome.skipped
+            self.skipped = outcome.skipped
+
+    @property
+    def grad_norm(self) -> float | None:
+        """The norm of all gradients at the last step before clipping, or None where it was not
+        measured. Reading it may wait for a device."""
+        return None if self._measured is None else self._measured.grad_norm
+
+    @property
+    def micro_steps(self) -> int:
+        """The number of micro-batches that have been accumulated since the last step."""
+        return 0 if self._stepping is None else self._stepping.micro_steps
+
+
+def start(
+    rule: Rule,
+    params: Any,
+    backend: str | None,
+    settings: Settings,
+    weight_decay_mask: Any,
+    hyper: Mapping[str, Any],
+) -> Run:
+    """Start a run from parameters, which are all checked first.
+
+    The arguments are those of `samestep.Optimizer`. Raises TypeError or ValueError for parameters,
+    hyperparameters or settings that cannot be used.
+    """
+    settings.at(0)
+    defaults, _ = checked(rule, hyper, 0, others=("weight_decay_mask", *WHOLE))
+    groups, single = as_groups(params)
+    leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
+    if not leaves:
+        raise ValueError("params is empty: there is nothing to optimize")
+    run = Run(rule, defaults, get_backend(backend, leaves), single, settings)
+    for group in groups:
+        run.groups.add({"weight_decay_mask": weight_decay_mask, **group}, {}, 0)
+    run.backend.check_overlap(run.groups.tensors)
+    run.forget()
+    return run
