@@ -36,10 +36,20 @@ def hold() -> bool:
     there is nothing to do, and this is False, as it is where they are held already.
     """
     global _holding, _handler
-    if _holding or get_ident() != _main or not callable(getsignal(SIGINT)):
+    if _holding or get_ident() != _main:
         return False
-    _holding = True  # signals are looked at after a call: between this and the next line is none
-    before = signal(SIGINT, _wait)
+    handler = getsignal(SIGINT)
+    if not callable(handler):
+        return False
+    try:
+        # signals are looked at as `signal` begins and after it, not between these two lines
+        _holding = True
+        before = signal(SIGINT, _wait)
+    except BaseException:
+        _holding = False
+        if getsignal(SIGINT) is _wait:  # the handler of another signal has raised
+            signal(SIGINT, handler)
+        raise
     if before is not _wait:
         _handler = before
     return True
@@ -51,7 +61,7 @@ def release(held: bool) -> None:
     if held:
         now = getsignal(SIGINT)
         came, handler = _came, _handler if now is _wait else now  # one that was set meanwhile stays
-        _holding = _came = False  # here is no call either
+        _holding = _came = False  # nor here; one that comes as `signal` begins takes effect there
         signal(SIGINT, handler)
         if came:
             raise_signal(SIGINT)
@@ -71,14 +81,16 @@ class held:
 
     def outside(self, function: Callable[[], Result]) -> Result:
         """Call a function of the user's: interrupts take effect in it as they do outside."""
-        global _holding, _handler
+        was_held, self._held = self._held, False
         try:
-            release(self._held)
+            release(was_held)
             return function()
         finally:
-            if self._held:
-                _holding = True  # here is no call either
-                _handler = signal(SIGINT, _wait)
+            try:
+                self._held = was_held and hold()
+            except BaseException:  # an interrupt came first; no other may come as modes are left
+                self._held = was_held and hold()
+                raise
 
 
 def _wait(signum: int, frame: FrameType | None) -> None:

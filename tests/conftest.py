@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import samestep as ss
+from modes import modes_stay
 
 VARIABLE = "SAMESTEP_TEST_BACKENDS"
 DOUBLE = "SAMESTEP_TEST_DOUBLE"  # 1: without a GPU, in place of CuPy its double
@@ -78,6 +79,13 @@ def backend(request: pytest.FixtureRequest) -> str:
 def other_backend(request: pytest.FixtureRequest) -> str:
     """As `any_other_backend`, of those that update NumPy arrays."""
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def _modes_stay():
+    """Whatever a test runs leaves the modes of the process as they were."""
+    with modes_stay():
+        yield
 
 
 @pytest.fixture(autouse=True)
