@@ -140,7 +140,7 @@ def test_an_interrupt_in_the_first_step_of_a_torch_optimizer_counts_it_or_leaves
 
 def test_control_without_it_half_a_step_is_noticed(monkeypatch):
     monkeypatch.setattr("samestep.step.run.hold", lambda: False)
-    with pytest.raises(AssertionError):
+    with np.errstate(), pytest.raises(AssertionError):  # it may leave NumPy's modes switched, too
         interrupted_steps(*on_arrays("numpy", accumulation_steps=1), moments=60)
 
 
@@ -198,3 +198,21 @@ def test_other_threads_touch_no_handler():
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
+
+
+def test_nothing_is_left_over_after_a_second_interrupt_or_a_handler_set_in_the_block():
+    with pytest.raises(KeyboardInterrupt), held():
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+    kept, called = None, []
+    try:
+        with held():
+            kept = signal.signal(signal.SIGINT, lambda *_: called.append(True))
+        signal.raise_signal(signal.SIGINT)
+        assert called == [True]  # the new one stayed, and no interrupt was left over
+        signal.signal(signal.SIGINT, kept)  # that of the block, which is over
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
