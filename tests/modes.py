@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from samestep import backend, interrupts
+from samestep import choice, interrupts
 
 # of PyTorch, until somebody imports it
 OF_TORCH = {
@@ -34,7 +34,7 @@ def modes() -> dict[str, Any]:
         "profile": sys.getprofile(),
         "warnings": _filters(),
         "shower of warnings": warnings.showwarning,
-        "chosen backend": backend._chosen.get(),
+        "chosen backend": choice._chosen.get(),
         **OF_TORCH,
         **_of_torch(),
     }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, sources
 from modes import modes_stay
-from samestep import backend
+from samestep import choice
 
 SWITCHES = {
     "errstate", "no_grad", "enable_grad", "inference_mode", "catch_warnings", "patch", "autocast",
@@ -75,7 +75,7 @@ def torch_s(function, *args):
         ("trace", lambda: sys.settrace(trace), lambda: sys.settrace(None)),
         ("profile", lambda: sys.setprofile(trace), lambda: sys.setprofile(None)),
         ("warnings", lambda: warnings.simplefilter("always"), lambda: warnings.filters.pop(0)),
-        ("chosen backend", lambda: backend._chosen.set("numpy"), lambda: backend._chosen.set(None)),
+        ("chosen backend", lambda: choice._chosen.set("numpy"), lambda: choice._chosen.set(None)),
         ("autograd", torch_s("set_grad_enabled", False), torch_s("set_grad_enabled", True)),
     ],
 )

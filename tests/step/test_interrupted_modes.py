@@ -17,8 +17,8 @@ import pytest
 import samestep as ss
 from helpers import HOST
 from modes import modes, switched
-from samestep.rule import find_rule
-from samestep.trace import trace_update
+from samestep.language.tracer import trace_update
+from samestep.rules import find_rule
 
 # an interrupt that comes as a generator is closed is lost; pytest hears of it
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -253,7 +253,7 @@ def test_control_a_mode_around_the_block_is_noticed(autograd_again):
 
 
 def test_control_a_step_that_does_not_hold_interrupts_is_noticed(monkeypatch):
-    monkeypatch.setattr("samestep.optimizer.hold", lambda: False)
+    monkeypatch.setattr("samestep.step.run.hold", lambda: False)
     with np.errstate(), pytest.raises(SwitchedError, match="numpy's errors"):
         press_everywhere(step_of_arrays("numpy"), twice=0)
 
