@@ -23,9 +23,9 @@ BY_STEPS = {
     ("backends/cupy/launch.py", "prepare"),
     ("backends/numpy.py", "run"),
     ("backends/torch/launch.py", "run"),
-    ("backends/torch/optimizer.py", "step"),
-    ("core/bucket.py", "as_rows"),
-    ("core/measure.py", "_over_all"),
+    ("backends/torch/optim/optimizer.py", "step"),
+    ("backends/host/judge.py", "_over_all"),
+    ("core/step/launches.py", "set_rows"),
 }
 
 
@@ -57,7 +57,7 @@ def test_modes_are_entered_where_interrupts_are_held():
     "text", ["with np.errstate(): pass", "@torch.no_grad()\ndef step(self): pass"]
 )
 def test_control_others_are_found(text):
-    assert unheld("backends/torch/optimizer.py", ast.parse(text)) == [1]
+    assert unheld("backends/torch/optim/optimizer.py", ast.parse(text)) == [1]
 
 
 def trace(*_):

@@ -201,9 +201,12 @@ def test_other_threads_touch_no_handler():
 
 
 def test_nothing_is_left_over_after_a_second_interrupt_or_a_handler_set_in_the_block():
-    with pytest.raises(KeyboardInterrupt), held():
+    def press_twice():
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), held():
+        press_twice()
     kept, called = None, []
     try:
         with held():
