@@ -55,7 +55,7 @@ def save(optimizer: Optimizer, path: str | PathLike[str]) -> None:
     ValueError
         If ``path`` is something else than a file.
     """
-    from .. import __version__
+    from ..version import __version__
 
     names = parameter_names(optimizer._groups.specs)
     on_host = functools.partial(optimizer.backend.to_numpy, copied=False)
