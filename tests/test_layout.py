@@ -30,11 +30,13 @@ DIRECTION = {
     "core": ("core/optimizers", "core/printing"),
     "backends": (),  # its __init__, which is empty: anybody may import it
     "backends/memory": (),
-    "backends/matrices": (),
+    "backends/tensor": ("core/language",),
+    "backends/gradients": ("backends/memory", "core/protocol"),
     "backends/torch_tensors": ("backends/memory", "core/printing"),
     "backends/launching": ("core/printing",),
     "backends/host": (
-        "backends/launching", "backends/torch_tensors", "backends/matrices", "core/step",
+        "backends/tensor", "backends/gradients", "backends/launching", "backends/torch_tensors",
+        "core/step",
     ),
     "backends/numpy": ("backends/host",),
     "backends/numba": ("backends/host",),
