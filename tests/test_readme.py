@@ -11,6 +11,7 @@ import samestep as ss
 import torch
 
 ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -78,11 +79,19 @@ def test_a_training_loop_of_torch():
     assert names["optimizer"].param_groups[0]["lr"] != 1e-3
 
 
-def test_links_lead_to_files():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert len(links) > 10
-    for link in links:
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page):
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:core|backends|golden|tests|docs)/[\w./]*)`", text)
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
 
 
 def test_the_test_command_is_the_one_that_ci_takes():

@@ -79,8 +79,8 @@ def export(
     TypeError
         For an unknown option.
     """
-    from .. import __version__
     from ..language.passes import program
+    from ..version import __version__
 
     family, clips, grad_dtype = checked(CHECKS, rule, target, dtype, grad_dtype, options)
     if with_check and grad_dtype != dtype:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import samestep as ss
 from samestep.language.names import TAKEN
+from samestep.language.rule import CLIPS
 from samestep.printing.c_names import KEYWORDS
 from samestep.printing.expressions import OWN_NAMES
 
@@ -38,7 +39,7 @@ class Text:
         # a few names for everything, so that they collide
         self.names = [*self.random.sample(names, 5), "param", "grad"]
         plain = [name for name in names if name.isascii()]
-        self.hyper = [n for n in self.random.sample(plain, 2) if n not in {*TAKEN, *ss.rule.CLIPS}]
+        self.hyper = [n for n in self.random.sample(plain, 2) if n not in {*TAKEN, *CLIPS}]
         self.hyper = self.hyper or ["lr"]
         self.scalars = self.random.sample(plain, self.random.randint(1, 3))
         state = self.random.sample(plain, self.random.choice([0, 1, 1, 2, 3]))
