@@ -7,7 +7,7 @@ import sys
 
 from samestep.tools.cli import commands as cli
 
-EXTRAS = ("typer", "rich", "numba", "sklearn", "matplotlib", "torch", "optax", "jax")
+EXTRAS = ("rich", "numba", "sklearn", "matplotlib", "torch", "optax", "jax")
 BASE_INSTALLATION = f"""
 import sys
 sys.modules.update(dict.fromkeys({EXTRAS}))  # importing one of them fails

@@ -20,8 +20,7 @@ import samestep as ss
 from samestep.language.passes import program
 from samestep.tools.bench.contenders import BYTES_PER_PARAMETER, HYPER, RULE
 from samestep.tools.bench.timing import ratio, take_turns
-from samestep.tools.bench.work import Work, all_work
-from samestep.tools.bench.work_table import normal
+from samestep.tools.bench.work import Work, all_work, normal
 
 REFERENCE, COPY = "samestep", "copy of as many bytes"
 STEPS = 10  # of one timing, at least

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from gpu import benchmark
 from helpers import ROOT
-from samestep.tools.bench.work import Work
-from samestep.tools.bench.work_table import normal
+from samestep.tools.bench.work import Work, normal
 
 
 def on_the_host(free: int = 1 << 40) -> benchmark.Device:

@@ -90,9 +90,15 @@ def test_operations_of_torch_are_counted_as_read_and_written() -> None:
         (lambda: x.mul_(2), 8),
         (lambda: x.add_(x), 8),  # one array, read and written
         (lambda: torch._foreach_add_([x, y], 1.0), 16),
+        (lambda: torch.add(x, y, out=x), 12),
+        (lambda: torch.mul(x, y, out=torch.empty(SIZE)), 12),  # what is written is not read
+        (lambda: np.sqrt(x.numpy(), out=y.numpy()), 8),
         (lambda: None, 0),
     ]:
-        assert moved.bytes_by_torch(step) == expected * SIZE
+        with moved.counting_torch():
+            step()
+        assert moved.Counted.moved == expected * SIZE
+        assert moved.Counted.operations == (expected > 0)
 
 
 def test_operations_of_numpy_are_counted_as_read_and_written() -> None:
@@ -102,9 +108,9 @@ def test_operations_of_numpy_are_counted_as_read_and_written() -> None:
         (lambda: np.sqrt(x), 8),
         (lambda: x.__setitem__(slice(None), x), 8),
     ]:
-        moved.Counted.total = 0
+        moved.Counted.moved = 0
         step()
-        assert moved.Counted.total == expected * SIZE
+        assert moved.Counted.moved == expected * SIZE
 
 
 # ---- who is left out

@@ -7,7 +7,7 @@ import pytest
 import torch
 from command_line import call
 from samestep.tools.bench import torch_table as bench_torch
-from samestep.tools.bench.work_table import normal
+from samestep.tools.bench.work import normal
 
 EAGER = ("samestep forloop", "samestep foreach", "samestep fused", "samestep.torch.AdamW")
 
@@ -48,14 +48,23 @@ def test_what_is_counted():
     """Of AdamW: 14 operations, 9 of them on one array, into memory that is there."""
     small, large = ((1000,),) * 10, ((1 << 16,),)
     rows = bench_torch.contenders(compiles=False)
-    moved = {name: (row.moved(small), row.moved(large)) for name, row in rows.items()}
+    counts = {name: [row.count(row.make, s) for s in (small, large)] for name, row in rows.items()}
+    assert counts.pop("samestep compiled") == [None, None]
+    moved = {name: tuple(count.moved for count in found) for name, found in counts.items()}
     assert moved["samestep fused"] == (28, 28)
-    assert moved["samestep forloop"] == (132, 132)
-    assert moved["samestep foreach"] == (132 + 7 * 8, 132)  # 4 arrays gathered, 3 put back
-    assert moved["torch fused"] == pytest.approx((28, 28), rel=1e-5)  # and its step counts
-    operations = {name: rows[name].operations(stepped(rows[name], small)) for name in EAGER}
+    scalars = 7 * 4  # bytes of the numbers that each tensor, or each slice, is multiplied by
+    large_scalars = scalars / (1 << 16)
+    assert moved["samestep forloop"] == pytest.approx((132 + scalars / 1000, 132 + large_scalars))
+    gathered = 132 + 7 * 8  # 4 arrays are gathered, 3 put back
+    gathered_scalars = scalars / 10_000
+    assert moved["samestep foreach"] == pytest.approx(
+        (gathered + gathered_scalars, 132 + large_scalars)
+    )
+    steps = 12  # bytes of each tensor's step count: read twice, written once
+    assert moved["torch fused"] == pytest.approx((28 + steps / 1000, 28 + steps / (1 << 16)))
+    operations = {name: counts[name][0].operations for name in EAGER}
     assert operations == {
-        "samestep forloop": 140, "samestep foreach": 14 + 7, "samestep fused": 1,
+        "samestep forloop": 140, "samestep foreach": 14 + 4 + 3 * 10, "samestep fused": 1,
         "samestep.torch.AdamW": 1,
     }  # fmt: skip
 

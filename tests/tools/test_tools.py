@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,7 @@ import samestep as ss
 from command_line import EXTRAS, call, call_base
 from samestep.golden.format import EXTENSION, Golden, read, to_bytes
 from samestep.tools.cli import commands as cli
-from samestep.tools.cli import console, with_argparse
-from samestep.tools.cli.arguments import Program, arguments_of
+from samestep.tools.cli import console
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +54,43 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"samestep {ss.__version__}\n"
 
 
-@pytest.mark.parametrize("name", cli.PROGRAM.commands)
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of all commands by name."""
+    found = {}
+    groups = [("", cli.parser())]
+    for prefix, parser in groups:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                groups += [(f"{prefix}{name} ", each) for name, each in action.choices.items()]
+        if parser.get_default("run"):
+            found[prefix.strip()] = parser
+    return found
+
+
+def test_all_commands_are_there() -> None:
+    assert list(commands()) == [
+        "backends", "show", "export", "demo", "population", "bench", "memory", "truth",
+        "golden generate", "golden verify",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", commands())
 def test_every_command_and_every_argument_has_help(
-    name: str, capsys: pytest.CaptureFixture[str]
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = cli.PROGRAM.commands[name]
-    assert inspect.getdoc(command)
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = commands()[name]
+    run = parser.get_default("run")
+    assert inspect.getdoc(run)
+    taken = {action.dest for action in parser._actions} - {"help"}
+    assert taken == set(inspect.signature(run).parameters)
     assert call(*name.split(), "--help") == 0
     shown = capsys.readouterr().out
-    for argument in arguments_of(command):
-        assert argument.help.endswith(".")
-        assert argument.flag in shown or argument.positional
+    assert max(map(len, shown.splitlines())) < 80
+    for action in parser._actions:
+        assert action.help
+        assert action.dest == "help" or action.help.partition(" [default")[0].endswith(".")
+        assert all(flag in shown for flag in action.option_strings)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -73,7 +99,7 @@ import sys
 from samestep.tools.cli.commands import main
 try: main(["--help"])
 except SystemExit: pass
-print(sorted(set({EXTRAS[2:]}) & set(sys.modules)))
+print(sorted(set({EXTRAS[1:]}) & set(sys.modules)))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -133,48 +159,41 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
     assert process.wait() in (0, 1)
 
 
-# ---- the two ways to parse
+# ---- words
 
 
-def record(
-    word: Annotated[str, "A word."],
-    number: Annotated[int, "A number."] = 3,
-    names: Annotated[list[str] | None, "Names."] = None,
-    out_file: Annotated[Path | None, "A path."] = None,
-    quick: Annotated[bool, "A switch."] = False,
-) -> int:
-    """Keep what came."""
-    RECORDED.append((word, number, names or None, out_file, quick))
-    return 7
-
-
-RECORDED: list[Any] = []
-
-
-@pytest.mark.parametrize("parser", ["with_argparse", "with_typer"])
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("a", ("a", 3, None, None, False)),
         (
-            "a --number 5 --names x --names y --out-file z --quick",
-            ("a", 5, ["x", "y"], Path("z"), True),
+            "bench",
+            dict(works=None, repeats=15, backends=None, json_path=None, plot_path=None,
+                 quick=False, torch=False),
+        ),
+        (
+            "bench --repeats 5 --work x --work y --json z --quick",
+            dict(works=["x", "y"], repeats=5, backends=None, json_path=Path("z"), plot_path=None,
+                 quick=True, torch=False),
+        ),
+        (
+            "export lion -o lion.c --option clip_norm",
+            dict(rule="lion", target="c", dtype="float32", grad_dtype=None, options=["clip_norm"],
+                 output=Path("lion.c"), with_check=False, force=False),
         ),
     ],
-)
-def test_both_parsers_read_a_signature_alike(parser: str, words: str, expected: Any) -> None:
-    module = (
-        with_argparse
-        if parser == "with_argparse"
-        else pytest.importorskip(f"samestep.tools.{parser}")
-    )
-    program = Program("program", "1.0", "Help.", {"group record": record}, {"group": "A group."})
-    try:
-        code = module.run(program, ["group", "record", *words.split()])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 7
-    assert RECORDED.pop() == expected
+)  # fmt: skip
+def test_words_become_arguments(words: str, expected: dict[str, Any]) -> None:
+    given = vars(cli.parser().parse_args(words.split()))
+    assert callable(given.pop("run"))
+    assert given == expected
+
+
+@pytest.mark.parametrize("words", ["", "nope", "golden", "show", "bench --repeats x", "demo --no"])
+def test_wrong_words_are_refused_with_the_usage(words: str, capsys: Any) -> None:
+    assert call(*words.split()) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("usage: samestep")
 
 
 # ---- the base installation

@@ -131,6 +131,7 @@ def test_control_another_formula_would_be_seen(
     pytest.importorskip("optax")
     rule = CASES[f"{label}.float64"].rule.name
     monkeypatch.delitem(truth_optax.DIFFERENT, rule, raising=False)
+    monkeypatch.setattr(truth_optax, "DIFFERENT_OPTIONS", {})
     monkeypatch.setitem(truth_optax.BUILDERS, rule, build)
     assert of(f"{label}.float64").rows[-1].errors["optax"].most > 1e3 * SAME_FORMULA
 

@@ -1,4 +1,4 @@
-"""A bare loop: what reading and writing the same memory takes without any optimizer."""
+"""A bare loop: the time that reading and writing the same memory takes without any optimizer."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cli.installation import core_count
+from .timing import Contender
 
 Array = NDArray[Any]
 
 
-class BareLoop:
-    """All cores read the parameters, gradients and state, as four arrays that each are in one
-    piece, and write all but the gradients."""
+class BareLoop(Contender):
+    """A loop of all cores that reads the parameters, gradients and state and writes all but the
+    gradients, as four arrays that each are in one piece."""
 
     PIECES_PER_THREAD, SMALL = 4, 1 << 16
 
     def __init__(self, params: Sequence[Array], sets: Sequence[Sequence[Array]]) -> None:
+        self.sets = sets
         size = sum(param.size for param in params)
         gradient = sets[0][0].reshape(-1) if len(params) == 1 else np.ones(size, np.float32)
         self.arrays = [gradient, *(np.ones(size, np.float32) for _ in range(3))]
@@ -28,9 +30,6 @@ class BareLoop:
         self.cuts = [size * i // pieces for i in range(pieces + 1)]
         self.kernel = _read_modify_write()
         self.pool = ThreadPoolExecutor(core_count())
-
-    def give(self, k: int) -> None:
-        pass
 
     def step(self) -> None:
         if len(self.cuts) == 2:

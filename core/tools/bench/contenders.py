@@ -1,14 +1,16 @@
-"""Who competes in the benchmark: one rule's step by each backend, by others, and a bare loop.
+"""Contenders of the benchmark: AdamW's step by each backend, by others, and a bare loop.
 
-A contender gets parameters that are its own, and gradients that all of them share.
+A contender is made from parameters, which it copies, and sets of gradients, which all share.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +18,18 @@ from numpy.typing import NDArray
 from ...language.rule import Rule
 from ...language.scalars import as_numbers, next_scalars
 from ...optimizers.optimizer import Optimizer
-from ...parameters.clock import Clock
 from ...rules import find_rule
 from ...step.measurement import measuring
 from ..cli.installation import host_backends
 from ..memory.moved import Counted, bytes_by_program
-from . import exported_c
 from .bare_loop import BareLoop
-from .exported_c import ExportedC
+from .exported_c import COMPILER, ExportedC
 from .frameworks import TORCH_VARIANTS, Optax, Torch, deepspeed_adamw, torch_adamw
+from .timing import Contender
 
 Array = NDArray[Any]
 Arrays = list[Array]
+Maker = Callable[[Arrays, Sequence[Arrays]], Contender]
 
 RULE = "adamw"
 HYPER = dict(lr=1e-3, weight_decay=1e-2)
@@ -39,63 +41,38 @@ OPTAX, DEEPSPEED = "optax jit", "DeepSpeed CPUAdam"
 EXPORTED_C = "exported C, gcc"
 
 
-class Contender(Protocol):
-    """An optimizer with parameters of its own."""
-
-    def give(self, k: int) -> None:
-        """Take gradient set ``k`` for the next step; not timed."""
-
-    def step(self) -> object:
-        """One step, complete when it returns; timed."""
-
-    def count_bytes(self) -> int | None:
-        """How many bytes a step moves, counted; None where that cannot be seen."""
-
-
-Maker = Callable[[Arrays, Sequence[Arrays]], Contender]
-
-
 def makers() -> tuple[dict[str, Maker], list[str]]:
-    """By name what makes each contender that can run here from parameters and sets of gradients,
-    and who is left out and why. The last is the bare loop."""
-    found: dict[str, Maker] = {f"samestep {name}": _samestep(name) for name in host_backends()}
+    """Return by name the makers of all contenders that can run here, the bare loop last.
+
+    Besides a line for each contender that is left out, with the reason.
+    """
+    found: dict[str, Maker] = {f"samestep {n}": partial(Samestep, n) for n in host_backends()}
     found[WHOLE_ARRAYS] = WholeArrays
     left_out = []
-    if exported_c.is_possible():
-        found[EXPORTED_C] = lambda params, sets: ExportedC(RULE, HYPER, params, sets)
-    else:
-        left_out.append(f"{EXPORTED_C} is left out: {exported_c.COMPILER} is not installed")
-    for module, others in _others().items():
-        if importlib.util.find_spec(module) is None:
-            left_out += [f"{name} is left out: {module} is not installed" for name in others]
+    for name, (needed, make) in _others().items():
+        look = shutil.which if name == EXPORTED_C else importlib.util.find_spec
+        if look(needed) is None:
+            left_out.append(f"{name} is left out: {needed} is not installed")
+        elif name == DEEPSPEED and (reason := _failure(make)):
+            left_out.append(f"{name} is left out: {reason}")
         else:
-            found |= others
-    if DEEPSPEED in found and (reason := _failure(found[DEEPSPEED])):
-        del found[DEEPSPEED]
-        left_out.append(f"{DEEPSPEED} is left out: {reason}")
+            found[name] = make
     found[BARE_LOOP] = BareLoop
     return found, left_out
 
 
-def _samestep(backend: str) -> Maker:
-    return lambda params, sets: Samestep(backend, params, sets)
-
-
-def _others() -> dict[str, dict[str, Maker]]:
-    """Contenders by the module they need."""
-    return {
-        "torch": {name: _torch(torch_adamw(name, **HYPER)) for name in TORCH_VARIANTS},
-        "optax": {OPTAX: lambda params, sets: Optax(params, sets, **HYPER)},
-        "deepspeed": {DEEPSPEED: _torch(deepspeed_adamw(**HYPER), visible=False)},
-    }
-
-
-def _torch(make: Callable[[list[Any]], Any], visible: bool = True) -> Maker:
-    return lambda params, sets: Torch(make, params, sets, visible)
+def _others() -> dict[str, tuple[str, Maker]]:
+    """Return the compiler or module that each of the others needs, and its maker."""
+    found: dict[str, tuple[str, Maker]] = {EXPORTED_C: (COMPILER, partial(ExportedC, RULE, HYPER))}
+    for name, options in TORCH_VARIANTS.items():
+        found[name] = ("torch", partial(Torch, partial(torch_adamw, **HYPER, **options)))
+    found[OPTAX] = ("optax", partial(Optax, **HYPER))
+    deepspeed = partial(Torch, partial(deepspeed_adamw, **HYPER), visible=False)
+    return {**found, DEEPSPEED: ("deepspeed", deepspeed)}
 
 
 def _failure(make: Maker) -> str | None:
-    """Why a contender that is built when it is first made cannot take a step, in one line."""
+    """Return in one line why a contender cannot take a step; some are built when first made."""
     one = [np.ones(1, np.float32)]
     try:
         contender = make(one, [one])
@@ -106,7 +83,7 @@ def _failure(make: Maker) -> str | None:
     return None
 
 
-class Samestep:
+class Samestep(Contender):
     """This library, on one backend."""
 
     def __init__(
@@ -121,9 +98,6 @@ class Samestep:
         self.optimizer = Optimizer(rule, self.params, backend=backend, **hyper)
         self.sets = sets
 
-    def give(self, k: int) -> None:
-        self.gradients = self.sets[k]
-
     def step(self) -> None:
         self.optimizer.step(self.gradients)
 
@@ -135,24 +109,19 @@ class Samestep:
         return count
 
 
-class WholeArrays:
+class WholeArrays(Contender):
     """The rule's formula on one whole array after the other, as one would write it by hand."""
 
     def __init__(self, params: Arrays, sets: Sequence[Arrays]) -> None:
-        self.rule = find_rule(RULE)
+        self.rule, self.sets, self.steps = find_rule(RULE), sets, 0
         hyper = self.rule.hyperparameters(HYPER)
         self.hyper = as_numbers({name: hyper[name] for name in self.rule.defaults})
-        self.clock = Clock(self.rule, 0, 0, dict(self.rule.carry))
         self.params = [param.copy() for param in params]
         self.state = [[np.zeros_like(param) for _ in self.rule.state] for param in params]
-        self.sets = sets
-
-    def give(self, k: int) -> None:
-        self.gradients = self.sets[k]
 
     def step(self) -> None:
-        row, _ = next_scalars(self.rule, self.clock.step, self.clock.carry, self.hyper)
-        self.clock.step += 1
+        row, _ = next_scalars(self.rule, self.steps, {}, self.hyper)
+        self.steps += 1
         scalars = SimpleNamespace(**{name: np.float32(value) for name, value in row.items()})
         for param, grad, state in zip(self.params, self.gradients, self.state, strict=True):
             results = self.rule.update(np, scalars, param, grad, *state)
@@ -163,6 +132,6 @@ class WholeArrays:
         self.params = [param.view(Counted) for param in self.params]
         self.gradients = [grad.view(Counted) for grad in self.gradients]
         self.state = [[array.view(Counted) for array in arrays] for arrays in self.state]
-        Counted.total = 0
+        Counted.moved = 0
         self.step()
-        return Counted.total
+        return Counted.moved

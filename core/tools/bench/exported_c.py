@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,15 +17,22 @@ from ...language.passes import program
 from ...printing.export import export
 from ...rules import find_rule
 from ..memory.moved import bytes_by_program
+from .timing import Contender
 
 Arrays = list[NDArray[Any]]
 COMPILER = "gcc"
 FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fopenmp")
+SCALARS_INTO = """
+void scalars_into(double step, const {rule}_hyper *h, {rule}_scalars *s)
+{{
+    *s = {rule}_compute_scalars(step, h);
+}}
+"""
 
 
-class ExportedC:
-    """The functions of `samestep.printing.export` for an elementwise rule without carry, tensor by tensor,
-    on all threads."""
+class ExportedC(Contender):
+    """The exported functions of an elementwise rule without carry, tensor by tensor, on all
+    threads."""
 
     def __init__(
         self, rule: str, hyper: Mapping[str, Any], params: Arrays, sets: Sequence[Arrays]
@@ -61,29 +67,16 @@ class ExportedC:
 
 @functools.cache
 def compiled(rule: str) -> Path:
-    """A shared library of the exported file. Raises CalledProcessError if it does not compile."""
+    """Compile the exported file of a rule and return the shared library.
+
+    Raises CalledProcessError if it does not compile.
+    """
     folder = Path(tempfile.mkdtemp(prefix="samestep-"))
-    source = folder / f"{rule}.c"
-    wrapper = f"""
-void scalars_into(double step, const {rule}_hyper *h, {rule}_scalars *s)
-{{
-    *s = {rule}_compute_scalars(step, h);
-}}
-"""
-    source.write_text(export(rule, "c") + wrapper, encoding="utf-8")
-    library = folder / f"{rule}.so"
-    options = [*FLAGS, "-DSAMESTEP_API=", "-shared", "-fPIC"]
-    subprocess.run(
-        [COMPILER, *options, str(source), "-o", str(library), "-lm"],
-        check=True,
-        capture_output=True,
-    )
+    source, library = folder / f"{rule}.c", folder / f"{rule}.so"
+    source.write_text(export(rule, "c") + SCALARS_INTO.format(rule=rule), encoding="utf-8")
+    options = [*FLAGS, "-DSAMESTEP_API=", "-shared", "-fPIC", str(source), "-o", str(library)]
+    subprocess.run([COMPILER, *options, "-lm"], check=True, capture_output=True)
     return library
-
-
-def is_possible() -> bool:
-    """Whether there is a compiler."""
-    return shutil.which(COMPILER) is not None
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:

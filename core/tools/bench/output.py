@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def print_work(result: Mapping[str, Any]) -> None:
-    """A row per contender. GB/s are of the bytes that the rule cannot do without."""
+    """Print a row per contender; GB/s are of the bytes that the rule cannot do without."""
     rows = [
         [
             figures["name"],
@@ -46,7 +46,7 @@ def print_work(result: Mapping[str, Any]) -> None:
 
 
 def print_rules(result: Mapping[str, Any]) -> None:
-    """A row per rule."""
+    """Print a row per rule."""
     first = result["rules"][0]["title"]
     rows = [
         [
@@ -68,13 +68,13 @@ def print_rules(result: Mapping[str, Any]) -> None:
 
 
 def print_startup(startup: Mapping[str, float]) -> None:
-    """What a new process pays."""
+    """Print the milliseconds that a new process takes."""
     rows = [[name, f"{seconds * 1e3:,.0f}"] for name, seconds in startup.items()]
     print_table("A new process", ["", "ms"], rows)
 
 
 def print_left_out(reasons: Sequence[str]) -> None:
-    """Who could have taken part."""
+    """Print a line for each contender that was left out."""
     if reasons:
         print("\n" + "\n".join(f"{reason}." for reason in reasons))
 

@@ -1,4 +1,4 @@
-"""How much memory a piece of code takes beyond what it found."""
+"""Memory that a call takes beyond what is in use before it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-RESET_PEAK = "5"  # what /proc/self/clear_refs takes it to mean, see proc(5)
+RESET_PEAK = "5"  # for /proc/self/clear_refs, see proc(5)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def peak_memory(step: Callable[[], object]) -> StepMemory:
 
 
 def traced_growth(call: Callable[[], object]) -> int:
-    """Bytes that NumPy and Python have allocated after a call and not given back."""
+    """Return the bytes that a call allocates with NumPy and Python and does not give back."""
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -46,7 +46,7 @@ def traced_growth(call: Callable[[], object]) -> int:
 
 
 def traced_peak(call: Callable[[], object]) -> int:
-    """Bytes that NumPy and Python allocate at most at one time during a call."""
+    """Return the most bytes that NumPy and Python hold at one time during a call."""
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -57,7 +57,7 @@ def traced_peak(call: Callable[[], object]) -> int:
 
 
 def resident_peak(call: Callable[[], object]) -> int | None:
-    """Bytes by which the process grows at most during a call; None where that is not Linux."""
+    """Return the most bytes by which the process grows during a call; None if not on Linux."""
     _return_free_memory()
     try:
         Path("/proc/self/clear_refs").write_text(RESET_PEAK)
@@ -77,6 +77,6 @@ def _status(name: str) -> int:
 
 
 def _return_free_memory() -> None:
-    """To the system, so that memory a step merely reuses counts, too. With glibc only."""
+    """Give free memory to the system, so that what a step reuses counts, too. glibc only."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

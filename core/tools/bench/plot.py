@@ -16,8 +16,10 @@ PANEL_WIDTH, BAR_HEIGHT, PANEL_MARGIN = 6.0, 0.27, 0.95  # inches
 
 
 def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a picture; the file name's ending says in which format. The axes are logarithmic:
-    equal lengths are equal ratios."""
+    """Write a picture in the format of the file name's ending.
+
+    The axes are logarithmic: equal lengths are equal ratios.
+    """
     from matplotlib.figure import Figure
 
     down = math.ceil(len(results) / ACROSS)

@@ -1,4 +1,4 @@
-"""Which contenders can be in memory at the same time."""
+"""Groups of contenders that can be in memory at the same time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ MEMORY_LIMIT, MEMORY_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgr
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take, or None where the system does not tell: Linux
-    tells, and a container may have a limit below the machine's."""
+    """Return the bytes that this process may still take, or None if the system does not tell.
+
+    Linux tells, and a container may have a limit below the machine's.
+    """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -28,10 +30,10 @@ def available_memory() -> int | None:
 def groups_that_fit(
     needs: Mapping[str, int], always: Sequence[str], available: int
 ) -> list[list[str]]:
-    """The names in ``needs`` (bytes by name) in as few groups as their order allows, each of which
-    fits and contains those named in ``always``, so that all can be compared with these.
+    """Split the names in ``needs`` (bytes by name) into as few groups as their order allows.
 
-    Raises UserError if one does not fit beside those.
+    Each group fits and contains those named in ``always``, so that all can be compared with these.
+    Raises UserError if one does not fit beside them.
     """
     room = available - sum(needs[name] for name in always)
     groups: list[list[str]] = []

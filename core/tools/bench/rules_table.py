@@ -1,4 +1,4 @@
-"""The benchmark's second table: rules beside each other, on one matrix."""
+"""Figures of several rules beside each other, on one matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...optimizers.optimizer import Optimizer
 from .contenders import Samestep
 from .peak import peak_memory
 from .timing import ratio, take_turns
-from .work_table import normal
+from .work import normal
 
 NAME = "rules"
 SHAPE, QUICK_SHAPE = (5_000, 10_000), (500, 1_000)
@@ -39,7 +39,7 @@ COMPARED = (
 
 
 class RuleTable:
-    """The entries on each of some backends; the first entry is what the others are compared with.
+    """The entries on each of some backends; the others are compared with the first entry.
 
     Raises ValueError, RuntimeError or TypeError for rules, keywords or backends that do not work,
     before anything is timed.
@@ -57,11 +57,11 @@ class RuleTable:
 
     @property
     def turns(self) -> int:
-        """How many rounds a repetition takes."""
+        """The number of rounds that a repetition takes."""
         return len(self.backends)
 
     def measure(self, repeats: int, advance: Callable[[str], None]) -> list[dict[str, Any]]:
-        """All figures: a result for each backend."""
+        """Return all figures: a result for each backend."""
         return [
             self._measure_on(backend, repeats, partial(advance, f"rules on {backend}"))
             for backend in self.backends

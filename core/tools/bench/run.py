@@ -1,4 +1,4 @@
-"""``samestep bench``: what a step costs, beside other libraries and beside the memory's speed."""
+"""``samestep bench``: the cost of a step, beside other libraries and the speed of the memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 
 from ... import __version__
 from ..cli.console import progress
-from ..cli.errors import UserError, users_mistakes
+from ..cli.errors import UserError, check_folder, users_mistakes
 from ..cli.installation import core_count, installed_versions, need
 from .contenders import BYTES_PER_PARAMETER, RULE, makers
 from .output import print_left_out, print_rules, print_startup, print_work
 from .plot import draw
 from .rules_table import COMPARED, NAME, RuleTable
 from .startup import measure_startup
-from .work import all_work
+from .torch_table import run_torch
+from .work import all_work, choose
 from .work_table import WorkTable
 
 QUICK_REPEATS = 2
@@ -27,38 +28,46 @@ PACKAGES = ("numpy", "numba", "torch", "optax", "jax", "deepspeed")
 
 
 def run(
-    names: Sequence[str] | None,
+    works: Sequence[str] | None,
     repeats: int,
     backends: Sequence[str] | None,
     json_path: Path | None,
     plot_path: Path | None,
     quick: bool,
+    torch: bool,
 ) -> int:
-    """Measure, print a table per work, and write figures and plot where asked for."""
+    """Time AdamW on every backend, beside torch, optax and DeepSpeed where they are installed.
+
+    The work is large (one tensor of 50 million), resnet50 (its 161 tensors), gpt2 (the 148 of
+    GPT-2 small), thousand (1,000 tensors of 1,000), small (2,000 tensors of 64), tiny (4 tensors
+    of 10) and rules (AdamW, LAMB, Adafactor and AdamW with clipping on a matrix of 50 million).
+    With --torch it is large, many (500 tensors of 100,000), thousand and population.
+    """
     need("bench", ("numba", "rich"), "cli,numba")
     if plot_path is not None:
         need("bench --plot", ("matplotlib",), "demo")
     repeats = min(repeats, QUICK_REPEATS) if quick else repeats
     if repeats < 1:
         raise UserError("--repeats must be at least 1")
-    for option, path in (("--json", json_path), ("--plot", plot_path)):
-        if path is not None and not path.parent.is_dir():
-            raise UserError(f"{option} {path}: there is no folder {path.parent}")
-    chosen = _choose(names, quick)
+    check_folder("--json", json_path)
+    check_folder("--plot", plot_path)
+    if torch:
+        return run_torch(works, repeats, quick)
+    known = all_work(quick)
+    chosen = choose(works, [*known, NAME])
     with users_mistakes():
         rules = RuleTable(COMPARED, backends, quick) if NAME in chosen else None
-    known = all_work(quick)
     with progress() as advance:
         advance("contenders: some are built now")
         found, left_out = makers()
-        works = [
+        tables = [
             WorkTable(known[name], found, partial(advance, f"{known[name].title}: memory"))
             for name in chosen
             if name != NAME
         ]
-    turns = 1 + sum(work.turns for work in works) + (rules.turns if rules else 0)
+    turns = 1 + sum(table.turns for table in tables) + (rules.turns if rules else 0)
     with progress(repeats * turns) as advance:
-        results = [result for table in works for result in table.measure(repeats, advance)]
+        results = [result for table in tables for result in table.measure(repeats, advance)]
         of_rules = rules.measure(repeats, advance) if rules else []
         startup = measure_startup(repeats, partial(advance, "a new process"))
     for result in results:
@@ -76,17 +85,8 @@ def run(
     return 0
 
 
-def _choose(names: Sequence[str] | None, quick: bool) -> list[str]:
-    known = [*all_work(quick), NAME]
-    for name in names or ():
-        if name not in known:
-            raise UserError(f"--work {name}: no such work; there are {', '.join(known)}")
-    return list(dict.fromkeys(names or known))
-
-
 def _setting(repeats: int, quick: bool) -> dict[str, Any]:
-    """What one has to know to judge the figures."""
-    threads = {"cores": core_count(), "SAMESTEP_THREADS": os.environ.get("SAMESTEP_THREADS")}
+    """Return the circumstances that the figures depend on."""
     return {
         "rule": RULE,
         "dtype": "float32",
@@ -97,7 +97,8 @@ def _setting(repeats: int, quick: bool) -> dict[str, Any]:
         "processor": _processor(),
         "python": platform.python_version(),
         "versions": {"samestep": __version__, **installed_versions(*PACKAGES)},
-        **threads,
+        "cores": core_count(),
+        "SAMESTEP_THREADS": os.environ.get("SAMESTEP_THREADS"),
     }
 
 

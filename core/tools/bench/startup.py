@@ -1,4 +1,4 @@
-"""What a new process pays: importing the library, and the first step."""
+"""Seconds that a new process takes to import the library and to take its first step."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from statistics import median
 
 from .contenders import RULE
 
-IMPORT = """
+TIMED = """
 import time
+{before}
 start = time.perf_counter()
-import {module}
+{timed}
 print(time.perf_counter() - start)
 """
-FIRST_STEP = f"""
-import time
+PARAMS = """
 import numpy as np
 import samestep as ss
 params, grads = [np.ones((256, 256), np.float32)], [np.ones((256, 256), np.float32)]
-start = time.perf_counter()
-ss.Optimizer("{RULE}", params, backend="numba").step(grads)
-print(time.perf_counter() - start)
 """
-NAMES = ("import numpy", "import samestep", "first step, cold", "first step, warm")
+STEP = f'ss.Optimizer("{RULE}", params, backend="numba").step(grads)'
+SCRIPTS = {
+    "import numpy": TIMED.format(before="", timed="import numpy"),
+    "import samestep": TIMED.format(before="", timed="import samestep"),
+    "first step, cold": TIMED.format(before=PARAMS, timed=STEP),
+    "first step, warm": TIMED.format(before=PARAMS, timed=STEP),  # finds what cold has compiled
+}
 
 
 def measure_startup(rounds: int, advance: Callable[[], None]) -> dict[str, float]:
-    """Median seconds of ``NAMES``. The first step is that of the Numba backend, with Numba's own
-    import; cold means that the printed kernel has to be compiled, too."""
-    seconds: dict[str, list[float]] = {name: [] for name in NAMES}
+    """Return the median seconds of the ``SCRIPTS``.
+
+    The first step is that of the Numba backend, with Numba's own import; cold means that the
+    printed kernel has to be compiled, too.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in SCRIPTS}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
-            taken = (
-                _seconds(IMPORT.format(module="numpy"), cache),
-                _seconds(IMPORT.format(module="samestep"), cache),
-                _seconds(FIRST_STEP, cache),
-                _seconds(FIRST_STEP, cache),  # finds what the one before has compiled
-            )
-        for name, value in zip(NAMES, taken, strict=True):
-            seconds[name].append(value)
+            for name, script in SCRIPTS.items():
+                seconds[name].append(_run(script, cache))
         advance()
     return {name: median(values) for name, values in seconds.items()}
 
 
-def _seconds(script: str, cache: str) -> float:
-    """What ``script`` prints in a process of its own."""
+def _run(script: str, cache: str) -> float:
+    """Run a script in a process of its own and return the number that it prints."""
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "SAMESTEP_CACHE_DIR": cache},

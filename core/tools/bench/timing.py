@@ -7,20 +7,38 @@ the same round says more than the times. Medians over the rounds are reported, o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-
-from .contenders import Contender
+from typing import Any
 
 Seconds = dict[str, list[float]]
 WARM_UP_STEPS = 3
 ENOUGH_SECONDS, MOST_STEPS = 0.02, 1000  # of one timing
 
 
+class Contender:
+    """An optimizer with parameters of its own; ``sets`` are the gradients that all share."""
+
+    sets: Sequence[Any]
+    gradients: Any
+
+    def give(self, k: int) -> None:
+        """Take gradient set ``k`` for the next step; not timed."""
+        self.gradients = self.sets[k]
+
+    def step(self) -> object:
+        """Take one step, which is complete when this returns; timed."""
+        raise NotImplementedError
+
+    def count_bytes(self) -> int | None:
+        """Count the bytes that a step moves; None if that is not possible."""
+        return None
+
+
 def take_turns(
     contenders: Mapping[str, Contender], sets: int, rounds: int, advance: Callable[[], None]
 ) -> Seconds:
-    """Seconds per step, one timing of each contender per round.
+    """Return seconds per step, one timing of each contender per round.
 
     Every step takes the next one of the ``sets`` of gradients. A timing is the mean of as many
     steps as fill ``ENOUGH_SECONDS``, after one step that is not timed.
@@ -37,12 +55,12 @@ def take_turns(
 
 
 def ratio(seconds: Seconds, of: str, to: str) -> float:
-    """The median of the ratios of two contenders' times within the same round."""
+    """Return the median of the ratios of two contenders' times within the same round."""
     return median(a / b for a, b in zip(seconds[of], seconds[to], strict=True))
 
 
 class _Turn:
-    """Times one contender, each time for the same number of steps."""
+    """Timings of one contender, each of the same number of steps."""
 
     def __init__(self, contender: Contender, sets: int) -> None:
         self.contender, self.sets, self.taken = contender, sets, 0

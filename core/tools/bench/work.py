@@ -1,18 +1,27 @@
-"""What the benchmark updates: lists of parameter shapes."""
+"""The work of the benchmark: lists of parameter shapes, and random arrays of these shapes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cli.errors import UserError
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Work:
-    """Parameters to update. Many small ones are also timed with gradients in new arrays at every
-    step, as most frameworks hand them over, since looking at them is then most of the work."""
+    """Parameters to update.
+
+    Many small ones are also timed with gradients in new arrays at every step, as most frameworks
+    hand them over, since looking at them is then most of the work.
+    """
 
     name: str
     title: str
@@ -25,7 +34,7 @@ class Work:
 
 
 def all_work(quick: bool = False) -> dict[str, Work]:
-    """The benchmark's work by name; ``quick`` keeps a part of each, to try the benchmark."""
+    """Return the work by name; ``quick`` keeps a part of each, to try the benchmark."""
     size, part = (200_000, 20) if quick else (50_000_000, 1)
     resnet, gpt2 = tuple(resnet50_shapes()), tuple(gpt2_shapes())
     resnet, gpt2 = resnet[: len(resnet) // part], gpt2[-(len(gpt2) // part) :]
@@ -46,9 +55,26 @@ def _many_small(name: str, tensors: int, size: int) -> Work:
     return Work(name, f"{tensors:,} tensors of {size:,}", ((size,),) * tensors, many_small=True)
 
 
+def choose(names: Sequence[str] | None, known: Collection[str]) -> list[str]:
+    """Return each of the names once, or all that are known if None. Raises UserError."""
+    for name in names or ():
+        if name not in known:
+            raise UserError(f"--work {name}: no such work; there are {', '.join(known)}")
+    return list(dict.fromkeys(names or known))
+
+
+def normal(shapes: Sequence[Shape], seed: int) -> list[NDArray[Any]]:
+    """Return random float32 arrays of these shapes."""
+    generator = np.random.default_rng(seed)
+    return [generator.standard_normal(shape, np.float32) for shape in shapes]
+
+
 def resnet50_shapes() -> Iterator[Shape]:
-    """He et al., Deep Residual Learning, arXiv:1512.03385, Table 1: 50 layers, in the order of
-    torchvision's module."""
+    """Yield the parameter shapes of ResNet-50.
+
+    He et al., Deep Residual Learning, arXiv:1512.03385, Table 1, in the order of
+    torchvision's module.
+    """
     channels = 64
     yield from _convolution(3, channels, 7)
     for blocks, width in ((3, 64), (4, 128), (6, 256), (3, 512)):
@@ -63,9 +89,11 @@ def resnet50_shapes() -> Iterator[Shape]:
 
 
 def gpt2_shapes() -> Iterator[Shape]:
-    """Radford et al., Language Models are Unsupervised Multitask Learners, 2019, Table 2: the
-    smallest one, 12 layers of width 768, in the order of the released model. The matrix of the
-    output is that of the embedding."""
+    """Yield the parameter shapes of GPT-2 small: 12 layers of width 768.
+
+    Radford et al., Language Models are Unsupervised Multitask Learners, 2019, Table 2, in the order
+    of the released model. The matrix of the output is that of the embedding.
+    """
     vocabulary, context, width = 50_257, 1024, 768
     yield from ((vocabulary, width), (context, width))
     for _ in range(12):
@@ -79,5 +107,5 @@ def gpt2_shapes() -> Iterator[Shape]:
 
 
 def _convolution(inputs: int, outputs: int, size: int) -> tuple[Shape, ...]:
-    """A convolution's kernel and the scale and shift of the batch normalization behind it."""
+    """Return the shapes of a kernel and of the scale and shift of its batch normalization."""
     return ((outputs, inputs, size, size), (outputs,), (outputs,))

@@ -1,4 +1,4 @@
-"""One work of the benchmark, by every contender: time, and memory in use and moved."""
+"""Figures of one work of the benchmark by every contender: time, and memory in use and moved."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from .contenders import (
     BARE_LOOP,
     BYTES_PER_PARAMETER,
@@ -18,17 +16,16 @@ from .contenders import (
     REFERENCE,
     WHOLE_ARRAYS,
     Arrays,
-    Contender,
     Maker,
 )
 from .peak import StepMemory, peak_memory, resident_peak
 from .room import available_memory, groups_that_fit
-from .timing import Seconds, ratio, take_turns
-from .work import Shape, Work
+from .timing import Contender, Seconds, ratio, take_turns
+from .work import Work, normal
 
 FRESH_SETS = 3  # a step never sees the arrays of the step before, nor of the one before that
 CERTAINLY_ENOUGH = 8 * 4  # bytes a parameter: its arrays, copies of gradients, temporaries
-COUNTED = Work("counted", "a tensor in which bytes moved are counted", ((1 << 16,),))
+COUNTED = ((1 << 16,),)  # shapes of what is updated to count the bytes that a step moves
 COMPARED_WITH = (REFERENCE, BARE_LOOP)
 
 Advance = Callable[[str], None]
@@ -52,7 +49,7 @@ class WorkTable:
 
     @property
     def turns(self) -> int:
-        """How many rounds a repetition takes."""
+        """The number of rounds that a repetition takes."""
         return len(self.groups) * len(self.ways)
 
     def _groups(self, planned: Callable[[], None]) -> list[list[str]]:
@@ -64,30 +61,25 @@ class WorkTable:
         needs = {}
         for name, make in self.makers.items():
             planned()
-            needs[name] = resident_peak(partial(_first_steps, make, params, sets)) or 0
-        left = available_memory() or available
-        return groups_that_fit(needs, COMPARED_WITH, left)
+            needs[name] = resident_peak(partial(made, make, params, sets, steps=2)) or 0
+        return groups_that_fit(needs, COMPARED_WITH, available_memory() or available)
 
     def _arrays(self) -> tuple[Arrays, list[Arrays]]:
-        """Parameters and sets of gradients."""
-        params = normal(self.work.shapes, seed=0)
-        return params, [
-            normal(self.work.shapes, seed=1 + k) for k in range(max(self.ways.values()))
-        ]
+        """Return parameters and sets of gradients."""
+        params, *sets = (normal(self.work.shapes, k) for k in range(1 + max(self.ways.values())))
+        return params, sets
 
     def measure(self, repeats: int, advance: Advance) -> list[dict[str, Any]]:
-        """All figures: a result for each way in which gradients come."""
+        """Return all figures: a result for each way in which gradients come."""
         params, sets = self._arrays()
         figures: dict[str, dict[str, Any]] = {way: {} for way in self.ways}
         speed_up = {}
         for group in self.groups:
             contenders = {name: self.makers[name](params, sets) for name in group}
-            timed = {
-                way: take_turns(
-                    contenders, count, repeats, partial(advance, f"{self.work.title}, {way}")
-                )
-                for way, count in self.ways.items()
-            }
+            timed = {}
+            for way, count in self.ways.items():
+                told = partial(advance, f"{self.work.title}, {way}")
+                timed[way] = take_turns(contenders, count, repeats, told)
             memory = {name: peak_memory(contenders[name].step) for name in group}
             del contenders
             for way, seconds in timed.items():
@@ -124,25 +116,18 @@ class WorkTable:
         }
 
 
-def normal(shapes: tuple[Shape, ...], seed: int) -> Arrays:
-    """Random float32 arrays of these shapes."""
-    generator = np.random.default_rng(seed)
-    return [generator.standard_normal(shape, np.float32) for shape in shapes]
-
-
-def _first_steps(make: Maker, params: Arrays, sets: list[Arrays]) -> Contender:
+def made(make: Maker, params: Arrays, sets: list[Arrays], steps: int = 0) -> Contender:
+    """Return a new contender that has the first set of gradients and has taken some steps."""
     contender = make(params, sets)
     contender.give(0)
-    for _ in range(2):  # state may come with the first step
+    for _ in range(steps):  # state may come with the first one
         contender.step()
     return contender
 
 
 @functools.cache
 def bytes_moved(make: Maker) -> float | None:
-    """Per parameter, by counting a step on one tensor; None where that cannot be done."""
-    params, grads = (normal(COUNTED.shapes, seed) for seed in (0, 1))
-    contender = make(params, [grads])
-    contender.give(0)
-    count = contender.count_bytes()
-    return None if count is None else count / COUNTED.parameters
+    """Return the bytes per parameter that a step on one tensor moves, or None if not known."""
+    params, grads = (normal(COUNTED, seed) for seed in (0, 1))
+    count = made(make, params, [grads]).count_bytes()
+    return None if count is None else count / params[0].size

@@ -1,4 +1,4 @@
-"""``samestep golden``: write golden files, or hold a backend to them."""
+"""``samestep golden``: write golden files, or compare a backend with them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from ...golden.generate import generate, generate_for
 from ...golden.verify import Result, verify
 from .console import print_table, progress
 from .errors import users_mistakes
-from .own_rule import own_rules
+from .rules import own_rules
 
 
-def run_generate(names: Sequence[str] | None, out: Path | None) -> int:
-    """Write the files and say where they are. Raises UserError."""
+def run_generate(rules: Sequence[str] | None, out: Path | None) -> int:
+    """Write golden files: inputs, the reference's bits and the truth.
+
+    The same bytes each time. The truth needs mpmath, in the extra "oracle".
+    """
     with users_mistakes():
         folder = out or own_folder(VALUES)
-        own = own_rules(names or [])
-        built_in = None if names is None else [name for name in names if name not in own]
+        own = own_rules(rules)
+        built_in = None if rules is None else [name for name in rules if name not in own]
         cases = chosen(all_cases(), built_in)
         with progress(len(cases)) as advance:
             paths = generate(built_in, folder, advance) if cases else []
@@ -30,46 +33,36 @@ def run_generate(names: Sequence[str] | None, out: Path | None) -> int:
     return 0
 
 
-def run_verify(backend: str | None, names: Sequence[str] | None, directory: Path | None) -> int:
-    """Print how each file came out; returns 1 if one differs. Raises UserError."""
+def run_verify(backend: str | None, rules: Sequence[str] | None, directory: Path | None) -> int:
+    """Replay golden files on a backend and compare every bit.
+
+    The exit code is 1 if anything differs.
+    """
     with users_mistakes(), progress() as advance:
         backend = backend or get_backend().name
-        own = own_rules(names or [])
-        rules = {rule.name: rule for rule in own.values()}
-        if names is not None:
-            names = [own[name].name if name in own else name for name in names]
-        results = verify(backend, names, directory, rules, advance)
-    rows = [
-        [
-            result.label,
-            result.dtype,
-            _verdict(result.same),
-            _verdict(result.scalars_same),
-            _error(result),
-        ]
-        for result in results
-    ]
+        own = own_rules(rules)
+        names = None if rules is None else [own[n].name if n in own else n for n in rules]
+        by_name = {rule.name: rule for rule in own.values()}
+        results = verify(backend, names, directory, by_name, advance)
     columns = ["label", "dtype", "bits", "scalars", "error against the truth"]
-    print_table(f"Golden files on {backend}", columns, rows, left=4)
+    print_table(f"Golden files on {backend}", columns, [_row(each) for each in results], left=4)
     different = [result for result in results if not result.same]
     for result in different:
         print(f"{result.name}: {result.differences[0]}")
-    print(
-        f"{len(different)} of {_files(len(results))} with other bits on {backend}"
-        if different
-        else f"{_files(len(results))}, all with the same bits on {backend}"
-    )
-    return 1 if different else 0
+    files = _files(len(results))
+    if different:
+        print(f"{len(different)} of {files} with other bits on {backend}")
+        return 1
+    print(f"{files}, all with the same bits on {backend}")
+    return 0
 
 
-def _verdict(same: bool) -> str:
-    return "same" if same else "DIFFERENT"
-
-
-def _error(result: Result) -> str:
+def _row(result: Result) -> list[str]:
+    bits, scalars = ("same" if x else "DIFFERENT" for x in (result.same, result.scalars_same))
+    error = "" if result.ulps is None else f"{result.ulps:.2f} ulp"
     if result.flipped is not None:
-        return f"{result.flipped} signs flipped"
-    return "" if result.ulps is None else f"{result.ulps:.2f} ulp"
+        error = f"{result.flipped} signs flipped"
+    return [result.label, result.dtype, bits, scalars, error]
 
 
 def _files(count: int) -> str:

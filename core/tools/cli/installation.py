@@ -1,4 +1,4 @@
-"""What is installed here, and what a command needs."""
+"""Backends, modules and processor cores that this installation has."""
 
 from __future__ import annotations
 
@@ -9,20 +9,31 @@ from importlib.metadata import version
 import numpy as np
 
 from ...choice import available_backends, get_backend
+from .console import print_table
 from .errors import UserError
 
 
-def need(what: str, modules: tuple[str, ...], extra: str) -> None:
+def run_backends() -> int:
+    """List the backends: which can run here and what the others need."""
+    rows = [
+        [status.name, "yes" if status.available else "no", status.detail, status.install]
+        for status in available_backends().values()
+    ]
+    print_table("Backends", ["name", "can run", "detail", "to install"], rows, left=4)
+    return 0
+
+
+def need(command: str, modules: tuple[str, ...], extra: str) -> None:
     """Raise UserError, naming the extra to install, if one of ``modules`` is missing."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"{what} needs {', '.join(missing)}; install with: pip install 'samestep[{extra}]'"
+            f"{command} needs {', '.join(missing)}; install with: pip install 'samestep[{extra}]'"
         )
 
 
 def host_backends() -> list[str]:
-    """Names of the backends that can run here and update NumPy arrays."""
+    """Return the names of the backends that can run here and update NumPy arrays."""
     array = np.zeros(1, np.float32)
     return [
         name
@@ -32,7 +43,7 @@ def host_backends() -> list[str]:
 
 
 def installed_versions(*distributions: str) -> dict[str, str]:
-    """Distribution to version, of those that are installed."""
+    """Return the versions of those of the distributions that are installed, by name."""
     return {
         name: version(name)
         for name in distributions
@@ -41,7 +52,7 @@ def installed_versions(*distributions: str) -> dict[str, str]:
 
 
 def core_count() -> int:
-    """How many cores this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -14,7 +14,7 @@ PIXELS, CLASSES = 64, 10
 
 
 class Digits(NamedTuple):
-    """Images as rows of pixels in [0, 1], float32, with their labels; a fifth is for testing."""
+    """Images as rows of float32 pixels in [0, 1], and their labels; a fifth is for testing."""
 
     train_images: NDArray[Any]
     train_labels: NDArray[Any]
@@ -23,7 +23,7 @@ class Digits(NamedTuple):
 
 
 def load() -> Digits:
-    """The same split every time, with every digit equally often in both parts."""
+    """Return the same split every time; every digit is equally often in both parts."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

@@ -15,7 +15,7 @@ Parameters = list[dict[str, Array]]
 
 
 def initial_parameters(sizes: Sequence[int], generator: np.random.Generator) -> Parameters:
-    """Weights by He et al., arXiv:1502.01852; ``sizes`` are those of input, hidden and output."""
+    """Draw weights by He et al., arXiv:1502.01852; ``sizes`` of input, hidden and output layers."""
     return [
         {
             "weight": generator.standard_normal((inputs, outputs), np.float32)
@@ -27,7 +27,7 @@ def initial_parameters(sizes: Sequence[int], generator: np.random.Generator) -> 
 
 
 def forward(parameters: Parameters, images: Array) -> list[Array]:
-    """The input of every layer and, last, the logits; one row per image."""
+    """Return the input of every layer and, last, the logits; one row per image."""
     values = [images]
     for layer in parameters[:-1]:
         values.append(np.maximum(values[-1] @ layer["weight"] + layer["bias"], 0))
@@ -37,7 +37,7 @@ def forward(parameters: Parameters, images: Array) -> list[Array]:
 def loss_and_gradients(
     parameters: Parameters, images: Array, labels: Array
 ) -> tuple[float, Parameters]:
-    """Mean cross-entropy over the images and its gradients."""
+    """Return the mean cross-entropy over the images, and its gradients."""
     *inputs, logits = forward(parameters, images)
     true_class = np.zeros_like(logits)
     true_class[np.arange(len(labels)), labels] = 1
@@ -55,5 +55,5 @@ def loss_and_gradients(
 
 
 def accuracy(parameters: Parameters, images: Array, labels: Array) -> float:
-    """The fraction of images that are classified correctly."""
+    """Return the fraction of images that are classified correctly."""
     return float((forward(parameters, images)[-1].argmax(axis=1) == labels).mean())

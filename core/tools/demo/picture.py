@@ -65,7 +65,7 @@ def draw_accuracy_curves(curves: Sequence[Curve], chance: float, title: str, pat
 
 
 def _figure(**texts: str) -> tuple[Any, Any]:
-    """A figure and its axes; the name under which it is saved says in which format."""
+    """Return a figure and its axes; the name of the saved file tells its format."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.4), dpi=130, layout="constrained")

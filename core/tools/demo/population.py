@@ -29,8 +29,10 @@ TOLERATED = 0.01  # loss of accuracy against the best, in fractions of the test 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The best learning rate (the lowest of equals) and the neighbours around it, from ``low`` to
-    ``high``, whose accuracy is at most `TOLERATED` below the best."""
+    """The best learning rate (the lowest of equals) and the range of good ones around it.
+
+    From ``low`` to ``high`` the accuracy is at most `TOLERATED` below the best.
+    """
 
     best: float
     accuracy: float
@@ -43,7 +45,11 @@ class Sensitivity:
 
 
 def run(epochs: int, seed: int, backend: str | None, picture: Path) -> int:
-    """Train, print and draw; returns 1 if a copy has other bits than when it is trained alone."""
+    """Train 16 copies of the digits network at 16 learning rates in one launch a step.
+
+    With SGD, Adagrad, RMSprop and Adam: how much the learning rate matters, in one picture. Each
+    copy is then trained alone, too. The exit code is 1 if its weights have other bits.
+    """
     need("population", ("sklearn", "matplotlib", "rich"), "demo")
     check_arguments(epochs, seed, [backend], picture)
     digits = load()
@@ -70,8 +76,10 @@ def compare_with_alone(
     seed: int,
     advance: Callable[[str], None],
 ) -> list[str]:
-    """Train every copy again, alone: what differs in bits, in words. Weights and the losses of
-    all epochs are compared."""
+    """Train every copy again, alone, and describe the bits that differ.
+
+    Weights and the losses of all epochs are compared.
+    """
     differences = []
     for i, lr in enumerate(LEARNING_RATES):
         alone = train(rule, [lr], together.backend, digits, epochs, seed, lambda about: None)
@@ -84,7 +92,7 @@ def compare_with_alone(
 
 
 def sensitivity(learning_rates: Sequence[float], accuracies: Sequence[float]) -> Sensitivity:
-    """How the accuracy depends on the learning rate; ``learning_rates`` ascend."""
+    """Return how the accuracy depends on the learning rates, which ascend."""
     best = int(np.argmax(accuracies))
     # in counts of images the bound may be met exactly, which floats would not show
     good = np.asarray(accuracies) >= accuracies[best] - TOLERATED - 1e-9
@@ -112,16 +120,9 @@ def _print_sensitivities(together: dict[str, Training]) -> None:
     for rule, training in together.items():
         found = sensitivity(LEARNING_RATES, training.accuracies)
         usual = find_rule(rule).defaults["lr"]
-        rows.append(
-            [
-                RULES[rule],
-                f"{found.best:g}",
-                f"{found.accuracy:.1%}",
-                f"{found.low:g} to {found.high:g}",
-                f"{found.decades:.1f}",
-                f"{usual:g}",
-            ]
-        )
+        row = [RULES[rule], f"{found.best:g}", f"{found.accuracy:.1%}"]
+        row += [f"{found.low:g} to {found.high:g}", f"{found.decades:.1f}", f"{usual:g}"]
+        rows.append(row)
     print_table(
         f"Learning rates within {TOLERATED * 100:g} percentage point of the best accuracy",
         ["rule", "best", "accuracy", "range", "decades", "default"],

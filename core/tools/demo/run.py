@@ -20,7 +20,10 @@ RULE, LEARNING_RATE = "adamw", 1e-3
 
 
 def run(epochs: int, seed: int, backends: Sequence[str] | None, picture: Path) -> int:
-    """Train, print and draw; returns 1 if the backends' final weights differ."""
+    """Train a network on handwritten digits with every backend and compare the bits.
+
+    Each backend starts from the same weights. The exit code is 1 if the final weights differ.
+    """
     need("demo", ("sklearn", "matplotlib", "rich"), "demo")
     names = list(dict.fromkeys(backends or host_backends()))
     check_arguments(epochs, seed, names, picture)
@@ -49,7 +52,7 @@ def run(epochs: int, seed: int, backends: Sequence[str] | None, picture: Path) -
 
 
 def report_differences(trainings: Sequence[Training], what: str) -> int:
-    """Say whether the weights agree with the first training's; returns 1 if some do not."""
+    """Print whether the weights equal the first training's, and return 1 if some do not."""
     first, *others = trainings
     differences = [
         f"{other.backend} differs from {first.backend} in {difference}"

@@ -21,7 +21,7 @@ from ...golden.compare import first_difference
 from ...language.rule import Rule
 from ...optimizers.optimizer import Optimizer
 from ...protocol import Backend
-from ..cli.errors import UserError, users_mistakes
+from ..cli.errors import UserError, check_folder, users_mistakes
 from .digits import CLASSES, PIXELS, Digits
 from .network import Parameters, accuracy, initial_parameters, loss_and_gradients
 
@@ -31,7 +31,7 @@ SIZES = (PIXELS, HIDDEN, CLASSES)
 
 @dataclass(frozen=True)
 class Training:
-    """What came out of training a network per learning rate with one optimizer.
+    """The result of training a network per learning rate with one optimizer.
 
     ``losses`` is (epochs, networks), float64: means over the batches of an epoch. ``accuracies``
     are fractions of the test images; ``step_seconds`` are those of the optimizer alone.
@@ -53,16 +53,16 @@ def train(
     seed: int,
     advance: Callable[[str], None],
 ) -> Training:
-    """Train a copy of the network per learning rate: one optimizer, one group of parameters each.
+    """Train a copy of the network per learning rate: one optimizer, a param group for each copy.
 
-    ``seed`` decides about start and order of the images. A copy that diverges goes on to the
-    end with what it has, infinite and NaN included.
+    ``seed`` determines the initial weights and the order of the images. A copy that diverges goes
+    on to the end with what it has, infinite and NaN included.
     """
     generator = np.random.default_rng(seed)
     start = initial_parameters(SIZES, generator)
-    networks = [_copy(start) for _ in learning_rates]
+    networks = [_mapped(np.copy, start) for _ in learning_rates]
     home = get_backend(backend, [array for layer in start for array in layer.values()])
-    trained = [_placed(network, home) for network in networks]
+    trained = [_mapped(home.asarray, network) for network in networks]
     optimizer = Optimizer(
         rule,
         [{"params": n, "lr": lr} for n, lr in zip(trained, learning_rates, strict=True)],
@@ -79,7 +79,7 @@ def train(
             with np.errstate(all="ignore"):  # of a copy that diverges
                 found = [loss_and_gradients(network, images, labels) for network in networks]
             began = time.perf_counter()
-            optimizer.step([_placed(gradients, home) for _, gradients in found])
+            optimizer.step([_mapped(home.asarray, gradients) for _, gradients in found])
             _bring_back(trained, networks, home)
             step_seconds.append(time.perf_counter() - began)
             of_batches.append([loss for loss, _ in found])
@@ -91,24 +91,22 @@ def train(
 
 
 def check_arguments(epochs: int, seed: int, backends: Sequence[str | None], picture: Path) -> None:
-    """Raise UserError, before anything is computed, for a command's options that cannot be used.
-    None is the usual backend."""
+    """Raise UserError if options of a command cannot be used; None is the usual backend."""
     if epochs < 1 or seed < 0:
         raise UserError("--epochs must be at least 1 and --seed at least 0")
-    if not picture.parent.is_dir():
-        raise UserError(f"--picture {picture}: there is no folder {picture.parent}")
+    check_folder("--picture", picture)
     with users_mistakes():
         for name in backends:
             get_backend(name)
 
 
 def weight_count(network: Parameters) -> int:
-    """How many numbers are trained."""
+    """Return the number of weights and biases."""
     return sum(array.size for layer in network for array in layer.values())
 
 
 def different_weights(actual: Parameters, expected: Parameters) -> list[str]:
-    """In words, for each array of ``actual`` with other bits than ``expected``, what differs."""
+    """Describe, for each array of ``actual`` with other bits than ``expected``, the difference."""
     return [
         f"layer {i}, {name}: {difference}"
         for i, (ours, theirs) in enumerate(zip(actual, expected, strict=True))
@@ -117,21 +115,16 @@ def different_weights(actual: Parameters, expected: Parameters) -> list[str]:
     ]
 
 
-def _placed(network: Parameters, backend: Backend) -> Parameters:
-    """The arrays where the backend updates them: the same ones, on the host."""
-    return [{k: backend.asarray(array) for k, array in layer.items()} for layer in network]
+def _mapped(function: Callable[[Any], Any], network: Parameters) -> Parameters:
+    return [{name: function(array) for name, array in layer.items()} for layer in network]
 
 
 def _bring_back(
     trained: Sequence[Parameters], networks: Sequence[Parameters], backend: Backend
 ) -> None:
-    """From where they were updated to the host, where gradients are computed."""
+    """Copy updated weights from a device to the host, where gradients are computed."""
     for there, here in zip(trained, networks, strict=True):
         for updated, layer in zip(there, here, strict=True):
             for name, array in layer.items():
                 if updated[name] is not array:
                     array[...] = backend.to_numpy(updated[name])
-
-
-def _copy(network: Parameters) -> Parameters:
-    return [{name: array.copy() for name, array in layer.items()} for layer in network]

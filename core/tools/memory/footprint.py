@@ -1,4 +1,4 @@
-"""How many bytes parameters, gradients and state take, from shapes and dtypes alone.
+"""Bytes of parameters, gradients and state, computed from shapes and dtypes alone.
 
 The same rules by which an optimizer allocates; a test holds them to real allocations.
 """
@@ -15,7 +15,7 @@ from ...language.rule import Rule
 
 Shape = tuple[int, ...]
 Shapes = Mapping[Shape, int]
-"""How many tensors there are of each shape."""
+"""The number of tensors of each shape."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Footprint:
 
 
 def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> Footprint:
-    """What an optimizer of this rule variant holds, and what it is given."""
+    """Compute the bytes that an optimizer of this rule variant holds and is given."""
     count = parameter_count(shapes)
     state = sum(
         number * sum(math.prod(kept) for kept in state_shapes(rule, shape).values())
@@ -46,20 +46,22 @@ def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> 
 
 
 def state_shapes(rule: Rule, shape: Shape) -> dict[str, Shape]:
-    """The shape of each state array of a parameter of this shape."""
+    """Return the shape of each state array of a parameter of this shape."""
     variant = rule.for_shape(shape)
     smaller = {"row": shape[:1], "column": shape[1:], "tensor": ()}
     return {name: smaller.get(variant.per.get(name, ""), shape) for name in variant.state}
 
 
 def parameter_count(shapes: Shapes) -> int:
-    """The number of elements."""
+    """Return the number of elements."""
     return sum(number * math.prod(shape) for shape, number in shapes.items())
 
 
 def filled(params: int, block: Sequence[Shape]) -> Shapes:
-    """``params`` parameters as tensors of these shapes, again and again; what is left over is a
-    matrix of as many columns as the last shape has, and a vector."""
+    """Split ``params`` parameters into tensors of the shapes of a block, again and again.
+
+    The rest is a matrix of as many columns as the last shape has, and a vector.
+    """
     whole, left = divmod(params, parameter_count(Counter(block)))
     shapes = Counter({shape: number * whole for shape, number in Counter(block).items()})
     columns = block[-1][-1]

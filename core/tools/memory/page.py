@@ -1,32 +1,32 @@
-"""What optimizers take in memory, computed and measured, as a page of the documentation.
+"""The memory that optimizers take, computed and measured, as a page of the documentation.
 
-``python -m samestep.tools.memory.page docs/memory.md`` writes it.
+``python -m samestep.tools.memory.page docs/memory.md`` writes it; its text is in ``page.md``.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ...optimizers.optimizer import Optimizer
 from ...rules import find_rule
-from ..bench.contenders import BARE_LOOP, Arrays, Contender, Samestep, makers
+from ..bench.contenders import BARE_LOOP, Arrays, Maker, Samestep, makers
 from ..bench.peak import peak_memory, traced_growth
 from ..bench.rules_table import COMPARED
-from ..bench.work import Shape, all_work
-from ..bench.work_table import normal
+from ..bench.timing import Contender
+from ..bench.work import Shape, all_work, normal
 from ..cli.console import plain_table
 from ..cli.installation import host_backends, installed_versions
 from .footprint import footprint
 from .run import chosen_rules, heading, model, notes, table
 
-BILLIONS = 7e9
+TEXT = Path(__file__).with_name("page.md")
 FEW_RULES = ("sgd", "adamw", "lion", "adafactor")
 ALLOCATED = ("sgd", "adamw", "lamb", "adafactor")
 MODELS: tuple[tuple[Shape, ...], ...] = (
@@ -36,90 +36,34 @@ MODELS: tuple[tuple[Shape, ...], ...] = (
 )
 MEGA = 1e6
 
-INTRODUCTION = """\
-# Memory
-
-`samestep memory --params 7e9 --rule adamw --param-dtype bfloat16` tells what an optimizer makes of a
-model's size. The tables of this page are its output and measurements; `python -m
-samestep.tools.memory.page docs/memory.md` writes it.
-
-An optimizer keeps numbers for each parameter from step to step: its state. Plain SGD keeps none,
-momentum and Lion one, Adam two: parameters and state together are then three times the
-parameters. With the gradients it is four times, before a single activation is stored. For 16-bit
-parameters the state is float32 all the same, so Adam's is four times the parameters' bytes:
-parameters and state are five times, and with the gradients six times the parameters.
-
-Adafactor keeps a mean for each row and each column of a matrix instead of a number for each
-element: for an m x n matrix m + n numbers, next to nothing beside m n. Only vectors keep theirs in
-full. Its option beta1 gives most of that away again.
-"""
-MEASURED = """\
-## Allocated
-
-The table above is arithmetic. Here it is held to what is allocated when an optimizer is made, for
-the 161 tensors of ResNet-50 in float32: the bytes of the state arrays, and what NumPy and Python
-allocate in all, which has the objects that hold them, too.
-"""
-TEMPORARY = """\
-## During a step
-
-What a step takes at its peak beyond what it found: parameters, gradients, state and what earlier
-steps have left. For a float32 matrix, for four of them, and for one of four times its size: what is
-bounded stays the same, and what grows fourfold grows with the model, or with its largest tensor.
-The last column is what samestep's first steps have left with the last model: tables of addresses,
-and room for partial sums.
-"""
-AFTERWARDS = """\
-The NumPy reference works in blocks; for a sum over elements it holds the partial sums of one tensor,
-a small part of it, while that is updated. Compiled kernels have their temporaries in registers.
-torch's for-loop and foreach make temporaries that grow with the model or with its largest tensor;
-its fused form and optax's compiled one make none.
-
-Apart from this, an array that is not C-contiguous is staged through a copy of its size, and
-accumulating gradients keeps their sum, one number of the compute dtype for each parameter, from the
-first of several micro-batches on. Clipping keeps a few numbers for each tensor.
-"""
-
 
 def page() -> str:
-    """Markdown. Takes a minute, most of it for measuring."""
+    """Return the page in Markdown. It takes a minute, most of it for measuring."""
     versions = installed_versions("numpy", "numba", "torch", "optax", "jax")
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return (
-        "\n".join(
-            [
-                computed(),
-                MEASURED,
-                allocated(),
-                TEMPORARY,
-                temporary(),
-                AFTERWARDS,
-                f"Versions: {listed}.",
-            ]
-        )
-        + "\n"
+    return TEXT.read_text(encoding="utf-8").format(
+        computed=computed(),
+        allocated=allocated(),
+        temporary=temporary(),
+        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
     )
 
 
 def computed() -> str:
-    """The part that is the same on every machine."""
-    parts = [INTRODUCTION, "## Seven billion parameters\n"]
+    """Return the tables of the command, which are the same on every machine."""
+    parts = []
     for param_dtype, names in (("float32", None), ("bfloat16", FEW_RULES)):
-        shapes, rules = model(BILLIONS, None), chosen_rules(names)
-        lines = plain_table(*table(rules, shapes, param_dtype, param_dtype), left=2)
-        words = f"samestep memory --params {BILLIONS:.0e}".replace("e+0", "e")
-        words += "".join(f" --rule {name}" for name in names or ())
-        words += "" if param_dtype == "float32" else f" --param-dtype {param_dtype}"
+        words = ["samestep memory --params 7e9", *(f"--rule {name}" for name in names or ())]
+        words += [] if param_dtype == "float32" else [f"--param-dtype {param_dtype}"]
+        shapes = model(7e9, None)
+        lines = plain_table(*table(chosen_rules(names), shapes, param_dtype, param_dtype), left=2)
         title = heading(shapes, param_dtype, param_dtype)
-        below = notes(shapes, param_dtype)
-        parts.append("\n".join(["```", f"$ {words}", title, *lines, *below, "```", ""]))
+        parts.append(_block([f"$ {' '.join(words)}", title, *lines, *notes(shapes, param_dtype)]))
     return "\n".join(parts)
 
 
 def allocated() -> str:
-    """State by arithmetic, by its arrays and by what was allocated."""
-    shapes = all_work()["resnet50"].shapes
-    params = [np.zeros(shape, np.float32) for shape in shapes]
+    """Return a table of the state's bytes: computed, of its arrays, and all that is allocated."""
+    params = [np.zeros(shape, np.float32) for shape in all_work()["resnet50"].shapes]
     Optimizer(ALLOCATED[0], params)  # so that what is imported lazily does not count
     columns = ["rule", "state, bytes", "arrays, bytes", "allocated, bytes"]
     return _block(plain_table(columns, [_allocated_by(name, params) for name in ALLOCATED]))
@@ -135,52 +79,51 @@ def _allocated_by(rule: str, params: Arrays) -> list[str]:
 
 
 def temporary() -> str:
-    """Peaks of one step."""
+    """Return a table of the peaks of one step."""
     rows = []
     for name, make in _contenders():
-        peaks = [f"{_peak(make, shapes) / MEGA:.1f}" for shapes in MODELS]
+        sizes = [_peak(make, shapes) for shapes in MODELS]
         left = f"{_left(make, MODELS[-1]) / MEGA:.1f}" if "samestep" in name else "-"
-        rows.append([name, *peaks, left])
+        rows.append([name, *(f"{size / MEGA:.1f}" for size in sizes), left])
+    sizes = [4 * sum(map(math.prod, shapes)) for shapes in MODELS]
+    rows.append(["(the parameters themselves)", *(f"{size / MEGA:.1f}" for size in sizes), ""])
     titles = [f"{len(shapes)} of {shapes[0][0]:,} x {shapes[0][1]:,}, MB" for shapes in MODELS]
-    sizes = [f"{4 * sum(map(math.prod, shapes)) / MEGA:.1f}" for shapes in MODELS]
-    rows.append(["(the parameters themselves)", *sizes, ""])
     return _block(plain_table(["", *titles, "left, MB"], rows))
 
 
-def _peak(make: Callable[..., Contender], shapes: tuple[Shape, ...]) -> int:
-    """Of a step with gradients in other arrays than the step before."""
+def _peak(make: Maker, shapes: tuple[Shape, ...]) -> int:
+    """Measure a step with gradients in other arrays than the step before."""
     contender = _made(make, shapes)
-    _take(contender, 0, 1)
+    _take_two_steps(contender)
     contender.give(0)
     return peak_memory(contender.step).most
 
 
-def _left(make: Callable[..., Contender], shapes: tuple[Shape, ...]) -> int:
-    """By the first two steps, in memory that NumPy and Python know of."""
-    _take(_made(make, ((2, 2),)), 0)  # what is imported or compiled is not counted
+def _left(make: Maker, shapes: tuple[Shape, ...]) -> int:
+    """Measure what the first two steps leave in memory that NumPy and Python know of."""
+    _take_two_steps(_made(make, ((2, 2),)))  # what is imported or compiled is not counted
     contender = _made(make, shapes)
-    return traced_growth(lambda: _take(contender, 0, 1))
+    return traced_growth(lambda: _take_two_steps(contender))
 
 
-def _made(make: Callable[..., Contender], shapes: tuple[Shape, ...]) -> Contender:
-    params, grads, others = (normal(shapes, seed) for seed in range(3))
-    return make(params, [grads, others])
+def _made(make: Maker, shapes: tuple[Shape, ...]) -> Contender:
+    params, *sets = (normal(shapes, seed) for seed in range(3))
+    return make(params, sets)
 
 
-def _take(contender: Contender, *sets: int) -> None:
-    """A step with each of these sets of gradients."""
-    for k in sets:
+def _take_two_steps(contender: Contender) -> None:
+    for k in range(2):
         contender.give(k)
         contender.step()
 
 
-def _contenders() -> Iterable[tuple[str, Callable[..., Contender]]]:
+def _contenders() -> Iterator[tuple[str, Maker]]:
     for name, make in makers()[0].items():
         if name != BARE_LOOP:
             yield f"AdamW, {name}", make
     for backend in host_backends():
         for entry in COMPARED[1:]:
-            make = functools.partial(Samestep, backend, rule=entry.rule, hyper=entry.hyper)
+            make = partial(Samestep, backend, rule=entry.rule, hyper=entry.hyper)
             yield f"{entry.title}, samestep {backend}", make
 
 

@@ -1,4 +1,4 @@
-"""``samestep memory``: what an optimizer makes of a model's size, rule by rule."""
+"""``samestep memory``: the bytes that a model takes while it is trained, rule by rule."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def run(
     param_dtype: str,
     grad_dtype: str | None,
 ) -> int:
-    """Print the table. Raises UserError."""
+    """Print the bytes of parameters, gradients and state, rule by rule.
+
+    For example: samestep memory --params 7e9 --rule adamw --param-dtype bfloat16
+    """
     grad_dtype = _checked_dtypes(param_dtype, grad_dtype)
     tensors = model(params, shapes)
     chosen = chosen_rules(rules)
@@ -39,8 +42,8 @@ def run(
 
 
 def model(params: float | None, shapes: Sequence[str] | None) -> Shapes:
-    """The tensors that the arguments speak of: those of ``shapes`` once, or again and again until
-    there are ``params`` parameters. Raises UserError."""
+    """Return the tensors of a model: those of ``shapes`` once, or again and again until there are
+    ``params`` parameters. Raises UserError."""
     if params is None and not shapes:
         raise UserError(
             "say how many parameters (--params 7e9), of which shapes (--shape), or both"
@@ -60,7 +63,7 @@ def _shape(text: str) -> Shape:
 
 
 def _checked_dtypes(param_dtype: str, grad_dtype: str | None) -> str:
-    """The gradients' dtype."""
+    """Return the dtype of gradients. Raises UserError."""
     if param_dtype not in COMPUTE_DTYPE:
         raise UserError(f"--param-dtype {param_dtype}: expected one of {', '.join(COMPUTE_DTYPE)}")
     possible = gradient_dtypes(param_dtype)
@@ -73,8 +76,10 @@ def _checked_dtypes(param_dtype: str, grad_dtype: str | None) -> str:
 
 
 def chosen_rules(names: Sequence[str] | None) -> list[Rule]:
-    """The variants that ``names`` (of rules or of variants) select, all of them without.
-    Raises UserError."""
+    """Return the variants that ``names`` (of rules or of variants) select, or all if None.
+
+    Raises UserError.
+    """
     known = variants()
     if names is None:
         return known
@@ -85,7 +90,7 @@ def chosen_rules(names: Sequence[str] | None) -> list[Rule]:
 
 
 def heading(shapes: Shapes, param_dtype: str, grad_dtype: str) -> str:
-    """What the table is about."""
+    """Return the title of the table: shapes and dtypes."""
     kinds = sorted(shapes.items(), key=lambda kind: -kind[1])
     listed = ", ".join(f"{number:,} of {_by(shape)}" for shape, number in kinds[:3])
     more = ", ..." if len(kinds) > 3 else ""
@@ -98,8 +103,10 @@ def heading(shapes: Shapes, param_dtype: str, grad_dtype: str) -> str:
 def table(
     rules: Sequence[Rule], shapes: Shapes, param_dtype: str, grad_dtype: str
 ) -> tuple[list[str], list[list[str]]]:
-    """Columns, and a row per rule; variants of a rule that keep the same state share one, under
-    the shortest of their names."""
+    """Return columns, and a row per rule.
+
+    Variants of a rule that keep the same state share a row, under the shortest of their names.
+    """
     largest = max(shapes, key=math.prod)
     needs = [footprint(rule, shapes, param_dtype, grad_dtype) for rule in rules]
     power = _power(max(need.total for need in needs))
@@ -113,17 +120,15 @@ def table(
         label = min(rows.get((rule.name, kept), [rule.label])[0], rule.label, key=len)
         parts = (need.params, need.state, need.grads, need.total)
         row = [label, kept, *(f"{count / 1000**power:,.3f}" for count in parts)]
+        held = need.params + need.state
         row += [f"{need.total / 1024**power:,.3f}"]
-        row += [
-            f"{(need.params + need.state) / need.params:.3f}",
-            f"{need.total / need.params:.3f}",
-        ]
+        row += [f"{count / need.params:.3f}" for count in (held, need.total)]
         rows[rule.name, kept] = row
     return columns, list(rows.values())
 
 
 def notes(shapes: Shapes, param_dtype: str) -> list[str]:
-    """What one has to know to read the table, and what it leaves out."""
+    """Return lines that tell how to read the table and which memory it leaves out."""
     sums = parameter_count(shapes) * numpy_dtype(COMPUTE_DTYPE[param_dtype]).itemsize
     power = _power(sums)
     text = (
@@ -138,7 +143,7 @@ def notes(shapes: Shapes, param_dtype: str) -> list[str]:
 
 
 def state_text(rule: Rule, shape: Shape) -> str:
-    """The state arrays of a parameter of this shape, with the shape of those that are smaller."""
+    """Return names of the state arrays of a parameter, with the shape of those that are smaller."""
     return ", ".join(
         name if kept == shape else f"{name} ({_by(kept) or 'one number'})"
         for name, kept in state_shapes(rule, shape).items()
@@ -150,5 +155,5 @@ def _by(shape: Shape) -> str:
 
 
 def _power(count: int) -> int:
-    """Of a thousand, to show such a number of bytes in."""
+    """Return the power of a thousand to show such a number of bytes in."""
     return min((len(str(count)) - 1) // 3, len(DECIMAL) - 1)

@@ -1,11 +1,11 @@
-"""Each rule as a transformation of optax with the same formula, where there is one."""
+"""Each rule as a transformation of optax with the same formula, if optax has one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-NONE = "it does not have this rule"
 DIFFERENT = {
     "nadam": "no schedule of momenta",
     "radam": "eps is added to the corrected root",
@@ -14,90 +14,59 @@ DIFFERENT = {
     "lars": "the decay is inside the norm it divides by",
     "adafactor": "it decays by weight_decay alone, without the step size",
 }
+AMSGRAD = "AMSGrad's maximum is over corrected moments"
+DIFFERENT_OPTIONS = {
+    ("sgd", "dampening"): "it has no dampening",
+    ("adam", "amsgrad"): AMSGRAD,
+    ("adamw", "amsgrad"): AMSGRAD,
+}
 
 
 def transformation(rule: str, h: SimpleNamespace) -> Any:
-    """optax's transformation for these hyperparameters, or in a string why there is none."""
+    """Return optax's transformation for these hyperparameters, or a string that says why not."""
     if rule in DIFFERENT:
         return DIFFERENT[rule]
     if rule not in BUILDERS:
-        return NONE
+        return "it does not have this rule"
+    for (name, option), reason in DIFFERENT_OPTIONS.items():
+        if name == rule and getattr(h, option):
+            return reason
     import optax
 
-    parts = BUILDERS[rule](optax, h)
-    if isinstance(parts, str):
-        return parts
-    return optax.chain(*([optax.scale(-1.0)] if h.maximize else []), *parts)
+    signs = [optax.scale(-1.0)] if h.maximize else []
+    return optax.chain(*signs, *BUILDERS[rule](optax, h))
 
 
-def _decayed(optax: Any, h: SimpleNamespace) -> Any:
+def _decay(optax: Any, h: SimpleNamespace) -> Any:
     return optax.add_decayed_weights(h.weight_decay)
 
 
-def _sgd(optax: Any, h: SimpleNamespace) -> Any:
-    if h.dampening:
-        return "it has no dampening"
-    return [_decayed(optax, h), optax.sgd(h.lr, h.momentum or None, h.nesterov)]
+def _rmsprop(optax: Any, h: SimpleNamespace) -> list[Any]:
+    options = dict(eps_in_sqrt=False, centered=h.centered, momentum=h.momentum or None)
+    return [_decay(optax, h), optax.rmsprop(h.lr, h.alpha, h.eps, **options)]
 
 
-def _adam(optax: Any, h: SimpleNamespace) -> Any:
-    if h.amsgrad:
-        return "AMSGrad's maximum is over corrected moments"
-    return [_decayed(optax, h), optax.adam(h.lr, *h.betas, h.eps)]
+def _signsgd(optax: Any, h: SimpleNamespace) -> list[Any]:
+    return [optax.scale_by_sign(), _decay(optax, h), optax.scale_by_learning_rate(h.lr)]
 
 
-def _adamw(optax: Any, h: SimpleNamespace) -> Any:
-    if h.amsgrad:
-        return "AMSGrad's maximum is over corrected moments"
-    return [optax.adamw(h.lr, *h.betas, h.eps, weight_decay=h.weight_decay)]
+def _decoupled(name: str) -> Callable[[Any, SimpleNamespace], list[Any]]:
+    """Return the builder of a rule of Adam's kind that has a decay of its own."""
+    return lambda optax, h: [
+        getattr(optax, name)(h.lr, *h.betas, h.eps, weight_decay=h.weight_decay)
+    ]
 
 
-def _rmsprop(optax: Any, h: SimpleNamespace) -> Any:
-    momentum = h.momentum or None
-    rule = optax.rmsprop(
-        h.lr, h.alpha, h.eps, eps_in_sqrt=False, centered=h.centered, momentum=momentum
-    )
-    return [_decayed(optax, h), rule]
-
-
-def _adadelta(optax: Any, h: SimpleNamespace) -> Any:
-    return [optax.adadelta(h.lr, h.rho, h.eps, h.weight_decay)]
-
-
-def _adamax(optax: Any, h: SimpleNamespace) -> Any:
-    return [_decayed(optax, h), optax.adamax(h.lr, *h.betas, h.eps)]
-
-
-def _lion(optax: Any, h: SimpleNamespace) -> Any:
-    return [optax.lion(h.lr, *h.betas, weight_decay=h.weight_decay)]
-
-
-def _signsgd(optax: Any, h: SimpleNamespace) -> Any:
-    return [optax.scale_by_sign(), _decayed(optax, h), optax.scale_by_learning_rate(h.lr)]
-
-
-def _signum(optax: Any, h: SimpleNamespace) -> Any:
-    return [optax.ema(h.momentum, debias=False), *_signsgd(optax, h)]
-
-
-def _lamb(optax: Any, h: SimpleNamespace) -> Any:
-    return [optax.lamb(h.lr, *h.betas, h.eps, weight_decay=h.weight_decay)]
-
-
-def _novograd(optax: Any, h: SimpleNamespace) -> Any:
-    return [optax.novograd(h.lr, *h.betas, h.eps, weight_decay=h.weight_decay)]
-
-
-BUILDERS = {
-    "sgd": _sgd,
-    "adam": _adam,
-    "adamw": _adamw,
+BUILDERS: dict[str, Callable[[Any, SimpleNamespace], list[Any]]] = {
+    "sgd": lambda optax, h: [_decay(optax, h), optax.sgd(h.lr, h.momentum or None, h.nesterov)],
+    "adam": lambda optax, h: [_decay(optax, h), optax.adam(h.lr, *h.betas, h.eps)],
+    "adamw": _decoupled("adamw"),
     "rmsprop": _rmsprop,
-    "adadelta": _adadelta,
-    "adamax": _adamax,
-    "lion": _lion,
+    "adadelta": lambda optax, h: [optax.adadelta(h.lr, h.rho, h.eps, h.weight_decay)],
+    "adamax": lambda optax, h: [_decay(optax, h), optax.adamax(h.lr, *h.betas, h.eps)],
+    "lion": lambda optax, h: [optax.lion(h.lr, *h.betas, weight_decay=h.weight_decay)],
     "signsgd": _signsgd,
-    "signum": _signum,
-    "lamb": _lamb,
-    "novograd": _novograd,
+    "signum": lambda optax, h: [optax.ema(h.momentum, debias=False), *_signsgd(optax, h)],
+    "lamb": _decoupled("lamb"),
+    "novograd": _decoupled("novograd"),
 }

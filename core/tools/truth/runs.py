@@ -1,6 +1,6 @@
 """The same steps by this library, by others, and with nothing but storage rounded.
 
-Each function returns the parameter after the steps asked for, or says in a string why there is
+Each function returns the parameter after the steps asked for, or a string that says why there is
 nothing to compare: another formula is not an error.
 """
 
@@ -36,32 +36,46 @@ STORAGE = "storage"
 
 
 def ours(problem: Problem, steps: list[int]) -> Outcome:
-    """The NumPy reference; all backends have its bits."""
+    """Take the steps with the NumPy reference; all backends have its bits."""
     header = problem.golden.header
     found = replay(problem.golden, find_rule(header.rule), "numpy")
     return {step: found[f"param.{step}.{TENSOR}"] for step in steps}
 
 
+def _stored(problem: Problem, steps: list[int], advance: Callable[[Array], Array]) -> Outcome:
+    """Return the parameter in its dtype after each of ``steps``.
+
+    ``advance(gradient)`` takes a step and returns the parameter in float64, without rounding.
+    """
+    result = {}
+    for step in range(1, max(steps) + 1):
+        values = advance(problem.gradient(step))
+        if step in steps:
+            result[step] = values.astype(numpy_dtype(problem.golden.header.dtype))
+    return result
+
+
 def storage_alone(problem: Problem, steps: list[int]) -> Outcome:
-    """In float64, with the parameter rounded to its dtype after each step: the least error that
-    is possible with this storage."""
+    """Take the steps in float64 and round the parameter to its dtype after each.
+
+    That is the least error that is possible with this storage.
+    """
     header = problem.golden.header
     if header.dtype == "float64":
         return "in float64 there is no wider arithmetic to compute it in"
     param = problem.start.astype(np.float64)
     optimizer = Optimizer(header.rule, param, backend="numpy", **header.hyperparameters)
-    result = {}
-    for step in range(1, max(steps) + 1):
-        optimizer.step(problem.gradient(step).astype(np.float64))
-        stored = param.astype(numpy_dtype(header.dtype))
-        param[...] = stored
-        if step in steps:
-            result[step] = stored
-    return result
+
+    def advance(gradient: Array) -> Array:
+        optimizer.step(gradient.astype(np.float64))
+        param[...] = param.astype(numpy_dtype(header.dtype))
+        return param
+
+    return _stored(problem, steps, advance)
 
 
 def by_torch(problem: Problem, steps: list[int]) -> Outcome:
-    """torch.optim on the CPU, as it comes: the for-loop, state in the parameter's dtype."""
+    """Take the steps with torch.optim on the CPU: the for-loop, state in the parameter's dtype."""
     if importlib.util.find_spec("torch") is None:
         return NOT_INSTALLED
     import torch
@@ -77,27 +91,25 @@ def by_torch(problem: Problem, steps: list[int]) -> Outcome:
         if name not in known and value:
             return f"it has no {name}"
     hyper = {name: value for name, value in header.hyperparameters.items() if name in known}
-    dtype = getattr(torch, header.dtype)
-    param = _to_torch(problem.start, dtype).requires_grad_()
+
+    def tensor(array: Array) -> Any:  # exact: float64 is no narrower than the array was
+        return torch.from_numpy(array.astype(np.float64)).to(getattr(torch, header.dtype))
+
+    param = tensor(problem.start).requires_grad_()
     optimizer = kind([param], **hyper)
-    result = {}
-    for step in range(1, max(steps) + 1):
-        grad = _to_torch(problem.gradient(step), dtype)
+
+    def advance(gradient: Array) -> Array:
+        grad = tensor(gradient)
         param.grad = grad.to_sparse(1) if kind is torch.optim.SparseAdam else grad
         optimizer.step()
-        if step in steps:
-            result[step] = _stored(param.detach().double().numpy(), header.dtype)
-    return result
+        values: Array = param.detach().double().numpy()
+        return values
 
-
-def _to_torch(array: Array, dtype: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(array.astype(np.float64)).to(dtype)  # exact: no narrower than it was
+    return _stored(problem, steps, advance)
 
 
 def by_optax(problem: Problem, steps: list[int]) -> Outcome:
-    """optax, compiled, state in the parameter's dtype."""
+    """Take the steps with optax, compiled, state in the parameter's dtype."""
     if importlib.util.find_spec("optax") is None:
         return NOT_INSTALLED
     header = problem.golden.header
@@ -108,36 +120,31 @@ def by_optax(problem: Problem, steps: list[int]) -> Outcome:
     import optax
 
     @jax.jit
-    def advance(param: Any, state: Any, grad: Any) -> Any:
+    def update(param: Any, state: Any, grad: Any) -> Any:
         updates, state = rule.update(grad, state, param)
         return optax.apply_updates(param, updates), state
 
-    result = {}
     with _in_full_precision(jax):
         param = jax.numpy.asarray(problem.start)
         state = rule.init(param)
-        for step in range(1, max(steps) + 1):
-            param, state = advance(param, state, jax.numpy.asarray(problem.gradient(step)))
-            if step in steps:
-                result[step] = _stored(np.asarray(param, np.float64), header.dtype)
-    return result
+
+        def advance(gradient: Array) -> Array:
+            nonlocal param, state
+            param, state = update(param, state, jax.numpy.asarray(gradient))
+            return np.asarray(param, np.float64)
+
+        return _stored(problem, steps, advance)
 
 
 @contextlib.contextmanager
 def _in_full_precision(jax: Any) -> Iterator[None]:
-    """float64 arrays stay float64 in this block; the others are what they were."""
+    """Keep float64 arrays in float64 in this block; other dtypes are not affected."""
     before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     try:
         yield
     finally:
         jax.config.update("jax_enable_x64", before)
-
-
-def _stored(values: Array, dtype: str) -> Array:
-    """Numbers that came as float64 in the dtype they are stored in, exactly."""
-    result: Array = values.astype(numpy_dtype(dtype))
-    return result
 
 
 RUNS: dict[str, Callable[[Problem, list[int]], Outcome]] = {

@@ -1,27 +1,45 @@
-"""``samestep export``: a rule as one file for programs that do not have this package."""
+"""``samestep show`` and ``samestep export``: rules as source code."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...printing.emit import emit
 from ...printing.export import export
 from .errors import UserError, users_mistakes
-from .options import chosen_options
-from .own_rule import rule_named
+from .rules import chosen_options, rule_named
 
 
-def run(
+def run_show(
+    rule: str, target: str, dtype: str, grad_dtype: str | None, options: Sequence[str] | None
+) -> int:
+    """Print a rule's update as source code."""
+    with users_mistakes():
+        found = rule_named(rule)
+        source = emit(found, target, dtype, grad_dtype, **chosen_options(found, options))
+    print(source, end="")
+    return 0
+
+
+def run_export(
     rule: str,
     target: str,
     dtype: str,
     grad_dtype: str | None,
-    options: Sequence[str],
+    options: Sequence[str] | None,
     output: Path | None,
     with_check: bool,
     force: bool,
 ) -> int:
-    """Write the file, or print it. Raises UserError; a file that is there stays as it is."""
+    """Write a rule as one file to embed in a program without this package.
+
+    Defaults, scalars, update and initial state; a comment on top says how to call and verify them.
+
+    samestep export adamw -o adamw.h
+
+    samestep export lamb --dtype bfloat16 --with-check -o lamb.c
+    """
     with users_mistakes():
         found = rule_named(rule)
         chosen = chosen_options(found, options)
