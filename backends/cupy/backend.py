@@ -16,7 +16,7 @@ from ..host.tensor import check_dtype
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
 from ..torch_tensors import view as foreign
-from ..torch_tensors.reader import ByTorch, Watch, nothing
+from ..torch_tensors.reader import ByTorch, Watch
 from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
 from .gradients import DeviceChecker
 from .judge import DeviceJudge
@@ -112,8 +112,7 @@ class CupyBackend:
         return functools.partial(Watch(ByTorch(), tensors).unchanged, tensors)
 
     def change_marker(self, tensors: Sequence[DeviceTensor]) -> Callable[[], None]:
-        owners = foreign.owning_tensors(tensors)
-        return functools.partial(ByTorch().mark_changed, owners) if owners else nothing
+        return foreign.change_marker(tensors)
 
     # ---- steps
 

@@ -14,7 +14,7 @@ from ..gradients import GradientChecker
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
 from ..torch_tensors import view as foreign
-from ..torch_tensors.reader import Reader, Watch, nothing, reader_for
+from ..torch_tensors.reader import Reader, Watch, reader_for
 from ..torch_tensors.view import as_numpy, is_tensor, kind_of, owning_tensors
 from .gradients import HostChecker
 from .judge import DecidesOnHost
@@ -85,8 +85,7 @@ class HostBackend(DecidesOnHost):
         return reader_for(tensors)
 
     def change_marker(self, tensors: Sequence[HostTensor]) -> Callable[[], None]:
-        owners = owning_tensors(tensors)
-        return functools.partial(self.reader(owners).mark_changed, owners) if owners else nothing
+        return foreign.change_marker(tensors)
 
     def watcher(self, tensors: list[Any]) -> Callable[[], bool]:
         return functools.partial(Watch(self.reader(tensors), tensors).unchanged, tensors)

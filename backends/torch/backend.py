@@ -11,7 +11,6 @@ import torch
 
 from ...choice import available_backends, get_backend
 from ...interrupts import held
-from ...language.passes import program
 from ...language.rule import Rule
 from ...protocol import Launch
 from ..gradients import GradientChecker
@@ -133,15 +132,13 @@ class TorchBackend(HostBackend):
         if self.implementation == "fused":
             fused: Launch = self._fused.launch(rule, scalars, param_dtype, grad_dtype)
             return fused
-        traced = program(rule)
-        reducing = bool(traced.asked or traced.small)
         if self._host:
             torch.empty(SEEN_BY_ALLOCATOR, dtype=torch.uint8, device="cpu")
         if self.implementation == "compiled":
             from .compiled import CompiledLaunch  # the compiler takes a second to import
 
-            return CompiledLaunch(rule, scalars, param_dtype, True, reducing)
-        return TorchLaunch(rule, scalars, param_dtype, self.implementation == "foreach", reducing)
+            return CompiledLaunch(rule, param_dtype, True)
+        return TorchLaunch(rule, param_dtype, self.implementation == "foreach")
 
     def to_numpy(self, array: Any, copied: bool = True) -> Any:
         if is_tensor(array) and not on_host(array):

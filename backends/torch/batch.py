@@ -1,112 +1,91 @@
-"""One batch: some tensors, or a slice of them, with the memory that the text's passes run on."""
+"""One batch: some tensors, or a slice of them, with the memory that passes and folds run on."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from ...language.passes import Program
+from .operations import Operations
 from .sums import Gathered
 from .work import Views, Work
 
 Tensor = torch.Tensor
-# computes pass k of the text on a block of some shape, given what the text takes but constants
-Evaluate = Callable[[int, Sequence[Tensor], torch.Size], Sequence[Tensor]]
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a rule's passes take and give: whether the storage dtype ``converts`` to the compute
-    ``dtype``; ``pers``, per what each of ``(param, *state)`` exists, or None; per what each pass but
-    the last ``sums``; what the last one leaves, see `Text`."""
-
-    dtype: torch.dtype
-    converts: bool
-    pers: tuple[str | None, ...]
-    sums: tuple[str, ...]
-    written: tuple[int, ...]
-    smaller: tuple[int, ...]
+# computes the k-th of some `Operations` on one block, given what they take but the constants:
+# changes arrays in place, and returns the rest of the results
+Evaluate = Callable[[int, Sequence[Tensor]], Sequence[Tensor]]
 
 
 class Batch:
-    """``memory`` are vectors over all tensors, for each of ``(param, *state)``; ``sizes`` the
-    numbers of elements that the text asks for."""
+    """The memory of ``work``. ``memory`` has vectors over all tensors for ``param`` and each state,
+    ``sizes`` the numbers of elements that the rule asks for."""
 
     def __init__(
-        self, form: Form, work: Work, memory: Sequence[Sequence[Tensor]], sizes: Sequence[Tensor]
+        self,
+        program: Program,
+        dtype: torch.dtype,
+        work: Work,
+        memory: Mapping[str, Sequence[Tensor]],
+        sizes: Sequence[Tensor],
     ) -> None:
-        self.form, self.work, self.sizes = form, work, sizes
-        views = zip(memory, form.pers, strict=True)
-        self.views = [Views(work, vectors, per, form.dtype) for vectors, per in views]
+        self.dtype, self.work, self.sizes = dtype, work, sizes
+        self.converts = memory["param"][0].dtype != dtype
+        per = program.rule.per
+        views = {
+            name: Views(work, v, per.get(name, "element"), dtype) for name, v in memory.items()
+        }
+        self.views = [views[name] for name in program.arrays if name != "grad"]
+        self.small_views = [views[name] for name in program.small]
         cuts = [slice(start, stop) for start, stop in itertools.pairwise(work.cuts)]
         self.blocks: list[slice | None] = [*cuts] if len(cuts) > 1 else [None]
-        self._direct_parts = self._parts() if work.direct else None
+        self._own = self._arrays() if work.direct else None
 
-    def _parts(self) -> list[list[Tensor]]:
-        """Of each block ``(param, *state)``."""
-        arrays = [view.gather() for view in self.views]
-        return [
-            [part(a, where, per) for a, per in zip(arrays, self.form.pers, strict=True)]
-            for where in self.blocks
-        ]
+    def _arrays(self) -> tuple[list[list[Tensor]], list[Tensor]]:
+        """Return param and the states of its shape, block by block; and the smaller states."""
+        whole = [view.gather() for view in self.views]
+        blocks = [[block(array, where) for array in whole] for where in self.blocks]
+        return blocks, [view.gather() for view in self.small_views]
 
-    def update(self, evaluate: Evaluate, scalars: Sequence[Tensor], grads: Sequence[Any]) -> None:
-        """Run each pass of the text on all blocks; the last one stores."""
-        grad = self.work.gather(self.work.views(grads, None), None)
-        blocks = list(zip(self.blocks, self._direct_parts or self._parts(), strict=True))
-        sums: list[Tensor] = []
-        for known, per in enumerate(self.form.sums):
-            gathered = Gathered(per, self.work)
-            for where, parts in blocks:
-                gradient = part(grad, where, None)
-                given = self._given(scalars, sums, where, gradient, self._typed(parts))
-                (summand,) = evaluate(known, given, gradient.shape)
-                gathered.add(summand, where.start if where else 0)
-            sums.append(gathered.result())
-        late: dict[int, Tensor] = {}
-        for where, parts in blocks:
-            gradient, arrays = part(grad, where, None), self._typed(parts)
-            given = self._given(scalars, sums, where, gradient, arrays)
-            found = evaluate(len(sums), given, gradient.shape)
-            for k in self.form.written:
-                self._store(k, parts[k], arrays[k])
-            for k, value in zip(self.form.smaller, found, strict=True):
-                if self.form.pers[k] == "row":
-                    self._store(k, parts[k], value)
-                else:
-                    late[k] = value  # every block reads the old one, and has the same new one
-        for k, value in late.items():
-            self._store(k, blocks[0][1][k], value)
-
-    def _typed(self, arrays: list[Tensor]) -> list[Tensor]:
-        return [array.to(self.form.dtype) for array in arrays] if self.form.converts else arrays
-
-    def _given(
+    def update(
         self,
+        launches: Sequence[Operations],
+        evaluate: Evaluate,
         scalars: Sequence[Tensor],
-        sums: Sequence[Tensor],
-        where: slice | None,
-        gradient: Tensor,
-        arrays: Sequence[Tensor],
-    ) -> Sequence[Tensor]:
-        """What the text takes, but constants."""
-        of_block = [
-            part(value[:, :, None], where, per) if per == "row" else value
-            for value, per in zip(sums, self.form.sums, strict=False)
+        grads: Sequence[Any],
+    ) -> None:
+        """Run the passes on all blocks, one after the other, and the folds between them."""
+        grad = self.work.gather(self.work.views(grads))
+        blocks, small = self._own or self._arrays()
+        parts: list[tuple[slice | None, list[Tensor]]] = [
+            (where, [*arrays, block(grad, where)])
+            for where, arrays in zip(self.blocks, blocks, strict=True)
         ]
-        grad = gradient.to(self.form.dtype)
-        return (*scalars, *self.sizes, *of_block, arrays[0], grad, *arrays[1:])
+        known: dict[int, Tensor] = {}  # sums and crossings
+        for k, each in enumerate(launches):
+            views = self.views if each.in_pass else self.small_views
+            sums = {id(node): Gathered(node.per, self.work) for node in each.sums}
+            for where, arrays in parts if each.in_pass else [(None, small)]:
+                received = [block(known[id(n)], where, n.per) for n in each.received]
+                typed = [a.to(self.dtype) for a in arrays] if self.converts else arrays
+                found = evaluate(k, (*scalars, *self.sizes, *received, *typed))
+                for i in each.written:
+                    self._store(views[i], arrays[i], typed[i])
+                for gathered, summand in zip(sums.values(), found, strict=False):
+                    gathered.add(summand, where.start if where else 0)
+                known |= zip(map(id, each.crossings), found, strict=False)
+            known |= {key: gathered.result() for key, gathered in sums.items()}
 
-    def _store(self, k: int, target: Tensor, value: Tensor) -> None:
-        if self._direct_parts is None:
-            self.views[k].scatter(value)
-        elif value is not target:
-            target.copy_(value)
+    def _store(self, view: Views, array: Tensor, value: Tensor) -> None:
+        """Put a new value to where ``array`` came from."""
+        if self._own is None:
+            view.scatter(value)
+        elif value is not array:
+            array.copy_(value)
 
 
-def part(array: Tensor, where: slice | None, per: str | None) -> Tensor:
-    """The lines of an array that belong to a block; all of it if it has no axis of rows."""
+def block(array: Tensor, where: slice | None, per: str = "element") -> Tensor:
+    """Return the lines of an array that belong to a block; all of it if it has no axis of rows."""
     return array if where is None or per in ("column", "tensor") else array[:, where]

@@ -1,6 +1,6 @@
-"""The rule's text compiled by PyTorch's compiler, over the same slices.
+"""A rule's passes compiled by PyTorch's compiler, over the same slices.
 
-One graph per variant, compute dtype and pass. Whatever changes from step to step is an input, and
+One graph per variant, compute dtype and pass; folds, on few numbers, are not compiled. Whatever changes from step to step is an input, and
 lengths are symbols: a graph is compiled once. Only an axis of length 1 is different for the
 compiler, and scalars that are one per tensor instead of one for all; each of these has a graph of
 its own, so that none is ever compiled again.
@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import fx
 
 from ...interrupts import held
 from .batch import Evaluate
+from .in_place import in_place, storing
 from .launch import TorchLaunch
-from .text import Text
+from .operations import Operations
 
 Tensor = torch.Tensor
 LONG = 1 << 24  # elements of a tensor that are updated by one call
@@ -38,7 +38,7 @@ _compiling = threading.Lock()
 
 @dataclass(frozen=True)
 class Compiled:
-    """The function that computes one pass of a rule's text."""
+    """The function that computes one pass of a rule."""
 
     function: Callable[..., Any]
     ready: list[bool] = field(default_factory=list)
@@ -56,53 +56,44 @@ class Compiled:
 
 @functools.cache
 def compiled_pass(
-    text: Text, dtype: torch.dtype, device: torch.device, form: tuple[Any, ...]
+    operations: Operations, dtype: torch.dtype, device: torch.device, form: tuple[Any, ...]
 ) -> Compiled:
-    """``form`` is what the compiler specializes on."""
+    """Return the compiled graph for what the compiler specializes on: dtype, device, ``form``."""
     with held(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
         importlib.import_module("torch._inductor.compile_fx")
-    return Compiled(torch.compile(storing(text), dynamic=True, fullgraph=True, options={**EXACT}))
-
-
-def storing(text: Text) -> fx.GraphModule:
-    """The graph with what it writes stored where it belongs, and the smaller values returned."""
-    graph = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    graph.graph_copy(text.graph, copies)
-    for k, value in zip(text.written, text.results, strict=False):
-        graph.call_method("copy_", (copies[text.arrays[k]], copies[value]))
-    graph.output(tuple(copies[value] for value in text.results[len(text.written) :]))
-    return fx.GraphModule({}, graph)
+    graph = storing(operations, {}, {})
+    return Compiled(torch.compile(graph, dynamic=True, fullgraph=True, options={**EXACT}))
 
 
 class CompiledLaunch(TorchLaunch):
-    """As `TorchLaunch`, with the text compiled."""
+    """A `TorchLaunch` whose passes are compiled."""
 
     @property
     def _longest(self) -> int:
-        """Compiled text has no temporaries, so only copies in another dtype have to be short."""
-        return super()._longest if self.form.converts else LONG
+        """Compiled passes have no temporaries, so only copies in another dtype have to be short."""
+        return super()._longest if self.converts else LONG
 
-    def _of_text(self) -> tuple[int, int]:
-        return 1, 2 * len(self.names) + 1
+    def _evaluation(self, scaled: bool) -> tuple[list[Operations], Evaluate]:
+        launches = self.operations(scaled=True)  # one graph, whether the coefficient is 1 or not
+        constants = [self._constants(each) for each in launches]
 
-    def _evaluation(self, scaled: bool) -> Evaluate:
-        texts = self.texts(scaled=True)  # one graph, whether gradients are multiplied or not
-        constants = [self._constants(text) for text in texts]
-
-        def evaluate(known: int, given: Sequence[Tensor], shape: torch.Size) -> Sequence[Tensor]:
-            form = (*(n == 1 for n in shape), given[0].ndim)
-            compiled = compiled_pass(texts[known], self.dtype, self.device, form)
-            found: Sequence[Tensor] = compiled(*map(plain, (*given, *constants[known])))
+        def evaluate(k: int, given: Sequence[Tensor]) -> Sequence[Tensor]:
+            given, each = (*given, *constants[k]), launches[k]
+            if not each.in_pass:
+                return in_place(each).function(*given)
+            grad = given[len(given) - len(each.constants) - 1]
+            form = (*(n == 1 for n in grad.shape), given[0].ndim)
+            compiled = compiled_pass(each, self.dtype, self.device, form)
+            found: Sequence[Tensor] = compiled(*map(plain, given))
             return found
 
-        return evaluate
+        return launches, evaluate
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The tensor without what the compiler would look at and does not matter: its history as a
-    view, and the stride of a batch of one."""
+    """Return the tensor without what the compiler would look at and does not matter: its history as
+    a view, and the stride of a batch of one."""
     if tensor.ndim and tensor.shape[0] == 1:
         return tensor.detach()[0].unsqueeze(0).detach()
     return tensor.detach()

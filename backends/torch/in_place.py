@@ -1,4 +1,4 @@
-"""A pass of the rule's text operation by operation, in memory that is there already.
+"""A pass operation by operation, in memory that is there already.
 
 An operation writes where a value was that is not needed any more, or into a buffer, and a new
 value, where it can, over the old one. So there are no temporaries to allocate, few to hold in the
@@ -8,63 +8,29 @@ caches, and nothing to copy at the end. An operation that fails (no memory) leav
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import fx
 
-from .text import Text
+from .operations import CONDITIONS, Operations
 
 Tensor = torch.Tensor
-
-
-def exact_sqrt(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """The correctly rounded square root. PyTorch's own is not, on the host: 0.6 % of the float32
-    results differ in the last bit."""
-    if not x.is_cpu:
-        return torch.sqrt(x, out=out)
-    result = torch.empty_like(x) if out is None else out
-    np.sqrt(x.numpy(), out=result.numpy())
-    return result
-
-
-OPERATIONS: dict[Any, Callable[..., Tensor]] = {
-    operator.add: torch.add,
-    operator.sub: torch.sub,
-    operator.mul: torch.mul,
-    operator.truediv: torch.div,
-    operator.neg: torch.neg,
-    operator.abs: torch.abs,
-    torch.abs: torch.abs,
-    torch.sqrt: exact_sqrt,
-    torch.where: torch.where,
-    operator.lt: torch.lt,
-    operator.le: torch.le,
-    operator.gt: torch.gt,
-    operator.ge: torch.ge,
-    operator.eq: torch.eq,
-    operator.ne: torch.ne,
-}
-CONDITIONS = {torch.lt, torch.le, torch.gt, torch.ge, torch.eq, torch.ne}
+Place = Any  # the input that is an array's memory, or the dtype and number of a buffer
+BUFFER, CONDITION = "buffer", "condition"  # of the compute dtype, and of bool
 
 
 @dataclass(frozen=True)
 class InPlace:
-    """``function`` takes what the text's graph takes, then so many ``buffers`` of the compute dtype
-    and ``conditions`` of bool, all of the parameter's shape. Of what has changed it overwrites what
-    is as large as the parameter, and returns what is smaller; or it returns a sum's argument.
-    ``operations`` are those on as many elements as the parameter has, ``accesses`` the arrays that
-    they read and write."""
+    """``function`` takes what the graph of `Operations` takes, then so many ``buffers`` of the
+    compute dtype and ``conditions`` of bool, all of the parameter's shape. It overwrites the arrays
+    that change, and returns the rest of the results."""
 
     function: Callable[..., tuple[Tensor, ...]]
-    buffers: int
-    conditions: int
-    operations: int
-    accesses: int
+    buffers: int = 0
+    conditions: int = 0
 
 
 class Buffers:
@@ -75,16 +41,16 @@ class Buffers:
     ) -> None:
         self.passes = passes
         self.floats, self.bools = (
-            [torch.empty(elements, dtype=kind, device=device) for _ in range(count)]
-            for kind, count in (
-                (dtype, max(each.buffers for each in passes)),
-                (torch.bool, max(each.conditions for each in passes)),
+            [torch.empty(elements, dtype=each, device=device) for _ in range(count)]
+            for each, count in (
+                (dtype, max((each.buffers for each in passes), default=0)),
+                (torch.bool, max((each.conditions for each in passes), default=0)),
             )
         )
         self.seen: dict[tuple[int, torch.Size], list[Tensor]] = {}
 
     def of(self, k: int, shape: torch.Size) -> list[Tensor]:
-        """What pass ``k`` needs."""
+        """Return what pass ``k`` needs."""
         found = self.seen.get((k, shape))
         if found is None:
             used = self.floats[: self.passes[k].buffers] + self.bools[: self.passes[k].conditions]
@@ -94,91 +60,85 @@ class Buffers:
 
 
 @functools.cache
-def in_place(text: Text) -> InPlace:
-    """The pass as PyTorch's operations, each with a place for its result."""
-    places = _Places(text)
+def in_place(operations: Operations) -> InPlace:
+    """Return the operations with a place for each result that is as large as the parameter."""
+    places = _Places(operations)
+    graph = storing(operations, places.of, places.made)
+    return InPlace(graph.forward, places.made[BUFFER], places.made[CONDITION])
+
+
+def storing(
+    operations: Operations, places: Mapping[fx.Node, Place], buffers: Mapping[str, int]
+) -> fx.GraphModule:
+    """Return the graph with results in their ``places``, new values stored over the old ones, and
+    the rest returned. ``buffers`` says how many of each dtype there are; they are inputs."""
     graph = fx.Graph()
-    copies = {n: graph.node_copy(n) for n in text.graph.nodes if n.op == "placeholder"}
-    memory: dict[Any, fx.Node] = {k: copies[node] for k, node in enumerate(places.old)}
-    for kind, count in places.made.items():
-        memory |= {(kind, i): graph.placeholder(f"{kind}_{i}") for i in range(count)}
-    operations = accesses = 0
-    for node in text.graph.nodes:
-        if node.op in ("placeholder", "output"):
-            continue
-        args = tuple(copies[arg] for arg in node.args)
-        if node.op == "call_method":
-            copies[node] = graph.call_method(node.target, args)
-        else:
-            out: dict[str, Any] = {"out": memory[places.of[node]]} if node in places.of else {}
-            copies[node] = graph.call_function(OPERATIONS[node.target], args, out)
-        operations += node in places.large
-        accesses += len(places.large.intersection((node, *node.all_input_nodes)))
-    for k, value in places.copied.items():
-        graph.call_method("copy_", (memory[k], copies[value]))
-        operations, accesses = operations + 1, accesses + 1 + (value in places.large)
-    graph.output(tuple(copies[value] for value in text.results[len(text.written) :]))
-    return InPlace(
-        fx.GraphModule({}, graph).forward,
-        buffers=places.made["buffer"],
-        conditions=places.made["condition"],
-        operations=operations,
-        accesses=accesses,
-    )
+    copies = {n: graph.node_copy(n) for n in operations.graph.nodes if n.op == "placeholder"}
+    memory: dict[Place, fx.Node] = {node: copies[node] for node in operations.arrays}
+    for dtype, count in buffers.items():
+        memory |= {(dtype, i): graph.placeholder(f"{dtype}_{i}") for i in range(count)}
+    for node in operations.graph.nodes:
+        if node.op == "call_function":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+            if node in places:
+                copies[node].kwargs = {"out": memory[places[node]]}
+    for array, value in _new_values(operations).items():
+        if places.get(value) is not array:
+            graph.call_method("copy_", (copies[array], copies[value]))
+    graph.output(tuple(copies[value] for value in operations.results[len(operations.written) :]))
+    return fx.GraphModule({}, graph)
+
+
+def _new_values(operations: Operations) -> dict[fx.Node, fx.Node]:
+    """Return the new value of each array that is written."""
+    return {
+        operations.arrays[k]: value
+        for k, value in zip(operations.written, operations.results, strict=False)
+    }
 
 
 class _Places:
-    """Where each value that is as large as the parameter lives: ``of`` a value, the position in
-    ``(param, *state)`` of what is overwritten, or a buffer."""
+    """The place of each value that is as large as the parameter: ``of`` a node, the array that it
+    overwrites, or a buffer; ``made`` counts the buffers."""
 
-    def __init__(self, text: Text) -> None:
-        nodes = list(text.graph.nodes)
-        self.large = _large(text)
-        self.old = text.arrays
-        self.new = dict(zip(text.written, text.results, strict=False))
-        self.copied = dict(self.new)  # in the end, unless they are made where they belong
+    def __init__(self, operations: Operations) -> None:
+        nodes = list(operations.graph.nodes)
+        self.new = _new_values(operations)
+        self.unmade = dict(self.new)
         self.position = {node: i for i, node in enumerate(nodes)}
         self.last_use = _last_uses(self.position)
-        self.of: dict[fx.Node, Any] = {self.old[k]: k for k in self.new}
-        self.made = {"buffer": 0, "condition": 0}
-        self.free: list[Any] = [k for k in self.new if not self.old[k].users]
+        self.of: dict[fx.Node, Place] = {array: array for array in self.new}
+        self.made = {BUFFER: 0, CONDITION: 0}
+        self.free: list[Place] = [array for array in self.new if not array.users]
         for node in nodes:
-            if node.op == "call_function" and node in self.large:
+            takes_out = node.op == "call_function" and node.target is not torch.clone
+            if takes_out and node.meta["per"] == "element":
                 self.of[node] = self._place(node)
                 self.free.remove(self.of[node])
 
-    def _place(self, node: fx.Node) -> Any:
+    def _place(self, node: fx.Node) -> Place:
         for arg in node.all_input_nodes:  # an operation may write where it reads
             if arg in self.of and self.last_use[arg] == self.position[node]:
                 self.free.append(self.of[arg])
-        for k, value in self.copied.items():
-            if value is node and k in self.free:
-                del self.copied[k]
-                return k
-        kind = "condition" if OPERATIONS[node.target] in CONDITIONS else "buffer"
+        for array, value in self.unmade.items():
+            if value is node and array in self.free:
+                del self.unmade[array]
+                return array
+        dtype = CONDITION if node.target in CONDITIONS else BUFFER
         for place in reversed(self.free):  # what was used last is in the caches
-            if self._fits(node, kind, place):
+            if self._fits(node, dtype, place):
                 return place
-        self.made[kind] += 1
-        self.free.append((kind, self.made[kind] - 1))
+        self.made[dtype] += 1
+        self.free.append((dtype, self.made[dtype] - 1))
         return self.free[-1]
 
-    def _fits(self, node: fx.Node, kind: str, place: Any) -> bool:
-        """A buffer of that kind; or the memory of an old value, until the new one comes."""
+    def _fits(self, node: fx.Node, dtype: str, place: Place) -> bool:
+        """Tell whether it is a buffer of that dtype; or an old value's memory, until the new one
+        comes."""
         if isinstance(place, tuple):
-            return bool(place[0] == kind)
-        return kind == "buffer" and self.last_use[node] <= self.position[self.new[place]]
+            return bool(place[0] == dtype)
+        return dtype == BUFFER and self.last_use[node] <= self.position[self.new[place]]
 
 
 def _last_uses(position: dict[fx.Node, int]) -> dict[fx.Node, int]:
     return {n: max((position[user] for user in n.users), default=0) for n in position}
-
-
-def _large(text: Text) -> set[fx.Node]:
-    """The values that exist per element."""
-    pers: dict[fx.Node, set[str]] = {}
-    given = iter((*text.pers, *("scalar" for _ in text.constants)))
-    for node in text.graph.nodes:
-        own = {next(given)} if node.op == "placeholder" else set()
-        pers[node] = own.union(*(pers[arg] for arg in node.all_input_nodes))
-    return {n for n, per in pers.items() if "element" in per or {"row", "column"} <= per}

@@ -11,7 +11,7 @@ Tensor = torch.Tensor
 
 
 def fold(lanes: Tensor) -> Tensor:
-    """Add up the last axis, whose length is a power of two, by halves."""
+    """Return the sum of the last axis, whose length is a power of two, by halves."""
     width = lanes.shape[-1]
     while width > 1:
         width //= 2
@@ -20,7 +20,7 @@ def fold(lanes: Tensor) -> Tensor:
 
 
 def fold_strips(strips: Tensor) -> Tensor:
-    """Add up axis 1, of any length, by halves: line ``i`` adds line ``i + ceil(w / 2)``."""
+    """Return the sum of axis 1, of any length, by halves: line ``i`` adds line ``i + ceil(w / 2)``."""
     while (width := strips.shape[1]) > 1:
         half = (width + 1) // 2
         upper = strips[:, : width - half] + strips[:, half:]
@@ -29,7 +29,7 @@ def fold_strips(strips: Tensor) -> Tensor:
 
 
 def sum_lanes(x: Tensor, lanes: int) -> Tensor:
-    """The sum along the last axis, in up to that many lanes."""
+    """Return the sum along the last axis, in up to that many lanes."""
     n = x.shape[-1]
     width = lanes_for(n, lanes)
     sums = x.new_zeros((*x.shape[:-1], width))
@@ -40,7 +40,7 @@ def sum_lanes(x: Tensor, lanes: int) -> Tensor:
 
 
 def chunk_sums(x: Tensor) -> Tensor:
-    """(batch, n) to (batch, number of chunks): the sum of each chunk."""
+    """Return the sum of each chunk: (batch, n) to (batch, number of chunks)."""
     batch, n = x.shape
     whole = n // CHUNK * CHUNK
     parts = []
@@ -52,13 +52,18 @@ def chunk_sums(x: Tensor) -> Tensor:
 
 
 def total(values: Tensor) -> Tensor:
-    """(batch, n) to (batch,): the sum of a vector in the order of a sum over a tensor."""
+    """Return the sums of vectors, (batch, n) to (batch,), in the order of a sum over a tensor."""
     sums = chunk_sums(values)
     return sums[:, 0] if sums.shape[1] == 1 else total(sums)
 
 
+def total_of_rows(x: Tensor) -> Tensor:
+    """Return the sum over each tensor, (batch, 1, 1), of a value per row, (batch, rows, 1)."""
+    return total(x[:, :, 0])[:, None, None]
+
+
 class Gathered:
-    """One sum over a batch in the making: `add` takes consecutive blocks of lines, `result` ends
+    """A sum over a batch, block by block: `add` takes consecutive blocks of lines, `result` ends
     it."""
 
     def __init__(self, per: str, work: Work) -> None:
@@ -69,7 +74,7 @@ class Gathered:
         self.strips: Tensor | None = None
 
     def add(self, x: Tensor, start: int) -> None:
-        """``x``: the lines from ``start`` on, (batch, lines) or (batch, lines, columns)."""
+        """Add the lines from ``start`` on: (batch, lines) or (batch, lines, columns)."""
         if self.per == "column":
             self._add_to_strips(x, start)
         elif self.matrix:
@@ -78,7 +83,7 @@ class Gathered:
             self.parts.append(chunk_sums(x))
 
     def _add_to_strips(self, x: Tensor, start: int) -> None:
-        """Blocks are some strips or a fraction of one."""
+        """Add a block, which is some strips or a fraction of one."""
         if self.strips is None:
             strips = -(-self.rows // STRIP_ROWS)
             self.strips = x.new_zeros((self.batch, strips, self.columns))
@@ -88,12 +93,12 @@ class Gathered:
             self.strips[:, first : first + lines.shape[1]] += lines
 
     def result(self) -> Tensor:
-        """(batch, rows) per row, (batch, 1, columns) per column; per tensor (batch, 1), or
-        (batch, 1, 1) of matrices."""
+        """Return the sum: (batch, rows, 1) per row, (batch, 1, columns) per column; per tensor
+        (batch, 1), or (batch, 1, 1) of matrices."""
         if self.per == "column":
             assert self.strips is not None
             return fold_strips(self.strips)[:, None, :]
         sums = torch.cat(self.parts, dim=1) if len(self.parts) > 1 else self.parts[0]
         if self.per == "row":
-            return sums
+            return sums[:, :, None]
         return total(sums).reshape((-1, 1, 1) if self.matrix else (-1, 1))

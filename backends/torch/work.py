@@ -1,4 +1,4 @@
-"""What one run of a rule's text covers: a slice of many tensors, or blocks of one.
+"""The work of one run of a rule: a slice of many tensors, or blocks of one.
 
 All arrays are seen with an axis for the batch in front. Of a rule that does not reduce, a batch is
 one vector, put together from pieces of any tensors. Of a rule that does, it is some tensors of one
@@ -8,6 +8,7 @@ shape; a tensor that is larger than a slice is alone in its batch and covered bl
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,7 @@ import torch
 from ...language.summation import CHUNK, STRIP_ROWS
 
 SLICE = 2 * CHUNK  # elements of a slice, so what bounds the memory of buffers and copies
-DIRECT = (
-    1 << 15
-)  # elements; where nothing is summed, so many are worth a run of their own, uncopied
+DIRECT = 1 << 15  # elements that are worth a run of their own, uncopied, if nothing is summed
 Tensor = torch.Tensor
 
 
@@ -29,10 +28,10 @@ class Piece:
     tensor: int
     start: int
     stop: int
-
     whole: bool = True
 
     def of(self, vectors: Sequence[Tensor]) -> Tensor:
+        """Return the piece of its tensor's vector."""
         vector = vectors[self.tensor]
         return vector if self.whole else vector[self.start : self.stop]
 
@@ -48,59 +47,54 @@ class Work:
 
     @property
     def direct(self) -> bool:
-        """Whether it runs over a tensor's own memory, not over copies."""
+        """True if it runs over a tensor's own memory, not over copies."""
         return len(self.pieces) == 1
 
     @property
-    def elements(self) -> int:
-        return _product(self.shape)
-
-    @property
     def rows_and_columns(self) -> tuple[int, int]:
-        """Of each tensor; its elements and 1 if it is not seen as a matrix."""
+        """The size of each tensor as a matrix; (elements, 1) if it is not seen as one."""
         _, rows, *rest = self.shape
         return rows, rest[0] if rest else 1
 
-    def shape_of(self, per: str | None) -> tuple[int, ...]:
-        """How an array that exists per row, column, tensor or (None) element is seen."""
+    def shape_of(self, per: str) -> tuple[int, ...]:
+        """Return the shape in which an array is seen that exists per element, row, column or
+        tensor."""
         batch, rows, *columns = self.shape
         kept = {"row": (rows, 1), "column": (1, *columns), "tensor": (1,) * len(self.shape[1:])}
-        return self.shape if per is None else (batch, *kept[per])
+        return self.shape if per == "element" else (batch, *kept[per])
 
     @property
     def block(self) -> int:
-        """Elements of the largest block."""
+        """The number of elements of the largest block."""
         batch, _, *columns = self.shape
         lines = max(stop - start for start, stop in itertools.pairwise(self.cuts))
-        return _product((batch, lines, *columns))
+        return math.prod((batch, lines, *columns))
 
     def summed(self, kind: str, per: str) -> int:
-        """How many numbers a sum ``per`` what adds up, of a value that exists per row or
-        element."""
+        """Return how many numbers a sum ``per`` row, column or tensor adds up, of a value that
+        exists per ``kind``: per row or element."""
         rows, columns = self.rows_and_columns
         counts = {"row": columns, "column": rows, "tensor": rows * columns}
         return rows if (kind, per) == ("row", "tensor") else counts[per]
 
-    def views(self, vectors: Sequence[Tensor], per: str | None) -> list[Tensor]:
-        """The pieces' memory; of arrays smaller than the parameter, all of it."""
-        if per is not None:
+    def views(self, vectors: Sequence[Tensor], per: str = "element") -> list[Tensor]:
+        """Return the pieces' memory; of arrays smaller than the parameter, all of it."""
+        if per != "element":
             return [vectors[piece.tensor] for piece in self.pieces]
         return [piece.of(vectors) for piece in self.pieces]
 
-    def gather(self, views: list[Tensor], per: str | None) -> Tensor:
-        """The views as one array: the memory itself if it is direct."""
+    def gather(self, views: list[Tensor], per: str = "element") -> Tensor:
+        """Return the views as one array: the memory itself if it is direct."""
         vector = views[0] if len(views) == 1 else torch.cat(views)
         return vector.reshape(self.shape_of(per))
 
 
 class Views:
-    """The memory of one of the arrays, ``per`` what it exists. On the host, where nothing is
+    """The memory of one of the arrays, which exists ``per`` element, row, column or tensor. On the host, where nothing is
     converted, NumPy copies to it: it takes a quarter of the time that PyTorch takes for each
     piece."""
 
-    def __init__(
-        self, work: Work, vectors: Sequence[Tensor], per: str | None, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, work: Work, vectors: Sequence[Tensor], per: str, dtype: torch.dtype) -> None:
         self.work, self.per = work, per
         self.tensors = work.views(vectors, per)
         plain = not work.direct and all(
@@ -109,7 +103,7 @@ class Views:
         self.arrays = [tensor.numpy() for tensor in self.tensors] if plain else None
 
     def gather(self) -> Tensor:
-        """As one array: the memory itself if it is direct."""
+        """Return it as one array: the memory itself if it is direct."""
         return self.work.gather(self.tensors, self.per)
 
     def scatter(self, values: Tensor) -> None:
@@ -130,7 +124,7 @@ class Views:
 def flat_work(
     sizes: Sequence[int], members: Sequence[int], gathered: bool, longest: int
 ) -> Iterator[Work]:
-    """For a rule that does not reduce: each of the ``members`` in pieces of its own, at most
+    """Yield the work of a rule that does not reduce: each of the ``members`` in pieces of its own, at most
     ``longest``, or small tensors ``gathered`` to slices."""
     small: list[Piece] = []
     filled = 0
@@ -158,13 +152,13 @@ def _vector(pieces: list[Piece]) -> Work:
 def batched_work(
     shapes: Sequence[tuple[int, ...]], members: Sequence[int], matrix: bool, gathered: bool
 ) -> Iterator[Work]:
-    """For a rule that reduces: tensors of one shape together, as many as fill a slice. ``shapes``
+    """Yield the work of a rule that reduces: tensors of one shape together, as many as fill a slice. ``shapes``
     are (rows, columns), or (elements,) of tensors that are not seen as matrices."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for i in members:
         alike.setdefault(shapes[i], []).append(i)
     for shape, indices in alike.items():
-        size = _product(shape)
+        size = math.prod(shape)
         if not size:
             continue
         together = max(SLICE // size, 1) if gathered else 1
@@ -176,17 +170,11 @@ def batched_work(
 
 
 def _cuts(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Whole chunks of a vector; of a matrix whole rows, some strips or a fraction of one."""
+    """Return the block boundaries: whole chunks of a vector; of a matrix whole rows, some strips or
+    a fraction of one."""
     height = SLICE
     if len(shape) == 2:
         height = max(SLICE // shape[1], 1)
         fraction: int = 1 << height.bit_length() - 1
         height = fraction if height < STRIP_ROWS else height // STRIP_ROWS * STRIP_ROWS
     return (*range(0, shape[0], height), shape[0])
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for n in shape:
-        product *= n
-    return product

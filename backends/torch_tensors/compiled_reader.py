@@ -9,7 +9,7 @@ OBJECTS = "Array(int64, 1, 'C', readonly=True)"
 ROWS = "Array(int64, 2, 'C', readonly=True)"
 TYPE = object.__basicsize__ - 8  # where an object says of which type it is
 
-TENSORS = '''"""Reads what many tensors are and where they lie, in their own structs; see `tensor_structs`."""
+TENSORS = '''"""Reads what many tensors are and where they lie, in their own structs; see `structs`."""
 {reading}
 
 @njit("void({objects}, int64[:,::1])", cache=True)
@@ -35,19 +35,11 @@ def look(objects, rows, index, found):
         found[i] = data + word(tensor + {where.first}) * row[1]
     return True
 
-
-@njit("void({objects})", cache=True)
-def mark_changed(objects):
-    """Not atomically: who else counts at the same time loses a count, not the change."""
-    for i in range(objects.size):
-        counter = word(word(objects[i] + {where.tensor}) + {where.counter})
-        if counter != 0:  # a tensor made in inference mode has none
-            carray(pointer(counter + {where.version}, np.uint32), 1)[0] += np.uint32(1)
 '''
 
 
 def source(where: Structs) -> str:
-    """The text of a module for structs like these. Column 0 of a kind is the type, 1 the item
+    """Return the text of a module for structs like these. Column 0 of a kind is the type, 1 the item
     size, which the caller writes; then come the words of `Structs.kind`."""
     words = [
         f"word(tensor + {offset})" + (f" & {mask}" if mask + 1 < 1 << 64 else "")

@@ -1,8 +1,7 @@
-"""What many tensors are and where they lie, as far as that matters to a step."""
+"""Readers of what many tensors are and where they lie, as far as that matters to a step."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Protocol
@@ -10,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...interrupts import held
 from ..memory import identities
 from .structs import AXES, Structs, structs
 from .view import loaded
@@ -19,20 +17,20 @@ Integers = NDArray[np.int64]
 
 
 class Reader(Protocol):
-    """Looks at all tensors of a list in one go."""
+    """Looks at all tensors of a list in one go.
+
+    A tensor's kind is its type, shape, strides, dtype, device, layout and laziness.
+    """
 
     def kinds(self, tensors: list[Any]) -> Any:
-        """What these are: types, shapes, strides, dtypes, devices, layouts and laziness."""
+        """Return the kind of each tensor."""
 
     def look(self, tensors: list[Any], kinds: Any) -> Integers | None:
-        """Where the first elements are; None if one of them is no longer, or not, of its kind."""
-
-    def mark_changed(self, tensors: list[Any]) -> None:
-        """Tell autograd that these tensors are written to through their memory."""
+        """Return the addresses of the first elements; None if a tensor is not of its kind."""
 
 
 class ByTorch:
-    """With what PyTorch tells."""
+    """A reader that asks PyTorch."""
 
     def kinds(self, tensors: list[Any]) -> Any:
         tensor = loaded().Tensor
@@ -51,21 +49,18 @@ class ByTorch:
         found = (tensor.data_ptr() for tensor in tensors)
         return np.fromiter(found, np.int64, len(tensors))
 
-    def mark_changed(self, tensors: list[Any]) -> None:
-        loaded().autograd.graph.increment_version(tensors)
-
 
 class Kinds:
-    """Each distinct kind as a row of words, type and item size, and each tensor's row."""
+    """The distinct kinds as rows of words, type and item size; and which row each tensor has."""
 
     def __init__(self, rows: Integers, index: NDArray[np.int32]) -> None:
         self.rows, self.index = rows, index
 
 
 class ByStructs:
-    """With compiled code that reads the tensors' own structs; see `tensor_structs`.
+    """A reader with compiled code that looks into the tensors' own structs; see `structs`.
 
-    ``compiled`` has ``read_kinds``, ``look`` and ``mark_changed``.
+    ``compiled`` has ``read_kinds`` and ``look``.
     """
 
     def __init__(self, where: Structs, compiled: Any) -> None:
@@ -85,36 +80,17 @@ class ByStructs:
         alike = self._compiled.look(ids_of(tensors), kinds.rows, kinds.index, found)
         return found if alike else None
 
-    def mark_changed(self, tensors: list[Any]) -> None:
-        self._compiled.mark_changed(ids_of(tensors))
-
 
 def reader_for(tensors: Sequence[Any], compiler: Callable[[Structs], Any] | None = None) -> Reader:
-    """The fastest that can be trusted here. ``compiler`` makes what `ByStructs` needs."""
+    """Return the fastest reader for these tensors. ``compiler`` makes what `ByStructs` needs."""
     where = None if compiler is None else structs()
     if compiler is None or where is None or any(tensor.ndim > AXES for tensor in tensors):
         return ByTorch()
-    reader = ByStructs(where, compiler(where))
-    return reader if _counts(reader) else ByTorch()
-
-
-_trusted: dict[Any, bool] = {}
-
-
-def _counts(reader: ByStructs) -> bool:
-    """Whether what it writes has the effect that it should have; looked at once."""
-    compiled, torch = reader._compiled, loaded()
-    if compiled not in _trusted:
-        zeros = functools.partial(torch.zeros, device="cpu")
-        with held(), torch.inference_mode(False):
-            probes = [zeros(2), torch.nn.Parameter(zeros(3)), zeros(4)]
-        reader.mark_changed([*probes[:2], probes[0]])
-        _trusted[compiled] = [p._version for p in probes] == [2, 1, 0]
-    return _trusted[compiled]
+    return ByStructs(where, compiler(where))
 
 
 class Watch:
-    """What and where tensors are, to be compared with later. They are not kept alive."""
+    """A record of what and where tensors are, to compare with later. It keeps none of them alive."""
 
     def __init__(self, reader: Reader, tensors: list[Any]) -> None:
         self._reader, self._kinds = reader, reader.kinds(tensors)
@@ -123,26 +99,21 @@ class Watch:
         self.addresses, self._bytes = found, found.tobytes()
 
     def look(self, tensors: list[Any]) -> Integers | None:
-        """Where the tensors are now; None if they are something else."""
+        """Return the addresses of the tensors now; None if they are something else."""
         return self._reader.look(tensors, self._kinds)
 
     def moved(self, tensors: list[Any]) -> Sequence[int]:
-        """The positions of those that are something else or elsewhere now; if one is something
-        else, of all."""
+        """Return the positions of those that are elsewhere now; if one is something else, of all."""
         now = self.look(tensors)
         every = range(len(tensors))
         return every if now is None else np.flatnonzero(now != self.addresses).tolist()
 
     def unchanged(self, tensors: list[Any]) -> bool:
-        """Whether they are what and where they were."""
+        """Return True if they are what and where they were."""
         now = self.look(tensors)
         return now is not None and now.tobytes() == self._bytes
 
 
-def nothing() -> None:
-    """For arrays that nobody keeps watch over."""
-
-
 def ids_of(objects: list[Any]) -> Integers:
-    """The objects' ids."""
+    """Return the objects' ids."""
     return np.frombuffer(identities(objects), np.int64)

@@ -1,4 +1,4 @@
-"""Where PyTorch's tensors keep what a step has to look at, in their own structs.
+"""The layout of PyTorch's own structs, as far as a step has to look at tensors.
 
 A call of ``data_ptr`` takes 60 ns a tensor while a step streams through the caches, a look at
 everything that PyTorch tells takes half a microsecond; compiled code that reads the structs takes
@@ -21,24 +21,21 @@ from ...interrupts import held
 from ..memory import LIST_IS_READABLE
 from .view import loaded
 
-OBJECT, TENSOR, STORAGE, COUNTER = 8, 22, 6, 4  # words of each struct that are looked at
+OBJECT, TENSOR, STORAGE = 8, 22, 6  # words of each struct that are looked at
 AXES = 5  # tensors with more keep their shapes elsewhere
 
 
 @dataclass(frozen=True)
 class Structs:
     """Offsets in bytes: of the tensor in its Python object; of the storage and of the number of
-    elements before the first one in the tensor; of the address in the storage; of the version's
-    counter in the tensor, and of the version in it. ``kind``: of words in the tensor, and which
-    of their bits, that are equal for tensors of the same shape, strides, dtype, device, layout and
-    laziness only."""
+    elements before the first one in the tensor; of the address in the storage. ``kind``: offsets of
+    words in the tensor, and masks, that are equal for tensors of the same shape, strides, dtype,
+    device, layout and laziness only."""
 
     tensor: int
     storage: int
     first: int
     address: int
-    counter: int
-    version: int
     kind: tuple[tuple[int, int], ...]
 
 
@@ -51,7 +48,7 @@ def _words(tensor: Any) -> list[int]:
 
 
 def _where(addresses: Sequence[int], values: Sequence[int], words: int) -> int:
-    """The offset at which each of these structs has its value. Raises LookupError."""
+    """Return the offset at which each of these structs has its value. Raises LookupError."""
     for offset in range(0, 8 * words, 8):
         if all(_word(a + offset) == v for a, v in zip(addresses, values, strict=True)):
             return offset
@@ -59,7 +56,7 @@ def _where(addresses: Sequence[int], values: Sequence[int], words: int) -> int:
 
 
 def structs() -> Structs | None:
-    """Where everything is; None if it is not found."""
+    """Return the layout of the structs; None if it is not found."""
     if type(loaded().zeros(0)) is not loaded().Tensor:  # in a mode where tensors are something else
         return None
     return _found()
@@ -72,13 +69,13 @@ def _found() -> Structs | None:
     torch = loaded()
     try:
         with held(), torch.inference_mode(False):
-            return Structs(*_places(torch), *_version(torch), _kind(torch))
+            return Structs(*_places(torch), _kind(torch))
     except (AttributeError, RuntimeError, LookupError):  # others, or in a mode of the caller's
         return None
 
 
 def _places(torch: Any) -> tuple[int, int, int, int]:
-    """Of the tensor, the storage, the elements before the first one, and the address."""
+    """Return the offsets of the tensor, the storage, the elements before the first, the address."""
     zeros = functools.partial(torch.zeros, device="cpu")
     probes = [
         zeros(5000)[1234:],
@@ -96,29 +93,9 @@ def _places(torch: Any) -> tuple[int, int, int, int]:
     )
 
 
-def _version(torch: Any) -> tuple[int, int]:
-    """Of the counter in the tensor: a tensor shares it with `detach()` and not with `data`, while
-    it shares its storage with both. And of the version in the counter."""
-    zeros = functools.partial(torch.zeros, device="cpu")
-    probes = [zeros(3), torch.nn.Parameter(zeros(2, 2)), zeros(9)[4:]]
-    triples = [(p, p.detach(), p.data) for p in probes]
-    rows = [[_words(each) for each in triple] for triple in triples]
-    places = [8 * k for k in range(TENSOR) if all(a[k] == b[k] != c[k] for a, b, c in rows)]
-    if len(places) != 1:
-        raise LookupError("several words may be the counter, or none")
-    for times, probe in enumerate(probes):
-        torch.autograd.graph.increment_version([probe] * (70 + times))
-    counters = [_word(probe._cdata + places[0]) for probe in probes]
-    for offset in range(0, 8 * COUNTER, 4):
-        halves = [ctypes.c_uint32.from_address(c + offset).value for c in counters]
-        if halves == [probe._version for probe in probes]:
-            return places[0], offset
-    raise LookupError("no word of the counter has the version")
-
-
 def _kind(torch: Any) -> tuple[tuple[int, int], ...]:
-    """Words that do not differ among tensors of one kind, if they tell all kinds apart. Of the
-    word with the dtype that only: the flags beside it have unused bits, which are never set."""
+    """Return offsets and masks of the words that do not differ among tensors of one kind. Raises
+    LookupError if they do not tell all kinds apart."""
     zeros = functools.partial(torch.zeros, dtype=torch.float32, device="cpu")
     leaf = zeros(3, 4).requires_grad_()
     leaf.grad = zeros(3, 4)
@@ -132,31 +109,46 @@ def _kind(torch: Any) -> tuple[tuple[int, int], ...]:
     ]
     rows = [_words(tensor) for tensor in alike]
     names = ("float64", "float16", "bfloat16", "int32", "int64", "complex64", "complex128")
-    dtypes = [_words(zeros(3, 4, dtype=getattr(torch, name))) for name in names]
-    dtype = [(k, 0xFFFF << shift) for k in range(TENSOR) for shift in range(0, 64, 16)
-             if len({row[k] >> shift & 0xFFFF for row in rows}) == 1
-             and len({row[k] >> shift & 0xFFFF for row in (rows[0], *dtypes)}) == 1 + len(names)]  # fmt: skip
+    others = [_words(zeros(3, 4, dtype=getattr(torch, name))) for name in names]
+    # of the word with the dtype that only: the flags beside it have unused bits, never set
+    dtype = [
+        (k, 0xFFFF << shift)
+        for k in range(TENSOR)
+        for shift in range(0, 64, 16)
+        if len({row[k] >> shift & 0xFFFF for row in rows}) == 1
+        and len({row[k] >> shift & 0xFFFF for row in (rows[0], *others)}) == 1 + len(names)
+    ]
     if len(dtype) != 1:
         raise LookupError("several words may be the dtype, or none")
-    kind = [(k, (1 << 64) - 1) for k in range(TENSOR)
-            if len({row[k] for row in rows}) == 1 and k != dtype[0][0]] + dtype  # fmt: skip
+    equal = [k for k in range(TENSOR) if len({row[k] for row in rows}) == 1]
+    kind = [(k, (1 << 64) - 1) for k in equal if k != dtype[0][0]] + dtype
 
     def told(tensor: Any) -> tuple[int, ...]:
         words = _words(tensor)
         return tuple(words[k] & mask for k, mask in kind)
 
-    pair = zeros(3, 4, dtype=torch.complex64)
+    cell = zeros(1).expand((2,) * AXES)
+    inside = told(cell) == told(cell.expand(cell.shape))  # shapes, not where they are
+    apart = all(told(a) != told(b) for a, b in itertools.combinations(_all_kinds(zeros), 2))
+    if not (apart and inside):
+        raise LookupError("the words do not tell all kinds apart")
+    return tuple((8 * k, mask) for k, mask in kind)
+
+
+def _all_kinds(zeros: Any) -> list[Any]:
+    """Return tensors of which no two are of one kind."""
+    pair = zeros(3, 4, dtype=loaded().complex64)
     cell, twos = zeros(1), (2,) * AXES
     other = [[2 + (i == k) for i in range(AXES)] for k in range(AXES)]  # along one axis
-    kinds = [
-        alike[0],
+    return [
+        zeros(3, 4),
         zeros(4, 3),
         zeros(4, 3).T,
         zeros(3, 8)[:, ::2],
         zeros(1, 4).expand(3, 4),
         zeros(12),
         zeros(()),
-        torch._neg_view(zeros(3, 4)),
+        loaded()._neg_view(zeros(3, 4)),
         zeros(3, 4, device="meta"),
         zeros(3, 4).to_sparse(),
         pair,
@@ -164,8 +156,3 @@ def _kind(torch: Any) -> tuple[tuple[int, int], ...]:
         *(cell.expand(shape) for shape in (twos, *other, (2, *twos))),
         *(zeros(40).as_strided(twos, strides) for strides in (twos, *other)),
     ]
-    apart = all(told(a) != told(b) for a, b in itertools.combinations(kinds, 2))
-    inside = told(cell.expand(twos)) == told(cell.expand(twos))  # shapes, not where they are
-    if not (apart and inside):
-        raise LookupError("the words do not tell all kinds apart")
-    return tuple((8 * k, mask) for k, mask in kind)

@@ -7,8 +7,9 @@ has a tensor has loaded it.
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,29 +24,29 @@ AS_INTEGERS = {"bfloat16": "uint16"}
 
 
 def loaded() -> Any:
-    """PyTorch, if something has imported it."""
+    """Return PyTorch if something has imported it, else None."""
     return sys.modules.get("torch")
 
 
 def is_tensor(array: Any) -> bool:
-    """Whether ``array`` is a tensor of PyTorch, on any device."""
+    """Return True if ``array`` is a tensor of PyTorch, on any device."""
     torch = loaded()
     return torch is not None and isinstance(array, getattr(torch, "Tensor", ()))
 
 
 def dtype_name(tensor: Any) -> str:
-    """``"float32"`` for ``torch.float32``."""
+    """Return ``"float32"`` for a tensor of ``torch.float32``."""
     return str(tensor.dtype).rpartition(".")[2]
 
 
 def is_lazy(array: Any) -> bool:
-    """Whether it is a tensor whose memory holds the conjugates or negatives of its elements."""
+    """Return True for a tensor whose memory holds the conjugates or negatives of its elements."""
     return is_tensor(array) and (array.is_conj() or array.is_neg())
 
 
 def as_numpy(array: Any) -> Array:
-    """A host tensor as a NumPy array over the same memory (a lazy one as a copy); other arrays as
-    they are."""
+    """Return a host tensor as a NumPy array over the same memory (a lazy one as a copy), and other
+    arrays as they are."""
     if not is_tensor(array):
         return np.asanyarray(array)
     plain, name = array.detach(), dtype_name(array)
@@ -60,7 +61,7 @@ def as_numpy(array: Any) -> Array:
 
 
 def as_tensor(array: Array) -> Any:
-    """A NumPy array as a tensor over the same memory; the framework must be loaded."""
+    """Return a NumPy array as a tensor over the same memory; PyTorch must be loaded."""
     torch = loaded()
     if array.dtype.name in AS_INTEGERS:
         integers = array.view(AS_INTEGERS[array.dtype.name])
@@ -83,7 +84,7 @@ class _Writable:
 
 
 def like(owner: Any, array: Array) -> Any:
-    """``array`` as an object of the kind that ``owner`` is, over the same memory."""
+    """Return ``array`` as a tensor over the same memory if ``owner`` is a tensor, else itself."""
     if not is_tensor(owner):
         return array
     with held(), loaded().inference_mode(False):  # what is made in it could not be changed outside
@@ -91,13 +92,13 @@ def like(owner: Any, array: Array) -> Any:
 
 
 def kind_of(array: Any) -> str:
-    """The name of its type, for messages."""
+    """Return the name of its type, for messages."""
     module, name = type(array).__module__, type(array).__qualname__
     return name if module == "builtins" else f"{module}.{name}"
 
 
 def described(tensor: Any) -> str:
-    """What it is and where, for messages."""
+    """Return the name of its type and device, for messages."""
     return f"{kind_of(tensor)} on {tensor.device}"
 
 
@@ -141,10 +142,19 @@ def check_parameter(name: str, tensor: Any) -> None:
 
 
 def on_host(tensor: Any) -> bool:
-    """Whether NumPy can see the tensor's memory."""
+    """Return True if NumPy can see the tensor's memory."""
     return bool(tensor.device.type == "cpu")
 
 
 def owning_tensors(tensors: Sequence[Any]) -> list[Any]:
-    """Those of the adopted parameters that are tensors of PyTorch."""
+    """Return the adopted parameters that are tensors of PyTorch, as these."""
     return [t.owner for t in tensors if is_tensor(t.owner)]
+
+
+def change_marker(tensors: Sequence[Any]) -> Callable[[], None]:
+    """Return a function that tells autograd that those of the adopted parameters which are tensors
+    are written to through their memory."""
+    owners = owning_tensors(tensors)
+    if not owners:
+        return lambda: None
+    return functools.partial(loaded().autograd.graph.increment_version, owners)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from .shards import check_placement, check_rule, is_dtensor, is_part, local, loc
 
 @dataclass
 class Member:
-    """A parameter, its position among all, its name in messages, its group, and its state."""
+    """A parameter that has state: its position among all, its name in messages, its group."""
 
     position: int
     param: torch.Tensor
@@ -42,7 +41,7 @@ class Member:
 
 
 class Numbers:
-    """Numbers of each parameter by name, float64, each a 0-d tensor: ``views[name][i]``."""
+    """The numbers of each parameter by name, float64, each a 0-d tensor: ``views[name][i]``."""
 
     def __init__(self, names: Sequence[str], count: int) -> None:
         self._array = np.zeros((len(names), count))
@@ -51,17 +50,17 @@ class Numbers:
         self._written = self._array.tobytes()
 
     def write(self, columns: Sequence[Sequence[float]]) -> None:
-        """Set all of them: a column for each parameter, or one that holds for all."""
+        """Set all numbers: a column for each parameter, or one that holds for all."""
         self._array[...] = np.array(columns).T
         self._written = self._array.tobytes()
 
     def unchanged(self) -> bool:
-        """Whether they are what was written last."""
+        """Return True if they are what was written last."""
         return self._array.tobytes() == self._written
 
 
 class Participants:
-    """Parameters that have state, as the backend adopted them, and what steps them.
+    """The parameters that have state, as the backend adopted them, with what steps them.
 
     Raises TypeError or ValueError, naming the parameter, for what cannot be stepped. ``state``
     gets other tensors where its own have to be converted.
@@ -118,8 +117,8 @@ class Participants:
         self._in_place = backend.watcher([*(tensor.owner for tensor in tensors), *held])
 
     def unchanged(self, params: list[Any], state: Mapping[Any, Any]) -> bool:
-        """Whether parameters and state are still those that this was made of: the same objects,
-        over the same memory, with the step counts of the last step."""
+        """Return True if parameters and state are still those that this was made of: the same
+        objects, over the same memory, with the step counts of the last step."""
         return (
             identities(params) == self._params
             and identities(list(state.values())) == self._dicts
@@ -136,7 +135,7 @@ class Participants:
         return [local(dtensor).data_ptr() for dtensor in self._dtensors]
 
     def set_hyper(self, numbers: Sequence[Mapping[str, Any]]) -> None:
-        """The groups' hyperparameters from now on."""
+        """Use these hyperparameters of the groups from now on."""
         hyper = [GroupHyper(group) for group in numbers]
         if self._in_parts:
             for member, clock in zip(self._members, self._clocks, strict=True):
@@ -152,14 +151,9 @@ class Participants:
             mine = [
                 local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
             ]
-        settings = Settings(grad_scale=grad_scale)
-        try:
-            self._stepping.run(mine, self._takes_part, settings)
-        except TypeError:  # before anything was changed
-            widened = list(map(_widened, mine, self._dtypes))
-            if all(map(is_, widened, mine)):
-                raise
-            self._stepping.run(widened, self._takes_part, settings)
+        if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
+            mine = list(map(_widened, mine, self._dtypes))
+        self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
         if self._sharded:
             torch.autograd.graph.increment_version(
                 [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
@@ -185,27 +179,28 @@ class Participants:
 
 
 def _split(rule: Rule, member: Member) -> tuple[int, dict[str, float], Mapping[str, Any]]:
-    """Step count, carry and arrays; others may keep things of their own in a state, too."""
+    """Return step count, carry and arrays; others may keep things of their own in a state, too."""
     needed = {"step", *rule.carry, *rule.state}
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")
     return found or (0, dict(rule.carry), entry)
 
 
-def _kind(dtype: torch.dtype) -> tuple[bool, bool]:
-    return dtype.is_floating_point, dtype.is_complex
+def _similar(a: torch.dtype, b: torch.dtype) -> bool:
+    """Return True if both are real floating-point dtypes, or both complex, or neither."""
+    return (a.is_floating_point, a.is_complex) == (b.is_floating_point, b.is_complex)
 
 
 def _widened(grad: Any, dtype: torch.dtype) -> Any:
-    """The gradient in a dtype that holds it exactly and that a parameter of ``dtype`` takes; as
-    it is if there is none."""
-    if grad is None or _kind(grad.dtype) != _kind(dtype):
+    """Return the gradient in a dtype that holds it exactly and that a parameter of ``dtype``
+    takes; as it is if there is none."""
+    if grad is None or not _similar(grad.dtype, dtype):
         return grad
     return grad.to(torch.promote_types(grad.dtype, dtype))
 
 
 def _usable(member: Member, name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Any:
-    """The array itself, or converted to the dtype and the layout in memory that a step needs."""
+    """Return the array, converted if a step needs another dtype or layout in memory."""
     where, expected = f"the state {name} of {member.name}", getattr(torch, dtype)
     if not isinstance(array, torch.Tensor):
         raise TypeError(f"{where} is a {type(array).__name__}; expected a tensor")
@@ -215,7 +210,7 @@ def _usable(member: Member, name: str, array: Any, shape: tuple[int, ...], dtype
         raise ValueError(f"{where} is on {array.device}; the parameter is on {member.param.device}")
     if tuple(array.shape) != shape:
         raise ValueError(f"{where} has shape {tuple(array.shape)}; expected {shape}")
-    if _kind(array.dtype) != _kind(expected):
+    if not _similar(array.dtype, expected):
         raise TypeError(f"{where} has dtype {array.dtype}; expected {expected}")
     return array.detach().to(expected).contiguous() if _differs(array, expected) else array
 

@@ -9,8 +9,9 @@ import samestep as ss
 import torch
 from helpers import assert_same, run_python, snapshot
 from lane_sums import in_all_lanes, over_tensor
-from samestep.backends.torch import in_place, sums, text, work
+from samestep.backends.torch import operations, sums, work
 from samestep.golden.compare import first_difference
+from samestep.language.passes import program
 from samestep.language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS
 from samestep.tools.bench.peak import resident_peak
 from variants import options_of, values, variants
@@ -61,7 +62,7 @@ def test_square_root_is_correctly_rounded(dtype):
     x = torch.rand(1_000_003, dtype=dtype) * 10
     x[:6] = torch.tensor([0.0, -0.0, 5e-324, float("inf"), float("nan"), -1.0], dtype=dtype)
     with np.errstate(invalid="ignore"):
-        found, expected = in_place.exact_sqrt(x), np.sqrt(x.numpy())
+        found, expected = operations.exact_sqrt(x), np.sqrt(x.numpy())
     assert first_difference(found.numpy(), expected) is None
 
 
@@ -129,7 +130,7 @@ def test_any_slices_give_the_same_bits(rule, backend, monkeypatch):
 
 def sums_vectors(rule):
     """Whether it sums a tensor that is not seen as a matrix: that needs slices of whole chunks."""
-    pers = {*text.sums_of(rule), *rule.per.values()}
+    pers = {*(node.per for node in program(rule).asked if node.op == "sum"), *rule.per.values()}
     return "tensor" in pers and not pers & {"row", "column"}
 
 

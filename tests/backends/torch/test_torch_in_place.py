@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import samestep as ss
 import torch
-from samestep.backends.torch import in_place
-from samestep.backends.torch.text import sums_of, text_of_pass
+from samestep.backends.torch import in_place, operations
 from samestep.language.passes import program
 from torch import fx
+from torch.utils._python_dispatch import TorchDispatchMode
 from variants import variants
 
 SHAPE = (1, 6, 5)
@@ -64,38 +66,42 @@ OWN = [
 RULES = [*variants(), *OWN]
 
 
-def texts(rule):
-    scalars = (*program(rule).scalars, "grad_coefficient")
-    for known in range(len(sums_of(rule)) + 1):
+def all_operations(rule):
+    for launch in program(rule).launches:
         for scaled in (False, True):
-            yield text_of_pass(rule, scalars, known, scaled)
+            yield operations.operations(rule, *launch, scaled)
 
 
-class Exactly(fx.Interpreter):
-    def call_function(self, target, args, kwargs):
-        return in_place.OPERATIONS[target](*args, **kwargs)
+def per_of_inputs(rule, each):
+    names = ["param", *rule.state]
+    arrays = [n for n in names if (rule.per.get(n) is None) == each.in_pass]
+    pers = [*(rule.per.get(n, "element") for n in arrays), *["element"] * each.in_pass]
+    numbers = len(program(rule).scalars) + 1 + len(program(rule).size_kinds)
+    received = [node.per for node in each.received]
+    return ["scalar"] * numbers + received + pers + ["scalar"] * len(each.constants)
 
 
 def mistakes(rule):
     """Inputs that do not hold afterwards what the pure graph computes from the same numbers."""
     found = []
-    for text in texts(rule):
+    for each in all_operations(rule):
         torch.manual_seed(0)
-        shapes = [SHAPES.get(per, ()) for per in text.pers] + [()] * len(text.constants)
+        shapes = [SHAPES.get(per, ()) for per in per_of_inputs(rule, each)]
         given = [torch.rand(shape, dtype=torch.float64) + 0.5 for shape in shapes]
-        results = Exactly(fx.GraphModule({}, text.graph)).run(*[x.clone() for x in given])
-        names = [node for node in text.graph.nodes if node.op == "placeholder"]
+        pure = fx.Interpreter(fx.GraphModule({}, each.graph))
+        results = pure.run(*[x.clone() for x in given])
+        names = [node for node in each.graph.nodes if node.op == "placeholder"]
         expected = dict(zip(names, given, strict=True))
         expected |= {
-            text.arrays[k]: value.broadcast_to(SHAPE)
-            for k, value in zip(text.written, results, strict=False)
+            each.arrays[k]: value.broadcast_to(expected[each.arrays[k]].shape)
+            for k, value in zip(each.written, results, strict=False)
         }
-        plan, given = in_place.in_place(text), [x.clone() for x in given]
+        plan, given = in_place.in_place(each), [x.clone() for x in given]
         memory = [torch.full(SHAPE, torch.nan, dtype=torch.float64) for _ in range(plan.buffers)]
         memory += [torch.zeros(SHAPE, dtype=torch.bool) for _ in range(plan.conditions)]
         returned = plan.function(*given, *memory)
         found += [n for n, x in zip(names, given, strict=True) if not torch.equal(x, expected[n])]
-        rest = zip(returned, results[len(text.written) :], strict=True)
+        rest = zip(returned, results[len(each.written) :], strict=True)
         found += ["returned" for x, y in rest if not torch.equal(x, y)]
     return found
 
@@ -127,8 +133,30 @@ def test_control_a_wrong_plan_is_noticed(fault, monkeypatch):
         in_place.in_place.cache_clear()
 
 
-def test_what_adamw_needs():
-    """Two buffers besides what is there; nothing is copied."""
-    plan, scaled = map(in_place.in_place, texts(ss.rules.registry["adamw"]))
-    assert (plan.buffers, plan.conditions, plan.operations, plan.accesses) == (2, 0, 14, 33)
-    assert scaled.operations == 15
+class Counted(TorchDispatchMode):
+    """Counts operations, and the arrays of the parameter's shape that they read and write."""
+
+    operations = accesses = 0
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        result = op(*args, **(kwargs or {}))
+        arrays = [x for x in args if isinstance(x, torch.Tensor) and x.shape == SHAPE]
+        self.operations += 1
+        self.accesses += len({id(x) for x in arrays}) + (result.shape == SHAPE)
+        return result
+
+
+def test_what_adamw_needs(monkeypatch):
+    """Two buffers besides what is there; 14 operations, 15 where a coefficient comes first, that
+    read and write 33 arrays; nothing is copied."""
+    monkeypatch.setitem(operations.FUNCTIONS, "sqrt", torch.sqrt)  # where it is seen
+    rule = dataclasses.replace(ss.rules.registry["adamw"])
+    expected = ((14, 33), (15, 35))
+    for each, (calls, accesses) in zip(all_operations(rule), expected, strict=True):
+        plan = in_place.in_place(each)
+        assert (plan.buffers, plan.conditions) == (2, 0)
+        given = [torch.ones(SHAPES.get(per, ())) for per in per_of_inputs(rule, each)]
+        buffers = torch.empty(SHAPE), torch.empty(SHAPE)
+        with Counted() as counted:
+            plan.function(*given, *buffers)
+        assert (counted.operations, counted.accesses) == (calls, accesses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 import torch._subclasses.fake_tensor
 from samestep.backends.torch_tensors import reader as tensor_reader
 from samestep.backends.torch_tensors import structs as tensor_structs
+from samestep.backends.torch_tensors.view import change_marker
 
 
 def numba_reader(tensors):
@@ -79,10 +79,11 @@ def test_what_is_left_in_used_memory_makes_no_other_kind():
     assert read.look(tensors, read.kinds(tensors)) is not None
 
 
-def test_versions_counted_in_structs_are_those_of_autograd():
+def test_autograd_is_told_of_changes():
     tensors = [torch.ones(3), torch.nn.Parameter(torch.ones(2)), torch.ones(3)[1:]]
     before = [t._version for t in tensors]
-    numba_reader(tensors).mark_changed([*tensors, tensors[0]])
+    adopted = [ss.get_backend("numba").adopt("param", t) for t in [*tensors, np.ones(2)]]
+    change_marker([*adopted, adopted[0]])()
     assert [t._version - b for t, b in zip(tensors, before, strict=True)] == [2, 1, 1]
     assert tensors[0].detach()._version == tensors[0]._version
 
@@ -123,14 +124,3 @@ def test_structs_are_found_whatever_the_caller_has_set(mode, found):
     finally:
         torch.set_default_dtype(torch.float32)
     assert tensor_structs.structs() is not None
-
-
-def test_control_a_counter_that_is_not_autograds_is_not_written_to(monkeypatch):
-    """What is taken for the version counts nothing there: `increment_version` serves."""
-    found, tensors = tensor_structs.structs(), [torch.ones(3)]
-    wrong = dataclasses.replace(found, version=found.version + 4)
-    monkeypatch.setattr(tensor_reader, "structs", lambda: wrong)
-    read = numba_reader(tensors)
-    assert isinstance(read, tensor_reader.ByTorch)
-    read.mark_changed(tensors)
-    assert tensors[0]._version == 1
