@@ -1,4 +1,4 @@
-"""Where NumPy arrays lie in memory, and whether they overlap."""
+"""The addresses of NumPy arrays, and a check that they do not overlap."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Array = NDArray[Any]
 
 
 def directly_usable(array: Array) -> bool:
-    """Whether compiled code can run over the array's own memory."""
+    """Say whether compiled code can run over the array's own memory."""
     return bool(array.flags.c_contiguous and array.flags.aligned)
 
 
 def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """The strides NumPy gives a new array of this shape."""
+    """Return the strides that NumPy gives a new array of this shape."""
     strides, stride = [], itemsize
     for n in reversed(shape):
         strides.append(stride)
@@ -29,12 +29,13 @@ def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def bounds(array: Array) -> tuple[int, int]:
-    """The addresses of its first byte and behind its last one, whatever its strides."""
+    """Return the addresses of an array's first byte and behind its last one, whatever its
+    strides."""
     return np.lib.array_utils.byte_bounds(array)
 
 
 def overlaps_itself(array: Array) -> bool:
-    """Whether one byte belongs to several elements."""
+    """Say whether one byte belongs to several elements."""
     axes = sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1)
     reach = array.itemsize
     for stride, n in axes:
@@ -53,7 +54,7 @@ def overlaps_itself(array: Array) -> bool:
 
 
 def overlapping(arrays: Sequence[Array]) -> tuple[int, int] | None:
-    """The positions of two arrays that share memory, or None."""
+    """Return the positions of two arrays that share memory, or None."""
     order = sorted((*bounds(a), i) for i, a in enumerate(arrays) if a.size)
     open_: list[tuple[int, int]] = []  # (end, position) of arrays that may reach this far
     for low, high, i in order:
@@ -70,8 +71,9 @@ def _address(array: Any) -> int:
 
 
 def _address_in_struct(array: Any) -> int:
-    """The first field behind the object header of NumPy's array struct, whose layout is part of
-    NumPy's binary interface. 0.2 to 0.3 µs instead of the 1.0 to 1.4 of ``array.ctypes.data``."""
+    """Return the first field behind the object header of NumPy's array struct, whose layout is part
+    of NumPy's binary interface. 0.2 to 0.3 µs instead of the 1.0 to 1.4 of
+    ``array.ctypes.data``."""
     return ctypes.c_void_p.from_address(id(array) + object.__basicsize__).value or 0
 
 
@@ -83,18 +85,18 @@ address = _address_in_struct if STRUCT_IS_READABLE else _address
 
 
 def addresses(arrays: Sequence[Any]) -> NDArray[np.int64]:
-    """Where the data of each array begins."""
+    """Return the addresses at which the data of each array begins."""
     return np.fromiter(map(address, arrays), np.int64, len(arrays))
 
 
 def _identities(objects: list[Any]) -> bytes:
-    """The objects' ids as one string of 8-byte integers."""
+    """Return the objects' ids as one string of 8-byte integers."""
     return vector("q", map(id, objects)).tobytes()
 
 
 def _identities_in_struct(objects: list[Any]) -> bytes:
-    """A list's own vector of pointers, copied: for 1,000 objects 1.6 µs instead of 31 to 50, in a
-    tight loop."""
+    """Return a copy of a list's own vector of pointers: for 1,000 objects 1.6 µs instead of 31 to
+    50, in a tight loop."""
     if not objects:
         return b""
     items = ctypes.c_void_p.from_address(id(objects) + object.__basicsize__ + 8).value or 0

@@ -1,4 +1,4 @@
-"""How a backend is chosen: by argument, ``with`` block, environment variable or type of arrays.
+"""The choice of a backend: by argument, ``with`` block, environment variable or type of arrays.
 
 This is the only file of the core that names backends, to import them when they are asked for.
 """

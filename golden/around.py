@@ -57,7 +57,7 @@ ROWS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 
 
 def around_cases() -> list[Case]:
-    """Those of `ROWS`, and for each row of the dtypes."""
+    """Return the cases in the order of `ROWS` and, for each row, of the dtypes."""
     rules = {rule.label: rule for rule in variants()}
     return [
         Case(rules[label], dtype, hyper, {CHANGES_FROM: later}, settings, name)
@@ -67,5 +67,5 @@ def around_cases() -> list[Case]:
 
 
 def all_cases() -> list[Case]:
-    """Every golden file that there is."""
+    """Return the cases of all golden files."""
     return plain_cases() + around_cases()

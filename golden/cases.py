@@ -142,7 +142,7 @@ LARGER: dict[str, Shapes] = {
 
 
 def variants() -> list[Rule]:
-    """Every combination of structural options that a built-in rule accepts."""
+    """Return every combination of structural options that a built-in rule accepts."""
     found = []
     for rule in registry.values():
         for chosen in itertools.product([False, True], repeat=len(rule.options)):
@@ -154,7 +154,7 @@ def variants() -> list[Rule]:
 
 
 def cases() -> list[Case]:
-    """All cases, in the order of `ROWS` and, for each row, of the dtypes."""
+    """Return all cases of rules, in the order of `ROWS` and, for each row, of the dtypes."""
     rules = {rule.label: rule for rule in variants()}
     return [
         Case(rules[label], dtype, hyper, {CHANGES_FROM: later})

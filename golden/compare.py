@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 def same_bits(actual: Any, expected: Any) -> bool:
-    """Whether two arrays have the same dtype, shape and bits.
+    """Say whether two arrays have the same dtype, shape and bits.
 
     NaN equals NaN, whatever its payload and sign: IEEE 754 leaves those open. 0.0 and -0.0
     differ.
@@ -22,7 +22,7 @@ def same_bits(actual: Any, expected: Any) -> bool:
 
 
 def first_difference(actual: Any, expected: Any) -> str | None:
-    """What differs between two arrays, in words, or None if `same_bits`."""
+    """Describe the first difference between two arrays in words; None if `same_bits`."""
     a, b = np.asarray(actual), np.asarray(expected)
     if a.dtype != b.dtype:
         return f"dtype {a.dtype} instead of {b.dtype}"
@@ -38,7 +38,7 @@ def first_difference(actual: Any, expected: Any) -> str | None:
 
 
 def differing(a: Array, b: Array) -> NDArray[np.bool_]:
-    """Which elements of two arrays of one dtype and shape differ, as a flat array."""
+    """Return which elements of two arrays of one dtype and shape differ, as a flat array."""
     a, b = _table(a), _table(b)
     bits = f"u{a.dtype.itemsize}"
     unlike = a.view(bits) != b.view(bits)
@@ -57,7 +57,7 @@ def assert_same_bits(actual: Any, expected: Any, what: str = "array") -> None:
 
 
 def ulp_errors(values: Array, truth: Array) -> Array:
-    """How far ``values`` are from the float64 ``truth``, in units in the last place.
+    """Return the distances of ``values`` from the float64 ``truth``, in units in the last place.
 
     One ulp is the distance of neighbouring numbers of the dtype of ``values`` at the magnitude
     of the truth (in the subnormal range: the smallest subnormal). A value that is not finite is
@@ -74,7 +74,7 @@ def ulp_errors(values: Array, truth: Array) -> Array:
 
 
 def _table(array: Array) -> Array:
-    """A line per element: its one number, or the two of a complex one."""
+    """Return a line per element: its one number, or the two of a complex one."""
     flat = array.copy(order="C").reshape(-1)
     return np.stack([flat.real, flat.imag], 1) if flat.dtype.kind == "c" else flat[:, None]
 

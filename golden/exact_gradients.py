@@ -17,13 +17,14 @@ Seen = dict[str, Any]  # tensor to a vector of exact numbers, or None if it does
 
 
 def exact(array: Array) -> Any:
-    """The elements as mpmath numbers, in an object array; a single number is a vector of one."""
+    """Return the elements as mpmath numbers, in an object array; a single number is a vector of
+    one."""
     numbers = [mpmath.mpf(float(x)) for x in array.reshape(-1)]
     return np.array(numbers, object).reshape(array.shape or 1)
 
 
 def gradients_seen(golden: Golden) -> list[Seen]:
-    """For each call of ``step``, in order."""
+    """Return the gradients that the rule sees, for each call of ``step`` in order."""
     settings = golden.header.settings or {}
     count = settings.get("accumulation_steps", 1)
     scaler = dict(settings.get("loss_scaler") or {"scale": 1.0})

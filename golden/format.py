@@ -62,8 +62,8 @@ class Header:
         return f"{self.label}.{self.dtype}"
 
     def hyper_at(self, step: int) -> dict[str, Any]:
-        """The hyperparameters of one step (counted from 1): those of the file and the changes
-        up to this step."""
+        """Return the hyperparameters of one step (counted from 1): those of the file and the
+        changes up to this step."""
         hyper = dict(self.hyperparameters)
         for since in sorted(self.changes, key=int):
             if int(since) <= step:
@@ -84,21 +84,21 @@ class Golden:
         return {self.header.rule, self.header.label, self.header.name}
 
     def parameters(self) -> dict[str, Array]:
-        """The initial parameters: fresh copies, to be updated in place."""
+        """Return the initial parameters: fresh copies, to be updated in place."""
         return {name: self.tensors[f"param.0.{name}"].copy() for name in self.header.tensors}
 
     def gradients(self, step: int) -> dict[str, Array | None]:
-        """The gradients of one step, None where a parameter has none."""
+        """Return the gradients of one step, None where a parameter has none."""
         return {name: self.tensors.get(f"grad.{step}.{name}") for name in self.header.tensors}
 
     def results(self) -> dict[str, Array]:
-        """What an implementation must reproduce: everything but inputs and truth."""
+        """The tensors that an implementation must reproduce: all but inputs and truth."""
         inputs = ("param.0.", "grad.", "truth.")
         return {name: a for name, a in self.tensors.items() if not name.startswith(inputs)}
 
 
 def to_bytes(golden: Golden) -> bytes:
-    """The file's contents; the same input gives the same bytes. NaN lose their payload."""
+    """Return a file's contents; the same input gives the same bytes. NaN lose their payload."""
     fields = asdict(golden.header)
     if fields["settings"] is None:
         del fields["settings"]
@@ -128,7 +128,8 @@ def from_bytes(data: bytes, name: str = "golden file") -> Golden:
 
 
 def own_folder(folder: Path) -> Path:
-    """A folder of this package's, to write to. Raises ValueError if that is an installation."""
+    """Return a folder of this package's, to write to. Raises ValueError if that is an
+    installation."""
     if not (folder.parent.parent / "pyproject.toml").is_file():
         raise ValueError(f"{folder} is of an installation; say which folder to write to (--out)")
     return folder
@@ -140,7 +141,7 @@ def read(path: Path) -> Golden:
 
 
 def chosen(items: Iterable[Named], names: Sequence[str] | None) -> list[Named]:
-    """The items that ``names`` select, all of them if that is None. A name is that of a rule
+    """Return the items that ``names`` select, all of them if that is None. A name is that of a rule
     (``"adam"``: all variants and dtypes), a label (``"adam_amsgrad"``) or a case
     (``"adam_amsgrad.float32"``).
 

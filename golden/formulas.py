@@ -39,7 +39,7 @@ def formula_of(name: str) -> Callable[[Formula], Formula]:
 
 
 def average(s: State, name: str, decay: Any, value: Vector) -> Vector:
-    """The exponential moving average ``name``, advanced by one value."""
+    """Advance the exponential moving average ``name`` by one value, and return it."""
     s[name] = decay * s[name] + (1 - decay) * value
     return s[name]
 
@@ -246,7 +246,7 @@ def signum(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector
 
 @formula_of("rprop")
 def rprop(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
-    """Only the first step: there is no gradient before it that could agree or disagree."""
+    """Take the first step; there is no gradient before it that could agree or disagree."""
     if t != 1:
         raise NotImplementedError("the truth of a rule that takes a sign is one step")
     s["prev"] = g + h.weight_decay * p

@@ -88,7 +88,8 @@ def generate_for(
 
 
 def make(case: Case, oracle: ModuleType | None) -> Golden:
-    """The contents of a case's file; ``oracle`` is the module of that name, or None for none."""
+    """Return the contents of a case's file; ``oracle`` is the module of that name, or None for
+    none."""
     start = parameters(case.name, case.dtype, case.larger)
     steps = gradients(case.name, case.dtype, case.larger)
     if case.suffix:
@@ -138,7 +139,7 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
 
 
 def _checked(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Some hyperparameters, as plain floats and tuples of floats."""
+    """Return hyperparameters as plain floats and tuples of floats."""
     hyper = rule.hyperparameters(given)
     return {name: hyper[name] for name in given}
 

@@ -33,8 +33,8 @@ NONFINITE_STEP = 5  # the step whose gradient of "huge" has infinities and NaN
 
 
 def parameters(name: str, dtype: str, larger: Shapes = NONE) -> dict[str, Array]:
-    """The initial parameters of the case called ``name``; ``larger`` are the shapes of tensors
-    that it has besides those of every case."""
+    """Return the initial parameters of the case called ``name``; ``larger`` are the shapes of
+    tensors that it has besides those of every case."""
     stream = splitmix64(f"{name} parameters")
     arrays = _random(stream, dtype, PARAMETER_RANGE, ORDINARY)
     arrays["special"] = _array(special(FORMATS[dtype]), dtype)
@@ -43,7 +43,7 @@ def parameters(name: str, dtype: str, larger: Shapes = NONE) -> dict[str, Array]
 
 
 def gradients(name: str, dtype: str, larger: Shapes = NONE) -> list[Gradients]:
-    """One set of gradients per step; None where a parameter has none."""
+    """Return one set of gradients per step; None where a parameter has none."""
     stream = splitmix64(f"{name} gradients")
     return [_gradients(stream, dtype, step, larger) for step in range(1, STEPS + 1)]
 
@@ -75,7 +75,7 @@ def tame(start: dict[str, Array], steps: list[Gradients]) -> None:
 
 
 def special(form: Format) -> list[float]:
-    """32 numbers: zeros, subnormals, numbers whose square underflows, ordinary ones."""
+    """Return 32 numbers: zeros, subnormals, numbers whose square underflows, ordinary ones."""
     p, low = form.precision, form.min_exponent
     smallest = ldexp(1, low - p + 1)
     magnitudes = [
@@ -100,7 +100,8 @@ def special(form: Format) -> list[float]:
 
 
 def huge(form: Format) -> list[float]:
-    """16 numbers up to the largest one; the squares of most of them overflow in their dtype."""
+    """Return 16 numbers up to the largest one; the squares of most of them overflow in their
+    dtype."""
     p, high = form.precision, form.max_exponent
     magnitudes = [
         ldexp(2 - ldexp(1, 1 - p), high),  # the largest number
@@ -116,7 +117,7 @@ def huge(form: Format) -> list[float]:
 
 
 def splitmix64(seed: str) -> Iterator[int]:
-    """An endless stream of 64-bit integers (Steele, Lea & Flood, OOPSLA 2014)."""
+    """Yield an endless stream of 64-bit integers (Steele, Lea & Flood, OOPSLA 2014)."""
     mask = 2**64 - 1
     state = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little")
     while True:
@@ -140,7 +141,8 @@ def _random(
 def _larger(
     stream: Iterator[int], dtype: str, powers: tuple[int, int], shapes: Shapes
 ) -> dict[str, Array]:
-    """A few numbers stand out, so that the order in which they are added shows in the sum."""
+    """Return numbers of which a few stand out, so that the order in which they are added shows in
+    the sum."""
     arrays = _random(stream, dtype, powers, shapes)
     for array in arrays.values():
         array.reshape(-1)[:: 128 if array.size < 1024 else 1024] *= 64
@@ -148,8 +150,8 @@ def _larger(
 
 
 def _number(bits: int, dtype: str, powers: tuple[int, int]) -> float:
-    """A number of either sign with as many random digits as the dtype has: bit 63 is the sign,
-    bits 11 to 62 are the digits, bits 0 to 10 choose the power of two."""
+    """Return a number of either sign with as many random digits as the dtype has: bit 63 is the
+    sign, bits 11 to 62 are the digits, bits 0 to 10 choose the power of two."""
     p, (low, high) = FORMATS[dtype].precision, powers
     significand = 2 ** (p - 1) + (bits >> 11) % 2 ** (p - 1)
     magnitude = ldexp(significand, low + bits % 2**11 % (high - low) - (p - 1))

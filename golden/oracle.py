@@ -25,8 +25,8 @@ TAKES_A_SIGN = frozenset({"lion", "rprop", "signsgd", "signum"})
 
 
 def announcement(rule: str, tensors: list[str], steps: list[int]) -> dict[str, Any]:
-    """The header's field ``truth``. Once a rule has taken the sign of something tiny, one rounding
-    can send an element elsewhere, so the truth of such a rule is its first step."""
+    """Return the header's field ``truth``. Once a rule has taken the sign of something tiny, one
+    rounding can send an element elsewhere, so the truth of such a rule is its first step."""
     signs = rule in TAKES_A_SIGN
     return {
         "oracle": f"mpmath, {DIGITS} digits",
@@ -37,8 +37,9 @@ def announcement(rule: str, tensors: list[str], steps: list[int]) -> dict[str, A
 
 
 def truth(golden: Golden) -> dict[str, Array]:
-    """The tensors ``truth.<step>.param.<tensor>`` and ``truth.<step>.state.<tensor>.<state>``,
-    float64, of those tensors and steps that the header announces."""
+    """Return the tensors ``truth.<step>.param.<tensor>`` and
+    ``truth.<step>.state.<tensor>.<state>``, float64, of those tensors and steps that the header
+    announces."""
     result: dict[str, Array] = {}
     announced = golden.header.truth
     if announced is not None:
@@ -73,7 +74,8 @@ def _truth_of(golden: Golden, seen: list[Seen], tensor: str, steps: list[int]) -
 
 
 def _hyper(hyper: dict[str, Any]) -> SimpleNamespace:
-    """Numbers become exact; ``sign`` is what the gradient is multiplied by."""
+    """Return the hyperparameters as exact numbers; ``sign`` is what the gradient is multiplied
+    by."""
     exact = {name: _exact_number(value) for name, value in hyper.items()}
     return SimpleNamespace(**exact, sign=-1 if hyper["maximize"] else 1)
 

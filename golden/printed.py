@@ -17,7 +17,7 @@ OTHER_DTYPES = {"adamw": ("float64", "bfloat16", "float16"), "lamb": ("bfloat16"
 
 
 def kernels() -> dict[str, str]:
-    """File name to text: every variant for float32, a few for the other dtypes."""
+    """Return file name to text: every variant for float32, a few for the other dtypes."""
     return {
         f"{rule.label}.{dtype}.{suffix}": emit(rule, target, dtype)
         for rule in variants()

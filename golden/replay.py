@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 def replay(golden: Golden, rule: Rule, backend: str) -> dict[str, Array]:
-    """The tensors that a golden file with these inputs stores, in the order they come about.
+    """Return the tensors that a golden file with these inputs stores, in the order they come about.
 
     ``rule`` is the family's rule or any of its variants; the header's hyperparameters choose the
     variant. Raises what `Optimizer` and its ``step`` raise.
@@ -63,7 +63,8 @@ def _scalars(
     hyper: Mapping[str, Any],
     step: int,
 ) -> dict[str, Array]:
-    """The row of scalars of every tensor that stepped now, before rounding; advances the clocks."""
+    """Return the row of scalars of every tensor that stepped now, before rounding; advances the
+    clocks."""
     result = {}
     for (name, clock), now in zip(clocks.items(), stepped, strict=True):
         if now:
@@ -81,7 +82,8 @@ def _carries(
     stepped: Sequence[bool],
     step: int,
 ) -> dict[str, Array]:
-    """What the optimizer itself carries to the next step, of every tensor that stepped now."""
+    """Return the numbers that the optimizer carries to the next step, of each tensor that stepped
+    now."""
     if not rule.carry:
         return {}
     entries = optimizer.state_dict()["state"]
@@ -93,7 +95,7 @@ def _carries(
 
 
 def _settings(header: Header) -> dict[str, Any]:
-    """What `Optimizer` is given besides hyperparameters."""
+    """Return the arguments of `Optimizer` besides hyperparameters."""
     settings = dict(header.settings or {})
     if "loss_scaler" in settings:
         settings["loss_scaler"] = LossScaler(**settings["loss_scaler"])

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one golden file on one backend.
+    """The result of one golden file on one backend.
 
     ``differences`` are in words, in the order of the steps: the first one says where it began.
     The errors are after the last step that has a truth, None without one: ``ulps`` of the
@@ -44,7 +44,7 @@ class Result:
 
     @property
     def same(self) -> bool:
-        """Whether everything has the bits of the file."""
+        """True if everything has the bits of the file."""
         return not self.differences
 
 
@@ -125,7 +125,7 @@ def _difference(actual: Array | None, expected: Array | None) -> str | None:
 
 
 def _errors(golden: Golden, actual: Mapping[str, Array]) -> dict[str, Any]:
-    """The errors of the parameters against the truth, after its last step."""
+    """Return the errors of the parameters against the truth, after its last step."""
     header = golden.header
     if header.truth is None:
         return {}
@@ -142,7 +142,7 @@ def _errors(golden: Golden, actual: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def _flipped(golden: Golden, actual: Mapping[str, Array], tensor: str, step: int, lr: float) -> int:
-    """How many elements went another way: a wrong sign puts one off by lr or 2 * lr."""
+    """Count the elements that went another way: a wrong sign puts one off by lr or 2 * lr."""
     values = actual[f"param.{step}.{tensor}"].astype(np.float64)
     return int(np.sum(np.abs(values - golden.tensors[_truth(step, tensor)]) > lr / 2))
 

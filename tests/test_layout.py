@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 from helpers import ROOT
 from imports import PACKAGE, UNREADABLE, Import, Module, executed, imports, modules, targets
+from samestep.choice import BUILT_IN
 
 # A folder (or file) may import those that stand beside it, and all that these may import. A file
 # belongs to the longest name that fits; `core` is core/__init__.py, the package's face.
@@ -51,7 +52,7 @@ DIRECTION = {
 ANY_BACKEND = ("backends/host", "backends/cuda")  # what one that is not in the table may import
 
 # Against the direction, by name: a table of strings that are imported when a backend is asked for.
-NAMED = {("core/choice", f"backends/{name}") for name in ("numpy", "numba", "cupy", "torch")}
+NAMED = {("core/choice", f"backends/{name}") for name in BUILT_IN}
 # Files that import a module whose name they compute: from the table; the user's own.
 COMPUTED = {"core/choice.py", "core/tools/cli/own_rule.py"}
 # What is still to be moved: modules and the group that they must not import. Nothing is added.

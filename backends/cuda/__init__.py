@@ -1,1 +1,1 @@
-"""What kernels on a CUDA device have in common, whoever owns the arrays."""
+"""Kernels on a CUDA device that all backends there share."""

@@ -19,7 +19,7 @@ EXTRAS = (
 
 
 def availability() -> Availability:
-    """What `samestep.available_backends` says about this backend."""
+    """Say whether this backend can run here and, if not, why and what to install."""
     if importlib.util.find_spec("cupy") is None:
         return Availability("cupy", False, "CuPy is not installed", EXTRAS)
     try:
@@ -60,7 +60,7 @@ def _without_device(runtime: Any, error: Exception) -> Availability:
 
 
 def _version(number: int) -> str:
-    """CUDA's way of numbering: 13020 is 13.2."""
+    """Return a version in words from CUDA's number: 13020 is 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
@@ -69,7 +69,7 @@ def _line(error: Exception) -> str:
 
 
 def get_backend() -> Any:
-    """What `samestep.get_backend` returns."""
+    """Return the backend."""
     from .backend import CupyBackend
 
     return CupyBackend()

@@ -18,7 +18,7 @@ LEGACY_STREAM = 1  # how the array interface calls the default stream
 
 
 def on_device(array: Any) -> bool:
-    """Whether ``array`` lies on a CUDA device and says where."""
+    """Say whether ``array`` lies on a CUDA device and tells its address."""
     if isinstance(array, cupy.ndarray):
         return True
     try:
@@ -30,8 +30,8 @@ def on_device(array: Any) -> bool:
 
 
 def as_cupy(array: Any) -> Any:
-    """An array on a device as a CuPy array over the same memory; work on it is ordered after what
-    its owner has under way."""
+    """Return an array on a device as a CuPy array over the same memory; work on it is ordered after
+    what its owner has under way."""
     if isinstance(array, cupy.ndarray):
         return array
     if hasattr(array, "__dlpack_device__"):
@@ -40,8 +40,8 @@ def as_cupy(array: Any) -> Any:
 
 
 def _through_interface(array: Any, interface: dict[str, Any]) -> Any:
-    """By the CUDA array interface, version 2 or 3. CuPy's own conversion waits for the owner's
-    stream on the host; here the current stream waits."""
+    """Convert by the CUDA array interface, version 2 or 3. CuPy's own conversion waits for the
+    owner's stream on the host; here the current stream waits."""
     dtype, shape = np.dtype(interface["typestr"]), tuple(interface["shape"])
     address, _ = interface["data"]
     strides = interface.get("strides")
@@ -65,7 +65,7 @@ def _wait_for(stream: int | None) -> None:
 
 
 def is_read_only(array: Any) -> bool:
-    """Whether its owner says so."""
+    """Say whether the array's owner declares it read-only."""
     interface = None
     if not isinstance(array, cupy.ndarray) and not foreign.is_tensor(array):
         interface = getattr(array, "__cuda_array_interface__", None)
@@ -73,7 +73,7 @@ def is_read_only(array: Any) -> bool:
 
 
 def shadow(array: Any) -> NDArray[Any]:
-    """A NumPy array over the same addresses, to look at how arrays lie to each other. Its
+    """Return a NumPy array over the same addresses, to look at how arrays lie to each other. Its
     elements must not be touched: they are on the device."""
     interface = {
         "data": (int(array.data.ptr), True),
@@ -86,13 +86,13 @@ def shadow(array: Any) -> NDArray[Any]:
 
 
 def aligned(array: Any) -> bool:
-    """Whether every element starts at a multiple of its size, or of its parts' size."""
+    """Say whether every element starts at a multiple of its size, or of its parts' size."""
     alignment = array.dtype.alignment
     return not any(x % alignment for x in (array.data.ptr, *array.strides))
 
 
 def reals(array: Any) -> Any:
-    """A contiguous array as a vector; complex elements are two reals each."""
+    """Return a contiguous array as a vector; complex elements are two reals each."""
     flat = array.reshape(-1)
     return flat.view(REAL_OF_COMPLEX[flat.dtype.name]) if flat.dtype.kind == "c" else flat
 

@@ -128,12 +128,12 @@ class CupyBackend:
         return bool(cupy.cuda.get_current_stream().is_capturing())
 
     def check_arithmetic(self) -> None:
-        """The kernels keep subnormal numbers whatever the processor is set to; what can be seen is
-        that a step comes on another stream than what was before it."""
+        """Check nothing: kernels keep subnormal numbers whatever the processor is set to; what can
+        be seen is that a step comes on another stream than what was before it."""
         self._follow()
 
     def _follow(self) -> None:
-        """What comes next on the current stream waits for the work of this optimizer on others."""
+        """Make the current stream wait for this optimizer's work on other streams."""
         current = cupy.cuda.get_current_stream()
         if self._last is not None and self._last.ptr != current.ptr:
             if current.is_capturing():

@@ -21,7 +21,7 @@ _lock = threading.Lock()
 
 
 def functions(label: str, source: str, names: Sequence[str]) -> list[Any]:
-    """The kernels called ``names`` of a text, on the current device.
+    """Return the kernels called ``names`` of a text, on the current device.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def _module(label: str, source: str) -> Any:
 
 
 def target(capability: str) -> str:
-    """The option for a device of this compute capability ("86"): its machine code, or, where
+    """Return the option for a device of this compute capability ("86"): its machine code, or, where
     NVRTC is older than the device, the newest intermediate code that it can run."""
     known, number = cupy.cuda.nvrtc.getSupportedArchs(), int(capability)
     if number in known:
@@ -76,7 +76,7 @@ def _load(label: str, source: str, architecture: str, key: str) -> Any:
 
 
 def compiled(label: str, source: str, architecture: str) -> bytes:
-    """Machine code, or intermediate code as a C string, of a text."""
+    """Return machine code, or intermediate code as a C string, of a text."""
     nvrtc = cupy.cuda.nvrtc
     program = nvrtc.createProgram(source, f"{label}.cu", [], [])
     try:

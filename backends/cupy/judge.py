@@ -20,7 +20,7 @@ RESULTS = 3  # factor, whether to skip, norm
 
 
 class DeviceJudge:
-    """See `Judge`."""
+    """A `Judge` that decides on the device."""
 
     def __init__(self, sums: Mapping[str, Sequence[Any]]) -> None:
         vectors = [vector for of_dtypes in sums.values() for vector in of_dtypes]
@@ -58,8 +58,8 @@ class DeviceJudge:
 
 
 class DeviceVerdict:
-    """See `Verdict`. ``download``: the numbers of this step, under way to the host; without one,
-    those of the last replay."""
+    """A `Verdict` that the host learns later. ``download``: the numbers of this step, under way to
+    the host; without one, those of the last replay."""
 
     coefficient = 1.0  # the device knows it
 

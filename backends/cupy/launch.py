@@ -89,8 +89,8 @@ class CupyLaunch:
         self._stale = True
 
     def _parts(self) -> int:
-        """How many blocks share a chunk where they can: enough to keep the device busy with few
-        chunks, no more than have something to do."""
+        """Return how many blocks share a chunk where they can: enough to keep the device busy with
+        few chunks, no more than have something to do."""
         table = self.lines.table
         if not len(table):
             return 1

@@ -27,7 +27,7 @@ def _keep(memory: Any, done: Any) -> None:
 
 
 def pinned(nbytes: int) -> tuple[Any, NDArray[np.uint8]]:
-    """Host memory that the device reads and writes by itself, and its bytes."""
+    """Return host memory that the device reads and writes by itself, and its bytes."""
     nbytes = max(nbytes, 1)
     memory = cupy.cuda.alloc_pinned_memory(nbytes)
     view = memoryview((ctypes.c_uint8 * nbytes).from_address(memory.ptr))
@@ -48,7 +48,7 @@ class Upload:
         self._turn = 0
 
     def address(self, offset: int = 0) -> int:
-        """Of a byte of the buffer, on the device."""
+        """Return the address of a byte of the buffer, on the device."""
         return int(self.device.data.ptr) + offset
 
     def send(self, *parts: NDArray[Any]) -> None:
@@ -84,13 +84,13 @@ class Download:
         self._arrived = cupy.cuda.Event(disable_timing=True)
 
     def start(self) -> None:
-        """Copy them as they will be at this point of the current stream."""
+        """Copy the numbers as they will be at this point of the current stream."""
         stream = cupy.cuda.get_current_stream()
         self._source.data.copy_to_host_async(self._memory.ptr, self._source.nbytes, stream)
         self._arrived.record(stream)
         _keep(self._memory, self._arrived)
 
     def wait(self) -> NDArray[Any]:
-        """The numbers, once they have arrived."""
+        """Wait until the numbers have arrived, and return them."""
         self._arrived.synchronize()
         return np.array(self._values)

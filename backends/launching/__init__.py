@@ -1,1 +1,1 @@
-"""What compiled backends need around a kernel: launch tables, threads, a cache of printed source."""
+"""The surroundings of a compiled kernel: launch tables, threads, a cache of printed source."""

@@ -13,7 +13,7 @@ from ...language.rule import Rule
 def initial_state(
     tensor: Any, rule: Rule, hyper: dict[str, Any]
 ) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any], float]]:
-    """Name, shape, dtype and initial value (of each real) of a parameter's state arrays.
+    """Yield name, shape, dtype and initial value (of each real) of a parameter's state arrays.
 
     Raises TypeError for a complex parameter of a rule that keeps state per row or column.
     """

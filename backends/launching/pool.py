@@ -45,7 +45,7 @@ class _Job:
 
 
 class Pool:
-    """``threads`` in all, the caller among them."""
+    """A pool of ``threads`` threads in all, the caller among them."""
 
     def __init__(self, threads: int, flushes: Callable[[], bool]) -> None:
         self.threads, self._flushes = threads, flushes
@@ -56,7 +56,7 @@ class Pool:
 
     @property
     def flushing(self) -> bool:
-        """Whether a worker flushed subnormals to zero when it last looked."""
+        """True if a worker flushed subnormals to zero when it last looked."""
         return any(self._found_flushing)
 
     def _serve(self, i: int) -> None:
@@ -89,7 +89,7 @@ class Pool:
 
 
 def thread_count() -> int:
-    """``SAMESTEP_THREADS``, by default the number of cores this process may use."""
+    """Return ``SAMESTEP_THREADS``, by default the number of cores this process may use."""
     wanted = os.environ.get(VARIABLE)
     if wanted:
         try:
@@ -103,7 +103,7 @@ def thread_count() -> int:
 
 
 def workers_flush() -> bool:
-    """Whether a worker of this process's pool was found to flush subnormals to zero."""
+    """Say whether a worker of this process's pool was found to flush subnormals to zero."""
     return _pool is not None and _pool.flushing
 
 
@@ -113,7 +113,7 @@ _lock = threading.Lock()
 
 
 def get_pool(flushes: Callable[[], bool]) -> Pool:
-    """This process's pool, with as many threads as `thread_count` says now."""
+    """Return this process's pool, with as many threads as `thread_count` says now."""
     global _pool
     threads = thread_count()
     pool = _pool
@@ -128,7 +128,7 @@ def get_pool(flushes: Callable[[], bool]) -> Pool:
 
 
 def _forget() -> None:
-    """In a forked child: the parent's threads do not exist here."""
+    """Forget the pool in a forked child: the parent's threads do not exist here."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
 

@@ -1,4 +1,5 @@
-"""Printed modules on disk, so that compiled code survives the process and can be stepped through."""
+"""Printed modules on disk, so that compiled code survives the process and can be stepped
+through."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ _lock = threading.RLock()
 
 
 def cache_directory() -> Path:
-    """Where printed sources live: ``SAMESTEP_CACHE_DIR``, or ``samestep`` in the user's cache
-    directory. Created with mode 0700, because what is in it gets executed.
+    """Return the folder of printed sources: ``SAMESTEP_CACHE_DIR``, or ``samestep`` in the user's
+    cache directory. Created with mode 0700, because what is in it gets executed.
 
     Raises
     ------
@@ -54,7 +55,7 @@ _temporary: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def _temporary_directory() -> Path:
-    """For read-only homes: a directory of this process."""
+    """Return a directory of this process, for read-only homes."""
     if not _temporary:
         _temporary.append(tempfile.TemporaryDirectory(prefix="samestep-"))
     return Path(_temporary[0].name)
@@ -84,7 +85,7 @@ def load(name: str, source: str) -> ModuleType:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Atomically: another process may be writing the same file."""
+    """Write a file atomically: another process may be writing the same one."""
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
         file.write(content)
     os.replace(file.name, path)

@@ -19,7 +19,7 @@ Integers = NDArray[np.int64]
 
 
 class LaunchTable:
-    """``table`` and ``tensors`` as `Layout` describes them.
+    """The arrays ``table`` and ``tensors`` of a launch, as `Layout` describes them.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class LaunchTable:
 
     @property
     def elements(self) -> int:
-        """How many there are in all."""
+        """The number of elements of all tensors."""
         return int(self._elements_of_chunks().sum())
 
     def _elements_of_chunks(self) -> Integers:
@@ -118,7 +118,7 @@ class LaunchTable:
         return np.asarray(length * self.tensors[self.tensor_of_chunk, 2])
 
     def ranges(self, threads: int, at_least: int, at_most: int) -> list[int]:
-        """Line numbers that split the table into ranges for this many threads.
+        """Return line numbers that split the table into ranges for this many threads.
 
         Each range is one thread's share of what is left, so the first are large, for little
         overhead, and the last small, so that all threads end at about the same time; but none has

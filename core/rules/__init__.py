@@ -46,7 +46,7 @@ registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 
 
 def find_rule(rule: Rule | str) -> Rule:
-    """The built-in rule of that name, or the rule itself."""
+    """Return the built-in rule of that name, or the rule itself. Raises TypeError or ValueError."""
     if isinstance(rule, Rule):
         return rule
     if not isinstance(rule, str):

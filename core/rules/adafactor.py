@@ -80,7 +80,7 @@ def factored_normalized(xp, s, grad, exp_avg_sq_row, exp_avg_sq_col):
 
 def adafactor(factored=True, scale_parameter=True, beta1=False):
     def step_sizes(xp, s, param, direction):
-        """Of the direction, with its clipping, and of the decay."""
+        """Return the step sizes of the clipped direction and of the decay."""
         alpha = s.rho
         if scale_parameter:
             alpha = xp.maximum(root_mean_square(xp, param), s.eps2) * s.rho

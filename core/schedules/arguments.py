@@ -1,4 +1,4 @@
-"""What the arguments of schedules may be, as annotations: ``T_max: Count``.
+"""Checks of the arguments of schedules, written as annotations: ``T_max: Count``.
 
 Each check takes the argument's name and what came, and returns it converted or raises TypeError
 (the wrong kind of thing) or ValueError (out of bounds). A message never prints more than a short

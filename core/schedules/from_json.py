@@ -37,7 +37,7 @@ KINDS: dict[str, type[Schedule]] = {
 
 
 def from_json(record: Any) -> Schedule:
-    """The schedule that `Schedule.to_json` described.
+    """Return the schedule that `Schedule.to_json` described.
 
     Raises
     ------

@@ -13,12 +13,13 @@ Shape = Callable[[float, float], tuple[float, float]]
 
 
 def linear(step: float, length: float) -> tuple[float, float]:
-    """In proportion to the step."""
+    """The part done grows in proportion to the step."""
     return step / length, (length - step) / length
 
 
 def cos(step: float, length: float) -> tuple[float, float]:
-    """Half a period of the cosine; (1 - cos x) / 2 as sin(x / 2)**2, by the C library's sin."""
+    """The part done follows half a period of the cosine; (1 - cos x) / 2 as sin(x / 2)**2, by the C
+    library's sin."""
     quarter = 0.5 * math.pi
     return (
         math.sin(quarter * (step / length)) ** 2,
@@ -27,7 +28,7 @@ def cos(step: float, length: float) -> tuple[float, float]:
 
 
 def one_minus_sqrt(step: float, length: float) -> tuple[float, float]:
-    """What is left is 1 minus the square root of what would be done in proportion."""
+    """The part left is 1 minus the square root of the part of the steps that is done."""
     done, left = linear(step, length)
     return math.sqrt(done), left / (1 + math.sqrt(done))
 
@@ -36,7 +37,8 @@ SHAPES: dict[str, Shape] = {"linear": linear, "cos": cos, "1-sqrt": one_minus_sq
 
 
 def between(start: float, end: float, weights: tuple[float, float]) -> float:
-    """The value between ``start`` and ``end``, and exactly these where nothing is done or left.
+    """Return the value between ``start`` and ``end``, and exactly these where nothing is done or
+    left.
 
     It starts from the nearer one, so that nothing cancels where one is much smaller.
     """

@@ -34,7 +34,8 @@ class Cycle(Schedule):
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Where the phases begin and, last, where the last one ends."""
+        """Return the values at which the phases begin and, last, the one at which the last phase
+        ends."""
         raise NotImplementedError
 
     def _ends(self) -> tuple[float, ...]:

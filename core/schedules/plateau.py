@@ -26,7 +26,7 @@ def check_best(name: str, value: Any) -> float:
 
 @dataclass
 class Memory:
-    """What a plateau has seen: its present ``value``, the ``best`` metric, the number of bad
+    """The memory of a plateau: its present ``value``, the ``best`` metric, the number of bad
     epochs in a row and what remains of the cooldown. Names as torch's."""
 
     value: Finite
@@ -94,7 +94,7 @@ class reduce_on_plateau(Schedule):
         return self.memory.value
 
     def observe(self, metric: SupportsFloat) -> None:
-        """Take notice of a metric, a number. NaN is never an improvement, as in torch.
+        """Take note of a metric, a number. NaN is never an improvement, as in torch.
 
         Raises TypeError for what ``float`` does not take and for strings; nothing is changed then.
         """
@@ -139,8 +139,8 @@ class reduce_on_plateau(Schedule):
 
 
 def plateaus(schedule: Schedule) -> list[reduce_on_plateau]:
-    """The plateaus in a schedule, itself included, each once, from left to right: what wants to
-    `observe`. After a composition came from JSON this is the way to them."""
+    """Return the plateaus in a schedule, itself included, each once, from left to right: what wants
+    to `observe`. After a composition came from JSON this is the way to them."""
     found = [schedule] if isinstance(schedule, reduce_on_plateau) else []
     for part in schedule.parts:
         found += [p for p in plateaus(part) if not any(p is known for known in found)]

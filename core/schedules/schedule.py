@@ -1,4 +1,4 @@
-"""What a schedule is, and how schedules are put together: products, and one after another."""
+"""The base class of schedules, and how they are put together: products, and one after another."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Schedule:
         raise NotImplementedError
 
     def __call__(self, step: int) -> float:
-        """The value at ``step``, a whole number from 0 to 2**53.
+        """Return the value at ``step``, a whole number from 0 to 2**53.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Schedule:
 
     @property
     def kind(self) -> str:
-        """What the schedule is called in a program and in JSON."""
+        """The schedule's name in a program and in JSON."""
         return type(self).__name__
 
     @property
@@ -76,12 +76,12 @@ class Schedule:
 
     @property
     def size(self) -> int:
-        """How many schedules there are in this one, itself included."""
+        """The number of schedules in this one, itself included."""
         return 1 + sum(part.size for part in self.parts)
 
     @property
     def depth(self) -> int:
-        """How many schedules are within each other, this one included."""
+        """The number of schedules nested within each other, this one included."""
         return 1 + max((part.depth for part in self.parts), default=0)
 
     def then(self, following: Schedule | float, after: int) -> Schedule:
@@ -103,7 +103,7 @@ class Schedule:
         return product((other, self))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything there is to know about the schedule, as plain JSON values.
+        """Return all that describes the schedule, as plain JSON values.
 
         ``{"kind": "cosine", "base": 0.001, …}``; a composition has lists of such dicts. Python's
         json writes floats so that they are read back with the same bits.
@@ -113,7 +113,8 @@ class Schedule:
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Schedule:
-        """The schedule whose `to_json` gave these values, schedules among them made already."""
+        """Return the schedule whose `to_json` gave these values, schedules among them made
+        already."""
         return cls(**arguments)
 
 
