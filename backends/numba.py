@@ -41,7 +41,7 @@ INSTALL = "install it with: pip install 'samestep[numba]'"
 
 
 def availability() -> Availability:
-    """What `samestep.available_backends` says about this backend."""
+    """Say whether the backend can run here, and what to install if not."""
     if importlib.util.find_spec("numba") is None:
         return Availability("numba", False, "Numba is not installed", INSTALL)
     return Availability("numba", True, f"compiled CPU kernels on {thread_count()} threads")
@@ -149,5 +149,5 @@ class NumbaBackend(HostBackend):
 
 
 def get_backend() -> NumbaBackend:
-    """What `samestep.get_backend` returns."""
+    """Return the backend."""
     return NumbaBackend()

@@ -39,7 +39,7 @@ Array = NDArray[Any]
 
 
 def availability() -> Availability:
-    """What `samestep.available_backends` says about this backend."""
+    """Say whether the backend can run here, and what to install if not."""
     return Availability("numpy", True, f"the reference; NumPy {np.__version__}")
 
 
@@ -238,5 +238,5 @@ class NumpyBackend(HostBackend):
 
 
 def get_backend() -> NumpyBackend:
-    """What `samestep.get_backend` returns."""
+    """Return the backend."""
     return NumpyBackend()

@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        """What not everybody needs is imported when it is asked for."""
+        """Import what not everybody needs when it is asked for."""
         if name == "schedules":
             return importlib.import_module(".schedules", __name__)
         if name == "CheckpointError":

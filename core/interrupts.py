@@ -68,7 +68,7 @@ def release(held: bool) -> None:
 
 
 class held:
-    """Both, around a block: ``with held(), torch.no_grad():``."""
+    """Holds interrupts around a block: ``with held(), torch.no_grad():``."""
 
     __slots__ = ("_held",)
 
@@ -108,7 +108,7 @@ def _wait(signum: int, frame: FrameType | None) -> None:
 
 
 def _is_switching(frame: FrameType | None) -> bool:
-    """Whether a mode is being switched. A step taken by an ``__exit__`` looks like that, too; the
+    """Say whether a mode is being switched. A step taken by an ``__exit__`` looks like that, too; the
     second interrupt then waits as the first does."""
     while frame is not None:
         if frame.f_code.co_name in SWITCHING or frame.f_code in OWN:

@@ -61,6 +61,6 @@ class DecidesOnHost:
 
 
 def clip_coefficient(norm: float, limit: float) -> float:
-    """What gradients of this norm are multiplied by so that it is at most ``limit``. Gradients
+    """Return the factor that makes gradients of this norm no longer than ``limit``. Gradients
     whose norm is not a number are left as they are."""
     return limit / norm if norm > limit else 1.0

@@ -44,7 +44,7 @@ def write_atomically(path: str | PathLike[str], pieces: Iterable[bytes | memoryv
 
 
 def _permissions(target: Path) -> int | None:
-    """Those of the file that is there, None if there is none."""
+    """Return the permissions of the file that is there, None if there is none."""
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
     try:

@@ -47,7 +47,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Stored:
-    """Where an array lies in the file: its dtype's name, shape and bytes."""
+    """The place of an array in the file: its dtype's name, shape and bytes."""
 
     dtype: str
     shape: tuple[int, ...]

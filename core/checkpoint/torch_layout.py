@@ -1,4 +1,4 @@
-"""Where torch.optim's state of an optimizer has other entries than ours.
+"""The differences between torch.optim's state of an optimizer and ours.
 
 The names are the same, ``exp_avg`` or ``mu_product``; these are the exceptions. Adafactor is not
 among them: torch's is another algorithm, whose state has other names, and is not exchanged.
@@ -16,7 +16,7 @@ from ..rules import registry
 
 @dataclass(frozen=True)
 class Layout:
-    """How torch's state of an optimizer differs from a step count, the carry and the arrays."""
+    """The difference of torch's state of an optimizer from a step count, the carry and the arrays."""
 
     counts_steps: bool = True  # without: a state is there only after the first step
     scalars: tuple[str, ...] = ()  # scalars of the next step, which torch computes at the last
@@ -38,7 +38,8 @@ EXCEPTIONS = {
 
 
 def layout_of(rule: Rule) -> Layout:
-    """That of the optimizer whose rule this is a variant of; of your own rule the usual one."""
+    """Return the layout of the optimizer whose rule this is a variant of; the usual one of a rule of
+    the user's own."""
     built_in = registry.get(rule.name)
     if built_in is None or (rule is not built_in and rule.factory is not built_in.factory):
         return USUAL
@@ -46,8 +47,8 @@ def layout_of(rule: Rule) -> Layout:
 
 
 def check_kind(rule: Rule, group: Mapping[str, Any], where: str) -> set[str]:
-    """Raise ValueError if the group of a snapshot is that of another kind of optimizer; the names
-    of the entries that tell."""
+    """Raise ValueError if the group of a snapshot is that of another kind of optimizer. Returns the
+    names of the entries that tell."""
     kind = layout_of(rule).kind
     for name, value in kind.items():
         if group.get(name, value) != value:
@@ -58,8 +59,8 @@ def check_kind(rule: Rule, group: Mapping[str, Any], where: str) -> set[str]:
 def read_entry(
     rule: Rule, entry: Mapping[str, Any], where: str
 ) -> tuple[int, dict[str, float], dict[str, Any]] | None:
-    """The step count, the carry and the arrays in one parameter's state, ours or torch's; None
-    if it is that of a parameter that has not stepped.
+    """Return the step count, the carry and the arrays in one parameter's state, ours or torch's;
+    None if it is that of a parameter that has not stepped.
 
     Raises TypeError or ValueError, beginning with ``where``, for other entries than the rule has.
     """

@@ -139,7 +139,7 @@ class Optimizer:
 
     @property
     def skip_nonfinite(self) -> bool:
-        """Whether a step with infinite or NaN gradients is left out."""
+        """True if a step with infinite or NaN gradients is left out."""
         return self._run.settings.skip_nonfinite
 
     @skip_nonfinite.setter
@@ -226,7 +226,7 @@ class Optimizer:
 
     @property
     def skipped(self) -> bool:
-        """Whether the last step was left out. Reading it may wait for a device."""
+        """True if the last step was left out. Reading it may wait for a device."""
         self._run.settle()
         return self._run.skipped
 

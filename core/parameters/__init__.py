@@ -1,1 +1,1 @@
-"""What an optimizer is given: parameters in trees and groups, hyperparameters, step counts."""
+"""The input of an optimizer: parameters in trees and groups, hyperparameters, step counts."""

@@ -9,7 +9,7 @@ from ..language.rule import Rule
 
 
 class Clock:
-    """How many steps some parameters have taken, and the rule's carry.
+    """The number of steps that some parameters have taken, and the rule's carry.
 
     Parameters of one group and one variant of the rule that have always stepped together share
     one clock and so one row of scalars; a step that some of them sit out splits it. ``decays`` is
@@ -26,10 +26,11 @@ class Clock:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Equal for clocks that can be one."""
+        """A key that is equal for clocks that can be one."""
         return (self.rule, self.group, self.step, self.decays, *self.carry.items())
 
     def copy(self) -> Clock:
+        """Return a clock that counts on its own."""
         return Clock(self.rule, self.group, self.step, dict(self.carry), self.decays)
 
 

@@ -19,7 +19,7 @@ def decay_mask(
     names: Sequence[str],
     where: str = "",
 ) -> list[bool]:
-    """Whether each parameter of a group decays.
+    """Say for each parameter of a group whether it decays.
 
     Parameters
     ----------

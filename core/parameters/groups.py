@@ -1,4 +1,4 @@
-"""Parameter groups: the parameters, and what each group of them says about the step."""
+"""Parameter groups: parameters with hyperparameters of their own."""
 
 from __future__ import annotations
 
@@ -77,15 +77,17 @@ class Groups:
         self.clocks += clocks
 
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:
-        """Each group's hyperparameters at the next step: schedules as numbers."""
+        """Return each group's hyperparameters at the next step: schedules as numbers."""
         return [
             checked(self._rule, {n: group[n] for n in self._defaults}, steps_taken)[1]
             for group in self.entries
         ]
 
     def changed(self, steps_taken: int) -> list[GroupHyper] | None:
-        """The hyperparameters of the next step, if they were changed from outside or a schedule
-        changes them; None if they are what they were. Also brings ``takes_part`` up to date.
+        """Return the hyperparameters of the next step, or None if they are what they were.
+
+        They were changed from outside, or a schedule changes them. Also brings ``takes_part`` up
+        to date.
 
         Raises TypeError or ValueError for what cannot be used.
         """
@@ -118,22 +120,22 @@ class Groups:
         return hyper
 
     def _where(self, i: int) -> str:
-        """How a message about a group begins."""
+        """Return the beginning of a message about a group."""
         return "" if len(self.entries) == 1 else f"group {i}: "
 
 
 def is_group(group: Any) -> bool:
-    """Whether this is a group of parameters, not parameters."""
+    """Say whether this is a group of parameters, not parameters."""
     return isinstance(group, Mapping) and "params" in group
 
 
 def listed_group(group: Any) -> Any:
-    """A group whose parameters may come from an iterator, with a list of them."""
+    """Return a group with a list of parameters where there was an iterator."""
     return {**group, "params": listed(group["params"])} if is_group(group) else group
 
 
 def as_groups(params: Any) -> tuple[list[Any], bool]:
-    """The groups that ``params`` are, and whether it is a single one, not written as a group."""
+    """Return the groups that ``params`` are, and whether it is a single one, not written as such."""
     params = listed(params)
     if isinstance(params, (list, tuple)) and params and all(map(is_group, params)):
         return list(map(listed_group, params)), False
@@ -141,14 +143,14 @@ def as_groups(params: Any) -> tuple[list[Any], bool]:
 
 
 def _hyper_of(group: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a group has besides parameters and what every group may have."""
+    """Return the hyperparameters of a group."""
     if found := [name for name in WHOLE if name in group]:
         raise TypeError(f"{where}{found[0]} belongs to the whole optimizer, not to a group")
     return {k: v for k, v in group.items() if k not in ("params", *OF_GROUPS)}
 
 
 def _has_too_much(group: Mapping[str, Any], names: Sequence[str], where: str) -> TypeError:
-    """What to raise for a group with other entries than ``params`` and these."""
+    """Make the error for a group with other entries than ``params`` and these."""
     _hyper_of(group, where)
     unknown = next(name for name in group if name not in ("params", *names))
     hint = suggestion(unknown, names)

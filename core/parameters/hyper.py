@@ -11,14 +11,14 @@ from ..language.scalars import as_numbers
 
 
 def is_scheduled(value: Any) -> bool:
-    """Whether ``value`` is a function of the step, or a tuple with one in it."""
+    """Say whether ``value`` is a function of the step, or a tuple with one in it."""
     if isinstance(value, (tuple, list)):
         return any(map(callable, value))
     return callable(value)
 
 
 def at_step(value: Any, step: int) -> Any:
-    """What ``value`` is at ``step``, which counts the optimizer's steps from 0."""
+    """Return ``value`` at ``step``, which counts the optimizer's steps from 0."""
     if not is_scheduled(value):
         return value
     if callable(value):
@@ -27,12 +27,12 @@ def at_step(value: Any, step: int) -> Any:
 
 
 def evaluated(values: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """All of ``values`` at ``step``."""
+    """Return all values at ``step``."""
     return {name: at_step(value, step) for name, value in values.items()}
 
 
 def is_fixed(value: Any) -> bool:
-    """Whether this hyperparameter is the same number, or numbers, as long as it is the same object."""
+    """Say whether this value cannot change while it is the same object: numbers, tuples of them."""
     if isinstance(value, tuple):
         return all(map(is_fixed, value))
     return isinstance(value, (bool, int, float, type(None)))
@@ -41,8 +41,8 @@ def is_fixed(value: Any) -> bool:
 def checked(
     rule: Rule, values: Mapping[str, Any], step: int, where: str = "", others: Iterable[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The hyperparameters as a group holds them, schedules left as they are, and as numbers at
-    ``step``. Raises what `Rule.hyperparameters` raises."""
+    """Check hyperparameters. Returns them as a group holds them, schedules left as they are, and as
+    numbers at ``step``. Raises what `Rule.hyperparameters` raises."""
     numbers = rule.hyperparameters(evaluated(values, step), where, others)
     held = {
         name: values[name] if is_scheduled(values.get(name)) else number
@@ -52,8 +52,8 @@ def checked(
 
 
 def options_asked_for(rule: Rule, held: Mapping[str, Any], numbers: Mapping[str, Any]) -> Any:
-    """The structural options of these hyperparameters. One that is also a number counts when it
-    is scheduled, whatever it begins with."""
+    """Return the structural options of these hyperparameters. One that is also a number counts when
+    it is scheduled, whatever it begins with."""
     return {
         name: on or is_scheduled(held[name]) for name, on in rule.chosen_options(numbers).items()
     }
@@ -73,5 +73,5 @@ class GroupHyper:
         self.clips = tuple(name for name in CLIPS if name in given)
 
     def numbers(self, decays: bool) -> SimpleNamespace:
-        """With the weight decay, or without it where the mask says so."""
+        """Return them with the weight decay, or without it where the mask says so."""
         return self._numbers if decays else self._undecayed

@@ -9,12 +9,13 @@ Spec = Any  # None for a leaf, else (kind, [(key, Spec), ...])
 
 
 def listed(params: Any) -> Any:
-    """Iterators and views, such as a model's ``parameters()`` or a dict's ``values()``, as lists."""
+    """Turn iterators and views, such as a model's ``parameters()`` or a dict's ``values()``, into
+    lists."""
     return list(params) if isinstance(params, (Iterator, ValuesView)) else params
 
 
 def flatten(tree: Any, name: str) -> tuple[list[Any], list[str], Spec]:
-    """Leaves in order, a name for each (``params["layers"][0]``), and the structure.
+    """Return the leaves in order, a name for each (``params["layers"][0]``), and the structure.
 
     Whatever is not a list, tuple or mapping is a leaf.
     """
@@ -32,8 +33,9 @@ def flatten(tree: Any, name: str) -> tuple[list[Any], list[str], Spec]:
 
 
 def flatten_like(spec: Spec, tree: Any, name: str) -> Iterator[Any]:
-    """The leaves of ``tree``, which must have the structure ``spec``; None stands for a leaf or
-    for a whole branch of Nones.
+    """Yield the leaves of ``tree``, which must have the structure ``spec``.
+
+    None stands for a leaf or for a whole branch of Nones.
 
     Raises
     ------
@@ -65,8 +67,10 @@ def flatten_like(spec: Spec, tree: Any, name: str) -> Iterator[Any]:
 
 
 def gradient_leaves(specs: list[Spec], count: int, single: bool, grads: Any) -> list[Any]:
-    """The leaves of ``grads`` for groups of parameters with these structures, ``count`` in all; a
-    ``single`` group's gradients come without a list around them. Raises as `flatten_like` does."""
+    """Return the leaves of ``grads`` for groups with these structures, ``count`` in all.
+
+    A ``single`` group's gradients come without a list around them. Raises as `flatten_like` does.
+    """
     if single and len(specs) == 1:
         (spec,) = specs
         flat = spec is not None and spec[0] == "list" and len(spec[1]) == count
@@ -81,16 +85,6 @@ def gradient_leaves(specs: list[Spec], count: int, single: bool, grads: Any) -> 
             group = group["params"]
         leaves += flatten_like(spec, group, f"grads[{i}]")
     return leaves
-
-
-def unflatten(spec: Spec, leaves: Iterator[Any]) -> Any:
-    """The structure ``spec`` with these leaves; tuples come back as lists."""
-    if spec is None:
-        return next(leaves)
-    kind, children = spec
-    if kind == "dict":
-        return {key: unflatten(child, leaves) for key, child in children}
-    return [unflatten(child, leaves) for _, child in children]
 
 
 def _items(tree: Any) -> Iterator[tuple[Any, Any]]:

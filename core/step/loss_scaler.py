@@ -22,9 +22,9 @@ class LossScaler:
     Parameters
     ----------
     scale : float
-        To begin with. Powers of two are divided out exactly.
+        The first scale. Powers of two are divided out exactly.
     growth_factor, backoff_factor : float
-        What the scale is multiplied by when it rises (> 1) and falls (between 0 and 1).
+        The factors of the scale when it rises (> 1) and falls (between 0 and 1).
     growth_interval : int
         Good steps in a row before it rises.
     """
@@ -56,7 +56,7 @@ class LossScaler:
 
     @property
     def scale(self) -> float:
-        """What the loss is multiplied by. Where a device decides about steps, reading it waits
+        """The factor of the loss. Where a device decides about steps, reading it waits
         until the device has seen the last step's gradients."""
         self._settle()
         return self._scale
@@ -78,7 +78,7 @@ class LossScaler:
         self._good_steps = value
 
     def wait_for(self, settle: Callable[[], None]) -> None:
-        """A device decides about a step; ``settle`` asks it, and calls `update`."""
+        """Take note that a device decides about a step; ``settle`` asks it, and calls `update`."""
         self._undecided.append(settle)
 
     def _settle(self) -> None:
@@ -98,7 +98,7 @@ class LossScaler:
                 self.scale *= self.growth_factor
 
     def state_dict(self) -> dict[str, Any]:
-        """All there is, as plain numbers: ``LossScaler(**scaler.state_dict())`` is its equal."""
+        """Return all there is, as plain numbers: ``LossScaler(**scaler.state_dict())`` is its equal."""
         return {name: getattr(self, name) for name in NAMES}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Run:
 
     @property
     def stepping(self) -> Stepping:
-        """What takes the steps, made when it is first needed."""
+        """The launches and checks of a step, made when they are first needed."""
         if self._stepping is None:
             self._stepping = Stepping(self.backend, self.groups.tensors, self.groups.clocks)
         return self._stepping

@@ -22,7 +22,7 @@ class Settings:
 
     @property
     def skips(self) -> bool:
-        """Whether a step with gradients that are not finite is left out."""
+        """True if a step with gradients that are not finite is left out."""
         return bool(self.skip_nonfinite) or self.loss_scaler is not None
 
     def at(self, step: int, where: str = "") -> Settings:
