@@ -7,8 +7,9 @@ from os import PathLike
 from typing import Any, ClassVar, NoReturn, Self
 
 from ..checkpoint import state_dict
-from ..interrupts import held
+from ..interrupts import held, hold, release
 from ..language.rule import Rule
+from ..parameters.trees import gradient_leaves
 from ..protocol import Backend
 from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
@@ -196,7 +197,16 @@ class Optimizer:
         Ctrl-C during a step takes effect after it: the step is then complete and counted. A second
         one takes effect at once, and may leave some parameters updated and nothing counted.
         """
-        self._run.step(grads)
+        run = self._run
+        run.settle()
+        groups = run.groups
+        leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
+        run.refresh()
+        was_held = hold()  # what `held` does, in half the time
+        try:
+            run.keep(run.stepping.run(leaves, groups.takes_part, run.settings_now()))
+        finally:
+            release(was_held)
 
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
@@ -210,7 +220,11 @@ class Optimizer:
         RuntimeError
             If no step was captured, or what was captured is not what would run now.
         """
-        self._run.prepare()
+        run = self._run
+        run.settle()
+        run.refresh()
+        with held():
+            run.keep(run.stepping.prepare(run.groups.takes_part, run.settings_now()))
 
     @property
     def steps_taken(self) -> int:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..choice import get_backend
-from ..interrupts import held, hold, release
+from ..interrupts import held
 from ..language.rule import Rule
 from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
 from ..parameters.hyper import checked
-from ..parameters.trees import flatten, gradient_leaves
+from ..parameters.trees import flatten
 from ..protocol import Backend
 from .outcome import Outcome
 from .settings import Settings
@@ -19,7 +19,7 @@ from .stepping import Stepping
 
 
 class Run:
-    """The parameters of an optimizer with their groups and state, its settings, and the step.
+    """The parameters of an optimizer with their groups and state, its settings, and its step counts.
 
     ``defaults`` are the hyperparameters of groups that do not say otherwise, ``steps_taken`` and
     ``skipped_steps`` count steps; they, and ``skipped``, are known once the last step is settled.
@@ -71,7 +71,9 @@ class Run:
         self.settings = replace(self.settings, **settings)
         self._checked_settings = None
 
-    def _settings_now(self) -> Settings:
+    def settings_now(self) -> Settings:
+        """Return the settings of the next step. Raises TypeError or ValueError for what cannot be
+        used."""
         if self._checked_settings is not None:
             return self._checked_settings
         now = self.settings.at(self.steps_taken)
@@ -79,35 +81,15 @@ class Run:
             self._checked_settings = now
         return now
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Take over hyperparameters that were changed from outside, or that a schedule changes."""
         hyper = self.groups.changed(self.steps_taken)
         if hyper is not None:
             self.stepping.set_hyper(hyper)
 
-    # ---- stepping
+    # ---- what became of steps
 
-    def step(self, grads: Any) -> None:
-        """Update the parameters in place; see `samestep.Optimizer.step`."""
-        if self._outcome is not None:
-            self.settle()
-        groups = self.groups
-        leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
-        self._refresh()
-        was_held = hold()  # what `held` does, in half the time
-        try:
-            self._keep(self.stepping.run(leaves, groups.takes_part, self._settings_now()))
-        finally:
-            release(was_held)
-
-    def prepare(self) -> None:
-        """Make a captured step the next one; see `samestep.Optimizer.prepare`."""
-        self.settle()
-        self._refresh()
-        with held():
-            self._keep(self.stepping.prepare(self.groups.takes_part, self._settings_now()))
-
-    def _keep(self, outcome: Outcome | None) -> None:
+    def keep(self, outcome: Outcome | None) -> None:
         """Keep the outcome of a step, and count the step if it is known already."""
         self._measured, self.skipped = outcome, False
         if outcome is not None:

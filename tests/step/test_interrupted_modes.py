@@ -253,7 +253,7 @@ def test_control_a_mode_around_the_block_is_noticed(autograd_again):
 
 
 def test_control_a_step_that_does_not_hold_interrupts_is_noticed(monkeypatch):
-    monkeypatch.setattr("samestep.step.run.hold", lambda: False)
+    monkeypatch.setattr("samestep.optimizers.optimizer.hold", lambda: False)
     with np.errstate(), pytest.raises(SwitchedError, match="numpy's errors"):
         press_everywhere(step_of_arrays("numpy"), twice=0)
 

@@ -139,7 +139,7 @@ def test_an_interrupt_in_the_first_step_of_a_torch_optimizer_counts_it_or_leaves
 
 
 def test_control_without_it_half_a_step_is_noticed(monkeypatch):
-    monkeypatch.setattr("samestep.step.run.hold", lambda: False)
+    monkeypatch.setattr("samestep.optimizers.optimizer.hold", lambda: False)
     with np.errstate(), pytest.raises(AssertionError):  # it may leave NumPy's modes switched, too
         interrupted_steps(*on_arrays("numpy", accumulation_steps=1), moments=60)
 
