@@ -102,8 +102,9 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
         raise RuntimeError(
             f"backend {chosen!r} ({source}) cannot run here: {status.detail}; {status.install}"
         )
-    build = _module(chosen).get_backend
-    backend: Backend = build(implementation) if implementation else build()
+    module = _module(chosen)
+    given = (implementation, arrays) if hasattr(module, "IMPLEMENTATIONS") else ()
+    backend: Backend = module.get_backend(*given)
     return backend
 
 

@@ -43,7 +43,7 @@ DIRECTION = {
     "backends/numba": ("backends/host",),
     "backends/cuda": (),
     "backends/cupy": ("backends/host", "backends/cuda"),
-    "backends/torch": ("backends/host", "core/choice"),
+    "backends/torch": ("backends/numba",),
     "backends/torch/optim": ("backends/torch", "core/checkpoint"),
     "core/torch": ("core/optimizers", "backends/torch/optim"),  # a doorway to it
     "golden": ("core/optimizers", "core/printing"),
@@ -225,7 +225,7 @@ def picture(text: str) -> set[tuple[str, str]]:
         ("golden/verify.py", "from ..tools.cli import console", "core/tools"),
         ("golden/verify.py", "import samestep.backends.numpy", "backends/numpy"),
         ("backends/numba.py", "from .numpy import NumpyBackend", "backends/numpy"),
-        ("backends/torch/launch.py", "def f():\n    from ..numba import x", "backends/numba"),
+        ("backends/torch/launch.py", "def f():\n    from ..cupy import x", "backends/cupy"),
         ("backends/toy.py", "from .numba import x", "backends/numba"),
         ("backends/host/rows.py", "from ...optimizers import optimizer", "core/optimizers"),
         ("backends/torch/optim/load.py", "TABLE = {'a': 'samestep.golden.format'}", "golden"),

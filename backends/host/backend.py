@@ -91,12 +91,7 @@ class HostBackend(DecidesOnHost):
         return functools.partial(Watch(self.reader(tensors), tensors).unchanged, tensors)
 
     def check_arithmetic(self) -> None:
-        if flushes_subnormals():
-            raise RuntimeError(
-                "this thread flushes subnormal numbers to zero (something has switched the "
-                "processor, for example torch.set_flush_denormal(True)); a step would not have "
-                "the same bits everywhere. Switch it back before stepping"
-            )
+        check_subnormals()
 
     def to_numpy(self, array: Any, copied: bool = True) -> Array:
         seen = as_numpy(array)
@@ -112,3 +107,13 @@ class HostBackend(DecidesOnHost):
 def flushes_subnormals() -> bool:
     """Say whether this thread's processor state turns subnormal results into zero."""
     return _SUBNORMAL * _ONE == 0.0
+
+
+def check_subnormals() -> None:
+    """Raise RuntimeError if this thread flushes subnormal numbers to zero."""
+    if flushes_subnormals():
+        raise RuntimeError(
+            "this thread flushes subnormal numbers to zero (something has switched the "
+            "processor, for example torch.set_flush_denormal(True)); a step would not have "
+            "the same bits everywhere. Switch it back before stepping"
+        )

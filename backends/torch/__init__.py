@@ -1,8 +1,8 @@
 """PyTorch tensors, on the host or on a device, and NumPy arrays through shared memory.
 
-Four implementations, as PyTorch itself has them: ``forloop`` runs the rule's text tensor by
-tensor; ``foreach`` gathers many tensors into bounded slices and runs it once a slice
-(horizontal fusion); ``compiled`` has the text compiled over the same slices (vertical fusion);
+Four implementations, as PyTorch itself has them: ``forloop`` runs a rule's operations tensor by
+tensor; ``foreach`` gathers many tensors into bounded slices and runs them once a slice
+(horizontal fusion); ``compiled`` has them compiled over the same slices (vertical fusion);
 ``fused`` is one kernel for everything, where there is one: on the host that of the compiled CPU
 backend, over the same memory. ``backend="torch:foreach"`` chooses one.
 """
@@ -10,29 +10,37 @@ backend, over the same memory. ``backend="torch:foreach"`` chooses one.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...protocol import Availability
 
 if TYPE_CHECKING:
-    from .backend import TorchBackend
+    from .on_device import TorchOnDevice
+    from .on_host import TorchOnHost
 
 IMPLEMENTATIONS = ("forloop", "foreach", "compiled", "fused")
 INSTALL = "install it with: pip install torch"
 
 
 def availability() -> Availability:
-    """What `samestep.available_backends` says about this backend."""
+    """Return whether this backend can run here."""
     if importlib.util.find_spec("torch") is None:
         return Availability("torch", False, "PyTorch is not installed", INSTALL)
     listed = ", ".join(IMPLEMENTATIONS)
     return Availability("torch", True, f"PyTorch {version('torch')}: {listed}")
 
 
-def get_backend(implementation: str = "") -> TorchBackend:
-    """What `samestep.get_backend` returns; without an implementation, the fastest that is exact
-    where the parameters are."""
-    from .backend import TorchBackend
+def get_backend(implementation: str, arrays: Sequence[Any]) -> TorchOnHost | TorchOnDevice:
+    """Return the backend for parameters that are where the first of ``arrays`` is; without an
+    implementation, the fastest that is exact there."""
+    from ..torch_tensors.view import is_tensor, on_host
 
-    return TorchBackend(implementation)
+    if arrays and is_tensor(arrays[0]) and not on_host(arrays[0]):
+        from .on_device import TorchOnDevice
+
+        return TorchOnDevice(implementation, arrays[0].device)
+    from .on_host import TorchOnHost
+
+    return TorchOnHost(implementation)

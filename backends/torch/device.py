@@ -22,7 +22,7 @@ from ..torch_tensors.view import (
 )
 
 Tensor = torch.Tensor
-KINDS = ("cuda",)  # of devices, with arithmetic as IEEE 754 has it
+DEVICES = ("cuda",)  # types of device whose arithmetic is that of IEEE 754
 Span = tuple[int, int, int]  # the storage, and the bytes in it from the first on to the last
 
 
@@ -56,14 +56,14 @@ class DeviceTensor(AdoptedTensor):
 
 
 def contiguous(tensor: Tensor) -> Tensor:
-    """Itself, or a contiguous copy."""
+    """Return the tensor, or a contiguous copy."""
     if tensor.is_contiguous():
         return tensor
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def reals(tensor: Tensor) -> Tensor:
-    """A contiguous tensor as a vector; complex elements are two reals each."""
+    """Return a contiguous tensor as a vector; complex elements are two reals each."""
     tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     return tensor.reshape(-1)
 
@@ -71,17 +71,17 @@ def reals(tensor: Tensor) -> Tensor:
 def check_device_parameter(name: str, tensor: Any) -> None:
     """Raise TypeError or ValueError for a tensor that cannot be updated on its device."""
     check_parameter(name, tensor)
-    if tensor.device.type not in KINDS:
+    if tensor.device.type not in DEVICES:
         raise TypeError(
             f"{name} is a {described(tensor)}; expected one in host memory or on "
-            f"{' or '.join(KINDS)}"
+            f"{' or '.join(DEVICES)}"
         )
     if any(s == 0 and n > 1 for s, n in zip(tensor.stride(), tensor.shape, strict=True)):
         raise ValueError(f"{name} overlaps itself: one element stands for several")
 
 
 def span(tensor: Tensor) -> Span:
-    """Where a tensor lies; all bytes between its first and its last element count as its own."""
+    """Return where a tensor lies; all bytes from its first to its last element count as its own."""
     first = int(tensor.storage_offset())
     reach = sum(int((n - 1) * s) for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     size = tensor.element_size()
@@ -89,7 +89,7 @@ def span(tensor: Tensor) -> Span:
 
 
 def overlapping(tensors: Sequence[Tensor]) -> tuple[int, int] | None:
-    """The positions of two tensors that share memory, or None."""
+    """Return the positions of two tensors that share memory, or None."""
     spans = sorted((*span(t), i) for i, t in enumerate(tensors) if t.numel())
     reach: tuple[int, int, int] = (0, 0, 0)  # storage, end and position of what reaches furthest
     for storage, low, high, i in spans:
@@ -148,7 +148,7 @@ class DeviceChecker:
             )
 
     def _check_overlap(self, leaves: list[Any]) -> None:
-        """A gradient must not lie in a parameter or in state."""
+        """Raise ValueError for a gradient that lies in a parameter or in state."""
         owned: dict[int, list[tuple[Span, DeviceTensor]]] = {}
         for tensor in self.tensors:
             for array in (tensor.owner, *tensor.state.values()):
@@ -165,7 +165,8 @@ class DeviceChecker:
                     )
 
     def _follow(self) -> bool:
-        """Look up parameters that lie elsewhere than they did (``tensor.data = other``)."""
+        """Look up parameters that lie elsewhere than they did (``tensor.data = other``). Returns True if
+        there are any."""
         now = self._where_owners_are()
         moved = [t for t, a, b in zip(self.tensors, now, self._owners, strict=True) if a != b]
         for tensor in moved:

@@ -1,4 +1,4 @@
-"""What the parameter groups of an optimizer say: parameters, hyperparameters, variants of a rule."""
+"""The content of an optimizer's groups: parameters, hyperparameters, variants of a rule."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Slot(NamedTuple):
 
 
 def slots_of(groups: Groups, k: int) -> list[Slot]:
-    """The places of a group's parameters."""
+    """Return the places of a group's parameters."""
     params = groups[k]["params"]
     prefix = "params" if len(groups) == 1 else f"group[{k}]"
     names = groups[k].get("param_names") or [f"{prefix}[{i}]" for i in range(len(params))]
@@ -29,17 +29,17 @@ def slots_of(groups: Groups, k: int) -> list[Slot]:
 
 
 def all_slots(groups: Groups) -> list[Slot]:
-    """The places of all parameters, in order."""
+    """Return the places of all parameters, in order."""
     return [slot for k in range(len(groups)) for slot in slots_of(groups, k)]
 
 
 def where(groups: Groups, k: int) -> str:
-    """How a message about a group begins."""
+    """Return the beginning of a message about a group."""
     return "" if len(groups) == 1 else f"group {k}: "
 
 
 def values_of(rule: Rule, groups: Groups, k: int) -> dict[str, Any]:
-    """A group's hyperparameters as they are, but tensors as numbers."""
+    """Return a group's hyperparameters as they are, but tensors as numbers."""
     try:
         return plain({n: groups[k][n] for n in rule.known_hyperparameters}, where(groups, k))
     except KeyError as error:
@@ -47,7 +47,7 @@ def values_of(rule: Rule, groups: Groups, k: int) -> dict[str, Any]:
 
 
 def numbers_of(rule: Rule, groups: Groups) -> list[dict[str, Any]]:
-    """The hyperparameters of all groups, checked. Raises what `Rule.hyperparameters` raises."""
+    """Return the hyperparameters of all groups, checked. Raises what `Rule.hyperparameters` raises."""
     return [
         rule.hyperparameters(values_of(rule, groups, k), where(groups, k))
         for k in range(len(groups))
@@ -55,7 +55,7 @@ def numbers_of(rule: Rule, groups: Groups) -> list[dict[str, Any]]:
 
 
 def plain(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Hyperparameters with numbers where there were tensors, and tuples where there were lists."""
+    """Return hyperparameters with numbers in place of tensors, and tuples in place of lists."""
     return {name: _plain(value, where + name) for name, value in values.items()}
 
 
@@ -73,7 +73,7 @@ def _plain(value: Any, name: str) -> Any:
 def rules_of(
     rule: Rule, numbers: list[dict[str, Any]], held: Iterable[tuple[Slot, Mapping[str, Any]]]
 ) -> list[Rule]:
-    """Each group's variant of the rule. ``held`` are the parameters that have state, with it: an
+    """Return each group's variant of the rule. ``held`` are the parameters that have state, with it: an
     option that is also a number may have become zero, and its state is still there."""
     states: list[list[tuple[tuple[int, ...], set[str]]]] = [[] for _ in numbers]
     for slot, entry in held:

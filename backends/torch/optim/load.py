@@ -1,4 +1,4 @@
-"""What a state dict says, torch's own or one of any backend's, before anything is changed."""
+"""The content of a state dict, torch's own or of any backend, checked before anything changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable")
 def loaded_groups(
     rule: Rule, groups: Sequence[dict[str, Any]], snapshot: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The parameter groups with the snapshot's hyperparameters, and whatever else is in them; our
+    """Return the parameter groups with the snapshot's hyperparameters, and whatever else is in them; our
     own where the snapshot has none. How steps are computed is not taken over.
 
     Raises
@@ -67,7 +67,7 @@ def loaded_groups(
 def loaded_entry(
     rule: Rule, entry: Mapping[str, Any], param: torch.Tensor, where: str
 ) -> dict[str, Any] | None:
-    """One parameter's state, with copies of the arrays on the parameter's device; None if it has
+    """Return one parameter's state, with copies of the arrays on the parameter's device; None if it has
     not stepped. Raises TypeError or ValueError for other entries than the rule has."""
     found = read_entry(rule, entry, where)
     if found is None:

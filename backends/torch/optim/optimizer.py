@@ -75,23 +75,23 @@ class Optimizer(torch.optim.Optimizer):
             asked = "capturable" if capturable else "differentiable"
             raise ValueError(f"{asked}=True is not supported: a step's scalars are the host's")
         self.rule.hyperparameters(plain(hyper))
-        chosen = chosen_backend(backend, foreach, fused)
-        self.backend = get_backend(chosen, [torch.empty(0)])
-        self._forget()
+        self._backend_name = chosen_backend(backend, foreach, fused)
         defaults = {**self.rule.known_hyperparameters, **hyper}
         flags = dict(foreach=foreach, fused=fused, capturable=False, differentiable=False)
         super().__init__(params, {**defaults, **flags})
 
     def _forget(self) -> None:
-        """Everything is looked at anew at the next step; parameters may be elsewhere by then."""
+        """Look at everything anew at the next step; parameters may be elsewhere by then."""
         self._participants: Participants | None = None
         self._hyper_seen: list[Any] | None = None  # the very objects
-        self.backend = get_backend(self.backend.name)
+        params = chain.from_iterable(group["params"] for group in self.param_groups)
+        self.backend = get_backend(self._backend_name, list(params))
+        self._backend_name = self.backend.name
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """Asked by torch's GradScaler. As in torch, only who wants ``fused=True`` has the scale
-        divided out inside the launch; for others gradients are unscaled before the step."""
+        """True if torch's GradScaler may leave its scale to the step. As in torch, only
+        ``fused=True`` has it divided out inside the launch; for others gradients are unscaled before the step."""
         return bool(self.defaults["fused"])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ class Optimizer(torch.optim.Optimizer):
     # ---- what belongs to the user as well
 
     def _gathered(self, groups: Groups, state: Mapping[Any, Any]) -> Participants:
-        """The parameters that have state, ready to step. Raises for what cannot be stepped."""
+        """Return the parameters that have state, ready to step. Raises for what cannot be stepped."""
         slots, numbers = all_slots(groups), numbers_of(self.rule, groups)
         members = [
             Member(i, *slot, state[slot.param])
@@ -270,12 +270,13 @@ class Optimizer(torch.optim.Optimizer):
         return {**saved, "state": state, "rule": self.rule, "backend": self.backend.name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({**state, "backend": get_backend(state["backend"])})
+        super().__setstate__(state)
+        self._backend_name = state["backend"]
         self._forget()
 
 
 def chosen_backend(backend: str | None, foreach: bool | None, fused: bool | None) -> str | None:
-    """The name of the backend that these arguments ask for; None for no choice.
+    """Return the name of the backend that these arguments ask for; None for no choice.
 
     Raises RuntimeError, as torch does, if they ask for several.
     """
@@ -300,7 +301,7 @@ def with_grad(closure: Callable[[], Any]) -> Any:
 
 
 def has_state(state: Mapping[Any, Any], param: torch.Tensor) -> bool:
-    """Whether a parameter can go on from its state. Others may keep things there, too."""
+    """Return True if a parameter can go on from its state. Others may keep things there, too."""
     return "step" in state.get(param, ())
 
 

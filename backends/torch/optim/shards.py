@@ -22,17 +22,17 @@ FLATTENED = "_fsdp_flattened"  # how FullyShardedDataParallel marks parameters, 
 
 
 def is_dtensor(tensor: Any) -> bool:
-    """Whether it is a DTensor. The module is never imported here: whoever has one has loaded it."""
+    """Return True for a DTensor. Its module is never imported here: whoever has one has loaded it."""
     return isinstance(tensor, getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", ()))
 
 
 def is_part(param: Any) -> bool:
-    """Whether this process may hold a part only."""
+    """Return True if this process may hold a part of the parameter only."""
     return is_dtensor(param) or getattr(param, FLATTENED, False)
 
 
 def local(tensor: Any) -> Any:
-    """The part of a DTensor in this process, over its own memory; others as they are."""
+    """Return the part of a DTensor in this process, over its own memory; others as they are."""
     if not is_dtensor(tensor):
         return tensor
     with held(), torch.no_grad():
@@ -40,7 +40,7 @@ def local(tensor: Any) -> Any:
 
 
 def placed(array: Any, param: Any) -> Any:
-    """State of the parameter's part in this process, placed as the parameter is."""
+    """Return state of the parameter's part in this process, placed as the parameter is."""
     if not is_dtensor(param):
         return array
     from torch.distributed.tensor import DTensor
@@ -66,7 +66,7 @@ def check_placement(name: str, tensor: Any, param: Any) -> None:
 
 
 def local_gradient(name: str, grad: Any, param: Any) -> Any:
-    """The gradient's part in this process. As in torch one that is placed otherwise, such as the
+    """Return the gradient's part in this process. As in torch one that is placed otherwise, such as the
     partial sums of a replicated parameter, is redistributed first."""
     if grad is None:
         return None

@@ -192,12 +192,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils import backend_registration
-import samestep.backends.torch.backend as backend
 import samestep.backends.torch.device as device
+import samestep.backends.torch.on_device as on_device
 
 # a device that exists nowhere: tensors with shapes, dtypes and a place, but without elements
 backend_registration._setup_privateuseone_for_python_backend("nowhere")
-device.KINDS = backend.KINDS = ("nowhere",)
+device.DEVICES = on_device.DEVICES = ("nowhere",)
 
 
 def make(shape, dtype=torch.float32):
