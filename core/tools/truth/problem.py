@@ -1,4 +1,4 @@
-"""What the truth table is computed from: one parameter, its gradients, and the exact trajectory."""
+"""The problem of the truth table: one parameter, its gradients, and the exact trajectory."""
 
 from __future__ import annotations
 
