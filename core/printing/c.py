@@ -1,4 +1,4 @@
-"""Prints a rule as plain C99 that C++ takes, too: one function over raw pointers for one tensor,
+"""Printer of a rule as plain C99 that C++ takes, too: one function over raw pointers for one tensor,
 on all threads if OpenMP is switched on."""
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def typed_sizes(p: Printer) -> Lines:
 
 
 def array_arguments(p: Printer, names: Iterable[str]) -> Lines:
-    """Return arrays as arguments."""
+    """Return the declarations of arrays as arguments."""
     return [f"{array_type(p, name)} *RESTRICT {p.arrays[name]}" for name in names]
 
 
@@ -165,7 +165,7 @@ def _driver(p: Printer) -> str:
 
 
 def _parallel(elements: str, *, simd: bool = False) -> Lines:
-    """Return what spreads the loop behind it over threads. No bit depends on how many there are."""
+    """Return lines that spread the loop behind them over threads. No bit depends on their number."""
     what, condition = ("for simd", "parallel : ") if simd else ("for", "")
     pragma = f"#pragma omp parallel {what} if ({condition}{elements} >= SAMESTEP_PARALLEL_FROM)"
     return ["#ifdef _OPENMP", pragma, "#endif"]

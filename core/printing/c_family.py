@@ -1,4 +1,4 @@
-"""What C and CUDA C have in common: syntax, and the layout of functions and comments.
+"""The common part of C and CUDA C: syntax, and the layout of functions and comments.
 
 Nothing printed is other than a single IEEE operation; compile C with ``-ffp-contract=off`` and
 CUDA with ``--fmad=false -prec-div=true -prec-sqrt=true -ftz=false``.

@@ -1,4 +1,4 @@
-"""Prints a rule as CUDA C: a kernel per pass and a kernel per fold.
+"""Printer of a rule as CUDA C: a kernel per pass and a kernel per fold.
 
 How the kernels are called
 --------------------------

@@ -1,4 +1,4 @@
-"""Readable source of a rule for a target language."""
+"""Readable source text of a rule for a target language."""
 
 from __future__ import annotations
 

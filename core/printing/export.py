@@ -1,4 +1,4 @@
-"""A rule as one file to embed in a program that does not have this package."""
+"""Export of a rule as one file to embed in a program that does not have this package."""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ class Exported:
 
     @property
     def reference(self) -> str:
+        """The paper that the rule is from."""
         return self.rules[0].reference or "A rule of the user's own."
 
     @property

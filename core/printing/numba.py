@@ -1,4 +1,4 @@
-"""Prints a rule as a Python module of serial Numba kernels, one function per pass and fold.
+"""Printer of a rule as a Python module of serial Numba kernels, one function per pass and fold.
 
 The module needs only NumPy and Numba. Each function works on a range of lines of the launch
 table and holds no lock, so ranges can run on as many threads as there are.
@@ -29,7 +29,7 @@ ADDRESSES = (
 
 
 class Numba(Target):
-    """Python that Numba compiles."""
+    """The syntax of Python that Numba compiles."""
 
     reserved = frozenset(
         {

@@ -1,4 +1,4 @@
-"""The printer of a program: the loops around a rule's text, and what stands between them.
+"""The printer of a program: it writes the loops around a rule's text, and the folds between them.
 
 What is computed, and in which order, is written here once; a `Target` says how a language puts it.
 """

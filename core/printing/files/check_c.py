@@ -24,7 +24,7 @@ COUNT = {"element": "n", "row": "rows", "column": "columns", "tensor": "1"}
 
 
 def check_program(exported: Exported) -> str:
-    """Return what stands behind exported functions so that they become a program."""
+    """Return the text behind exported functions that makes them a program."""
     reader, _, _ = READER.read_text(encoding="utf-8").partition("/* ---- the example */")
     texts, memory = read("check.c"), "memory of the device" if _on_device(exported) else "memory"
     steps = [_steps(exported, printer) for printer in exported.printers(C)]
@@ -108,8 +108,8 @@ Calls = tuple[dict[str, tuple[str, str]], Lines, Lines, Lines, Lines]
 
 
 def _host_calls(p: Printer, stored: str, arrays: Lines, tensor_sizes: Lines) -> Calls:
-    """Return more arrays (name to type and count), and what stands before the first step, makes the
-    state, takes a step with the scalars ``s``, and stands after the last step."""
+    """Return more arrays (name to type and count), and the statements before the first step, those
+    that make the state, take a step with the scalars ``s``, and stand after the last step."""
     label, workspace = p.rule.label, {}
     if p.layout.reducing:
         count = f"(size_t){label}_workspace({', '.join(tensor_sizes)})"

@@ -10,8 +10,8 @@ from .rule_text import function_text, quoted
 
 
 def check_program(exported: Exported) -> str:
-    """Return what stands behind an exported module so that it becomes a program; it needs ``sys``
-    and ``json``."""
+    """Return the text behind an exported module that makes it a program; it needs ``sys`` and
+    ``json``."""
     defaults = exported.rules[0].defaults
     main = read("python_file.py.txt")["check"].format(
         rule=exported.family.name,
