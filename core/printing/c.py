@@ -11,6 +11,7 @@ from ..language.tracer import Expr
 from .c_family import CFamily, function, title
 from .c_host import API, array_type, scalars_function, sizes, structures
 from .c_names import field
+from .folds import fold_body
 from .printer import Printer
 from .target import Lines
 from .templates import read
@@ -95,7 +96,7 @@ def _pass(p: Printer, k: int) -> str:
 def _fold(p: Printer, k: int) -> str:
     step = p.program.folds[k]
     p.begin()
-    body = p.fold_body(step)
+    body = fold_body(p, step)
     arguments = [f"const {p.rule.label}_scalars *s", *typed_sizes(p)]
     arguments += [*array_arguments(p, p.program.small), f"{p.target.real} *workspace"]
     lines = [*_slots(p), *body]

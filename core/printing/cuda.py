@@ -37,6 +37,7 @@ from ..language.passes import Step
 from ..language.summation import LANES
 from ..language.tracer import Expr
 from .c_family import C_TYPE, CFamily, function, title
+from .folds import fold_body
 from .printer import Printer
 from .target import Lines, indented
 from .templates import read
@@ -128,7 +129,7 @@ def _pass(p: Printer, k: int) -> str:
 def _fold(p: Printer, k: int) -> str:
     step, layout = p.program.folds[k], p.layout
     p.begin()
-    body = p.fold_body(step)
+    body = fold_body(p, step)
     p.use("tensors")
     lines = [
         f"const int64_t *tensor = tensors + (int64_t)blockIdx.x * {layout.tensors_columns};",

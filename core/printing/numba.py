@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from ..language.tracer import Expr
 from .expressions import is_whole
+from .folds import fold_body
 from .printer import Printer
 from .target import Lines, Target, indented
 from .templates import read
@@ -138,7 +139,7 @@ def _fold(p: Printer, k: int) -> str:
             lines.append(_view(p, name, f"tensors[tensor, {column}]", counts[p.rule.per[name]]))
     used = {id(n) for n in (*step.nodes, *step.finished)}
     lines += _slots(p, [n for n in layout.slots if id(n) in used])
-    loop = ["for tensor in range(first, last):", *indented([*lines, *p.fold_body(step)])]
+    loop = ["for tensor in range(first, last):", *indented([*lines, *fold_body(p, step)])]
     return _function(p, p.name_of("fold", k), loop)
 
 

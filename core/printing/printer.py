@@ -1,4 +1,4 @@
-"""The printer of a program: it writes the loops around a rule's text, and the folds between them.
+"""The printer of a program: it writes the loops around a rule's text.
 
 What is computed, and in which order, is written here once; a `Target` says how a language puts it.
 """
@@ -6,13 +6,11 @@ What is computed, and in which order, is written here once; a `Target` says how 
 from __future__ import annotations
 
 from ..language.dtypes import COMPUTE_DTYPE
-from ..language.passes import Program, Step, reachable, statements
+from ..language.passes import Program, Step, statements
 from ..language.summation import LANES, ROW_LANES, STRIP_ROWS
 from ..language.tracer import Expr
 from .expressions import Expressions
 from .target import Lines, Target
-
-POSITION = {"row": "r", "column": "column", "tensor": "0"}  # within a state of that many numbers
 
 
 class Printer(Expressions):
@@ -234,86 +232,3 @@ class Printer(Expressions):
         value = self.helper("fold", self.lanes_name[id(node)], "width")
         store = self.target.assign(self.in_workspace(node, place), folded)
         return [self.target.let(folded, value), f"{self.target.once}{store}"]
-
-    # ---- folds
-
-    def fold_body(self, step: Step) -> Lines:
-        """Return the statements between two passes, for one tensor; ``size``, ``columns``,
-        ``chunks`` and the small arrays are known."""
-        lines = self.scalar_lines(step)
-        for node in step.finished:
-            if node.per == "column":
-                self.use(f"{self.slot_name[id(node)]} workspace chunks columns")
-                strips = self.target.strips(self.slot_name[id(node)])
-                lines.append(f"{self.helper('fold_strips', *strips)}{self.target.end}")
-        crossing = {id(n) for n in step.crossings}
-        written = {id(n) for n in statements(step)} | crossing
-        stored = [expr for _, expr in step.stores]
-        mentioned = {id(n) for n in (*stored, *(arg for n in step.nodes for arg in n.args))}
-        for node in step.nodes:
-            if node.op == "input":
-                self.text_of[id(node)] = f"{self.arrays[str(node.name)]}[{POSITION[node.per]}]"
-                if id(node) in crossing:
-                    lines += self._fold_statement(node)
-            elif node.op == "sum" and node.per != "tensor":
-                if id(node) in mentioned:  # else only a later pass needs it
-                    self.text_of[id(node)] = self._place(node)
-            elif node.op == "sum" or id(node) in written:
-                lines += self._fold_statement(node)
-        for per in POSITION:  # a row's new value may need a tensor's old one
-            lines += self._small_stores(per, [s for s in step.stores if self.rule.per[s[0]] == per])
-        return lines
-
-    def _small_stores(self, per: str, stores: list[tuple[str, Expr]]) -> Lines:
-        """Return statements that store the new values of states that there is one of per ``per``.
-        If one of them needs another one's old value, all are computed before any is stored."""
-        names = {name for name, _ in stores}
-        read = [(n.name, name) for name, e in stores for n in reachable([e]) if n.op == "input"]
-        values = [self.text(expr) for _, expr in stores]
-        before: Lines = []
-        if any(other in names and other != name for other, name in read):
-            new = [self.new_name(name) for name, _ in stores]
-            before = [self.target.let(name, value) for name, value in zip(new, values, strict=True)]
-            values = new
-        assigned = [
-            self.target.assign(f"{self.arrays[name]}[{POSITION[per]}]", value)
-            for (name, _), value in zip(stores, values, strict=True)
-        ]
-        if before and per != "tensor":
-            return self._over(per, *before, *assigned)
-        return before + [line for store in assigned for line in self._over(per, store)]
-
-    def _place(self, node: Expr) -> str:
-        return self.in_workspace(node, "" if node.per == "tensor" else POSITION[node.per])
-
-    def _over(self, per: str, *lines: str) -> Lines:
-        """Return ``lines`` for every row or column of the tensor, or once."""
-        barrier = self.target.barrier
-        if per == "tensor":  # what one thread writes, others may still be reading
-            return [*barrier, *(f"{self.target.once}{line}" for line in lines), *barrier]
-        count = "size" if per == "row" else "columns"
-        return [*self.shared_loop(POSITION[per], count, [*lines]), *barrier]
-
-    def _fold_statement(self, node: Expr) -> Lines:
-        """Return one value of a fold: a variable if it exists per tensor, else a vector in the
-        workspace."""
-        if node.per != "tensor" and node.per != "scalar":
-            line = self.target.assign(self._place(node), self.text(node))
-            self.text_of[id(node)] = self._place(node)
-            return self._over(node.per, line)
-        name = self.new_name(self.wanted(node))
-        value = self._total(node) if node.op == "sum" else self.text(node)
-        lines = [self.target.let(name, value)]
-        self.text_of[id(node)] = name
-        if id(node) in self.slot_name and node.op != "sum":
-            lines.append(f"{self.target.once}{self.target.assign(self._place(node), name)}")
-        return lines
-
-    def _total(self, node: Expr) -> str:
-        (arg,) = node.args
-        summed, count = (node, "chunks") if arg.per == "element" else (arg, "size")
-        if self.program.matrix:
-            count = "size"
-        start = self.use(self.slot_name[id(summed)])
-        self.use("workspace")
-        return self.helper("total", *self.target.part(start, self.use(count)))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 from ..language.passes import Step
 from ..language.summation import CHUNK, LANES
-
-if TYPE_CHECKING:
-    from .printer import Printer
 
 Lines = list[str]
 
@@ -54,9 +51,10 @@ class Target:
         """Set ``width`` of that many lanes to zero."""
         raise NotImplementedError
 
-    def flat_loops(self, printer: Printer, step: Step, element: Lines) -> Lines:
-        """Return the loops over the elements of a chunk, or of a tensor."""
-        return printer.flat_loops(step, element)
+    def flat_loops(self, printer: Any, step: Step, element: Lines) -> Lines:
+        """Return the loops over the elements of a chunk or tensor. ``printer`` is the `Printer`."""
+        loops: Lines = printer.flat_loops(step, element)
+        return loops
 
     # ---- expressions
 
@@ -110,8 +108,8 @@ class Target:
         text = text.replace("LANES", str(LANES)).replace("CHUNK", str(CHUNK))
         return text.replace("REAL", self.real)
 
-    def source(self, printer: Printer) -> str:
-        """Return the text of a module or file with all passes and folds."""
+    def source(self, printer: Any) -> str:
+        """Return the text of a module or file with all passes and folds of a `Printer`."""
         raise NotImplementedError
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from ...language.rule import CLIPS
 from ..c import C
@@ -23,19 +24,28 @@ DTYPE_NAME = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16":
 COUNT = {"element": "n", "row": "rows", "column": "columns", "tensor": "1"}
 
 
+class Calls(NamedTuple):
+    """The calls of exported functions, as statements."""
+
+    release: str  # the function that frees memory
+    arrays: dict[str, tuple[str, str]]  # that they need besides parameter and state: type and count
+    prepared: Lines  # before the first step
+    initialized: Lines  # the state, at the first step
+    updated: Lines  # one step with the scalars `s`
+    finished: Lines  # after the last step
+
+
 def check_program(exported: Exported) -> str:
     """Return the text behind exported functions that makes them a program."""
     reader, _, _ = READER.read_text(encoding="utf-8").partition("/* ---- the example */")
-    texts, memory = read("check.c"), "memory of the device" if _on_device(exported) else "memory"
+    texts, memory = read("check.c"), "memory"
+    if exported.target == "cuda":
+        memory = "memory of the device"
     steps = [_steps(exported, printer) for printer in exported.printers(C)]
     main = texts["main"].replace("@REQUIREMENTS", "\n    ".join(_required(exported)))
     main = main.replace("@DISPATCH", "\n        ".join(_dispatch(exported)))
     parts = [reader[reader.index("#include") :], texts["fields"], texts[memory], texts["bits"]]
     return "".join([*parts, "\n".join(steps), main])
-
-
-def _on_device(exported: Exported) -> bool:
-    return exported.target == "cuda"
 
 
 def _required(exported: Exported) -> Lines:
@@ -67,10 +77,10 @@ def _steps(exported: Exported, p: Printer) -> str:
     tensor_sizes = [
         f"(int64_t){size}" for size in (["rows", "columns"] if p.layout.matrix else ["n"])
     ]
-    calls = _device_calls if _on_device(exported) else _host_calls
+    make = _device_calls if exported.target == "cuda" else _host_calls
+    calls = make(p, stored, [*counts], tensor_sizes)
     owned = {"params": (stored, "n")} | {name: (real, count) for name, count in counts.items()}
-    extra, prepared, initialized, updated, finished = calls(p, stored, [*counts], tensor_sizes)
-    owned |= extra
+    owned |= calls.arrays
     lines = ["const size_t n = start.count;"]
     if p.layout.matrix:
         lines.append("const size_t rows = start.rows, columns = rows ? n / rows : 0;")
@@ -80,23 +90,27 @@ def _steps(exported: Exported, p: Printer) -> str:
     ]
     if p.rule.carry:
         lines.append(f"{label}_carry carry = {label}_initial_carry();")
-    lines += ["int stepped = 0;", "memcpy(params, start.data, n * sizeof *params);", *prepared]
+    lines += [
+        "int stepped = 0;",
+        "memcpy(params, start.data, n * sizeof *params);",
+        *calls.prepared,
+    ]
     loop = [f"{label}_hyper h = {label}_defaults();"]
     loop += [f'h.{place} = number("{name}", {i}, step);' for place, name, i, _ in numbers(p)]
     if counts:
-        loop += ["if (step == 1) {", *indented(initialized), "}"]
+        loop += ["if (step == 1) {", *indented(calls.initialized), "}"]
     loop += [
         f"const {stored} *grads = (const {stored} *)tensor_at(",
         f'    file, "grad", step, tensor, "", "{DTYPE_NAME[exported.dtype]}", n);',
         "if (grads) {",
-        *indented([*_scalars(p), *updated]),
+        *indented([*_scalars(p), *calls.updated]),
         "}",
         *_compared("param", "", "params", "n", exported.dtype),
     ]
     for name, count in counts.items():
         loop += _compared("state", f".{name.removeprefix('state_')}", name, count, p.compute)
-    lines += ["for (int step = 1; step <= steps; step++) {", *indented(loop), "}", *finished]
-    lines += [f"{'cudaFree' if _on_device(exported) else 'free'}({name});" for name in owned]
+    lines += ["for (int step = 1; step <= steps; step++) {", *indented(loop), "}", *calls.finished]
+    lines += [f"{calls.release}({name});" for name in owned]
     body = "\n".join(indented(lines))
     return (
         f"static void check_{label}(\n    const golden_file *file, const char *tensor, golden_tensor "
@@ -104,23 +118,20 @@ def _steps(exported: Exported, p: Printer) -> str:
     )
 
 
-Calls = tuple[dict[str, tuple[str, str]], Lines, Lines, Lines, Lines]
-
-
 def _host_calls(p: Printer, stored: str, arrays: Lines, tensor_sizes: Lines) -> Calls:
-    """Return more arrays (name to type and count), and the statements before the first step, those
-    that make the state, take a step with the scalars ``s``, and stand after the last step."""
+    """Return the calls of exported C."""
     label, workspace = p.rule.label, {}
     if p.layout.reducing:
         count = f"(size_t){label}_workspace({', '.join(tensor_sizes)})"
         workspace = {"workspace": (p.target.real, count)}
     initialized = [f"{label}_init({', '.join(['&h', *tensor_sizes, *arrays])});"]
     arguments = ["&s", *tensor_sizes, "params", "grads", *arrays, *workspace]
-    return workspace, [], initialized, [f"{label}_update({', '.join(arguments)});"], []
+    updated = [f"{label}_update({', '.join(arguments)});"]
+    return Calls("free", workspace, [], initialized, updated, [])
 
 
 def _device_calls(p: Printer, stored: str, arrays: Lines, tensor_sizes: Lines) -> Calls:
-    """Return the same for one tensor in a launch of its own."""
+    """Return the calls of exported CUDA: one tensor in a launch of its own."""
     label, done = p.rule.label, "must(cudaDeviceSynchronize());"
     fields = ", ".join(["params", "gradient", *arrays, *tensor_sizes, "0"])
     prepared = [
@@ -132,7 +143,7 @@ def _device_calls(p: Printer, stored: str, arrays: Lines, tensor_sizes: Lines) -
     copied = "memcpy(gradient, grads, n * sizeof *gradient);"
     updated = [copied, f"must({label}_step(&launch, &s, 0));", done]
     finished = [f"must({label}_destroy(&launch));"]
-    return {"gradient": (stored, "n")}, prepared, initialized, updated, finished
+    return Calls("cudaFree", {"gradient": (stored, "n")}, prepared, initialized, updated, finished)
 
 
 def _scalars(p: Printer) -> Lines:
