@@ -1,6 +1,6 @@
 """Compiled CPU kernels: one fused launch for all tensors, on all cores.
 
-The rule is printed as serial kernels (`numba_printer`), compiled once per variant and storage
+The rule is printed as serial kernels (`samestep.printing.numba`), compiled once per variant and storage
 dtypes, and run on ranges of one launch table by a small thread pool.
 """
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ..language.dtypes import numpy_dtype
 from ..language.passes import program
 from ..language.rule import Rule
-from ..printing.numba import NumbaPrinter
-from ..printing.numba_helpers import ADDRESSES
+from ..printing.numba import ADDRESSES, Numba
+from ..printing.printer import Printer
 from ..protocol import Availability
 from . import memory
 from .gradients import CheckedGradients
@@ -52,7 +52,7 @@ class NumbaLaunch(HostLaunch):
 
     def __init__(self, rule: Rule, param_dtype: str, grad_dtype: str) -> None:
         super().__init__(param_dtype)
-        self.printer = NumbaPrinter(program(rule), param_dtype, grad_dtype)
+        self.printer = Printer(program(rule), param_dtype, grad_dtype, Numba)
         label = f"{rule.label}_{param_dtype}"
         label += "" if grad_dtype == param_dtype else f"_{grad_dtype}"
         module = source_cache.load(label, self.printer.source())

@@ -12,8 +12,9 @@ import numpy as np
 import samestep as ss
 from samestep.language.dtypes import COMPUTE_DTYPE
 from samestep.language.passes import program
-from samestep.printing.c import END, CPrinter
+from samestep.printing.c import C, file
 from samestep.printing.layout import Layout
+from samestep.printing.printer import Printer
 
 FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 WRAPPER = """
@@ -52,9 +53,7 @@ def wrapper(rule: ss.Rule, dtype: str) -> str:
 
 def compile_together(rules: list[ss.Rule], dtype: str, folder: Path) -> ctypes.CDLL:
     """One library of the printed C of several rules."""
-    printers = [CPrinter(program(rule), dtype, dtype) for rule in rules]
-    body = "\n".join(printer.functions() for printer in printers)
-    source = printers[0].with_helpers(printers[0].preamble(), body) + END
+    source = file([Printer(program(rule), dtype, dtype, C) for rule in rules], "")
     source += "".join(wrapper(rule, dtype) for rule in rules)
     return ctypes.CDLL(str(compile_c(source, folder)))
 

@@ -25,9 +25,8 @@ HOST = ["numpy", "numba", "torch", "torch:forloop", "torch:foreach"]
 
 
 def sources(folder: str, *, deep: bool = True) -> list[Path]:
-    """The Python files of a folder of the checkout; printed kernels are not sources."""
-    files = (ROOT / folder).rglob("*.py") if deep else (ROOT / folder).glob("*.py")
-    return sorted(f for f in files if f.parent.name != "kernels")
+    """The Python files of a folder of the checkout."""
+    return sorted((ROOT / folder).rglob("*.py") if deep else (ROOT / folder).glob("*.py"))
 
 
 def leaves(optimizer: ss.Optimizer) -> list[Any]:

@@ -51,7 +51,7 @@ class Import:
 def modules() -> dict[Path, Module]:
     """Name every source file of the package and every stub, by its path from the root."""
     found = [f for top in FOLDERS for end in ("py", "pyi") for f in (ROOT / top).rglob(f"*.{end}")]
-    paths = sorted(f.relative_to(ROOT) for f in found if f.parent.name != "kernels")
+    paths = sorted(f.relative_to(ROOT) for f in found)
     return {path: Module.of(path.with_suffix("").as_posix()) for path in paths}
 
 

@@ -98,10 +98,10 @@ def test_a_rule_is_added_as_the_page_says(checkout):
     checkout.insert(toys.OF_RULE)
     checkout.run(said("python -m samestep.tools.cli.stubs", "toy"))
     checkout.run(said("samestep golden generate --rule NAME", "toy"))
-    checkout.run(said("python -m samestep.golden.printed", "toy"))
+    checkout.run(said("python tests/printing/write_snapshots.py", "toy"))
     by_hand = {"core/rules/toy.py", *toys.OF_RULE}
     written = {"core/optimizers/classes.pyi", "core/torch.pyi"}
-    written |= {f"golden/kernels/toy.float32.{suffix}" for suffix in ("c", "cu", "py")}
+    written |= {f"tests/printing/snapshots/toy.float32.{suffix}" for suffix in ("c", "cu", "py")}
     dtypes = ("float64", "float32", "float16", "bfloat16")
     written |= {f"golden/values/toy.{dtype}.safetensors" for dtype in dtypes}
     assert checkout.touched() == by_hand | written

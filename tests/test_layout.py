@@ -59,7 +59,6 @@ COMPUTED = {"core/choice.py", "core/tools/cli/rules.py"}
 NOT_YET = {
     ("samestep.printing.emit", "core/printing"),  # an f-string that can stand for all files there
     ("samestep.printing.export", "core/printing"),
-    ("samestep.printing.files.numpy", "backends/numpy"),
 }
 
 # Of other packages: what is imported with a file, and what besides it inside of functions only.

@@ -14,7 +14,8 @@ from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from ...language.passes import program
 from ...language.rule import Rule
 from ...language.summation import CHUNK, STRIP_ROWS
-from ...printing.cuda import BLOCK, CudaPrinter
+from ...printing.cuda import BLOCK, Cuda
+from ...printing.printer import Printer
 from ..gradients import CheckedGradients
 from ..launching.table import LaunchTable
 from . import compiler
@@ -41,7 +42,7 @@ class CupyLaunch:
     rows_dtype = "float64"
 
     def __init__(self, rule: Rule, param_dtype: str, grad_dtype: str) -> None:
-        self.printer = CudaPrinter(program(rule), param_dtype, grad_dtype)
+        self.printer = Printer(program(rule), param_dtype, grad_dtype, Cuda)
         self.label = f"{rule.label}_{param_dtype}_{grad_dtype}"
         self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
         self.itemsizes = {

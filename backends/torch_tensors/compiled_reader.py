@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...printing.numba_helpers import READING
+from ...printing.numba import READING
 from .structs import Structs
 
 OBJECTS = "Array(int64, 1, 'C', readonly=True)"

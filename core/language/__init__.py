@@ -1,1 +1,2 @@
-"""What a rule may say, and how it is read: its two functions, traced to a graph and cut into passes."""
+"""The language of rules: the vocabulary, a tracer that reads a rule's two functions, and the passes
+that its graph is cut into."""

@@ -19,7 +19,8 @@ from .tracer import trace_scalars
 
 @functools.cache
 def clipped(rule: Rule, clips: tuple[str, ...]) -> Rule:
-    """``rule`` behind those of `CLIPS` that are named; the same object each time."""
+    """Return a rule that clips its gradient by the named ones of `CLIPS` and then does what ``rule``
+    does; the same object each time. Raise ValueError if ``rule`` has a name of theirs itself."""
     if not clips:
         return rule
     if taken := sorted(set(clips) & {*rule.defaults, *trace_scalars(rule)[0]}):

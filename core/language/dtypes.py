@@ -21,7 +21,7 @@ REAL_OF_COMPLEX = {"complex64": "float32", "complex128": "float64"}
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The NumPy dtype called ``name``; bfloat16 comes from ml_dtypes, imported only if asked for."""
+    """Return the NumPy dtype called ``name``; bfloat16 comes from ml_dtypes, imported only if asked for."""
     if name == "bfloat16":
         import ml_dtypes
 
@@ -31,12 +31,13 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 def dtype_of(array: Any) -> np.dtype[Any]:
-    """The NumPy dtype of an array, or of a framework's tensor (``torch.float32``: float32)."""
+    """Return the NumPy dtype of an array, or of a framework's tensor (``torch.float32``: float32)."""
     name = getattr(array.dtype, "name", None) or str(array.dtype).rpartition(".")[2]
     return numpy_dtype(name)
 
 
 def gradient_dtypes(param_dtype: str) -> tuple[str, ...]:
-    """Names of the dtypes a gradient may have: the parameter's, and float32 for 16-bit parameters."""
+    """Return the names of the dtypes that a gradient may have: the parameter's, and float32 for 16-bit
+    parameters."""
     compute = COMPUTE_DTYPE[param_dtype]
     return (param_dtype,) if compute == param_dtype else (param_dtype, compute)

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Interval:
-    """The values a hyperparameter may have: from ``low`` to ``high``, ends included or not."""
+    """An interval of the values that a hyperparameter may have: from ``low`` to ``high``, ends included or not."""
 
     low: float
     high: float
@@ -40,7 +40,8 @@ USUAL_BOUNDS = {
 
 
 def checked_number(name: str, value: Any, interval: Interval) -> float:
-    """``value`` as a float; TypeError or ValueError with ``name`` if it is none in ``interval``."""
+    """Return ``value`` as a float. Raise TypeError if it is no number, ValueError if it is not finite
+    or not in ``interval``, both with ``name``."""
     if isinstance(value, (str, bytes, bool)) or value is None:
         raise TypeError(f"{name} must be a number, not {value!r}")
     try:

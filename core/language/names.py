@@ -28,13 +28,13 @@ def check_names(kind: str, names: Iterable[Any], where: str, taken: Iterable[str
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What else was perhaps meant, as a part of a message; empty if nothing is close."""
+    """Return a part of a message that suggests a known name; empty if none is close."""
     close = closest(name, known)
     return f"did you mean {close!r}? " if close else ""
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The name that was probably meant, or an empty string."""
+    """Return the known name that is most like ``name``, or an empty string."""
     import difflib  # for errors only
 
     return next(iter(difflib.get_close_matches(name, list(known), 1)), "")

@@ -1,4 +1,4 @@
-"""From a traced rule to passes: what a printer writes out.
+"""The passes of a traced rule, which printers write out.
 
 A reduction over elements is a pass boundary: its result is known only after every element was
 seen. The kernel is split there, and what a later pass needs is computed again from the inputs
@@ -39,7 +39,7 @@ class Step:
 
     @property
     def roots(self) -> tuple[Expr, ...]:
-        """What the step computes its nodes for."""
+        """The nodes that the step computes the others for."""
         stored = tuple(expr for _, expr in self.stores)
         return stored + tuple(s.args[0] for s in self.sums) + self.crossings
 
@@ -65,21 +65,22 @@ class Program:
 
     @property
     def matrix(self) -> bool:
-        """Whether the parameter is seen as a matrix: rows or columns are reduced or kept."""
-        kinds = {n.per if n.op == "sum" else n.value[1] for n in self.asked}
-        kinds |= {self.rule.per[name] for name in self.small}
+        """True if the parameter is seen as a matrix: rows or columns are reduced or kept."""
+        found = {n.per if n.op == "sum" else n.value[1] for n in self.asked}
+        found |= {self.rule.per[name] for name in self.small}
         needed = self.sums or self.crossings or self.small
-        return bool(needed and kinds & {"row", "column"})
+        return bool(needed and found & {"row", "column"})
 
     @property
     def size_kinds(self) -> list[tuple[str, str]]:
-        """For each number of elements that the text asks for: of a value that exists per what,
-        and summed per what."""
+        """The numbers of elements that the text asks for: for each the ``per`` of the value and that of
+        its sum."""
         return [node.value for node in self.asked if node.op == "size"]
 
     @property
     def launches(self) -> tuple[tuple[str, int], ...]:
-        """("pass", k) and ("fold", k) in the order they run; folds with nothing to do left out."""
+        """The launches in the order they run, ("pass", k) or ("fold", k); folds with nothing to do
+        are left out."""
         found = []
         for k, fold in enumerate(self.folds):
             if fold.crossings or fold.stores or fold.finished:
@@ -90,7 +91,7 @@ class Program:
 
     @property
     def traffic(self) -> tuple[int, int]:
-        """Arrays of the parameter's size read and written, over all passes."""
+        """The numbers of arrays of the parameter's size that all passes read and write."""
         return (
             sum(len(step.loads) for step in self.passes),
             sum(len(step.stores) for step in self.passes),
@@ -125,7 +126,7 @@ def program(rule: Rule) -> Program:
 
 
 class _Graph:
-    """The traced nodes of a rule and when each of them is known."""
+    """The traced nodes of a rule, and the stage at which each of them is known."""
 
     def __init__(self, rule: Rule) -> None:
         outputs, asked = trace_update(rule)
@@ -160,7 +161,7 @@ class _Graph:
         return used or any(expr is node for expr in self.full.values())
 
     def _element_passes(self) -> tuple[Step, ...]:
-        """Each array is written by the last pass, or as soon as its new value is known if later
+        """Return the passes. Each array is written by the last pass, or as soon as its new value is known if later
         passes can then read that instead of recomputing it and so move fewer bytes. The parameter
         comes last in any case: its storage may round."""
         late = dict.fromkeys(self.full, self.last)
@@ -174,7 +175,7 @@ class _Graph:
         return first
 
     def _reads_overwritten(self, passes: Iterable[Step], stored_in: dict[str, int]) -> bool:
-        """Whether a pass needs an array as it was before an earlier pass stored it."""
+        """Return true if a pass needs an array as it was before an earlier pass stored it."""
         return any(
             stored_in.get(str(n.name), k) < k and id(n) not in dict(step.reloaded)
             for k, step in enumerate(passes)
@@ -183,7 +184,7 @@ class _Graph:
         )
 
     def _needed(self, roots: Iterable[Expr], reloaded: dict[int, str]) -> list[Expr]:
-        """What an element pass must have for ``roots``, down to what it is given."""
+        """Return the nodes that an element pass needs for ``roots``, down to what it is given."""
         return reachable(roots, lambda n: id(n) in reloaded or n.per in ("tensor", "row", "column"))
 
     def _element_pass(self, k: int, stored_in: dict[str, int]) -> Step:
@@ -207,6 +208,7 @@ class _Graph:
         )
 
     def fold(self, k: int) -> Step:
+        """Return the fold that stands before pass ``k``."""
         crossings = tuple(c for c in self.crossings if self.stage[id(c)] == k)
         stores = tuple(self.small.items()) if k == self.last + 1 else ()
         nodes = reachable([*crossings, *(e for _, e in stores)], _reduces_elements)
@@ -228,7 +230,8 @@ def _reduces_elements(node: Expr) -> bool:
 
 
 def reachable(roots: Iterable[Expr], stop: Callable[[Expr], bool] | None = None) -> list[Expr]:
-    """All nodes below ``roots`` in the order of the rule's text; not below those that ``stop``."""
+    """Return all nodes below ``roots`` in the order of the rule's text; not those below a node that
+    ``stop`` is true for."""
     found: dict[int, Expr] = {}
     stack = list(roots)
     while stack:
@@ -241,7 +244,7 @@ def reachable(roots: Iterable[Expr], stop: Callable[[Expr], bool] | None = None)
 
 
 def statements(step: Step) -> list[Expr]:
-    """The nodes of ``step`` that get a statement of their own in printed source: those that the
+    """Return the nodes of ``step`` that get a statement of their own in printed source: those that the
     rule's text bound to a name, those used more than once, and vectors that are summed. The rest
     are written in place."""
     given = {id_ for id_, _ in step.reloaded}

@@ -1,5 +1,5 @@
-"""What a traced value refuses: all that Python, NumPy or PyTorch would do with an array and that
-is not in the vocabulary of rules.
+"""The operations that a traced value refuses: all that Python, NumPy or PyTorch would do with an
+array and that is not in the vocabulary of rules.
 
 The reference and PyTorch run a rule's own text, so there much more would work, or seem to. Every
 rule is traced once before it runs anywhere, and what is not for all backends fails then.
@@ -24,7 +24,7 @@ OPERATORS = {
 
 
 class Closed:
-    """A value that is nothing but an operand."""
+    """A value that can be used as an operand, and for nothing else."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ for _symbol, _names in OPERATORS.items():
 
 
 class Words:
-    """``xp`` while tracing: says which words there are if asked for another one."""
+    """The base of traced vocabularies: an unknown word is an error that lists the known ones."""
 
     def __getattr__(self, name: str) -> Any:
         words = [word for word in dir(self) if not word.startswith("_")]
@@ -73,7 +73,8 @@ class Words:
 
 
 def attributes(what: str, values: dict[str, Any]) -> SimpleNamespace:
-    """``h``, ``carry`` or ``s``: values by name, and an error that helps for any other name."""
+    """Return an object with ``values`` as attributes (``h``, ``carry`` or ``s``). Any other name is an
+    error that says ``what`` is missing and what there is."""
 
     class Attributes(SimpleNamespace):
         def __getattr__(self, name: str) -> Any:
@@ -83,7 +84,7 @@ def attributes(what: str, values: dict[str, Any]) -> SimpleNamespace:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """Of names that exist the one that was probably meant, or all."""
+    """Return a part of a message: the known name that is most like ``name``, or all of them."""
     known = list(known)
     close = closest(name, known)
     return f" (did you mean {close!r}?)" if close else f"; there are {', '.join(known) or 'none'}"

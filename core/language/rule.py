@@ -94,7 +94,7 @@ class Rule:
         check_definition(self)
 
     def variant(self, **options: Any) -> Rule:
-        """The rule of this family with these structural options; the same object each time."""
+        """Return the rule of this family with these structural options; the same object each time."""
         if self.factory is None:
             if options:
                 raise TypeError(f"rule {self.name!r} has no structural options; got {options}")
@@ -105,7 +105,7 @@ class Rule:
         return _variant(self.factory, tuple(chosen.items()))
 
     def for_shape(self, shape: tuple[int, ...]) -> Rule:
-        """The variant for a parameter of this shape."""
+        """Return the variant for a parameter of this shape."""
         if self.shape_options is None:
             return self
         return self.variant(**{**self.options, **self.shape_options(shape)})
@@ -123,19 +123,19 @@ class Rule:
 
     @property
     def known_hyperparameters(self) -> dict[str, Hyper]:
-        """All that a group of this rule may set, with their defaults."""
+        """The hyperparameters that a group of this rule may set, with their defaults."""
         return {**self.options, **self.defaults, **self.common}
 
     @property
     def common(self) -> dict[str, Hyper]:
-        """Those that every rule has."""
+        """The hyperparameters that every rule has, with their defaults."""
         return {"maximize": False, "lazy": self.lazy, **dict.fromkeys(CLIPS)}
 
     def hyperparameters(
         self, given: Mapping[str, Any], where: str = "", others: Iterable[str] = ()
     ) -> dict[str, Hyper]:
-        """Defaults overridden by ``given``, checked. ``others`` are names that whoever calls takes
-        besides, for the message.
+        """Return the defaults overridden by ``given``, checked. ``others`` are more names for the
+        message, which the caller takes.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class Rule:
         return checked_number(f"{where}{name}", value, bounds)
 
     def chosen_options(self, hyper: Mapping[str, Any]) -> dict[str, bool]:
-        """The structural options that these hyperparameters ask for."""
+        """Return the structural options that these hyperparameters ask for."""
         return {name: bool(hyper[name]) for name in self.options}
 
     def check_options(

@@ -1,4 +1,4 @@
-"""What can be said of a rule when it is made, before its functions run."""
+"""Checks of a rule when it is made, before its functions run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .names import PER, TAKEN, check_names
 
 
 def check_definition(rule: Any) -> None:
-    """Check a `Rule` in the making; raise TypeError or ValueError for what no optimizer could use."""
+    """Raise TypeError or ValueError if no optimizer could use this `Rule`, which is being made."""
     check_names("a rule's name", [rule.name], "")
     rule_is = f"rule {rule.name!r}: "
     _check_arguments(rule, rule_is)
@@ -37,7 +37,7 @@ def _check_arguments(rule: Any, rule_is: str) -> None:
 
 
 def _check_numbers(rule: Any, rule_is: str) -> None:
-    """Defaults, bounds and initial values."""
+    """Check defaults, bounds and initial values."""
     for name, default in rule.defaults.items():
         numbers = default if isinstance(default, tuple) else (default,)
         if not numbers or not all(isinstance(number, (int, float)) for number in numbers):

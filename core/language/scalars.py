@@ -1,4 +1,4 @@
-"""The scalars of a step: what is equal for all elements, computed on the host in float64."""
+"""The scalars of a step: the values that are equal for all elements, computed on the host in float64."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def _scalars(
 
 
 def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ``rule.scalars`` returned, or TypeError if that is something else."""
+    """Return the row of scalars and the new carry out of what ``rule.scalars`` returned. Raise
+    TypeError if that is something else."""
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], dict):
         raise TypeError(
             f"rule {rule.name!r}: scalars must return a dict and the carry, not {result!r}"
@@ -55,12 +56,12 @@ def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, An
 
 
 def scalar_names(rule: Rule) -> tuple[str, ...]:
-    """The names of the scalars in a row, in order."""
+    """Return the names of the scalars in a row, in order."""
     return tuple(next_scalars(rule, 0, rule.carry, as_numbers(rule.defaults))[0])
 
 
 def as_numbers(values: Mapping[str, Any], number: type = float) -> SimpleNamespace:
-    """Hyperparameters or a carry as ``scalars`` gets them: attributes, all of type ``number``."""
+    """Return hyperparameters or a carry as ``scalars`` takes them: attributes, all of type ``number``."""
     return SimpleNamespace(
         **{
             name: tuple(map(number, value)) if isinstance(value, tuple) else number(value)

@@ -1,4 +1,4 @@
-"""The tracer: a rule's text, called once with symbolic values, leaves an expression graph.
+"""The tracer: it calls a rule's functions once with symbolic values and returns the expression graph.
 
 The NumPy reference runs a rule's own text and PyTorch records it as operations of its own; neither
 computes with this graph. Numba, C and CUDA print it. It is small on purpose: no dtypes, no shapes
@@ -21,7 +21,8 @@ from .rule import Rule
 from .scalars import row_and_carry
 from .vocabulary import Vocabulary
 
-COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
+ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "truediv"}
+COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 LEAVES = frozenset({"input", "scalar", "constant", "size"})
 WORDS = "sqrt abs sign minimum maximum where sum mean norm size"
 HOST_WORDS = "sqrt where ipow pow exp"
@@ -48,44 +49,8 @@ class Expr(Closed):
     def __repr__(self) -> str:
         return self.name or f"{self.op}({', '.join(map(repr, self.args))})"
 
-    def __add__(self, other: Any) -> Expr:
-        return operation("+", self, other)
-
-    def __radd__(self, other: Any) -> Expr:
-        return operation("+", other, self)
-
-    def __sub__(self, other: Any) -> Expr:
-        return operation("-", self, other)
-
-    def __rsub__(self, other: Any) -> Expr:
-        return operation("-", other, self)
-
-    def __mul__(self, other: Any) -> Expr:
-        return operation("*", self, other)
-
-    def __rmul__(self, other: Any) -> Expr:
-        return operation("*", other, self)
-
-    def __truediv__(self, other: Any) -> Expr:
-        return operation("/", self, other)
-
-    def __rtruediv__(self, other: Any) -> Expr:
-        return operation("/", other, self)
-
-    def __iadd__(self, other: Any) -> Expr:
-        return self._in_place("+", other)
-
-    def __isub__(self, other: Any) -> Expr:
-        return self._in_place("-", other)
-
-    def __imul__(self, other: Any) -> Expr:
-        return self._in_place("*", other)
-
-    def __itruediv__(self, other: Any) -> Expr:
-        return self._in_place("/", other)
-
     def _in_place(self, op: str, other: Any) -> Expr:
-        """What is a number on the host is a new one; an array may be the caller's own."""
+        """Return a new number on the host; an array may be the caller's own, so it is refused."""
         if self.per == "host":
             return operation(op, self, other)
         raise TypeError(
@@ -93,33 +58,10 @@ class Expr(Closed):
             f"{self.name or 'x'} {op} ..."
         )
 
-    def __neg__(self) -> Expr:
-        return operation("neg", self)
-
-    def __abs__(self) -> Expr:
-        return operation("abs", self)
-
-    def __lt__(self, other: Any) -> Expr:
-        return operation("<", self, other)
-
-    def __le__(self, other: Any) -> Expr:
-        return operation("<=", self, other)
-
-    def __gt__(self, other: Any) -> Expr:
-        return operation(">", self, other)
-
-    def __ge__(self, other: Any) -> Expr:
-        return operation(">=", self, other)
-
-    def __eq__(self, other: Any) -> Expr:  # type: ignore[override]
-        return operation("==", self, other)
-
-    def __ne__(self, other: Any) -> Expr:  # type: ignore[override]
-        return operation("!=", self, other)
-
 
 def as_expr(value: Any) -> Expr:
-    """``value`` itself, or a number as a constant of the compute dtype."""
+    """Return ``value`` itself, or a number as a constant of the compute dtype. Raise TypeError for
+    anything else."""
     if isinstance(value, Expr):
         return value
     if isinstance(value, (int, float)) and not hasattr(value, "dtype"):
@@ -128,7 +70,8 @@ def as_expr(value: Any) -> Expr:
 
 
 def operation(op: str, *operands: Any) -> Expr:
-    """A new node for ``op``; checks that only ``where`` takes a comparison's result, and first."""
+    """Return a new node for ``op``. Raise TypeError if anything but the first operand of ``where`` is
+    a comparison."""
     args = tuple(map(as_expr, operands))
     for position, arg in enumerate(args):
         if (arg.op in COMPARISONS) != (op == "where" and position == 0):
@@ -136,20 +79,36 @@ def operation(op: str, *operands: Any) -> Expr:
     return Expr(op, args, _join(args))
 
 
+def _define_operators() -> None:
+    """Give `Expr` the operators of the vocabulary."""
+    for op, name in ARITHMETIC.items():
+        setattr(Expr, f"__{name}__", lambda x, other, op=op: operation(op, x, other))
+        setattr(Expr, f"__r{name}__", lambda x, other, op=op: operation(op, other, x))
+        setattr(Expr, f"__i{name}__", lambda x, other, op=op: x._in_place(op, other))
+    for op, name in COMPARISONS.items():
+        setattr(Expr, f"__{name}__", lambda x, other, op=op: operation(op, x, other))
+    for op in ("neg", "abs"):
+        setattr(Expr, f"__{op}__", lambda x, op=op: operation(op, x))
+
+
+_define_operators()
+
+
 def _join(args: tuple[Expr, ...]) -> str:
-    kinds = {arg.per for arg in args} - {"scalar"}
-    if "host" in kinds:
+    """Return the ``per`` of an operation's result."""
+    found = {arg.per for arg in args} - {"scalar"}
+    if "host" in found:
         return "host"
-    if "element" in kinds or {"row", "column"} <= kinds:
+    if "element" in found or {"row", "column"} <= found:
         return "element"
     for per in ("row", "column", "tensor"):
-        if per in kinds:
+        if per in found:
             return per
     return "scalar"
 
 
 class TracedVocabulary(Words, Vocabulary):
-    """``xp`` for ``update``. The composites stay one node each, so that printed source can say
+    """The ``xp`` of ``update`` while tracing. The composites stay one node each, so that printed source can say
     ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the sums
     and sizes that the text asks for in its order, needed or not: whoever runs it computes all."""
 
@@ -196,7 +155,7 @@ def _summand(x: Any, per: str) -> Expr:
 
 
 class TracedScalars(Words):
-    """``xp`` for ``scalars``."""
+    """The ``xp`` of ``scalars`` while tracing."""
 
     def sqrt(self, x: Any) -> Expr:
         return operation("sqrt", x)
@@ -215,7 +174,7 @@ class TracedScalars(Words):
 
 
 def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
-    """The graph of ``rule.scalars``: the row and the new carry, by name. Leaves are named
+    """Return the graph of ``rule.scalars``: the row and the new carry, by name. Leaves are named
     ``step``, ``carry.name``, ``h.name`` and ``h.name[i]``."""
 
     def leaf(name: str) -> Expr:
@@ -241,7 +200,7 @@ def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
 
 
 def trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
-    """The graph of ``rule.update``: the new value of ``param`` and of each state, by name; and
+    """Return the graph of ``rule.update``: the new value of ``param`` and of each state, by name; and
     the sums and sizes that the text asks for, needed or not."""
     known = {name: Expr("scalar", (), "scalar", name) for name in trace_scalars(rule)[0]}
     scalars = attributes("update uses s.{}, which scalars does not return", known)
@@ -265,7 +224,7 @@ def trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
 
 @contextlib.contextmanager
 def _explained(rule: Rule, function: str, words: str) -> Iterator[None]:
-    """Errors of a rule's text say whose it is, and what it may use."""
+    """Turn errors of a rule's text into TypeErrors that name the rule and what it may use."""
     try:
         yield
     except (TypeError, ValueError, AttributeError) as error:

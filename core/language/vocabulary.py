@@ -1,4 +1,4 @@
-"""The closed vocabulary of rules: what ``xp`` offers in ``update`` and in ``scalars``.
+"""The closed vocabulary of rules: the functions of ``xp`` in ``update`` and in ``scalars``.
 
 ``minimum``, ``maximum`` and ``sign`` are composites here, on every target and on the reference
 too, because the libraries' own disagree on NaN and on -0.0.
@@ -17,7 +17,8 @@ Value = (
 
 
 class Vocabulary:
-    """What ``update(xp, s, param, grad, *state)`` may call. A target defines the five primitives.
+    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines the first
+    five.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
     along each row) or one ``per="column"``.
@@ -36,7 +37,7 @@ class Vocabulary:
         raise NotImplementedError
 
     def size(self, x: Value, per: str = "tensor") -> Value:
-        """How many elements ``sum(x, per)`` adds up, rounded to the compute dtype."""
+        """Return the number of elements that ``sum(x, per)`` adds up, rounded to the compute dtype."""
         raise NotImplementedError
 
     def mean(self, x: Value, per: str = "tensor") -> Value:
@@ -59,7 +60,7 @@ class Vocabulary:
 
 
 class HostScalars:
-    """What ``scalars(xp, step, carry, h)`` may call, in float64 on the host.
+    """The functions that ``scalars(xp, step, carry, h)`` may call, in float64 on the host.
 
     ``pow`` and ``exp`` are the C library's: equal on machines with the same one, if all of them
     have fused multiply-add or none (glibc uses it where it is; docs/machines.md). Everything else
@@ -108,7 +109,7 @@ IEEE = HostScalars(np.float64)
 
 
 class NumpyVocabulary(Vocabulary):
-    """``xp`` on arrays of one compute dtype."""
+    """The ``xp`` of ``update`` on NumPy arrays of one compute dtype."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype

@@ -1,4 +1,4 @@
-"""What a rule does where the gradient is zero, found in its traced text."""
+"""The effect of a rule where the gradient is zero, found in its traced text."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def check_rule(
 
 
 def rests(rule: Rule, scalars: Mapping[str, Any]) -> bool:
-    """Whether a step with these scalars leaves parameter and state as they are where the gradient
-    is zero. Found in the rule's text: zero times a number is zero, a number plus zero is itself."""
+    """Return true if a step with these scalars leaves parameter and state as they are where the
+    gradient is zero. Found in the rule's text: zero times a number is zero, a number plus zero is itself."""
     outputs = _graph(rule)
     equals: dict[int, Expr] = {}
     for node in reachable(outputs.values()):
@@ -44,7 +44,7 @@ def rests(rule: Rule, scalars: Mapping[str, Any]) -> bool:
 
 
 def _where_grad_is_zero(node: Expr, args: list[Expr], scalars: Mapping[str, Any]) -> Expr:
-    """What a node is equal to: zero, one of its operands, or nothing but itself."""
+    """Return an equal node: `ZERO`, one of the operands, or ``node`` itself."""
     zeros = [arg is ZERO for arg in args]
     if node.op == "input":
         return ZERO if node.name == "grad" else node

@@ -1,1 +1,2 @@
-"""From a rule to source text: a printer for each target, and files to embed in other programs."""
+"""Source text of a rule: a printer with a target for each language, and files to embed in other
+programs."""

@@ -1,4 +1,4 @@
-"""Names that C, C++ and CUDA C do not take, and what stands in their place."""
+"""Names that C, C++ and CUDA C do not take, and the names that stand in their place."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ KEYWORDS = frozenset(_WORDS.split())
 
 
 def field(name: str) -> str:
-    """``name`` as a member of a structure. Capitals alone may be a macro's name."""
+    """Return ``name`` as a member of a structure. Capitals alone may be a macro's name."""
     hostile = name.rstrip("_") in KEYWORDS or name.isupper()
     return f"{name}_" if hostile else name

@@ -1,4 +1,4 @@
-"""Prints a rule as CUDA C: a kernel per pass and a kernel per fold.
+"""Printer of a rule as CUDA C: a kernel per pass and a kernel per fold.
 
 How the kernels are called
 --------------------------
@@ -22,21 +22,25 @@ rounded once. Addresses in the tables are those of global memory, at least as al
 
 - Block: 256 threads in x, for all kernels.
 - Grid of a pass: x = lines of ``table``. y = 1, or any number in passes that can be divided (see
-  `functions`): the blocks of one chunk then share it. Bits do not depend on it.
+  `Printer.functions`): the blocks of one chunk then share it. Bits do not depend on it.
 - Grid of a fold: x = lines of ``tensors``.
-- Launches follow each other in the order of `functions`, on one stream. A tensor may have up to
+- Launches follow each other in the order of `Printer.functions`, on one stream. A tensor may have up to
   ``CHUNK**2`` rows, or chunks where it is not seen as a matrix.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from ..language.dtypes import numpy_dtype
 from ..language.passes import Step
 from ..language.summation import LANES
 from ..language.tracer import Expr
-from .c_family import C_TYPE, NEEDED_BY, CFamilyPrinter, function, indented
-from .cuda_helpers import CUDA_HELPERS, HEADER
-from .kernel import Lines
+from .c_family import C_TYPE, CFamily, function, title
+from .folds import fold_body
+from .printer import Printer
+from .target import Lines, indented
+from .templates import read
 
 # of NVRTC: without the first four it contracts, approximates and flushes. Without the last one,
 # releases up to 13.1 take a lambda with `auto` arguments for a host function and refuse to call it
@@ -46,208 +50,170 @@ OPTIONS = (
 )  # fmt: skip
 BLOCK = 256  # threads
 WIDEST = 16  # bytes that one load or store moves
+TEXTS = read("cuda_helpers.cu")
+HEAD = TEXTS.pop("head")
 
 
-class CudaPrinter(CFamilyPrinter):
+class Cuda(CFamily):
     """CUDA C: a kernel per pass, a block per chunk of the launch table; a kernel per fold, a
     block per tensor."""
 
-    helpers = CUDA_HELPERS
-    needed_by = NEEDED_BY | {"group": tuple(f"each_group<{n}>" for n in (2, 4, 8))}
-    function = "static __device__ __forceinline__"
-    reserved = CFamilyPrinter.reserved | {
+    helpers = CFamily.helpers | TEXTS
+    needed_by = CFamily.needed_by | {"group": ("each_group",)}
+    reserved = CFamily.reserved | {
         "coefficients", "control", "group", "before", "before_groups", "each_group", "load",
         "store", "update", "k", "at", "Width", "Group", "BLOCK", "GLOBAL", "gridDim", "blockDim",
     }  # fmt: skip
+    declared = "static __device__ __forceinline__"
+    threads, blocks = ("threadIdx.x", "blockDim.x"), ("blockIdx.y", "gridDim.y")
+    barrier, once = ["__syncthreads();"], "if (threadIdx.x == 0) "
 
-    def source(self) -> str:
-        parts = []
-        for kind, k in self.program.launches:
-            parts.append(self._pass(k) if kind == "pass" else self._fold(k))
-        return self.with_helpers(self.title() + HEADER, "\n".join(parts))
-
-    def functions(self) -> list[tuple[str, str, bool]]:
-        """Name of each kernel, "pass" or "fold", and whether several blocks may share a chunk; in
-        launch order."""
-        return [
-            (self._name(kind, k), kind, kind == "pass" and self._divisible(self.program.passes[k]))
-            for kind, k in self.program.launches
-        ]
-
-    def _name(self, kind: str, k: int) -> str:
-        return f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.entry
-
-    def _divisible(self, step: Step) -> bool:
-        """Whether the order of its sums, if it has any, lies within a row."""
-        if self.layout.matrix:
-            return all(node.per != "column" for node in step.sums)
-        return not step.sums
-
-    # ---- syntax
-
-    def loop(
-        self, variable: str, count: str, body: Lines, *, step: int = 1, spread: bool = False
-    ) -> Lines:
-        if not spread:
-            return super().loop(variable, count, body, step=step)
-        head = (
-            f"for (int64_t {variable} = threadIdx.x; {variable} < {count}; "
-            f"{variable} += blockDim.x) {{"
-        )
-        return [head, *indented(body), "}"]
-
-    def once(self, line: str) -> str:
-        return f"if (threadIdx.x == 0) {line}"
-
-    def over(self, per: str, *lines: str) -> Lines:
-        # what one thread writes for the whole tensor, others may still be reading
-        before = ["__syncthreads();"] if per == "tensor" else []
-        return [*before, *super().over(per, *lines), "__syncthreads();"]
-
-    def scalar(self, name: str) -> tuple[str, Lines]:
+    def scalar(self, name: str, scalars: Sequence[str]) -> str:
         if name == "grad_coefficient":
             product = "coefficients[row] * control[0]"
-            value = product if self.real == "double" else f"({self.real})({product})"
-            return name, [f"const {self.real} {name} = {value};"]
-        local, names = self.new_name(name), self.program.scalars
-        place = f"rows[row * {len(names)} + {names.index(name)}]"
-        return local, [f"const {self.real} {local} = {place};"]
+            return product if self.real == "double" else f"({self.real})({product})"
+        return f"rows[row * {len(scalars) - 1} + {scalars.index(name)}]"
 
-    def zero_lanes(self, name: str, lanes: int) -> Lines:
-        self.shared.append(f"alignas({WIDEST}) __shared__ {self.real} {name}[{lanes}];")
-        return self.loop("lane", "width", [self.assign(f"{name}[lane]", "0")], spread=True)
+    def flat_loops(self, printer: Printer, step: Step, element: Lines) -> Lines:
+        return _loops_over_groups(printer, step, element)
 
-    # ---- loops
+    def source(self, printer: Printer) -> str:
+        body = kernels(printer)
+        return f"{title(printer)}{HEAD}{self.helper_texts(printer.called)}\n{body}"
 
-    def element(self, array: str) -> str:
-        return super().element(array) if self.layout.matrix else f"{self.groups[array]}.at[k]"
 
-    def rows(self, step: Step, body: Lines) -> Lines:
-        if not self._divisible(step):
-            return super().rows(step, body)
-        head = "for (int64_t r = blockIdx.y; r < height; r += gridDim.y) {"
-        return [head, *indented(body), "}"]
+def kernels(printer: Printer) -> str:
+    """Return the texts of all kernels."""
+    return "\n".join(
+        _pass(printer, k) if kind == "pass" else _fold(printer, k)
+        for kind, k in printer.program.launches
+    )
 
-    def _flat_loops(self, step: Step, element: Lines) -> Lines:
-        """The elements in groups of neighbours. Lanes are kept rotated by what stands before the
-        first group, so that those of a group are neighbours, too: a fold by halves adds the same
-        pairs. A thread has the same lanes in all rounds, since a round of the block is 1, 2 or
-        4 halves, quarters or eighths of the lanes."""
-        used = [a for a in self.program.arrays if a in step.loads or a in dict(step.stores)]
-        count = WIDEST // min(numpy_dtype(self.stored[a]).itemsize for a in used)
-        if step.sums:  # lanes take registers, too: with 8 neighbours sm_90 spills
-            count = min(count, 4)
-        pointers = ", ".join(self.arrays[array] for array in used)
-        lines = [f"const int before = before_groups<{count}>({pointers});"]
-        get, put = [], []
-        for array in used:
-            name, pointer = self.groups[array], f"{self.arrays[array]} + first"
-            kind = C_TYPE[self.stored[array]]
-            get.append(
-                f"Group<{kind}, group.n> {name} = load<group.n>({pointer});"
-                if array in step.loads
-                else f"Group<{kind}, group.n> {name};"
-            )
-            if array in dict(step.stores):
-                put.append(f"store({pointer}, {name});")
-        if step.sums:
-            lines.append(self._width("n", LANES))
-            get.insert(0, "const int64_t lane = (first - before) & (width - 1);")
-        for node in step.sums:
-            lanes = self._lanes(node)
-            name = self.new_name(f"{lanes.removesuffix('_lanes')}_group")
-            lines += self.zero_lanes(lanes, LANES)
-            get.append(f"Group<{self.real}, group.n> {name} = load<group.n>({lanes} + lane);")
-            total = f"{name}.at[k] + {self.text(node.args[0], 3)}"
-            element = [*element, self.assign(f"{name}.at[k]", total)]
-            put.append(f"store({lanes} + lane, {name});")
-        if step.sums:
-            lines.append("__syncthreads();")
-        each = ['_Pragma("unroll")', "for (int k = 0; k < group.n; k++) {", *indented(element), "}"]
+
+def _pass(p: Printer, k: int) -> str:
+    step, layout = p.program.passes[k], p.layout
+    p.begin()
+    groups = {array: p.new_name(f"{array}_group") for array in p.program.arrays}
+    if not layout.matrix:
+        p.placed = {array: f"{name}.at[k]" for array, name in groups.items()}
+    body = p.pass_body(step)
+    length = "height" if layout.matrix else "n"
+    lines = [
+        f"alignas({WIDEST}) __shared__ {p.target.real} {name}[{size}];"
+        for name, size in p.lanes.items()
+    ]
+    lines += [
+        f"const int64_t *chunk = table + (int64_t)blockIdx.x * {layout.table_columns};",
+        "const int64_t row = chunk[0];",
+        f"const int64_t {length} = chunk[1];",
+        "if (row < 0 || control[1] != 0) return;",
+    ]
+    if layout.reducing:
         lines += [
-            "const auto update = [&](auto group, int64_t first) {",
-            *indented([*get, *each, *put]),
-            "};",
+            f"const int64_t *tensor = tensors + chunk[{layout.tensor}] * {layout.tensors_columns};",
+            *p.integer("index", f"chunk[{layout.index}]"),
+            *p.integer("size", "tensor[1]"),
+            *p.integer("columns", "tensor[2]"),
         ]
-        thread, threads = "threadIdx.x", "blockDim.x"
-        if self._divisible(step):
-            thread, threads = "blockIdx.y * blockDim.x + threadIdx.x", "gridDim.y * blockDim.x"
-        lines.append(f"each_group<{count}>(n, before, {thread}, {threads}, update);")
-        for node in step.sums:
-            lines += self._folded(node, "index")
-        return lines
+    lines += [_view(p, name, f"chunk[{layout.array[name]}]") for name in p.touched(step)]
+    lines += _slots(p, [*step.sums, *step.received])
+    # Where there are sums, left alone, ptxas aims at four blocks a multiprocessor and spills on
+    # sm_80. Three that load 16 bytes at a time keep enough under way.
+    bounds = f"{BLOCK}, 2" if step.sums else f"{BLOCK}"
+    p.use("table tensors")
+    if "grad" in step.loads:
+        p.use("coefficients")
+    return _kernel(p, p.name_of("pass", k), step, [*lines, *body], bounds)
 
-    # ---- kernels
 
-    def _kernel(self, name: str, lines: Lines, bounds: str = f"{BLOCK}") -> str:
-        arguments = [
-            "const int64_t *__restrict__ table",
-            f"const {self.real} *__restrict__ rows",
-            "const double *__restrict__ coefficients",
-            "const double *__restrict__ control",
-        ]
-        if self.layout.reducing:
-            arguments += ["const int64_t *__restrict__ tensors", f"{self.real} *workspace"]
-        head = f'extern "C" __global__ void __launch_bounds__({bounds}) {name}'
-        return function(head, arguments, lines)
+def _fold(p: Printer, k: int) -> str:
+    step, layout = p.program.folds[k], p.layout
+    p.begin()
+    body = fold_body(p, step)
+    p.use("tensors")
+    lines = [
+        f"const int64_t *tensor = tensors + (int64_t)blockIdx.x * {layout.tensors_columns};",
+        "const int64_t row = tensor[0];",
+        *p.integer("size", "tensor[1]"),
+        *p.integer("columns", "tensor[2]"),
+        *p.integer("chunks", "tensor[3]"),
+        "if (row < 0 || control[1] != 0) return;",
+    ]
+    stored = dict(step.stores)
+    lines += [
+        _view(p, name, f"tensor[{layout.small[name]}]")
+        for name in p.program.small
+        if name in step.loads or name in stored
+    ]
+    return _kernel(p, p.name_of("fold", k), step, [*lines, *_slots(p, layout.slots), *body])
 
-    def _pass(self, k: int) -> str:
-        step, layout = self.program.passes[k], self.layout
-        self.begin()
-        self.shared: Lines = []
-        self.groups = {array: self.new_name(f"{array}_group") for array in self.program.arrays}
-        length = "height" if layout.matrix else "n"
-        lines = [
-            f"const int64_t *chunk = table + (int64_t)blockIdx.x * {layout.table_columns};",
-            "const int64_t row = chunk[0];",
-            f"const int64_t {length} = chunk[1];",
-            "if (row < 0 || control[1] != 0) return;",
-        ]
-        if layout.reducing:
-            lines += [
-                f"const int64_t *tensor = tensors + chunk[{layout.tensor}] * {layout.tensors_columns};",
-                f"const int64_t index = chunk[{layout.index}];",
-                "const int64_t size = tensor[1];",
-                "const int64_t columns = tensor[2];",
-            ]
-        for array in self.program.arrays:
-            if array in step.loads or array in dict(step.stores):
-                lines.append(self._view(array, f"chunk[{layout.array[array]}]"))
-        lines += self._slots([*step.sums, *step.received])
-        lines += self.pass_body(step)
-        # Where there are sums, left alone, ptxas aims at four blocks a multiprocessor and spills on
-        # sm_80. Three that load 16 bytes at a time keep enough under way.
-        bounds = f"{BLOCK}, 2" if step.sums else f"{BLOCK}"
-        return self._kernel(self._name("pass", k), [*self.shared, *lines], bounds)
 
-    def _fold(self, k: int) -> str:
-        step, layout = self.program.folds[k], self.layout
-        self.begin()
-        lines = [
-            f"const int64_t *tensor = tensors + (int64_t)blockIdx.x * {layout.tensors_columns};",
-            "const int64_t row = tensor[0];",
-            "const int64_t size = tensor[1];",
-            "const int64_t columns = tensor[2];",
-            "const int64_t chunks = tensor[3];",
-            "if (row < 0 || control[1] != 0) return;",
-        ]
-        lines += [
-            self._view(array, f"tensor[{layout.small[array]}]")
-            for array in self.program.small
-            if array in step.loads or array in dict(step.stores)
-        ]
-        used = {id(n) for n in (*step.nodes, *step.finished)}
-        lines += self._slots([n for n in layout.slots if id(n) in used])
-        lines += self.fold_body(step)
-        return self._kernel(self._name("fold", k), lines)
+def _kernel(p: Printer, name: str, step: Step, lines: Lines, bounds: str = f"{BLOCK}") -> str:
+    arguments = [
+        "const int64_t *__restrict__ table",
+        f"const {p.target.real} *__restrict__ rows",
+        "const double *__restrict__ coefficients",
+        "const double *__restrict__ control",
+    ]
+    if p.layout.reducing:
+        arguments += ["const int64_t *__restrict__ tensors", f"{p.target.real} *workspace"]
+    if any(node.op == "scalar" for node in step.nodes):
+        p.use("rows")
+    head = f'extern "C" __global__ void __launch_bounds__({bounds}) {name}'
+    return function(head, arguments, lines, p.used | {"control"})
 
-    def _view(self, array: str, address: str) -> str:
-        const = "const " if array == "grad" else ""
-        kind = f"{const}{C_TYPE[self.stored.get(array, self.compute)]}"
-        return f"{kind} *{self.arrays[array]} = GLOBAL({kind}, {address});"
 
-    def _slots(self, nodes: list[Expr]) -> Lines:
-        return [
-            self.let(self.slot_name[id(n)], f"tensor[{self.layout.slot[id(n)]}]", index=True)
-            for n in nodes
-        ]
+def _view(p: Printer, array: str, address: str) -> str:
+    const = "const " if array == "grad" else ""
+    dtype = f"{const}{C_TYPE[p.stored.get(array, p.compute)]}"
+    return f"{dtype} *{p.arrays[array]} = GLOBAL({dtype}, {address});"
+
+
+def _slots(p: Printer, nodes: Iterable[Expr]) -> Lines:
+    return [
+        line
+        for node in nodes
+        for line in p.integer(p.slot_name[id(node)], f"tensor[{p.layout.slot[id(node)]}]")
+    ]
+
+
+def _loops_over_groups(p: Printer, step: Step, element: Lines) -> Lines:
+    """Return the loop over the elements in groups of neighbours. Lanes are kept rotated by what
+    stands before the first group, so that those of a group are neighbours, too: a fold by halves
+    adds the same pairs. A thread has the same lanes in all rounds, since a round of the block is 1,
+    2 or 4 halves, quarters or eighths of the lanes."""
+    touched, real = p.touched(step), p.target.real
+    count = WIDEST // min(numpy_dtype(p.stored[a]).itemsize for a in touched)
+    if step.sums:  # lanes take registers, too: with 8 neighbours sm_90 spills
+        count = min(count, 4)
+    pointers = ", ".join(p.arrays[array] for array in touched)
+    lines = [f"const int before = before_groups<{count}>({pointers});"]
+    get, put = [], []
+    for array in touched:
+        name, pointer = p.placed[array].removesuffix(".at[k]"), f"{p.arrays[array]} + first"
+        loaded = f" = load<group.n>({pointer})" if array in step.loads else ""
+        get.append(f"Group<{C_TYPE[p.stored[array]]}, group.n> {name}{loaded};")
+        if array in dict(step.stores):
+            put.append(f"store({pointer}, {name});")
+    if step.sums:
+        lines.append(p.width("n", LANES))
+        get.insert(0, "const int64_t lane = (first - before) & (width - 1);")
+    for node in step.sums:
+        lanes = p.lanes_name[id(node)]
+        name = p.new_name(f"{lanes.removesuffix('_lanes')}_group")
+        lines += p.zero_lanes(node, LANES)
+        get.append(f"Group<{real}, group.n> {name} = load<group.n>({lanes} + lane);")
+        element = [*element, p.add(f"{name}.at[k]", node)]
+        put.append(f"store({lanes} + lane, {name});")
+    lines += p.target.barrier if step.sums else []
+    each = ['_Pragma("unroll")', "for (int k = 0; k < group.n; k++) {", *indented(element), "}"]
+    lines += ["const auto update = [&](auto group, int64_t first) {"]
+    lines += [*indented([*get, *each, *put]), "};"]
+    thread, threads = p.target.threads
+    if p.divisible(step):
+        thread, threads = "blockIdx.y * blockDim.x + threadIdx.x", "gridDim.y * blockDim.x"
+    p.called.add("each_group")
+    lines.append(f"each_group<{count}>({p.use('n')}, before, {thread}, {threads}, update);")
+    for node in step.sums:
+        lines += p.folded(node, "index")
+    return lines

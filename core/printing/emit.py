@@ -1,4 +1,4 @@
-"""Readable source of a rule for a target language."""
+"""Readable source text of a rule for a target language."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
 from ..language.rule import CLIPS, Rule
 from ..rules import find_rule
 
-TARGETS = {"numba": "NumbaPrinter", "c": "CPrinter", "cuda": "CudaPrinter"}
+TARGETS = {"numba": "Numba", "c": "C", "cuda": "Cuda"}  # a class in the module of that name
 
 
 def emit(
@@ -18,7 +18,7 @@ def emit(
     grad_dtype: str | None = None,
     **options: bool,
 ) -> str:
-    """The update of ``rule`` as source text.
+    """Return the update of ``rule`` as source text.
 
     Parameters
     ----------
@@ -39,12 +39,11 @@ def emit(
 
     from ..language.clipping import clipped
     from ..language.passes import program  # the tracer is not needed before this
+    from .printer import Printer
 
     family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
-    module = importlib.import_module(f".{target}", __package__)
-    printer = getattr(module, TARGETS[target])
-    source: str = printer(program(clipped(family, clips)), dtype, grad_dtype).source()
-    return source
+    language = getattr(importlib.import_module(f".{target}", __package__), TARGETS[target])
+    return Printer(program(clipped(family, clips)), dtype, grad_dtype, language).source()
 
 
 def checked(
@@ -55,7 +54,8 @@ def checked(
     grad_dtype: str | None,
     options: Mapping[str, bool],
 ) -> tuple[Rule, tuple[str, ...], str]:
-    """The variant, the kinds of clipping and the gradients' dtype that these arguments ask for.
+    """Return the variant, the kinds of clipping and the gradients' dtype that these arguments ask
+    for.
 
     Raises what `emit` raises.
     """

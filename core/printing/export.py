@@ -1,49 +1,17 @@
-"""A rule as one file to embed in a program that does not have this package."""
+"""Export of a rule as one file to embed in a program that does not have this package."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from ..language.rule import Rule
 from ..rules import registry
 from .emit import checked
+from .exported import Exported
 
-if TYPE_CHECKING:
-    from ..language.passes import Program
-
-CHECKS = {"c": "c", "cuda": "cuda", "numpy": "python", "numba": "python"}
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What a file is about.
-
-    ``family`` is the variant that was asked for and ``programs`` what is printed of it: one, or
-    that of matrices and that of tensors with fewer than two axes. ``command`` writes the file
-    again, ``check`` is the text of its main program, or empty.
-    """
-
-    family: Rule
-    programs: tuple[Program, ...]
-    dtype: str
-    grad_dtype: str
-    version: str
-    command: str
-    check: str = ""
-
-    @property
-    def golden_file(self) -> str:
-        """The name of a file that it can be held to."""
-        clipped = self.rules[0].label != self.family.label  # has a suffix of its own
-        return "FILE.safetensors" if clipped else f"{self.family.label}.{self.dtype}.safetensors"
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """The rules of the programs."""
-        return tuple(program.rule for program in self.programs)
+CHECKS = {"c": "c", "cuda": "c", "numpy": "python", "numba": "python"}
 
 
 def export(
@@ -55,7 +23,8 @@ def export(
     with_check: bool = False,
     **options: bool,
 ) -> str:
-    """The text of one self-contained file: scalars, update, initial state and how to call them.
+    """Return the text of one self-contained file: scalars, update, initial state and how to call
+    them.
 
     Parameters
     ----------
@@ -80,19 +49,13 @@ def export(
         For an unknown option.
     """
     from ..language.passes import program
-    from ..version import __version__
 
     family, clips, grad_dtype = checked(CHECKS, rule, target, dtype, grad_dtype, options)
     if with_check and grad_dtype != dtype:
         raise ValueError(f"grad_dtype={grad_dtype!r}: golden files have gradients in {dtype}")
-    exported = Exported(
-        family,
-        tuple(program(each) for each in variants_by_shape(family, clips)),
-        dtype,
-        grad_dtype,
-        __version__,
-        _command(family, clips, target, dtype, grad_dtype),
-    )
+    programs = tuple(program(each) for each in variants_by_shape(family, clips))
+    command = _command(family, clips, target, dtype, grad_dtype)
+    exported = Exported(family, programs, target, dtype, grad_dtype, command)
     if with_check:
         module = importlib.import_module(f".files.check_{CHECKS[target]}", __package__)
         exported = replace(exported, check=module.check_program(exported))
@@ -101,8 +64,8 @@ def export(
 
 
 def variants_by_shape(family: Rule, clips: tuple[str, ...] = ()) -> list[Rule]:
-    """The variants that parameters need: one, or one for matrices and one for what has fewer
-    than two axes."""
+    """Return the variants that parameters need: one, or one for matrices and one for tensors of
+    fewer than two axes."""
     from ..language.clipping import clipped
 
     shaped = dict.fromkeys(family.for_shape(shape) for shape in ((2, 2), (2,)))
@@ -110,7 +73,7 @@ def variants_by_shape(family: Rule, clips: tuple[str, ...] = ()) -> list[Rule]:
 
 
 def _command(family: Rule, clips: Iterable[str], target: str, dtype: str, grad_dtype: str) -> str:
-    """What writes the file again, as words of the command line."""
+    """Return the words of the command line that write the file again."""
     usual = family.factory().options if family.factory else family.options
     name = family.name if family.name in registry else f"MODULE:{family.name}"
     words = ["samestep export", name, "--target", target]

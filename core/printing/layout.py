@@ -1,4 +1,4 @@
-"""Columns of the launch tables: what printed kernels and launch code agree on."""
+"""The columns of the launch tables, which printed kernels and launch code share."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from ..language.tracer import Expr
 
 
 class Layout:
-    """Columns of the launch tables: what printed kernels and launch code agree on.
+    """The columns of the launch tables of one program.
 
-    ``table`` has a line per chunk: row of scalars (negative: skip), length (elements; rows, if
-    the parameter is seen as a matrix), addresses of the arrays; in reducing programs also the
+    ``table`` has a line per chunk: row of scalars (negative: skip), length (elements; matrix rows,
+    if the parameter is seen as a matrix), addresses of the arrays; in reducing programs also the
     line of ``tensors`` and the chunk's index in its tensor. ``tensors`` has a line per tensor:
-    row of scalars, rows and columns (number of elements and 1, if it is not seen as a matrix),
+    row of scalars, matrix rows and columns (number of elements and 1, if it is not seen as a matrix),
     number of chunks, addresses of the small states, then where in the workspace each of
     ``slots`` starts.
     """
@@ -34,7 +34,7 @@ class Layout:
         self.matrix = program.matrix
 
     def slot_size(self, node: Expr, size: str, columns: str, chunks: str) -> str:
-        """How many numbers ``node`` needs in the workspace, as an expression of the given names."""
+        """Return how many numbers ``node`` needs in the workspace, as an expression of the given names."""
         if node.op == "sum" and node.args[0].per == "element":
             if node.per == "column":
                 return f"{chunks} * {columns}"

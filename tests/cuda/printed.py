@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from samestep.language.clipping import clipped
 from samestep.language.passes import program
-from samestep.printing.cuda import CudaPrinter
+from samestep.printing.cuda import Cuda
+from samestep.printing.printer import Printer
 from variants import variants
 
 PAIRS = (
@@ -23,6 +24,6 @@ ALL |= {
 }
 
 
-def printer(label: str, pair: tuple[str, str] = PAIRS[0]) -> CudaPrinter:
+def printer(label: str, pair: tuple[str, str] = PAIRS[0]) -> Printer:
     """What prints the rule called ``label`` in `ALL`."""
-    return CudaPrinter(program(ALL[label]), *pair)
+    return Printer(program(ALL[label]), *pair, Cuda)

@@ -11,7 +11,8 @@ from samestep.backends.launching.table import LaunchTable
 from samestep.backends.memory import address
 from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from samestep.language.passes import program
-from samestep.printing.cuda import CudaPrinter
+from samestep.printing.cuda import Cuda
+from samestep.printing.printer import Printer
 
 SHARERS = 2  # blocks of one chunk, where the kernel allows several
 
@@ -21,7 +22,7 @@ class PrintedLaunch:
     `execute`."""
 
     def __init__(self, rule: Any, param_dtype: str, grad_dtype: str) -> None:
-        self.printer = CudaPrinter(program(rule), param_dtype, grad_dtype)
+        self.printer = Printer(program(rule), param_dtype, grad_dtype, Cuda)
         self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
         self.itemsizes = {
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()

@@ -19,8 +19,8 @@ from conftest import UNDER_TEST
 from helpers import off, on, step
 from random_rules import Text
 from samestep.golden.compare import first_difference
-from samestep.printing.expressions import ExpressionPrinter
-from samestep.printing.kernel import KernelPrinter
+from samestep.printing.expressions import Expressions
+from samestep.printing.printer import Printer
 from variants import EVERYTHING
 
 FIRST = int(os.environ.get("SAMESTEP_TEST_SEED", "0"))
@@ -129,8 +129,8 @@ def test_compiled_backends(backend):
 @pytest.mark.parametrize(
     ("printer", "method", "fix", "without"),
     [
-        (ExpressionPrinter, "assignments", " and key in inside", ""),
-        (KernelPrinter, "_folded", "self.new_name(self.wanted(node))", "self.wanted(node)"),
+        (Expressions, "assignments", " and key in inside", ""),
+        (Printer, "folded", "self.new_name(self.wanted(node))", "self.wanted(node)"),
     ],
     ids=["a value from outside the loop is overwritten", "a sum has the name of an index"],
 )

@@ -99,7 +99,7 @@ def test_a_stub_has_the_arguments_of_the_class_in_their_order(name: str, module:
 
 def test_mypy_accepts_what_runs_and_rejects_what_does_not(tmp_path) -> None:
     pytest.importorskip("mypy")
-    ignored = shutil.ignore_patterns("__pycache__", "kernels", "values")
+    ignored = shutil.ignore_patterns("__pycache__", "values")
     shutil.copytree(ROOT / "core", tmp_path / "samestep", ignore=ignored)  # as it is installed
     for folder in ("backends", "golden"):
         shutil.copytree(ROOT / folder, tmp_path / "samestep" / folder, ignore=ignored)

@@ -17,6 +17,7 @@ from samestep.golden.compare import first_difference
 from samestep.golden.format import VALUES, to_bytes
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.rule import CLIPS
+from samestep.printing.files.rule_text import function_text
 from variants import DTYPES, options_of, values, variants
 
 CASES = [case for case in all_cases() if not case.settings]
@@ -197,6 +198,42 @@ def test_rules_of_ones_own(tmp_path):
     rule = ss.Rule("made", scalars, eval("lambda xp, s, param, grad: param"), defaults=dict(lr=1.0))
     with pytest.raises(ValueError, match=r"cannot be (read|exported)"):
         ss.export(rule, "numpy")
+
+
+def one_line(x: int, y: float = 2, *z: list[int], k: str = "a = b", **w: dict[str, int]) -> dict[int, int]:  # fmt: skip
+    return x
+
+
+def many_lines(
+    x: int,  # a comment: kept
+    größe: float | None = 1.5,
+) -> None:
+    """x: int, as a text."""
+    half: float = x / 2
+    return half
+
+
+# fmt: off
+def in_parentheses(x: (int), y: float = (3)) -> (float):
+    return x  # what is written so is printed anew
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (one_line, 'def one_line(x, y=2, *z, k="a = b", **w):  # fmt: skip\n    return x'),
+        (
+            many_lines,
+            "def many_lines(\n    x,  # a comment: kept\n    größe=1.5,\n):\n"
+            '    """x: int, as a text."""\n    half: float = x / 2\n    return half',
+        ),
+        (in_parentheses, "def in_parentheses(x, y=3):\n    return x"),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_types_are_cut_out_of_a_functions_head(function, text):
+    assert function_text(function) == text
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

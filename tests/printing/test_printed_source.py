@@ -1,4 +1,4 @@
-"""What the printers write: readable, the same as in golden/kernels, accepted by compilers without
+"""What the printers write: readable, the same as in tests/printing/snapshots, accepted by compilers without
 a warning, and, run as C, the bits of the reference."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pytest
 import samestep as ss
 from c_target import FLAGS, COptimizer, compile_c
 from machines.compilers import need
-from samestep.golden import printed
+from printing import write_snapshots
 from samestep.golden.compare import first_difference
 from samestep.language.dtypes import numpy_dtype
 from variants import DTYPES, options_of, values, variants
@@ -20,11 +20,18 @@ CUDA_FLAGS = ["--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false",
 
 
 def test_kernels_are_those_that_were_reviewed():
-    """`python -m samestep.golden.printed` writes them anew; look at the difference."""
-    texts = printed.kernels()
-    assert {file.name for file in printed.FOLDER.iterdir()} == set(texts)
+    """`python tests/printing/write_snapshots.py` writes them anew; look at the difference."""
+    texts = write_snapshots.snapshots()
+    assert {file.name for file in write_snapshots.FOLDER.iterdir()} == set(texts)
     for name, text in texts.items():
-        assert (printed.FOLDER / name).read_text(encoding="utf-8") == text, name
+        assert (write_snapshots.FOLDER / name).read_text(encoding="utf-8") == text, name
+
+
+def test_the_page_shows_what_is_printed():
+    page = write_snapshots.PAGE.read_text(encoding="utf-8")
+    assert page == write_snapshots.page()
+    for target in ("c", "cuda", "numba"):
+        assert f"\n{ss.emit('adamw', target)}```\n" in page
 
 
 @pytest.mark.parametrize("target", ["numba", "c", "cuda"])

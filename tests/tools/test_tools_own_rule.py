@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from command_line import call, call_base
+from printing import write_snapshots
 from samestep.golden import format as golden_format
-from samestep.golden import generate, printed
+from samestep.golden import generate
 
 MODULE = """
 import samestep as ss
@@ -66,12 +67,12 @@ def test_an_installation_is_not_written_to(tmp_path, monkeypatch) -> None:
     assert golden_format.own_folder(golden_format.VALUES) == golden_format.VALUES
 
 
-def test_printed_kernels_are_written_beside_folders(tmp_path) -> None:
-    kernels = tmp_path / "kernels"
-    shutil.copytree(printed.FOLDER, kernels)
-    (kernels / "__pycache__").mkdir(exist_ok=True)
-    (kernels / "of_before.c").write_text("")
-    printed.write(kernels)
-    files = {file.name for file in kernels.iterdir() if file.is_file()}
-    assert files == set(printed.kernels())
-    assert (kernels / "__pycache__").is_dir()
+def test_snapshots_are_written_beside_folders(tmp_path) -> None:
+    folder = tmp_path / "snapshots"
+    shutil.copytree(write_snapshots.FOLDER, folder)
+    (folder / "__pycache__").mkdir(exist_ok=True)
+    (folder / "of_before.c").write_text("")
+    write_snapshots.write(folder)
+    files = {file.name for file in folder.iterdir() if file.is_file()}
+    assert files == set(write_snapshots.snapshots())
+    assert (folder / "__pycache__").is_dir()

@@ -1,57 +1,55 @@
-"""A ``main`` for exported C: it replays a golden file and compares every bit.
+"""A ``main`` for exported C or CUDA: it replays a golden file and compares every bit.
 
-The reader is that of ``golden_reader.c``; ``check.c`` has what all checks share. Written here is what
-depends on the rule: its hyperparameters, scalars and arrays.
+The reader is that of ``golden_reader.c``; ``templates/check.c`` has what all checks share. Written
+here is what depends on the rule: its hyperparameters, scalars and arrays.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from ...language.dtypes import COMPUTE_DTYPE
-from ...language.passes import Program
 from ...language.rule import CLIPS
-from ..c_names import field
-from ..export import Exported
+from ..c import C
+from ..c_family import C_TYPE
+from ..c_host import numbers, states
+from ..exported import Exported
+from ..printer import Printer
+from ..target import Lines, indented
+from ..templates import read
 
-FOLDER = Path(__file__).parent
-C_TYPE = {"float64": "double", "float32": "float", "bfloat16": "uint16_t", "float16": "uint16_t"}
-NAME_OF = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+READER = Path(__file__).parent / "golden_reader.c"
+DTYPE_NAME = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 COUNT = {"element": "n", "row": "rows", "column": "columns", "tensor": "1"}
-VARIANTS, REQUIREMENTS, SHAPE = (
-    f"/* {words} */\n"
-    for words in (
-        "---- one tensor's steps, for each variant of the rule",
-        "requirements",
-        "the variant for its shape",
-    )
-)
+
+
+class Calls(NamedTuple):
+    """The calls of exported functions, as statements."""
+
+    release: str  # the function that frees memory
+    arrays: dict[str, tuple[str, str]]  # that they need besides parameter and state: type and count
+    prepared: Lines  # before the first step
+    initialized: Lines  # the state, at the first step
+    updated: Lines  # one step with the scalars `s`
+    finished: Lines  # after the last step
 
 
 def check_program(exported: Exported) -> str:
-    """What stands behind exported functions so that they become a program."""
-    return program_text(exported, [Steps(p, exported.dtype) for p in exported.programs])
+    """Return the text behind exported functions that makes them a program."""
+    reader, _, _ = READER.read_text(encoding="utf-8").partition("/* ---- the example */")
+    texts, memory = read("check.c"), "memory"
+    if exported.target == "cuda":
+        memory = "memory of the device"
+    steps = [_steps(exported, printer) for printer in exported.printers(C)]
+    main = texts["main"].replace("@REQUIREMENTS", "\n    ".join(_required(exported)))
+    main = main.replace("@DISPATCH", "\n        ".join(_dispatch(exported)))
+    parts = [reader[reader.index("#include") :], texts["fields"], texts[memory], texts["bits"]]
+    return "".join([*parts, "\n".join(steps), main])
 
 
-def program_text(exported: Exported, variants: Sequence[Steps]) -> str:
-    """The reader, what is shared, the variants' steps and ``main``."""
-    reader = (
-        (FOLDER / "golden_reader.c")
-        .read_text(encoding="utf-8")
-        .partition("/* ---- the example */")[0]
-    )
-    text = (FOLDER / "check.c").read_text(encoding="utf-8").replace("\n/* ---- */\n", "")
-    steps = "\n".join(str(variant) for variant in variants)
-    required = "".join(f"    {line}\n" for line in _required(exported))
-    dispatch = "".join(f"        {line}\n" for line in _dispatch(exported))
-    text = text.replace(VARIANTS, f"{VARIANTS}\n{steps}")
-    text = text.replace(f"    {REQUIREMENTS}", required).replace(f"        {SHAPE}", dispatch)
-    return reader[reader.index("#include") :] + text
-
-
-def _required(exported: Exported) -> list[str]:
+def _required(exported: Exported) -> Lines:
+    """Return statements that refuse a file of another rule, variant, or dtype."""
     family, rule = exported.family, exported.rules[0]
     options = json.dumps(dict(family.options), sort_keys=True, separators=(",", ":"))
     words = [f'"rule":"{family.name}"', f'"options":{options}', f'"dtype":"{exported.dtype}"']
@@ -64,128 +62,110 @@ def _required(exported: Exported) -> list[str]:
     return lines
 
 
-def _dispatch(exported: Exported) -> list[str]:
+def _dispatch(exported: Exported) -> Lines:
+    """Return the call of the variant for a tensor's shape."""
     calls = [f"check_{rule.label}(&file, tensor, start, steps);" for rule in exported.rules]
     if len(calls) == 1:
         return calls
     return ["if (start.axes >= 2)", f"    {calls[0]}", "else", f"    {calls[1]}"]
 
 
-class Steps:
-    """The function that takes one tensor through all steps of a file."""
+def _steps(exported: Exported, p: Printer) -> str:
+    """Return the function that takes one tensor through all steps of a file."""
+    label, stored, real = p.rule.label, C_TYPE[exported.dtype], p.target.real
+    counts = {f"state_{name}": COUNT[p.rule.per.get(name, "element")] for name in states(p)}
+    tensor_sizes = [
+        f"(int64_t){size}" for size in (["rows", "columns"] if p.layout.matrix else ["n"])
+    ]
+    make = _device_calls if exported.target == "cuda" else _host_calls
+    calls = make(p, stored, [*counts], tensor_sizes)
+    owned = {"params": (stored, "n")} | {name: (real, count) for name, count in counts.items()}
+    owned |= calls.arrays
+    lines = ["const size_t n = start.count;"]
+    if p.layout.matrix:
+        lines.append("const size_t rows = start.rows, columns = rows ? n / rows : 0;")
+    lines += [
+        f"{kind} *{name} = ({kind} *)memory({count}, sizeof *{name});"
+        for name, (kind, count) in owned.items()
+    ]
+    if p.rule.carry:
+        lines.append(f"{label}_carry carry = {label}_initial_carry();")
+    lines += [
+        "int stepped = 0;",
+        "memcpy(params, start.data, n * sizeof *params);",
+        *calls.prepared,
+    ]
+    loop = [f"{label}_hyper h = {label}_defaults();"]
+    loop += [f'h.{place} = number("{name}", {i}, step);' for place, name, i, _ in numbers(p)]
+    if counts:
+        loop += ["if (step == 1) {", *indented(calls.initialized), "}"]
+    loop += [
+        f"const {stored} *grads = (const {stored} *)tensor_at(",
+        f'    file, "grad", step, tensor, "", "{DTYPE_NAME[exported.dtype]}", n);',
+        "if (grads) {",
+        *indented([*_scalars(p), *calls.updated]),
+        "}",
+        *_compared("param", "", "params", "n", exported.dtype),
+    ]
+    for name, count in counts.items():
+        loop += _compared("state", f".{name.removeprefix('state_')}", name, count, p.compute)
+    lines += ["for (int step = 1; step <= steps; step++) {", *indented(loop), "}", *calls.finished]
+    lines += [f"{calls.release}({name});" for name in owned]
+    body = "\n".join(indented(lines))
+    return (
+        f"static void check_{label}(\n    const golden_file *file, const char *tensor, golden_tensor "
+        f"start, int steps)\n{{\n{body}\n}}\n"
+    )
 
-    release = "free"
 
-    def __init__(self, program: Program, dtype: str) -> None:
-        self.program, self.rule, self.label = program, program.rule, program.rule.label
-        self.dtype, self.compute = dtype, COMPUTE_DTYPE[dtype]
-        self.stored, self.real = C_TYPE[dtype], C_TYPE[self.compute]
-        names = [a for a in program.arrays if a in self.rule.state] + list(program.small)
-        self.counts = {f"state_{n}": COUNT[self.rule.per.get(n, "element")] for n in names}
-        self.reducing = bool(program.sums or program.crossings or program.small)
-        self.sizes = ["(int64_t)rows", "(int64_t)columns"] if program.matrix else ["(int64_t)n"]
+def _host_calls(p: Printer, stored: str, arrays: Lines, tensor_sizes: Lines) -> Calls:
+    """Return the calls of exported C."""
+    label, workspace = p.rule.label, {}
+    if p.layout.reducing:
+        count = f"(size_t){label}_workspace({', '.join(tensor_sizes)})"
+        workspace = {"workspace": (p.target.real, count)}
+    initialized = [f"{label}_init({', '.join(['&h', *tensor_sizes, *arrays])});"]
+    arguments = ["&s", *tensor_sizes, "params", "grads", *arrays, *workspace]
+    updated = [f"{label}_update({', '.join(arguments)});"]
+    return Calls("free", workspace, [], initialized, updated, [])
 
-    def __str__(self) -> str:
-        owned = {"params": (self.stored, "n")}
-        owned |= {name: (self.real, count) for name, count in self.counts.items()}
-        owned |= self.extra_memory()
-        lines = ["const size_t n = start.count;"]
-        if self.program.matrix:
-            lines.append("const size_t rows = start.rows, columns = rows ? n / rows : 0;")
+
+def _device_calls(p: Printer, stored: str, arrays: Lines, tensor_sizes: Lines) -> Calls:
+    """Return the calls of exported CUDA: one tensor in a launch of its own."""
+    label, done = p.rule.label, "must(cudaDeviceSynchronize());"
+    fields = ", ".join(["params", "gradient", *arrays, *tensor_sizes, "0"])
+    prepared = [
+        f"{label}_tensor there = {{{fields}}};",
+        f"{label}_launch launch;",
+        f"must({label}_create(&launch, &there, 1, 1, 0));",
+    ]
+    initialized = [f"must({label}_init(&h, &there, 0));", done]
+    copied = "memcpy(gradient, grads, n * sizeof *gradient);"
+    updated = [copied, f"must({label}_step(&launch, &s, 0));", done]
+    finished = [f"must({label}_destroy(&launch));"]
+    return Calls("cudaFree", {"gradient": (stored, "n")}, prepared, initialized, updated, finished)
+
+
+def _scalars(p: Printer) -> Lines:
+    """Return statements that compute and compare a step's scalars."""
+    label, count, real = p.rule.label, len(p.program.scalars), p.target.real
+    carry = "&carry, " if p.rule.carry else ""
+    lines = [f"{label}_scalars s = {label}_compute_scalars(++stepped, {carry}&h);"]
+    if count:
         lines += [
-            f"{kind} *{name} = ({kind} *)memory({count}, sizeof *{name});"
-            for name, (kind, count) in owned.items()
+            f"{real} row[{count}], expected[{count}];",
+            "const double *scalars = (const double *)tensor_at(",
+            f'    file, "scalars", step, tensor, "", "F64", {count});',
+            "memcpy(row, &s, sizeof row);",
+            f"for (int k = 0; scalars && k < {count}; k++) expected[k] = ({real})scalars[k];",
+            f'compare("scalars", step, tensor, "", "{DTYPE_NAME[p.compute]}", row,',
+            f"        scalars ? expected : NULL, {count});",
         ]
-        if self.rule.carry:
-            lines.append(f"{self.label}_carry carry = {self.label}_initial_carry();")
-        lines += ["int stepped = 0;", "memcpy(params, start.data, n * sizeof *params);"]
-        lines += self.prepared()
-        loop = [f"{self.label}_hyper h = {self.label}_defaults();"]
-        loop += [f"h.{place} = number({name}, step);" for place, name in self._places()]
-        if self.counts:
-            loop += ["if (step == 1) {", *_indented(self.initialized()), "}"]
-        loop += [
-            f"const {self.stored} *grads = (const {self.stored} *)tensor_at(",
-            f'    file, "grad", step, tensor, "", "{NAME_OF[self.dtype]}", n);',
-            "if (grads) {",
-            *_indented([*self._scalars(), *self.updated()]),
-            "}",
-            *_compared("param", "", "params", "n", NAME_OF[self.dtype]),
-        ]
-        for name, count in self.counts.items():
-            suffix = f".{name.removeprefix('state_')}"
-            loop += _compared("state", suffix, name, count, NAME_OF[self.compute])
-        lines += ["for (int step = 1; step <= steps; step++) {", *_indented(loop), "}"]
-        lines += self.finished()
-        lines += [f"{self.release}({name});" for name in owned]
-        head = f"static void check_{self.label}("
-        head += "\n    const golden_file *file, const char *tensor, golden_tensor start, int steps)"
-        body = "\n".join(_indented(lines))
-        return f"{head}\n{{\n{body}\n}}\n"
-
-    def _places(self) -> list[tuple[str, str]]:
-        """Each number of the structure of hyperparameters, and where to find it."""
-        found = []
-        for name, default in self.rule.defaults.items():
-            if isinstance(default, tuple):
-                found += [(f"{field(name)}[{i}]", f'"{name}", {i}') for i in range(len(default))]
-            else:
-                found.append((field(name), f'"{name}", 0'))
-        return found
-
-    def _scalars(self) -> list[str]:
-        """Compute and compare them."""
-        count, real = len(self.program.scalars), self.real
-        carry = "&carry, " if self.rule.carry else ""
-        lines = [f"{self.label}_scalars s = {self.label}_compute_scalars(++stepped, {carry}&h);"]
-        if count:
-            dtype = NAME_OF[self.compute]
-            lines += [
-                f"{real} row[{count}], expected[{count}];",
-                "const double *scalars = (const double *)tensor_at(",
-                f'    file, "scalars", step, tensor, "", "F64", {count});',
-                "memcpy(row, &s, sizeof row);",
-                f"for (int k = 0; scalars && k < {count}; k++) expected[k] = ({real})scalars[k];",
-                f'compare("scalars", step, tensor, "", "{dtype}", row,',
-                f"        scalars ? expected : NULL, {count});",
-            ]
-        if self.rule.carry:
-            lines += _compared("carry", "", "&carry", str(len(self.rule.carry)), "F64")
-        lines.append('s.grad_coefficient = number("maximize", 0, step) != 0 ? -1 : 1;')
-        return lines
-
-    # ---- how the exported functions are called
-
-    def extra_memory(self) -> dict[str, tuple[str, str]]:
-        """Arrays besides parameter and state: name to type and count."""
-        if not self.reducing:
-            return {}
-        count = f"(size_t){self.label}_workspace({', '.join(self.sizes)})"
-        return {"workspace": (self.real, count)}
-
-    def prepared(self) -> list[str]:
-        """Before the first step."""
-        return []
-
-    def initialized(self) -> list[str]:
-        """The state, at the first step."""
-        return [f"{self.label}_init({', '.join(['&h', *self.sizes, *self.counts])});"]
-
-    def updated(self) -> list[str]:
-        """One step with the scalars ``s``."""
-        arguments = ["&s", *self.sizes, "params", "grads", *self.counts]
-        arguments += ["workspace"] * self.reducing
-        return [f"{self.label}_update({', '.join(arguments)});"]
-
-    def finished(self) -> list[str]:
-        """After the last step."""
-        return []
+    if p.rule.carry:
+        lines += _compared("carry", "", "&carry", str(len(p.rule.carry)), "float64")
+    return [*lines, 's.grad_coefficient = number("maximize", 0, step) != 0 ? -1 : 1;']
 
 
-def _compared(kind: str, suffix: str, ours: str, count: str, dtype: str) -> list[str]:
-    place = f'"{kind}", step, tensor, "{suffix}", "{dtype}"'
+def _compared(kind: str, suffix: str, ours: str, count: str, dtype: str) -> Lines:
+    place = f'"{kind}", step, tensor, "{suffix}", "{DTYPE_NAME[dtype]}"'
     return [f"compare({place}, {ours},", f"        tensor_at(file, {place}, {count}), {count});"]
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return [f"    {line}" for line in lines]

@@ -1,4 +1,5 @@
-"""``xp`` on whole arrays: every sum at once, where the reference takes block after block.
+"""The vocabulary on whole arrays: every sum is made at once, where the reference takes block after
+block.
 
 Exported NumPy files contain the text of what is here.
 """
@@ -14,7 +15,8 @@ from ...language.vocabulary import NumpyVocabulary
 
 
 class WholeArrays(NumpyVocabulary):
-    """Arrays of ``rows`` lines of ``columns`` elements; without ``columns`` flat ones."""
+    """The ``xp`` of ``update`` on arrays of ``rows`` by ``columns`` elements; flat ones without
+    ``columns``."""
 
     def __init__(self, dtype: np.dtype[Any], rows: int, columns: int | None = None) -> None:
         self.dtype, self.rows, self.columns = dtype, rows, columns

@@ -1,70 +1,18 @@
-"""What exported Python files have in common: the docstring, the rule's text, scalars, state."""
+"""The parts that exported Python files share: docstring, the rule's text, scalars, state."""
 
 from __future__ import annotations
 
 import builtins
-import re
 import textwrap
 from collections.abc import Iterable
 
 from ...language.dtypes import COMPUTE_DTYPE
 from ...language.rule import Rule
 from ...language.vocabulary import HostScalars
-from ..export import Exported
-from .rule_text import RuleText, method_text
+from ..exported import Exported
+from ..templates import read
+from .rule_text import RuleText, attributes_of, method_text, quoted
 
-WIDTH = 98
-HOST = '''
-def init({init}):
-    """The state of parameters before the first step: for each a dict with its step count{carry}
-    and its state arrays."""
-    h = namespace({given})
-    state = []
-    for param in params:
-        rule, shape = rule_for(param), param.shape
-        shapes = {{"element": shape, "row": shape[:1], "column": shape[1:], "tensor": ()}}
-        entry = {{"step": 0, **rule.carry}}
-        for name, (per, initial) in rule.state.items():
-            value = getattr(h, initial) if isinstance(initial, str) else initial
-            entry[name] = np.full(shapes[per], value, COMPUTE)
-        state.append(entry)
-    return state
-
-
-def namespace(**hyper):
-    """Hyperparameters as the rule's text has them: attributes, in float64."""
-    listed = (tuple, list)
-    return SimpleNamespace(
-        **{{
-            name: tuple(map(np.float64, value)) if isinstance(value, listed) else np.float64(value)
-            for name, value in hyper.items()
-        }}
-    )
-
-
-def scalars_of(rule, entry, h, grad_coefficient):
-    """What is equal for all elements of a parameter, each rounded once, and the new carry."""
-    with np.errstate(all="ignore"):
-        carry = SimpleNamespace(**{{name: np.float64(entry[name]) for name in rule.carry}})
-        row, after = rule.scalars(ScalarVocabulary(), np.float64(entry["step"] + 1), carry, h)
-        row = {{name: COMPUTE(value) for name, value in row.items()}}
-    after = after if isinstance(after, dict) else vars(after)
-    return dict(row, grad_coefficient=COMPUTE(grad_coefficient)), after
-
-
-def checked(params, grads):
-    """Raise before anything is changed."""
-    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
-        for what, array, dtypes in (("parameter", param, PARAMS), ("gradient", grad, GRADS)):
-            if array is None and what == "gradient":
-                continue
-            if array.dtype.name not in dtypes:
-                raise TypeError(f"{{what}} {{i}} is {{array.dtype}}; expected {{dtypes[0]}}")
-            if array.shape != param.shape:
-                raise ValueError(f"{{what}} {{i}} has shape {{array.shape}}; expected {{param.shape}}")
-            if not array.flags.c_contiguous:
-                raise ValueError(f"{{what}} {{i}} is not C-contiguous")
-'''
 RESERVED = {
     "init", "step", "namespace", "scalars_of", "checked", "rule_for", "launch", "run", "pool",
     "update_one", "update_part", "total", "sum_rows", "sum_columns", "add_to_lanes", "lanes_for",
@@ -74,12 +22,7 @@ RESERVED = {
     "CHUNK", "LANES", "ROW_LANES", "STRIP_ROWS", "BLOCK", "COMPUTE", "PARAMS", "GRADS", "RULE",
     "MATRICES", "VECTORS", "SMALL_WORK", "HYPER",
 }  # fmt: skip
-SCALAR_VOCABULARY = '''
-class ScalarVocabulary:
-    """What `scalars` may call, in float64. pow and exp are the C library's."""
-
-    number = np.float64
-'''
+TEXTS = read("python_file.py.txt")
 
 
 class PythonFile:
@@ -87,22 +30,21 @@ class PythonFile:
 
     def __init__(self, exported: Exported) -> None:
         self.exported, self.rules = exported, exported.rules
-        self.compute = COMPUTE_DTYPE[exported.dtype]
-        self.label = self.rules[0].label
+        self.label, self.defaults = exported.label, exported.rules[0].defaults
         hidden = {*RESERVED, *dir(builtins), "grad_coefficient", "SimpleNamespace"}
-        for name in sorted(hidden & set(self.rules[0].defaults)):
+        for name in sorted(hidden & set(self.defaults)):
             raise ValueError(f"hyperparameter {name!r} is a name that the file itself needs")
         self.text_of_rule = RuleText({*RESERVED, self.label})
         self.names = [self.text_of_rule.add(rule.scalars) for rule in self.rules]
 
-    def docstring(self, needs: str, about: Iterable[str]) -> str:
-        exported, hyper = self.exported, self.rules[0].defaults
-        example = next(iter(hyper), "")
-        example = f", {example}={hyper[example]!r}" if example else ""
+    def docstring(self, needs: str, about: Iterable[str] = ()) -> str:
+        """Return what the file is, how to call it, and how to verify it."""
+        exported, dtypes = self.exported, (self.exported.dtype, self.exported.grad_dtype)
+        example = "".join(f", {name}={self.defaults[name]!r}" for name in [*self.defaults][:1])
         paragraphs = [
-            f"{self.label}: updates {exported.dtype} parameters with {exported.grad_dtype} "
+            f"{self.label}: updates {dtypes[0]} parameters with {dtypes[1]} "
             f"gradients, in place, with {needs}.",
-            self.rules[0].reference or "A rule of the user's own.",
+            exported.reference,
             "    state = init(params)  # params, grads: lists of arrays\n"
             f"    step(params, grads, state{example})",
             *about,
@@ -111,63 +53,62 @@ class PythonFile:
             "-1 to maximize, 1 / scale of a scaled loss, what a global norm is clipped by. State has "
             "torch's names. A complex parameter is passed as its view of reals.",
         ]
-        if "bfloat16" in (exported.dtype, exported.grad_dtype):
+        if "bfloat16" in dtypes:
             paragraphs.append("bfloat16 arrays are of ml_dtypes' dtype, or of uint16, as bits.")
         if exported.check:
-            paragraphs.append(
+            paragraphs += [
                 "As a program it replays a golden file (golden/README.md of samestep) and compares "
-                f"every bit:\n\n    python {self.label}.py {exported.golden_file}"
-            )
+                "every bit:",
+                f"    python {self.label}.py {exported.golden_file}",
+            ]
         else:
-            paragraphs.append(
+            paragraphs += [
                 "To verify it on your machine, write it with a main program that replays a golden "
-                f"file:\n\n    {exported.command} --with-check -o {self.label}.py"
-            )
+                "file:",
+                f"    {exported.command} --with-check -o {self.label}.py",
+            ]
         paragraphs.append(f"Printed by samestep {exported.version} from the rule's own text.")
-        text = "\n\n".join(
-            p if p.startswith(" ") else "\n\n".join(_filled(part) for part in p.split("\n\n"))
-            for p in paragraphs
-        )
+        text = "\n\n".join(p if p.startswith(" ") else textwrap.fill(p, 98) for p in paragraphs)
         return f'"""{text}\n"""\n'
 
-    def imports(self, *others: str) -> str:
-        standard = {"from types import SimpleNamespace", *self.text_of_rule.imports.values()}
-        third = {"import numpy as np", *(x for x in others if "numba" in x or "numpy" in x)}
-        standard |= {x for x in others if x not in third}
-        standard |= {"import json", "import sys"} if self.exported.check else set()
+    def imports(self, standard: Iterable[str] = (), third: Iterable[str] = ()) -> str:
+        """Return import statements: of the standard library, and of others."""
+        first = {
+            "from types import SimpleNamespace",
+            *standard,
+            *self.text_of_rule.imports.values(),
+        }
+        others = {"import numpy as np", *third}
+        first |= {"import json", "import sys"} if self.exported.check else set()
         if "math." in self.scalar_vocabulary():
-            standard.add("import math")
-        return f"{_sorted(standard - third)}\n\n{_sorted(third)}\n"
+            first.add("import math")
+        return f"{_sorted(first - others)}\n\n{_sorted(others)}\n"
 
     def scalar_vocabulary(self) -> str:
-        used = set(re.findall(r"\bxp\.(\w+)", str(self.text_of_rule)))
-        methods = [m for name, m in vars(HostScalars).items() if name in used]
-        text = "\n\n".join(method_text(method) for method in methods)
-        return SCALAR_VOCABULARY + (f"\n{text}\n" if text else "")
+        """Return the class of the functions that the rule's ``scalars`` call."""
+        used = attributes_of("xp", str(self.text_of_rule))
+        methods = [method_text(m) for name, m in vars(HostScalars).items() if name in used]
+        text = "\n\n".join(methods)
+        return TEXTS["scalar vocabulary"] + (f"\n{text}\n" if text else "")
 
     def constants(self, updates: Iterable[str]) -> str:
-        """The dtypes, and for each variant its functions and state."""
-        lines = [f"COMPUTE = np.{self.compute}  # of arithmetic and state"]
-        for name, dtype in (("PARAMS", self.exported.dtype), ("GRADS", self.exported.grad_dtype)):
+        """Return the dtypes, and for each variant its functions and state."""
+        exported = self.exported
+        lines = [f"COMPUTE = np.{COMPUTE_DTYPE[exported.dtype]}  # of arithmetic and state"]
+        for name, dtype in (("PARAMS", exported.dtype), ("GRADS", exported.grad_dtype)):
             names = (dtype, "uint16") if dtype == "bfloat16" else (dtype,)
-            lines.append(f"{name} = {_quoted(names)}")
-        lines.append("")
-        variants = [
-            self._variant(rule, scalars, update)
-            for rule, scalars, update in zip(self.rules, self.names, updates, strict=True)
-        ]
-        if len(variants) == 1:
-            lines += [f"RULE = {variants[0]}"]
-        else:
-            lines += [f"MATRICES = {variants[0]}", f"VECTORS = {variants[1]}"]
-        choice = "RULE" if len(variants) == 1 else "MATRICES if param.ndim >= 2 else VECTORS"
-        lines += ["", "", "def rule_for(param):"]
-        lines += [f"    return {choice}"]
-        return "\n".join(lines) + "\n"
+            lines.append(f"{name} = {quoted(names)}")
+        variants, choice = ["RULE"], "RULE"
+        if len(self.rules) > 1:
+            variants, choice = ["MATRICES", "VECTORS"], "MATRICES if param.ndim >= 2 else VECTORS"
+        texts = map(self._variant, self.rules, self.names, updates)
+        lines += ["", *(f"{name} = {text}" for name, text in zip(variants, texts, strict=True))]
+        return "\n".join([*lines, "", "", "def rule_for(param):", f"    return {choice}", ""])
 
     def _variant(self, rule: Rule, scalars: str, update: str) -> str:
+        per, initial = rule.per, rule.initial
         each = [
-            f'        "{name}": {_quoted((rule.per.get(name, "element"), rule.initial.get(name, 0.0)))},\n'
+            f'        "{name}": {quoted((per.get(name, "element"), initial.get(name, 0.0)))},\n'
             for name in rule.state
         ]
         what = "  # of what there is one number, and its initial value or hyperparameter\n"
@@ -179,36 +120,39 @@ class PythonFile:
         )
 
     def signature(self, *words: str, more: Iterable[str] = ()) -> str:
-        """Arguments: ``words``, then by keyword the hyperparameters and ``more``."""
-        each = [f"{name}={value!r}" for name, value in self.rules[0].defaults.items()]
+        """Return arguments: ``words``, then by keyword the hyperparameters and ``more``."""
+        each = [f"{name}={value!r}" for name, value in self.defaults.items()]
         keywords = [*each, *more]
         return _arguments([*words, *(["*"] if keywords else []), *keywords])
 
     def given(self) -> str:
-        """The hyperparameters passed on."""
-        return _arguments([f"{name}={name}" for name in self.rules[0].defaults], indent=4)
+        """Return the hyperparameters as arguments that are passed on."""
+        return _arguments([f"{name}={name}" for name in self.defaults], indent=4)
 
     def host(self) -> str:
+        """Return the functions that both kinds of files have."""
         carry = ", what the scalars carry on" if any(rule.carry for rule in self.rules) else ""
-        return HOST.format(init=self.signature("params"), given=self.given(), carry=carry)
+        init = self.signature("params")
+        return TEXTS["host"].format(init=init, given=self.given(), carry=carry)
+
+    def step(self, text: str, **words: str) -> str:
+        """Return the function that takes a step, from its template and the ``words`` in it."""
+        signature = self.signature("params", "grads", "state", more=["grad_coefficient=1.0"])
+        return text.format(signature=signature, given=self.given(), **words)
+
+
+def joined(*parts: str) -> str:
+    """Return the parts of a file that are not empty, two blank lines apart."""
+    return "\n\n".join(part.rstrip("\n") + "\n" for part in parts if part)
 
 
 def _arguments(arguments: list[str], indent: int = 0) -> str:
-    """In one line, or a line each."""
+    """Return arguments in one line, or a line each."""
     line = ", ".join(arguments)
     if len(line) + indent < 82:
         return line
     each = "".join(f"{' ' * (indent + 4)}{argument},\n" for argument in arguments)
     return f"\n{each}{' ' * indent}"
-
-
-def _quoted(values: tuple[object, ...]) -> str:
-    """A tuple's text with double quotes."""
-    return repr(values).replace("'", '"')
-
-
-def _filled(text: str) -> str:
-    return text if text.startswith(" ") else textwrap.fill(text, WIDTH)
 
 
 def _sorted(lines: Iterable[str]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import dis
 import inspect
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
@@ -26,7 +26,7 @@ class RuleText:
         self.definitions: dict[str, str] = {}
 
     def add(self, function: Callable[..., Any]) -> str:
-        """Take ``function`` in, and what it refers to; returns what it is called.
+        """Add ``function`` and what it refers to, and return its name in the file.
 
         Raises
         ------
@@ -34,42 +34,44 @@ class RuleText:
             If its text cannot be read or refers to something that is no function, module, number,
             or text.
         """
-        code = getattr(function, "__code__", None)
-        if not isinstance(function, FunctionType) or code is None:
+        if not isinstance(function, FunctionType):
             raise ValueError(f"{function!r} is no plain function, so its text cannot be exported")
-        text = _source(code)
-        for name, value in _free_names(function):
-            called = self._name_of(name, value, function)
-            if called != name:
-                text = re.sub(rf"(?<![\w.]){name}\b", called, text)
-        return self._define(code.co_name, text, function)
+        text = function_text(function)
+        renamed = {
+            name: self._name_of(name, value, function) for name, value in _free_names(function)
+        }
+        edits = [
+            (_start(node), _end(node), renamed[node.id])
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Name) and renamed.get(node.id, node.id) != node.id
+        ]
+        return self._define(function.__code__.co_name, _edited(text, edits), function)
 
     def _name_of(self, name: str, value: Any, user: FunctionType) -> str:
         if isinstance(value, FunctionType):
             return self.add(value)
         if isinstance(value, ModuleType):
-            self.imports[name] = f"import {value.__name__} as {name}".removesuffix(
-                f" as {value.__name__}"
-            )
+            renamed = "" if value.__name__ == name else f" as {name}"
+            self.imports[name] = f"import {value.__name__}{renamed}"
             return name
         if isinstance(value, Rule):
             scalars, update = self.add(value.scalars), self.add(value.update)
             text = f"{name} = SimpleNamespace(scalars={scalars}, update={update})"
             return self._define(name, text, user)
         if isinstance(value, (bool, int, float, str, tuple)):
-            quoted = repr(value).replace("'", '"')
-            return self._define(name, f"{name} = {quoted}", user)
+            return self._define(name, f"{name} = {quoted(value)}", user)
         raise ValueError(
             f"{user.__name__} refers to {name}, a {type(value).__name__}, which cannot be exported"
         )
 
     def _define(self, name: str, text: str, user: FunctionType) -> str:
         """Keep ``text``, under another name if something else has this one."""
+        before, _, after = text.partition(name)
         wanted, number = name, 1
         while name in self._reserved or self.definitions.get(name, text) != text:
             number += 1
             name = f"{wanted}_{number}"
-            text = re.sub(r"^(def )?\w+", rf"\g<1>{name}", text)
+            text = f"{before}{name}{after}"
         self.definitions.setdefault(name, text)
         return name
 
@@ -84,34 +86,95 @@ class RuleText:
         return "\n\n\n".join(blocks)
 
 
+def quoted(value: object) -> str:
+    """Return the text of a value, with double quotes."""
+    return repr(value).replace("'", '"')
+
+
 def method_text(method: Callable[..., Any]) -> str:
-    """A method's text without types, indented as in a class."""
-    return textwrap.indent(_source(method.__code__), "    ")
+    """Return a method's text without types, indented as in a class."""
+    return textwrap.indent(function_text(method), "    ")
+
+
+def attributes_of(name: str, text: str) -> set[str]:
+    """Return the attributes of the variable ``name`` that Python code mentions."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == name
+    }
 
 
 def function_text(function: Callable[..., Any]) -> str:
-    """A function's text without types."""
-    return _source(function.__code__)
+    """Return a function's text without decorators and types.
 
-
-def _source(code: CodeType) -> str:
+    Raises ValueError if there is none, or the function is not one by ``def``.
+    """
+    code = function.__code__
     try:
-        lines = inspect.getsource(code)
+        text = textwrap.dedent(inspect.getsource(code)).rstrip()
     except OSError as error:
         raise ValueError(f"the text of {code.co_name} cannot be read: {error}") from error
-    text = textwrap.dedent(lines).rstrip()
-    start = re.search(r"^def ", text, re.MULTILINE)
-    if start is None:
+    try:
+        definition = ast.parse(text).body[0]
+    except SyntaxError:  # a lambda in the middle of an expression
+        definition = ast.Pass()
+    if not isinstance(definition, ast.FunctionDef):
         raise ValueError(f"{code.co_name} is not defined by def, so its text cannot be exported")
-    text = text[start.start() :]  # without decorators
-    end = re.search(r"\)(?: -> [^\n:]*)?:([^\n]*)\n", text)
-    assert end is not None
-    head = re.sub(r"(\w): [\w.\[\], |]+?(?=,|\)|\n| = )", r"\1", text[: end.start() + 1])
-    return f"{head.replace(' = ', '=')}:{end[1]}\n{text[end.end() :]}"
+    definition.decorator_list = []
+    text = "\n".join(text.split("\n")[definition.lineno - 1 :])
+    ast.increment_lineno(definition, 1 - definition.lineno)
+    return _without_types(text, definition)
+
+
+def _without_types(text: str, definition: ast.FunctionDef) -> str:
+    """Return the text of a function without the types in its head, by cutting them out."""
+    arguments, edits = definition.args, []
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: dict[ast.arg, ast.expr | None]
+    defaults = dict(zip(reversed(positional), reversed(arguments.defaults), strict=False))
+    defaults |= dict(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+    for argument in (*positional, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+        if argument and argument.annotation:
+            line, column = _start(argument)
+            default = defaults.get(argument)  # x: float = 1 becomes x=1
+            end = _start(default) if default else _end(argument.annotation)
+            edits.append(((line, column + len(argument.arg.encode())), end, "=" if default else ""))
+            argument.annotation = None
+    if definition.returns:
+        line, column = _start(definition.returns)
+        column = len(text.split("\n")[line - 1].encode()[:column].rstrip(b"-> "))
+        edits.append(((line, column), _end(definition.returns), ""))
+        definition.returns = None
+    cut = _edited(text, edits)
+    try:
+        same = ast.dump(ast.parse(cut).body[0]) == ast.dump(definition)
+    except SyntaxError:
+        same = False
+    return cut if same else ast.unparse(definition)  # of types in parentheses
+
+
+def _start(node: Any) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _end(node: Any) -> tuple[int, int]:
+    return node.end_lineno, node.end_col_offset
+
+
+def _edited(text: str, edits: list[tuple[tuple[int, int], tuple[int, int], str]]) -> str:
+    """Return ``text`` with each part from a line and byte to another replaced."""
+    lines = [line.encode() for line in text.split("\n")]
+    for (first, start), (last, end), new in sorted(edits, reverse=True):
+        tail = lines[last - 1][end:]
+        lines[first - 1 : last] = [lines[first - 1][:start] + new.encode() + tail]
+    return b"\n".join(lines).decode()
 
 
 def _free_names(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The names that ``function`` gets from outside, and their values."""
+    """Yield the names that ``function`` gets from outside, and their values."""
     closure = function.__closure__ or ()
     known = {
         name: cell.cell_contents

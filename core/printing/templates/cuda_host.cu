@@ -1,6 +1,4 @@
-"""Host code of exported CUDA files. ``@NAME`` stands for what depends on the rule."""
-
-PREAMBLE = """\
+//// preamble
 #include <cuda_runtime.h>
 #include <math.h>
 #include <stdint.h>
@@ -11,13 +9,12 @@ PREAMBLE = """\
 #ifndef SAMESTEP_API /* define it empty for functions that other files can call */
 #define SAMESTEP_API inline
 #endif
-#define SAMESTEP_TRY(call) \\
-    do { \\
-        const cudaError_t error_ = (call); \\
-        if (error_ != cudaSuccess) return error_; \\
+#define SAMESTEP_TRY(call) \
+    do { \
+        const cudaError_t error_ = (call); \
+        if (error_ != cudaSuccess) return error_; \
     } while (0)
-"""
-LAUNCH = """\
+//// launch
 /* What the launches of some tensors need. `control` points to two doubles in device memory, 1 and 0,
  * that a kernel of yours may write before a step: a factor of all gradients, such as a clipping
  * coefficient, and whether to leave this step out (not 0). */
@@ -30,8 +27,7 @@ typedef struct {
     @REAL *workspace;
     cudaEvent_t copied; /* pinned memory may be written again */
 } @LABEL_launch;
-"""
-TABLES = """\
+//// tables
 /* Where the tensors are: again whenever an address or a row has changed. Their number and sizes are
  * those of @LABEL_create. */
 @API cudaError_t @LABEL_point_at(@LABEL_launch *launch, const @LABEL_tensor *tensors, cudaStream_t stream)
@@ -51,8 +47,7 @@ TABLES = """\
     SAMESTEP_TRY(cudaMemcpyAsync(launch->tables, launch->host_tables, bytes, cudaMemcpyHostToDevice, stream));
     return cudaEventRecord(launch->copied, stream);
 }
-"""
-CREATE = """\
+//// create
 /* Memory for the launches of these tensors, with as many rows of scalars. After an error, too,
  * @LABEL_destroy frees it. */
 @API cudaError_t @LABEL_create(
@@ -88,8 +83,7 @@ CREATE = """\
     launch->blocks = launch->blocks < 1 ? 1 : launch->blocks > 64 ? 64 : launch->blocks;
     return @LABEL_point_at(launch, tensors, stream);
 }
-"""
-STEP = """\
+//// step
 /* One step: scalars[row] for each row, as @LABEL_compute_scalars gives them. Nothing waits for the
  * device but the copy of the step before. */
 @API cudaError_t @LABEL_step(@LABEL_launch *launch, const @LABEL_scalars *scalars, cudaStream_t stream)
@@ -113,8 +107,7 @@ STEP = """\
 @KERNELS    (void)shared;
     return cudaGetLastError();
 }
-"""
-DESTROY = """\
+//// destroy
 @API cudaError_t @LABEL_destroy(@LABEL_launch *launch)
 {
     cudaError_t error = launch->copied ? cudaEventDestroy(launch->copied) : cudaSuccess;
@@ -127,12 +120,11 @@ DESTROY = """\
     memset(launch, 0, sizeof *launch);
     return error;
 }
-"""
-FILL = """
+//// fill
+
 /* n numbers, all of one value */
 static __global__ void fill(REAL *numbers, int64_t n, REAL value)
 {
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
         numbers[i] = value;
 }
-"""

@@ -1,3 +1,4 @@
+//// fields
 /* ---- what every check shares: the JSON fields, memory, the comparison of bits */
 
 static long compared, differing;
@@ -49,6 +50,7 @@ static double number(const char *name, int index, int step)
     return value;
 }
 
+//// memory
 static void *memory(size_t count, size_t size)
 {
     void *found = calloc(count ? count : 1, size);
@@ -56,6 +58,21 @@ static void *memory(size_t count, size_t size)
     return found;
 }
 
+//// memory of the device
+static void must(cudaError_t error)
+{
+    if (error != cudaSuccess) fail(cudaGetErrorString(error), "CUDA");
+}
+
+static void *memory(size_t count, size_t size)
+{
+    void *found = NULL;
+    must(cudaMallocManaged(&found, (count ? count : 1) * size));
+    memset(found, 0, count * size);
+    return found;
+}
+
+//// bits
 /* `<kind>.<step>.<tensor><suffix>`, which must have this dtype and count; NULL if it is not there */
 static const void *tensor_at(const golden_file *file, const char *kind, int step, const char *tensor,
                              const char *suffix, const char *dtype, size_t count)
@@ -97,7 +114,7 @@ static void compare(const char *what, int step, const char *tensor, const char *
 
 /* ---- one tensor's steps, for each variant of the rule */
 
-/* ---- */
+//// main
 
 int main(int argc, char **argv)
 {
@@ -107,7 +124,7 @@ int main(int argc, char **argv)
     }
     golden_file file = golden_open(argv[1]);
     read_fields(&file);
-    /* requirements */
+    @REQUIREMENTS
     if (strstr(fields, "\"settings\":{\""))
         fail("accumulates, skips or clips by the global norm, which is up to the caller", argv[1]);
     const char *at = strstr(fields, "\"steps\":");
@@ -121,7 +138,7 @@ int main(int argc, char **argv)
         snprintf(tensor, sizeof tensor, "%.*s", (int)strcspn(at, "\""), at);
         snprintf(name, sizeof name, "param.0.%s", tensor);
         if (!golden_find(&file, name, &start)) fail("no initial parameter", tensor);
-        /* the variant for its shape */
+        @DISPATCH
     }
     printf("%ld values, %ld differ\n", compared, differing);
     golden_close(&file);

@@ -1,0 +1,234 @@
+"""The printer of a program: it writes the loops around a rule's text.
+
+What is computed, and in which order, is written here once; a `Target` says how a language puts it.
+"""
+
+from __future__ import annotations
+
+from ..language.dtypes import COMPUTE_DTYPE
+from ..language.passes import Program, Step, statements
+from ..language.summation import LANES, ROW_LANES, STRIP_ROWS
+from ..language.tracer import Expr
+from .expressions import Expressions
+from .target import Lines, Target
+
+
+class Printer(Expressions):
+    """Prints the passes and folds of one program, for one target and pair of storage dtypes.
+
+    ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``prefix`` begins the
+    names of helper functions.
+    """
+
+    def __init__(
+        self, program: Program, param_dtype: str, grad_dtype: str, target: type[Target], prefix: str = ""
+    ) -> None:  # fmt: skip
+        made = target(COMPUTE_DTYPE[param_dtype])
+        made.prefix = prefix
+        super().__init__(program, made)
+        self.stored = dict.fromkeys(program.arrays, self.compute)
+        self.stored |= {"param": param_dtype, "grad": grad_dtype}
+
+    def source(self) -> str:
+        """Return the text of all passes and folds, with what they need."""
+        return self.target.source(self)
+
+    def functions(self) -> list[tuple[str, str, bool]]:
+        """Return for each launch the name of its function, "pass" or "fold", and whether several
+        blocks may share a chunk."""
+        return [
+            (self.name_of(kind, k), kind, kind == "pass" and self.divisible(self.program.passes[k]))
+            for kind, k in self.program.launches
+        ]
+
+    def name_of(self, kind: str, k: int) -> str:
+        """Return the name of the function of a pass or fold."""
+        return f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.entry
+
+    def divisible(self, step: Step) -> bool:
+        """Return true if the order of the step's sums, if it has any, lies within a row."""
+        if self.layout.matrix:
+            return all(node.per != "column" for node in step.sums)
+        return not step.sums
+
+    def begin(self) -> None:
+        """Start a new function. ``lanes`` are its arrays of lanes and their sizes, ``placed`` the
+        elements that do not stand at index ``i`` of their array."""
+        super().begin()
+        self.lanes: dict[str, int] = {}
+        self.placed: dict[str, str] = {}
+
+    # ---- parts of statements
+
+    def loop(self, variable: str, count: str, body: Lines, step: int = 1) -> Lines:
+        """Return ``body`` for each ``variable`` from 0 on and below ``count``."""
+        return self.target.loop(variable, self.use(count), body, "0", str(step))
+
+    def shared_loop(self, variable: str, count: str, body: Lines) -> Lines:
+        """Return a loop that the threads of a block share, where there are several."""
+        return self.target.loop(variable, self.use(count), body, *self.target.threads)
+
+    def integer(self, name: str, value: str, uses: str | None = None) -> Lines:
+        """Return the declaration of an integer, or nothing if no line made so far uses it. ``uses``
+        are the names in its ``value``, by default its words."""
+        if self.target.warns_of_unused and name not in self.used:
+            return []
+        self.use(value if uses is None else uses)
+        return [self.target.let(name, value, index=True)]
+
+    def subscript(self, value: str) -> str:
+        """Return an integer that is never negative as an index, and remember that there is one."""
+        self.called.add("subscript")
+        return self.target.subscript(value)
+
+    def in_workspace(self, node: Expr, position: str = "") -> str:
+        """Return the place of one of the numbers that the workspace holds of ``node``."""
+        slot = self.use(self.slot_name[id(node)])
+        place = f"{slot} + {self.use(position)}" if position else slot
+        return f"{self.use('workspace')}[{self.subscript(place) if position else place}]"
+
+    def load(self, array: str) -> str:
+        """Return an element of an array in the compute dtype."""
+        dtype, place = self.stored[array], self.element(array)
+        return place if dtype == self.compute else self.helper(f"from_{dtype}", place)
+
+    def store(self, array: str, value: str) -> str:
+        """Return the statement that stores ``value``, rounded once."""
+        dtype = self.stored[array]
+        value = value if dtype == self.compute else self.helper(f"to_{dtype}", value)
+        return self.target.assign(self.element(array), value)
+
+    def element(self, array: str) -> str:
+        """Return the element of an array that the loop is at."""
+        return self.placed.get(array) or f"{self.arrays[array]}[{self.use('i')}]"
+
+    def touched(self, step: Step) -> Lines:
+        """Return the names of the arrays of the parameter's size that a step reads or writes."""
+        return [a for a in self.program.arrays if a in step.loads or a in dict(step.stores)]
+
+    def scalar(self, name: str) -> tuple[str, str]:
+        """Return the variable of a scalar and the statement that declares it."""
+        local = self.new_name(name) if name != "grad_coefficient" else name
+        value = self.target.scalar(name, self.scalars)
+        return local, f"{self.target.const}{self.target.let(local, value)}"
+
+    def scalar_lines(self, step: Step) -> Lines:
+        """Return statements that declare the step's scalars."""
+        lines = []
+        for node in step.nodes:
+            if node.op == "scalar":
+                self.text_of[id(node)], line = self.scalar(str(node.name))
+                lines.append(line)
+        return lines
+
+    # ---- passes
+
+    def pass_body(self, step: Step) -> Lines:
+        """Return the loops of one pass over one chunk; the arrays, ``n`` (in a matrix program
+        ``height`` and ``columns``) and the chunk's ``index`` are known."""
+        let = self.target.let
+        before = self.scalar_lines(step)
+        per_row: Lines = []
+        element: Lines = []
+        for node in step.received:
+            name = self.new_name(node.name or "value")
+            self.text_of[id(node)] = name
+            if node.per == "tensor":
+                before.append(let(name, self.in_workspace(node)))
+            elif node.per == "row":
+                per_row.append(let(name, self.in_workspace(node, "first_row + r")))
+            else:
+                element.append(let(name, self.in_workspace(node, "column")))
+        if "grad" in step.loads:
+            coefficient, line = self.scalar("grad_coefficient")
+            before.append(line)
+        held = dict(step.reloaded)
+        for node in step.nodes:
+            array = held.get(id(node), str(node.name) if node.op == "input" else None)
+            if array is not None and node.per == "element":
+                self.text_of[id(node)] = name = self.new_name(array)
+                value = self.load(array)
+                element.append(let(name, f"{coefficient} * {value}" if array == "grad" else value))
+        element += self.assignments(statements(step), step)
+        element += [self.store(array, self.text(expr)) for array, expr in step.stores]
+        if self.program.matrix:
+            return before + self._matrix_loops(step, per_row, element)
+        return before + self.target.flat_loops(self, step, element)
+
+    def flat_loops(self, step: Step, element: Lines) -> Lines:
+        """Return ``element`` for each ``i``; around sums in blocks of whose elements each has its
+        ``lane``."""
+        block = self.target.block
+        if not self.program.sums or not (step.sums or block < LANES):
+            return self.shared_loop("i", "n", element)
+        lines = [self.width("n", LANES)] if step.sums else []
+        body = [*self.integer("i", self.subscript("start + lane")), *element]
+        before, lane = [], "lane"
+        if step.sums and block < LANES:
+            before = self.integer("first_lane", f"start % {LANES}")
+            lane = self.subscript("first_lane + lane")
+        for node in step.sums:
+            lines += self.zero_lanes(node, LANES)
+            body.append(self.add(f"{self.lanes_name[id(node)]}[{lane}]", node))
+        inner = before + self._lane_loop(step, "start", block, "n - start", body)
+        lines += self.loop("start", "n", inner, block)
+        for node in step.sums:
+            lines += self.folded(node, "index")
+        return lines
+
+    def _matrix_loops(self, step: Step, per_row: Lines, element: Lines) -> Lines:
+        lines: Lines = []
+        if any(node.per != "column" for node in step.sums):
+            lines.append(self.width("columns", ROW_LANES))
+        after: Lines = []
+        for node in step.sums:
+            if node.per == "column":
+                place = self.in_workspace(node, "index * columns + column")
+                zero = self.target.assign(place, self.target.constant(0))
+                lines += self.shared_loop("column", "columns", [zero])
+                element.append(self.add(place, node))
+            else:
+                per_row += self.zero_lanes(node, ROW_LANES)
+                element.append(self.add(f"{self.lanes_name[id(node)]}[lane]", node))
+                after += self.folded(node, "first_row + r")
+        i = self.integer("i", self.subscript("r * columns + column"), "columns column")
+        body = [*self.integer("column", "start + lane"), *i, *element]
+        first = "r * columns + start"
+        inner = self._lane_loop(step, first, ROW_LANES, "columns - start", body)
+        of_row = per_row + self.loop("start", "columns", inner, ROW_LANES) + after
+        blocks = self.target.blocks if self.divisible(step) else ("0", "1")
+        rows = self.target.loop("r", self.use("height"), of_row, *blocks)
+        return [*self.integer("first_row", f"index * {STRIP_ROWS}"), *lines, *rows]
+
+    def _lane_loop(self, step: Step, first: str, most: int, left: str, body: Lines) -> Lines:
+        """Return the inner loop: ``body`` for every ``lane`` of the elements from ``first`` on, of
+        which there are ``left``, but ``most`` at a time."""
+        count = self.target.smaller(str(most), self.use(left))
+        if not self.target.fetches_ahead:
+            return self.shared_loop("lane", count, body)
+        ahead = [
+            self.helper("fetch_ahead", self.arrays[name], first, "count") for name in step.loads
+        ]
+        return [f"count = {count}", *ahead, *self.loop("lane", "count", body)]
+
+    def add(self, place: str, node: Expr) -> str:
+        """Return the statement that adds one element's part of a sum."""
+        return self.target.assign(place, f"{place} + {self.text(node.args[0], 3)}")
+
+    def width(self, n: str, lanes: int) -> str:
+        """Return the declaration of how many lanes a sum of ``n`` elements needs."""
+        value = self.helper("lanes_for", self.use(n), str(lanes))
+        return self.target.let("width", value, index=True)
+
+    def zero_lanes(self, node: Expr, lanes: int) -> Lines:
+        """Return statements that set a sum's lanes to zero."""
+        name = self.lanes_name[id(node)]
+        self.lanes[name] = lanes
+        return self.target.zero_lanes(name, lanes)
+
+    def folded(self, node: Expr, place: str) -> Lines:
+        """Return statements that store the fold of a sum's lanes."""
+        folded = self.new_name(self.wanted(node))
+        value = self.helper("fold", self.lanes_name[id(node)], "width")
+        store = self.target.assign(self.in_workspace(node, place), folded)
+        return [self.target.let(folded, value), f"{self.target.once}{store}"]

@@ -1,0 +1,118 @@
+"""A target of printing: the table of what one language writes differently from another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from ..language.passes import Step
+from ..language.summation import CHUNK, LANES
+
+Lines = list[str]
+
+
+class Target:
+    """One language, for arithmetic in one compute dtype.
+
+    The class attributes are a table of words, the methods write expressions and statements.
+    """
+
+    reserved: ClassVar[frozenset[str]] = frozenset()  # names that no variable may have
+    helpers: ClassVar[dict[str, str]] = {}  # texts of functions, in the order of a file
+    needed_by: ClassVar[dict[str, tuple[str, ...]]] = {}  # calls that need it, if not its own
+    block = LANES  # elements that an inner loop takes in a rule that reduces; divides LANES
+    threads = ("0", "1")  # start and stride of a loop that the threads of a block share
+    blocks = ("0", "1")  # the same for the blocks of one chunk
+    barrier: ClassVar[Lines] = []  # where threads wait for each other
+    once = ""  # stands before a statement that one thread executes
+    const = ""  # stands before the declaration of a scalar
+    end = ""  # of a statement
+    fetches_ahead = False  # inner loops ask for the memory of those that follow
+    warns_of_unused = False  # so that integers are declared only where they are used
+    prefix = ""  # of the names of helper functions
+
+    def __init__(self, compute: str) -> None:
+        self.compute = self.real = compute
+
+    # ---- statements
+
+    def loop(self, variable: str, count: str, body: Lines, first: str, step: str) -> Lines:
+        """Return ``body`` for each ``variable`` from ``first`` on and below ``count``."""
+        raise NotImplementedError
+
+    def let(self, name: str, value: str, *, index: bool = False) -> str:
+        """Declare a variable of the compute dtype, or an integer."""
+        return self.assign(name, value)
+
+    def assign(self, place: str, value: str) -> str:
+        return f"{place} = {value}{self.end}"
+
+    def zero_lanes(self, name: str, lanes: int) -> Lines:
+        """Set ``width`` of that many lanes to zero."""
+        raise NotImplementedError
+
+    def flat_loops(self, printer: Any, step: Step, element: Lines) -> Lines:
+        """Return the loops over the elements of a chunk or tensor. ``printer`` is the `Printer`."""
+        loops: Lines = printer.flat_loops(step, element)
+        return loops
+
+    # ---- expressions
+
+    def constant(self, value: float) -> str:
+        raise NotImplementedError
+
+    def typed_constant(self, value: float) -> str:
+        """Return a constant of the compute dtype, where nothing beside it says that it is one."""
+        return self.constant(value)
+
+    def where(self, condition: str, a: str, b: str) -> str:
+        raise NotImplementedError
+
+    def smaller(self, a: str, b: str) -> str:
+        """Return the smaller of two integers."""
+        raise NotImplementedError
+
+    def as_value(self, count: str) -> str:
+        """Return an integer as a value of the compute dtype."""
+        raise NotImplementedError
+
+    def function(self, op: str) -> str:
+        """Return the name of the library's function for ``op``."""
+        return op
+
+    def scalar(self, name: str, scalars: Sequence[str]) -> str:
+        """Return the place of one of a row's ``scalars``."""
+        raise NotImplementedError
+
+    def part(self, start: str, count: str) -> Lines:
+        """Return part of the workspace as arguments of ``total``."""
+        raise NotImplementedError
+
+    def strips(self, start: str) -> Lines:
+        """Return the strips of a column sum as arguments of ``fold_strips``."""
+        raise NotImplementedError
+
+    def subscript(self, value: str) -> str:
+        """Return an integer that is never negative, as an index."""
+        return value
+
+    # ---- files
+
+    def helper_texts(self, called: set[str]) -> str:
+        """Return the texts of the helpers that were ``called``, and of those that they call."""
+        text = "".join(
+            text
+            for name, text in self.helpers.items()
+            if called & {*self.needed_by.get(name, (name,))}
+        )
+        text = text.replace("LANES", str(LANES)).replace("CHUNK", str(CHUNK))
+        return text.replace("REAL", self.real)
+
+    def source(self, printer: Any) -> str:
+        """Return the text of a module or file with all passes and folds of a `Printer`."""
+        raise NotImplementedError
+
+
+def indented(lines: Lines) -> Lines:
+    """Return ``lines``, four spaces to the right."""
+    return [f"    {line}" for line in lines]

@@ -1,0 +1,106 @@
+//// sign
+
+FUNCTION REAL @sign(REAL x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
+//// maximum
+
+FUNCTION REAL @maximum(REAL a, REAL b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
+//// minimum
+
+FUNCTION REAL @minimum(REAL a, REAL b) { return a != a ? a : (b != b ? b : (a < b ? a : b)); }
+//// ipow
+
+/* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
+FUNCTION double @ipow(double x, double n)
+{
+    double result = 1;
+    for (int64_t exponent = (int64_t)n; exponent;) {
+        if (exponent & 1) result *= x;
+        exponent >>= 1;
+        if (exponent) x *= x;
+    }
+    return result;
+}
+//// bits_of
+
+FUNCTION uint32_t @bits_of(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
+//// float_of
+
+FUNCTION float @float_of(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
+//// from_bfloat16
+
+FUNCTION float @from_bfloat16(uint16_t h) { return @float_of((uint32_t)h << 16); }
+//// to_bfloat16
+
+FUNCTION uint16_t @to_bfloat16(float x)
+{
+    const uint32_t u = @bits_of(x);
+    if (x != x) return (uint16_t)((u >> 16) | 0x40);
+    return (uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
+}
+//// from_float16
+
+FUNCTION float @from_float16(uint16_t h)
+{
+    const uint32_t magnitude = (uint32_t)(h & 0x7FFF) << 13;
+    const uint32_t u = @bits_of(@float_of(magnitude) * 5192296858534827628530496329220096.0f);
+    const uint32_t infinite = magnitude >= 0x0F800000 ? 0x7F800000 : 0;
+    return @float_of(u | infinite | (uint32_t)(h & 0x8000) << 16);
+}
+//// to_float16
+
+FUNCTION uint16_t @to_float16(float x)
+{
+    const uint32_t u = @bits_of(x), magnitude = u & 0x7FFFFFFF;
+    uint32_t half;
+    if (magnitude >= 0x47800000) half = magnitude > 0x7F800000 ? 0x7E00 : 0x7C00;
+    else if (magnitude < 0x38800000) half = @bits_of(@float_of(magnitude) + 0.5f) - 0x3F000000;
+    else half = (magnitude + 0xC8000FFF + ((magnitude >> 13) & 1)) >> 13;
+    return (uint16_t)(half | ((u >> 16) & 0x8000));
+}
+//// fold
+
+/* the sum of that many lanes, a power of two, by halves */
+FUNCTION REAL @fold(REAL *lanes, int64_t width)
+{
+    for (width /= 2; width > 0; width /= 2)
+        for (int64_t lane = 0; lane < width; lane++) lanes[lane] = lanes[lane] + lanes[lane + width];
+    return lanes[0];
+}
+//// lanes_for
+
+/* how many of the lanes a sum of n elements needs: the others stay +0 */
+FUNCTION int64_t @lanes_for(int64_t n, int64_t lanes)
+{
+    int64_t width = 1;
+    while (width < n && width < lanes) width *= 2;
+    return width;
+}
+//// total
+
+/* the sum of a vector in the fixed order of a sum over a tensor */
+static REAL @total(const REAL *values, int64_t n)
+{
+    REAL lanes[LANES];
+    int64_t span = 1;
+    while (n > span * CHUNK) span *= CHUNK;
+    const int64_t count = (n + span - 1) / span, width = @lanes_for(count, LANES);
+    for (int64_t lane = 0; lane < width; lane++) lanes[lane] = 0;
+    for (int64_t j = 0; j < count; j++) {
+        const int64_t part = n - j * span < span ? n - j * span : span;
+        const REAL value = span == 1 ? values[j] : @total(values + j * span, part);
+        lanes[j % LANES] = lanes[j % LANES] + value;
+    }
+    return @fold(lanes, width);
+}
+//// fold_strips
+
+/* add up the lines of strips by halves, into line 0 */
+FUNCTION void @fold_strips(REAL *strips, int64_t width, int64_t columns)
+{
+    while (width > 1) {
+        const int64_t half = (width + 1) / 2;
+        for (int64_t i = 0; i < (width - half) * columns; i++)
+            strips[i] = strips[i] + strips[half * columns + i];
+        width = half;
+    }
+}
