@@ -56,6 +56,7 @@ class GradientChecker:
 
     array_type: type = np.ndarray
     moved = False  # only tensors of PyTorch can be made to stand for other memory
+    _known: CheckedGradients  # of the arrays that were remembered last
 
     def __init__(
         self,

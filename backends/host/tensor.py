@@ -73,12 +73,12 @@ class HostRows(HostTensor):
         self.dtype, self.compute, self.staged = whole.dtype, whole.compute, True
 
     @functools.cached_property
-    def array(self) -> Array:  # type: ignore[override]
+    def array(self) -> Array:
         """A copy of the rows."""
         return _memory(self.whole.array)[self.indices]
 
     @functools.cached_property
-    def flat(self) -> Array:  # type: ignore[override]
+    def flat(self) -> Array:
         """The copy as a vector of reals."""
         return reals(self.array)
 

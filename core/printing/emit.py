@@ -8,7 +8,11 @@ from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
 from ..language.rule import CLIPS, Rule
 from ..rules import find_rule
 
-TARGETS = {"numba": "Numba", "c": "C", "cuda": "Cuda"}  # a class in the module of that name
+TARGETS = {  # the module of each, imported when it is asked for, and the class in it
+    "numba": ("samestep.printing.numba", "Numba"),
+    "c": ("samestep.printing.c", "C"),
+    "cuda": ("samestep.printing.cuda", "Cuda"),
+}
 
 
 def emit(
@@ -42,7 +46,8 @@ def emit(
     from .printer import Printer
 
     family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
-    language = getattr(importlib.import_module(f".{target}", __package__), TARGETS[target])
+    module, name = TARGETS[target]
+    language = getattr(importlib.import_module(module), name)
     return Printer(program(clipped(family, clips)), dtype, grad_dtype, language).source()
 
 

@@ -11,7 +11,13 @@ from ..rules import registry
 from .emit import checked
 from .exported import Exported
 
-CHECKS = {"c": "c", "cuda": "c", "numpy": "python", "numba": "python"}
+# of each target the module that writes its files, and the one that writes their main program
+TARGETS = {
+    "c": ("samestep.printing.files.c", "samestep.printing.files.check_c"),
+    "cuda": ("samestep.printing.files.cuda", "samestep.printing.files.check_c"),
+    "numpy": ("samestep.printing.files.numpy", "samestep.printing.files.check_python"),
+    "numba": ("samestep.printing.files.numba", "samestep.printing.files.check_python"),
+}
 
 
 def export(
@@ -50,16 +56,16 @@ def export(
     """
     from ..language.passes import program
 
-    family, clips, grad_dtype = checked(CHECKS, rule, target, dtype, grad_dtype, options)
+    family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
     if with_check and grad_dtype != dtype:
         raise ValueError(f"grad_dtype={grad_dtype!r}: golden files have gradients in {dtype}")
     programs = tuple(program(each) for each in variants_by_shape(family, clips))
     command = _command(family, clips, target, dtype, grad_dtype)
     exported = Exported(family, programs, target, dtype, grad_dtype, command)
     if with_check:
-        module = importlib.import_module(f".files.check_{CHECKS[target]}", __package__)
-        exported = replace(exported, check=module.check_program(exported))
-    text: str = importlib.import_module(f".files.{target}", __package__).text(exported)
+        check = importlib.import_module(TARGETS[target][1])
+        exported = replace(exported, check=check.check_program(exported))
+    text: str = importlib.import_module(TARGETS[target][0]).text(exported)
     return text
 
 
