@@ -55,11 +55,6 @@ ANY_BACKEND = ("backends/host", "backends/cuda")  # what one that is not in the 
 NAMED = {("core/choice", f"backends/{name}") for name in BUILT_IN}
 # Files that import a module whose name they compute: from the table; the user's own.
 COMPUTED = {"core/choice.py", "core/tools/cli/rules.py"}
-# What is still to be moved: modules and the group that they must not import. Nothing is added.
-NOT_YET = {
-    ("samestep.printing.emit", "core/printing"),  # an f-string that can stand for all files there
-    ("samestep.printing.export", "core/printing"),
-}
 
 # Of other packages: what is imported with a file, and what besides it inside of functions only.
 OTHERS = {
@@ -148,8 +143,7 @@ GRAPH = edges(SOURCES)
 
 
 def test_every_import_goes_in_the_direction_of_the_table():
-    inside = {(module, to) for module, to in NOT_YET if group(PATHS[module]) == to}
-    assert against_direction(GRAPH, PATHS) == NOT_YET - inside
+    assert not against_direction(GRAPH, PATHS)
 
 
 def test_every_arrow_of_the_table_is_somebody_s_import():
@@ -166,12 +160,7 @@ def test_every_arrow_of_the_table_is_somebody_s_import():
 
 def test_no_file_is_in_a_circle():
     graph = {
-        name: {
-            to
-            for to in found
-            if (group(PATHS[name]), group(PATHS[to])) not in NAMED
-            and (name, group(PATHS[to])) not in NOT_YET
-        }
+        name: {to for to in found if (group(PATHS[name]), group(PATHS[to])) not in NAMED}
         for name, found in GRAPH.items()
     }
     assert not circles(graph)

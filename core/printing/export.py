@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from ..rules import registry
 from .emit import checked
 from .exported import Exported
 
-CHECKS = {"c": "c", "cuda": "c", "numpy": "python", "numba": "python"}
+TARGETS = ("c", "cuda", "numpy", "numba")
 
 
 def export(
@@ -49,17 +48,19 @@ def export(
         For an unknown option.
     """
     from ..language.passes import program
+    from .files import c, check_c, check_python, cuda, numba, numpy
 
-    family, clips, grad_dtype = checked(CHECKS, rule, target, dtype, grad_dtype, options)
+    family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
     if with_check and grad_dtype != dtype:
         raise ValueError(f"grad_dtype={grad_dtype!r}: golden files have gradients in {dtype}")
     programs = tuple(program(each) for each in variants_by_shape(family, clips))
     command = _command(family, clips, target, dtype, grad_dtype)
     exported = Exported(family, programs, target, dtype, grad_dtype, command)
     if with_check:
-        module = importlib.import_module(f".files.check_{CHECKS[target]}", __package__)
-        exported = replace(exported, check=module.check_program(exported))
-    text: str = importlib.import_module(f".files.{target}", __package__).text(exported)
+        check = check_c if target in ("c", "cuda") else check_python
+        exported = replace(exported, check=check.check_program(exported))
+    file = dict(zip(TARGETS, (c, cuda, numpy, numba), strict=True))[target]
+    text: str = file.text(exported)
     return text
 
 
