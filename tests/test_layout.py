@@ -54,9 +54,7 @@ ANY_BACKEND = ("backends/host", "backends/cuda")  # what one that is not in the 
 # Against the direction, by name: a table of strings that are imported when a backend is asked for.
 NAMED = {("core/choice", f"backends/{name}") for name in BUILT_IN}
 # Files that import a module whose name they compute: from the table; the user's own.
-COMPUTED = {
-    "core/choice.py", "core/printing/emit.py", "core/printing/export.py", "core/tools/cli/rules.py",
-}  # fmt: skip
+COMPUTED = {"core/choice.py", "core/tools/cli/rules.py"}
 
 # Of other packages: what is imported with a file, and what besides it inside of functions only.
 OTHERS = {

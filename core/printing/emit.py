@@ -8,11 +8,7 @@ from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
 from ..language.rule import CLIPS, Rule
 from ..rules import find_rule
 
-TARGETS = {  # the module of each, imported when it is asked for, and the class in it
-    "numba": ("samestep.printing.numba", "Numba"),
-    "c": ("samestep.printing.c", "C"),
-    "cuda": ("samestep.printing.cuda", "Cuda"),
-}
+TARGETS = ("numba", "c", "cuda")
 
 
 def emit(
@@ -39,15 +35,15 @@ def emit(
     ValueError
         For an unknown target, rule or dtype.
     """
-    import importlib
-
-    from ..language.clipping import clipped
-    from ..language.passes import program  # the tracer is not needed before this
+    from ..language.clipping import clipped  # nothing of this is needed before
+    from ..language.passes import program
+    from .c import C
+    from .cuda import Cuda
+    from .numba import Numba
     from .printer import Printer
 
     family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
-    module, name = TARGETS[target]
-    language = getattr(importlib.import_module(module), name)
+    language = dict(zip(TARGETS, (Numba, C, Cuda), strict=True))[target]
     return Printer(program(clipped(family, clips)), dtype, grad_dtype, language).source()
 
 

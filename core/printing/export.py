@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,13 +10,7 @@ from ..rules import registry
 from .emit import checked
 from .exported import Exported
 
-# of each target the module that writes its files, and the one that writes their main program
-TARGETS = {
-    "c": ("samestep.printing.files.c", "samestep.printing.files.check_c"),
-    "cuda": ("samestep.printing.files.cuda", "samestep.printing.files.check_c"),
-    "numpy": ("samestep.printing.files.numpy", "samestep.printing.files.check_python"),
-    "numba": ("samestep.printing.files.numba", "samestep.printing.files.check_python"),
-}
+TARGETS = ("c", "cuda", "numpy", "numba")
 
 
 def export(
@@ -55,6 +48,7 @@ def export(
         For an unknown option.
     """
     from ..language.passes import program
+    from .files import c, check_c, check_python, cuda, numba, numpy
 
     family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
     if with_check and grad_dtype != dtype:
@@ -63,9 +57,10 @@ def export(
     command = _command(family, clips, target, dtype, grad_dtype)
     exported = Exported(family, programs, target, dtype, grad_dtype, command)
     if with_check:
-        check = importlib.import_module(TARGETS[target][1])
+        check = check_c if target in ("c", "cuda") else check_python
         exported = replace(exported, check=check.check_program(exported))
-    text: str = importlib.import_module(TARGETS[target][0]).text(exported)
+    file = dict(zip(TARGETS, (c, cuda, numpy, numba), strict=True))[target]
+    text: str = file.text(exported)
     return text
 
 
