@@ -53,7 +53,7 @@ ANY_BACKEND = ("backends/host", "backends/cuda")  # what one that is not in the 
 # Against the direction, by name: a table of strings that are imported when a backend is asked for.
 NAMED = {("core/choice", f"backends/{name}") for name in ("numpy", "numba", "cupy", "torch")}
 # Files that import a module whose name they compute: from the table; the user's own.
-COMPUTED = {"core/choice.py", "core/tools/cli/own_rule.py"}
+COMPUTED = {"core/choice.py", "core/tools/cli/rules.py"}
 # What is still to be moved: modules and the group that they must not import. Nothing is added.
 NOT_YET = {
     ("samestep.printing.emit", "core/printing"),  # an f-string that can stand for all files there
@@ -68,7 +68,7 @@ OTHERS = {
     "core/schedules": (set(), set()),
     "core/torch": ({"torch"}, set()),
     "core/tools": (
-        {"numpy", "typer"},
+        {"numpy"},
         {"deepspeed", "jax", "matplotlib", "numba", "optax", "rich", "sklearn", "torch"},
     ),
     "backends": ({"numpy"}, set()),
