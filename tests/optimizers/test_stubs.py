@@ -12,9 +12,9 @@ import subprocess
 import sys
 
 import pytest
+import stubs
 from helpers import ROOT
 from samestep.optimizers.classes import CLASS_NAMES
-from samestep.tools.cli import stubs
 
 PROGRAM = """
 import numpy as np
@@ -73,7 +73,7 @@ SGD(model.parameters(), betas=(0.9, 0.999))  # wrong
 
 
 def test_the_stubs_are_those_of_the_signatures() -> None:
-    """``python -m samestep.tools.cli.stubs`` writes them anew."""
+    """``python tests/optimizers/stubs.py`` writes them anew."""
     assert (ROOT / "core" / "optimizers/classes.pyi").read_text(encoding="utf-8") == stubs.text()
     pytest.importorskip("torch")
     assert (ROOT / "core" / "torch.pyi").read_text(encoding="utf-8") == stubs.torch_text()

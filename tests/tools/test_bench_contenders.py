@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from samestep.golden.compare import first_difference
-from samestep.tools.bench import contenders
+from samestep.tools.bench import contenders, moved
 from samestep.tools.bench.work_table import bytes_moved
-from samestep.tools.memory import moved
 
 SIZE = 4096
 

@@ -50,7 +50,7 @@ def test_what_is_counted():
     rows = bench_torch.contenders(compiles=False)
     counts = {name: [row.count(row.make, s) for s in (small, large)] for name, row in rows.items()}
     assert counts.pop("samestep compiled") == [None, None]
-    moved = {name: tuple(count.moved for count in found) for name, found in counts.items()}
+    moved = {name: tuple(moved for _, moved in found) for name, found in counts.items()}
     assert moved["samestep fused"] == (28, 28)
     scalars = 7 * 4  # bytes of the numbers that each tensor, or each slice, is multiplied by
     large_scalars = scalars / (1 << 16)
@@ -62,7 +62,7 @@ def test_what_is_counted():
     )
     steps = 12  # bytes of each tensor's step count: read twice, written once
     assert moved["torch fused"] == pytest.approx((28 + steps / 1000, 28 + steps / (1 << 16)))
-    operations = {name: counts[name][0].operations for name in EAGER}
+    operations = {name: counts[name][0][0] for name in EAGER}
     assert operations == {
         "samestep forloop": 140, "samestep foreach": 14 + 4 + 3 * 10, "samestep fused": 1,
         "samestep.torch.AdamW": 1,

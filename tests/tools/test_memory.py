@@ -7,15 +7,15 @@ import re
 from collections import Counter
 from typing import Any
 
+import memory_page
 import numpy as np
 import pytest
 import samestep as ss
 from command_line import call, call_base
-from helpers import ROOT
+from memory_page import traced_growth
 from samestep.golden.cases import variants
 from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
-from samestep.tools.bench.peak import traced_growth, traced_peak
-from samestep.tools.memory import page as memory_page
+from samestep.tools.bench.peak import traced_peak
 from samestep.tools.memory import run as memory
 from samestep.tools.memory.footprint import filled, footprint, parameter_count
 from variants import DTYPES, options_of
@@ -225,20 +225,20 @@ def test_the_base_installation_has_the_command() -> None:
 
 
 def test_the_page_says_what_the_command_says() -> None:
-    page = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
-    assert memory_page.computed() in page, "python -m samestep.tools.memory.page docs/memory.md"
+    blocks = memory_page.PAGE.read_text(encoding="utf-8").split(memory_page.FENCE)[1::2]
+    assert len(blocks) == 4
+    assert memory_page.computed() == blocks[:2], "python tests/tools/memory_page.py"
 
 
 def test_the_page_s_commands_print_its_tables(capsys: Any) -> None:
-    blocks = re.findall(r"```\n\$ samestep (.*?)\n(.*?)```", memory_page.computed(), re.DOTALL)
-    assert len(blocks) == 2
-    for words, text in blocks:
+    for block in memory_page.computed():
+        words, _, text = block.removeprefix("$ samestep ").partition("\n")
         assert call(*words.split()) == 0
         assert capsys.readouterr().out == text
 
 
 def test_what_the_page_says_was_allocated_is_what_was_computed() -> None:
-    page = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+    page = memory_page.PAGE.read_text(encoding="utf-8")
     found = re.findall(r"^(\w+) +([\d,]+) +([\d,]+) +([\d,]+)$", page, re.MULTILINE)
     shapes = Counter(memory_page.all_work()["resnet50"].shapes)
     assert [name for name, *_ in found] == list(memory_page.ALLOCATED)

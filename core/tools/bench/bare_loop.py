@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..cli.installation import core_count
-from .timing import Contender
-
-Array = NDArray[Any]
+from .timing import Array, Arrays, Contender
 
 
 class BareLoop(Contender):
-    """A loop of all cores that reads the parameters, gradients and state and writes all but the
-    gradients, as four arrays that each are in one piece."""
+    """A loop on all cores that reads parameters, gradients and state and writes all but gradients.
+
+    There are four arrays, each in one piece.
+    """
 
     PIECES_PER_THREAD, SMALL = 4, 1 << 16
 
-    def __init__(self, params: Sequence[Array], sets: Sequence[Sequence[Array]]) -> None:
+    def __init__(self, params: Arrays, sets: Sequence[Arrays]) -> None:
         self.sets = sets
         size = sum(param.size for param in params)
         gradient = sets[0][0].reshape(-1) if len(params) == 1 else np.ones(size, np.float32)

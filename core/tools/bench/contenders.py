@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...language.rule import Rule
 from ...language.scalars import as_numbers, next_scalars
@@ -21,18 +20,14 @@ from ...optimizers.optimizer import Optimizer
 from ...rules import find_rule
 from ...step.measurement import measuring
 from ..cli.installation import host_backends
-from ..memory.moved import Counted, bytes_by_program
 from .bare_loop import BareLoop
 from .exported_c import COMPILER, ExportedC
 from .frameworks import TORCH_VARIANTS, Optax, Torch, deepspeed_adamw, torch_adamw
-from .timing import Contender
-
-Array = NDArray[Any]
-Arrays = list[Array]
-Maker = Callable[[Arrays, Sequence[Arrays]], Contender]
+from .moved import Counted, bytes_by_program
+from .timing import Arrays, Contender, Maker
 
 RULE = "adamw"
-HYPER = dict(lr=1e-3, weight_decay=1e-2)
+HYPER: dict[str, Any] = dict(lr=1e-3, weight_decay=1e-2)
 BYTES_PER_PARAMETER = 4 * (3 + 2 * len(find_rule(RULE).state))
 """A step reads parameter, gradient and state and writes all but the gradient, in float32."""
 NUMPY, REFERENCE = "samestep numpy", "samestep numba"
@@ -94,9 +89,8 @@ class Samestep(Contender):
         rule: Rule | str = RULE,
         hyper: Mapping[str, Any] = HYPER,
     ) -> None:
-        self.params = [param.copy() for param in params]
+        super().__init__(params, sets)
         self.optimizer = Optimizer(rule, self.params, backend=backend, **hyper)
-        self.sets = sets
 
     def step(self) -> None:
         self.optimizer.step(self.gradients)
@@ -113,10 +107,10 @@ class WholeArrays(Contender):
     """The rule's formula on one whole array after the other, as one would write it by hand."""
 
     def __init__(self, params: Arrays, sets: Sequence[Arrays]) -> None:
-        self.rule, self.sets, self.steps = find_rule(RULE), sets, 0
+        super().__init__(params, sets)
+        self.rule, self.steps = find_rule(RULE), 0
         hyper = self.rule.hyperparameters(HYPER)
         self.hyper = as_numbers({name: hyper[name] for name in self.rule.defaults})
-        self.params = [param.copy() for param in params]
         self.state = [[np.zeros_like(param) for _ in self.rule.state] for param in params]
 
     def step(self) -> None:

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...language.passes import program
 from ...printing.export import export
 from ...rules import find_rule
-from ..memory.moved import bytes_by_program
-from .timing import Contender
+from .moved import bytes_by_program
+from .timing import Array, Arrays, Contender
 
-Arrays = list[NDArray[Any]]
 COMPILER = "gcc"
 FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fopenmp")
 SCALARS_INTO = """
@@ -31,13 +29,13 @@ void scalars_into(double step, const {rule}_hyper *h, {rule}_scalars *s)
 
 
 class ExportedC(Contender):
-    """The exported functions of an elementwise rule without carry, tensor by tensor, on all
-    threads."""
+    """The exported functions of an elementwise rule without carry, tensor by tensor."""
 
     def __init__(
         self, rule: str, hyper: Mapping[str, Any], params: Arrays, sets: Sequence[Arrays]
     ) -> None:
-        self.rule, self.params, self.sets = find_rule(rule), [p.copy() for p in params], sets
+        super().__init__(params, sets)
+        self.rule, self.steps = find_rule(rule), 0
         given = self.rule.hyperparameters(hyper)
         numbers = [np.atleast_1d(np.float64(given[name])) for name in self.rule.defaults]
         self.hyper = np.concatenate(numbers)
@@ -46,7 +44,6 @@ class ExportedC(Contender):
         library = ctypes.CDLL(str(compiled(rule)))
         self.compute, self.update = library.scalars_into, library[f"{rule}_update"]
         self.compute.argtypes = [ctypes.c_double, ctypes.c_void_p, ctypes.c_void_p]
-        self.steps = 0
 
     def give(self, k: int) -> None:
         self.calls = [
@@ -79,5 +76,5 @@ def compiled(rule: str) -> Path:
     return library
 
 
-def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+def _pointer(array: Array) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)

@@ -8,14 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from numpy.typing import NDArray
-
 from ...language.scalars import as_numbers, next_scalars
 from ...rules import find_rule
-from ..memory.moved import Counted, bytes_by_xla, counting_torch
-from .timing import Contender
-
-Arrays = list[NDArray[Any]]
+from .moved import Counted, bytes_by_xla, counting_torch
+from .timing import Arrays, Contender
 
 TORCH_VARIANTS: dict[str, dict[str, Any]] = {
     "torch for-loop": dict(foreach=False, fused=False),
@@ -90,10 +86,10 @@ class TorchCompiled(Torch):
 
 
 class Vmapped(Contender):
-    """Copies of a network as ``torch.func.vmap`` takes them: stacked tensors, and a functional step
-    of one copy, by the formula of ``rule``, over their first axis. Learning rates differ.
+    """Copies of a network, with learning rates of their own, as ``torch.func.vmap`` takes them.
 
-    ``params`` are those of all copies, one network after the other.
+    They are stacked tensors; a functional step of one copy, by the formula of ``rule``, runs over
+    their first axis. ``params`` are those of all copies, one network after the other.
     """
 
     def __init__(
@@ -119,9 +115,8 @@ class Vmapped(Contender):
         def one(scalars: dict[str, Any], param: Any, grad: Any, *state: Any) -> Any:
             return self.rule.update(torch, SimpleNamespace(**scalars), param, grad, *state)
 
-        self.update: Any = torch.func.vmap(one)
-        if compiled:
-            self.update = torch.compile(self.update)
+        update: Any = torch.func.vmap(one)
+        self.update = torch.compile(update) if compiled else update
 
     def _stacked(self, arrays: Arrays) -> list[Any]:
         import torch

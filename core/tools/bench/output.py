@@ -8,15 +8,8 @@ from typing import Any
 from ..cli.console import print_table
 from .contenders import NUMPY, REFERENCE
 
-COLUMNS = (
-    "",
-    "ms per step",
-    f"times {REFERENCE}",
-    "GB/s",
-    "% of bare loop",
-    "extra memory, MB",
-    "bytes moved per parameter",
-)
+COLUMNS = ("", "ms per step", f"times {REFERENCE}", "GB/s", "% of bare loop", "extra memory, MB",
+           "bytes moved per parameter")  # fmt: skip
 
 
 def print_work(result: Mapping[str, Any]) -> None:

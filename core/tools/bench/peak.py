@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+STATUS = "/proc/self/status"
 RESET_PEAK = "5"  # for /proc/self/clear_refs, see proc(5)
 
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Peaks during one step, in bytes above the start. ``process`` is None where the operating
-    system is not Linux; ``numpy`` counts what NumPy and Python allocate."""
+    """Peaks of memory during one step, in bytes above the start.
+
+    ``numpy`` counts what NumPy and Python allocate. ``process`` is None if the system is not Linux.
+    """
 
     numpy: int
     process: int | None
@@ -31,18 +33,6 @@ class StepMemory:
 def peak_memory(step: Callable[[], object]) -> StepMemory:
     """Measure two calls of ``step``, one for each figure."""
     return StepMemory(traced_peak(step), resident_peak(step))
-
-
-def traced_growth(call: Callable[[], object]) -> int:
-    """Return the bytes that a call allocates with NumPy and Python and does not give back."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        call()
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
 
 
 def traced_peak(call: Callable[[], object]) -> int:
@@ -61,19 +51,20 @@ def resident_peak(call: Callable[[], object]) -> int | None:
     _return_free_memory()
     try:
         Path("/proc/self/clear_refs").write_text(RESET_PEAK)
-        before = _status("VmRSS")
+        before = proc_bytes(STATUS, "VmRSS")
         call()
-        return max(_status("VmHWM") - before, 0)
+        return max(proc_bytes(STATUS, "VmHWM") - before, 0)
     except OSError:
         return None
 
 
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+def proc_bytes(file: str, name: str) -> int:
+    """Return the bytes in the line ``name: number kB`` of a file of Linux. Raises OSError."""
+    for line in Path(file).read_text().splitlines():
         key, _, value = line.partition(":")
         if key == name:
             return int(value.split()[0]) * 1024
-    raise OSError(f"/proc/self/status has no {name}")
+    raise OSError(f"{file} has no {name}")
 
 
 def _return_free_memory() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..cli.errors import UserError
+from .peak import proc_bytes
 
 MEMORY_LIMIT, MEMORY_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
@@ -16,11 +17,9 @@ def available_memory() -> int | None:
     Linux tells, and a container may have a limit below the machine's.
     """
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = proc_bytes("/proc/meminfo", "MemAvailable")
     except OSError:
         return None
-    known = {key: value for key, _, value in (line.partition(":") for line in lines)}
-    free = int(known["MemAvailable"].split()[0]) * 1024
     try:
         return min(free, int(MEMORY_LIMIT.read_text()) - int(MEMORY_USED.read_text()))
     except (OSError, ValueError):  # no such limit, or the word "max"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -13,7 +14,7 @@ import numpy as np
 from ...optimizers.optimizer import Optimizer
 from .contenders import Samestep
 from .peak import peak_memory
-from .timing import ratio, take_turns
+from .timing import Seconds, ratio, take_turns
 from .work import normal
 
 NAME = "rules"
@@ -50,48 +51,38 @@ class RuleTable:
     ) -> None:
         self.entries, self.shape = entries, QUICK_SHAPE if quick else SHAPE
         self.backends = list(dict.fromkeys(backends or USUAL_BACKENDS))
+        self.turns = len(self.backends)  # rounds that a repetition takes
         one = np.ones((1, 1), np.float32)
         for backend in self.backends:
             for entry in entries:
                 Optimizer(entry.rule, one, backend=backend, **entry.hyper)
 
-    @property
-    def turns(self) -> int:
-        """The number of rounds that a repetition takes."""
-        return len(self.backends)
-
     def measure(self, repeats: int, advance: Callable[[str], None]) -> list[dict[str, Any]]:
         """Return all figures: a result for each backend."""
-        return [
-            self._measure_on(backend, repeats, partial(advance, f"rules on {backend}"))
-            for backend in self.backends
-        ]
-
-    def _measure_on(
-        self, backend: str, repeats: int, advance: Callable[[], None]
-    ) -> dict[str, Any]:
         params, grads = normal((self.shape,), seed=0), normal((self.shape,), seed=1)
-        contenders = {
-            entry.title: Samestep(backend, params, [grads], entry.rule, entry.hyper)
-            for entry in self.entries
-        }
-        seconds = take_turns(contenders, 1, repeats, advance)
-        size = params[0].size
-        return {
-            "backend": backend,
-            "shape": list(self.shape),
-            "dtype": "float32",
-            "rules": [
-                {
-                    "title": entry.title,
-                    "rule": entry.rule,
-                    "hyper": dict(entry.hyper),
-                    "seconds": median(seconds[entry.title]),
-                    "all_seconds": seconds[entry.title],
-                    "times_first": ratio(seconds, entry.title, self.entries[0].title),
-                    "bytes_moved_per_parameter": contenders[entry.title].count_bytes() / size,
-                    "extra_memory": asdict(peak_memory(contenders[entry.title].step)),
-                }
+        results = []
+        for backend in self.backends:
+            contenders = {
+                entry.title: Samestep(backend, params, [grads], entry.rule, entry.hyper)
                 for entry in self.entries
-            ],
+            }
+            told = partial(advance, f"rules on {backend}")
+            seconds = take_turns(contenders, 1, repeats, told)
+            rules = [
+                self._figures(entry, seconds, contenders[entry.title]) for entry in self.entries
+            ]
+            fixed = dict(backend=backend, shape=list(self.shape), dtype="float32")
+            results.append({**fixed, "rules": rules})
+        return results
+
+    def _figures(self, entry: Entry, seconds: Seconds, contender: Samestep) -> dict[str, Any]:
+        return {
+            "title": entry.title,
+            "rule": entry.rule,
+            "hyper": dict(entry.hyper),
+            "seconds": median(seconds[entry.title]),
+            "all_seconds": seconds[entry.title],
+            "times_first": ratio(seconds, entry.title, self.entries[0].title),
+            "bytes_moved_per_parameter": contender.count_bytes() / math.prod(self.shape),
+            "extra_memory": asdict(peak_memory(contender.step)),
         }

@@ -11,16 +11,23 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Arrays = list[Array]
 Seconds = dict[str, list[float]]
 WARM_UP_STEPS = 3
 ENOUGH_SECONDS, MOST_STEPS = 0.02, 1000  # of one timing
 
 
 class Contender:
-    """An optimizer with parameters of its own; ``sets`` are the gradients that all share."""
+    """An optimizer with copies of the parameters, and ``sets`` of gradients, which all share."""
 
-    sets: Sequence[Any]
     gradients: Any
+
+    def __init__(self, params: Arrays, sets: Sequence[Arrays]) -> None:
+        self.params: list[Any] = [param.copy() for param in params]
+        self.sets: Sequence[Any] = sets
 
     def give(self, k: int) -> None:
         """Take gradient set ``k`` for the next step; not timed."""
@@ -33,6 +40,9 @@ class Contender:
     def count_bytes(self) -> int | None:
         """Count the bytes that a step moves; None if that is not possible."""
         return None
+
+
+Maker = Callable[[Arrays, Sequence[Arrays]], Contender]
 
 
 def take_turns(

@@ -17,11 +17,11 @@ from typing import Any
 from ...optimizers.optimizer import Optimizer
 from ..cli.console import print_table, progress
 from ..cli.installation import need
-from ..memory.moved import Counted, counting_torch
-from .contenders import BYTES_PER_PARAMETER, HYPER, RULE, Arrays, Maker
+from .contenders import BYTES_PER_PARAMETER, HYPER, RULE
 from .frameworks import TORCH_VARIANTS, Torch, TorchCompiled, Vmapped, torch_adamw
+from .moved import Counted, counting_torch
 from .peak import resident_peak
-from .timing import Seconds, ratio, take_turns
+from .timing import Arrays, Maker, ratio, take_turns
 from .work import Shape, Work, choose, normal
 from .work_table import FRESH_SETS, made
 
@@ -44,21 +44,16 @@ EXPLAINED = (
     "networks' learning rates are rows of the launch's table, whatever the shapes.",
 )
 
-
-@dataclass(frozen=True)
-class Count:
-    """Operations of one step, and the bytes that they move per parameter."""
-
-    operations: int
-    moved: float
+Count = tuple[int, float] | None
+"""Operations of one step, and the bytes per parameter that they move, if they can be counted."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A contender's maker, and its count for a work's shapes, or None if it cannot be counted."""
+    """A contender's maker, and the function that counts one of its steps on some shapes."""
 
     make: Maker
-    count: Callable[[Maker, Sequence[Shape]], Count | None]
+    count: Callable[[Maker, Sequence[Shape]], Count]
 
 
 def run_torch(works: Sequence[str] | None, repeats: int, quick: bool) -> int:
@@ -78,8 +73,7 @@ def run_torch(works: Sequence[str] | None, repeats: int, quick: bool) -> int:
 
 @contextlib.contextmanager
 def uncached() -> Iterator[None]:
-    """Compile everything anew in this block: cached code may be for other settings, and once was
-    for one thread."""
+    """Compile everything anew in this block: cached code may be for other settings."""
     settings: Any = importlib.import_module("torch.compiler.config")
     with warnings.catch_warnings(), settings.patch(force_disable_caches=True):
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")
@@ -114,7 +108,7 @@ def contenders(compiles: bool) -> dict[str, Row]:
         found["torch compiled"] = Row(partial(TorchCompiled, foreach), unknown)
     return {
         **found,
-        **ours("forloop"),
+        **our_rows("forloop", "foreach", "compiled", "fused"),
         "samestep.torch.AdamW": Row(partial(Torch, _of_class), one_launch),
     }
 
@@ -123,18 +117,18 @@ def population() -> dict[str, Row]:
     """Return networks with learning rates of their own: ours as groups of one optimizer."""
     vmapped = partial(Vmapped, RULE, HYPER, COPIES)
     return {
-        **ours(size=len(NETWORK)),
+        **our_rows("foreach", "compiled", "fused", size=len(NETWORK)),
         "torch.func.vmap": Row(vmapped, counted),
         "torch.func.vmap, compiled": Row(partial(vmapped, compiled=True), unknown),
     }
 
 
-def ours(*more: str, size: int | None = None) -> dict[str, Row]:
+def our_rows(*names: str, size: int | None = None) -> dict[str, Row]:
     """Return our implementations; ``size`` tensors are a group with a learning rate of its own."""
-    counts = dict.fromkeys((*more, "foreach"), counted) | dict(compiled=unknown, fused=one_launch)
+    counts = dict(forloop=counted, foreach=counted, compiled=unknown, fused=one_launch)
     return {
-        f"samestep {name}": Row(partial(Ours, f"torch:{name}", size=size), count)
-        for name, count in counts.items()
+        f"samestep {name}": Row(partial(Ours, f"torch:{name}", size=size), counts[name])
+        for name in names
     }
 
 
@@ -151,8 +145,7 @@ class Ours(Torch):
         params: Any = self._grouped(tensors)
         if self.size is not None:
             params = [{"params": g, "lr": HYPER["lr"] * (1 + k)} for k, g in enumerate(params)]
-        hyper: dict[str, Any] = {**HYPER}
-        return Optimizer(RULE, params, backend=backend, **hyper)
+        return Optimizer(RULE, params, backend=backend, **HYPER)
 
     def give(self, k: int) -> None:
         self.take_step = partial(self.optimizer.step, self._grouped(self.sets[k]))
@@ -179,12 +172,12 @@ def counted(make: Maker, shapes: Sequence[Shape]) -> Count:
         contender = made(make, params, [grads], steps=1)
         Counted.operations = Counted.moved = 0
         contender.step()
-    return Count(Counted.operations, Counted.moved / sum(param.size for param in params))
+    return Counted.operations, Counted.moved / sum(param.size for param in params)
 
 
 def one_launch(make: Maker, shapes: Sequence[Shape]) -> Count:
     """Return the count of a launch that moves what the rule cannot do without."""
-    return Count(1, BYTES_PER_PARAMETER)
+    return 1, BYTES_PER_PARAMETER
 
 
 def unknown(make: Maker, shapes: Sequence[Shape]) -> None:
@@ -195,27 +188,22 @@ def unknown(make: Maker, shapes: Sequence[Shape]) -> None:
 
 
 def measure(
-    work: Work, count: int, rows: Mapping[str, Row], repeats: int, advance: Callable[[], None]
+    work: Work, many: int, rows: Mapping[str, Row], repeats: int, advance: Callable[[], None]
 ) -> None:
-    """Time all rows in turns, with ``count`` sets of gradients one after the other, and print."""
-    params, *sets = (normal(work.shapes, k) for k in range(1 + count))
+    """Time all rows in turns, with so many sets of gradients one after the other, and print."""
+    params, *sets = (normal(work.shapes, k) for k in range(1 + many))
+    about = ", other gradients at every step" if many > 1 else ""
     contenders = {name: row.make(params, sets) for name, row in rows.items()}
-    seconds = take_turns(contenders, count, repeats, advance)
+    seconds = take_turns(contenders, many, repeats, advance)
     peaks = {name: resident_peak(contender.step) for name, contender in contenders.items()}
     del contenders
-    title = work.title + (", other gradients at every step" if count > 1 else "")
-    lines = [_line(name, row, work, seconds, peaks[name]) for name, row in rows.items()]
-    print_table(title, COLUMNS, lines)
+    lines = []
+    for name, row in rows.items():
+        ms, peak = median(seconds[name]) * 1e3, peaks[name]
+        line = [name, f"{ms:,.3f}", f"{ratio(seconds, name, FIRST):,.2f}"]
+        line.append("–" if peak is None else f"{peak / 1e6:,.1f}")
+        found = row.count(row.make, work.shapes)
+        line += ["–", "–"] if found is None else [f"{found[0]:,}", f"{found[1]:,.0f}"]
+        lines.append(line)
+    print_table(work.title + about, COLUMNS, lines)
     print()
-
-
-def _line(name: str, row: Row, work: Work, seconds: Seconds, peak: int | None) -> list[str]:
-    count = row.count(row.make, work.shapes)
-    return [
-        name,
-        f"{median(seconds[name]) * 1e3:,.3f}",
-        f"{ratio(seconds, name, FIRST):,.2f}",
-        "–" if peak is None else f"{peak / 1e6:,.1f}",
-        "–" if count is None else f"{count.operations:,}",
-        "–" if count is None else f"{count.moved:,.0f}",
-    ]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..cli.errors import UserError
+from .timing import Arrays
 
 Shape = tuple[int, ...]
 
@@ -63,7 +62,7 @@ def choose(names: Sequence[str] | None, known: Collection[str]) -> list[str]:
     return list(dict.fromkeys(names or known))
 
 
-def normal(shapes: Sequence[Shape], seed: int) -> list[NDArray[Any]]:
+def normal(shapes: Sequence[Shape], seed: int) -> Arrays:
     """Return random float32 arrays of these shapes."""
     generator = np.random.default_rng(seed)
     return [generator.standard_normal(shape, np.float32) for shape in shapes]

@@ -9,26 +9,16 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from .contenders import (
-    BARE_LOOP,
-    BYTES_PER_PARAMETER,
-    NUMPY,
-    REFERENCE,
-    WHOLE_ARRAYS,
-    Arrays,
-    Maker,
-)
+from .contenders import BARE_LOOP, BYTES_PER_PARAMETER, NUMPY, REFERENCE, WHOLE_ARRAYS
 from .peak import StepMemory, peak_memory, resident_peak
 from .room import available_memory, groups_that_fit
-from .timing import Contender, Seconds, ratio, take_turns
+from .timing import Arrays, Contender, Maker, Seconds, ratio, take_turns
 from .work import Work, normal
 
 FRESH_SETS = 3  # a step never sees the arrays of the step before, nor of the one before that
 CERTAINLY_ENOUGH = 8 * 4  # bytes a parameter: its arrays, copies of gradients, temporaries
 COUNTED = ((1 << 16,),)  # shapes of what is updated to count the bytes that a step moves
 COMPARED_WITH = (REFERENCE, BARE_LOOP)
-
-Advance = Callable[[str], None]
 
 
 class WorkTable:
@@ -46,11 +36,7 @@ class WorkTable:
         # how gradients come, and how many sets of arrays that takes
         self.ways = {"same": 1, "fresh": FRESH_SETS} if work.many_small else {"same": 1}
         self.groups = self._groups(planned)
-
-    @property
-    def turns(self) -> int:
-        """The number of rounds that a repetition takes."""
-        return len(self.groups) * len(self.ways)
+        self.turns = len(self.groups) * len(self.ways)  # rounds that a repetition takes
 
     def _groups(self, planned: Callable[[], None]) -> list[list[str]]:
         available = available_memory()
@@ -69,7 +55,7 @@ class WorkTable:
         params, *sets = (normal(self.work.shapes, k) for k in range(1 + max(self.ways.values())))
         return params, sets
 
-    def measure(self, repeats: int, advance: Advance) -> list[dict[str, Any]]:
+    def measure(self, repeats: int, advance: Callable[[str], None]) -> list[dict[str, Any]]:
         """Return all figures: a result for each way in which gradients come."""
         params, sets = self._arrays()
         figures: dict[str, dict[str, Any]] = {way: {} for way in self.ways}

@@ -48,10 +48,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
     It is 2 for errors that the user can put right. Raises SystemExit where argparse does.
     """
-    given = vars(parser().parse_args(words))
-    run: Callable[..., int] = given.pop("run")
     try:
         try:
+            given = vars(parser().parse_args(words))
+            run: Callable[..., int] = given.pop("run")
             return run(**given)
         finally:
             sys.stdout.flush()
@@ -68,8 +68,8 @@ def parser() -> argparse.ArgumentParser:
     program = argparse.ArgumentParser(
         "samestep", description="One optimizer rule, every backend, the same step."
     )
-    version = dict(version=f"samestep {__version__}", help="Print the version and exit.")
-    program.add_argument("--version", action="version", **version)
+    version, about = f"samestep {__version__}", "Print the version and exit."
+    program.add_argument("--version", action="version", version=version, help=about)
     commands = program.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _command(commands, "backends", run_backends)
     _add_sources(commands)

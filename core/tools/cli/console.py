@@ -20,7 +20,7 @@ def print_table(
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """The lines of a table in characters of equal width."""
+    """Return the lines of a table in characters of equal width."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     rule = ["-" * width for width in widths]
     return [
@@ -47,8 +47,11 @@ def _print_with_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], left
 
 @contextlib.contextmanager
 def progress(total: int | None = None) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr while the block runs. Call what is yielded, with what it is about, for each
-    of ``total`` pieces of work; without a total the bar only shows that there is progress."""
+    """Show a progress bar on stderr while the block runs.
+
+    Call the yielded function, with a word about it, after each of ``total`` pieces of work. Without
+    a total the bar only shows that there is progress.
+    """
     if not _rich_on(sys.stderr.isatty()):
         yield lambda about: None
         return

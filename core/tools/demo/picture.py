@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,28 +28,25 @@ def draw_loss_curves(curves: Sequence[Curve], title: str, path: Path) -> None:
     """Write a picture of the loss after each epoch, a curve per backend."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(xlabel="epoch", ylabel="training loss (mean cross-entropy)", title=title)
-    styles = itertools.cycle(zip(COLOURS, DASHES, WIDTHS, strict=True))
-    for curve, (colour, dashes, width) in zip(curves, styles, strict=False):
-        axes.plot(curve.x, curve.y, color=colour, ls=dashes, lw=width, label=curve.label)
+    axes = _axes(curves, dict(linestyle=DASHES, linewidth=WIDTHS))
+    axes.set(xlabel="epoch", ylabel="training loss (mean cross-entropy)", title=title)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.legend(title="backend", frameon=False, handlelength=4)
-    figure.savefig(path)
+    axes.figure.savefig(path)
 
 
 def draw_accuracy_curves(curves: Sequence[Curve], chance: float, title: str, path: Path) -> None:
-    """Write a picture of accuracy against learning rate, a curve per rule; ``chance`` is the
-    accuracy of guessing."""
+    """Write a picture of accuracy against learning rate, a curve per rule.
+
+    ``chance`` is the accuracy of guessing.
+    """
     from matplotlib.ticker import PercentFormatter
 
-    figure, axes = _figure(xlabel="learning rate", ylabel="test accuracy", title=title)
-    styles = itertools.cycle(zip(COLOURS, MARKERS, SIZES, strict=True))
-    for curve, (colour, marker, size) in zip(curves, styles, strict=False):
-        axes.plot(
-            curve.x, curve.y, color=colour, marker=marker, ms=size, lw=size / 3, label=curve.label
-        )
+    widths = [size / 3 for size in SIZES]
+    axes = _axes(curves, dict(marker=MARKERS, markersize=SIZES, linewidth=widths))
+    axes.set(xlabel="learning rate", ylabel="test accuracy", title=title)
     axes.axhline(chance, color="0.5", lw=1, ls=(0, (2, 2)))
     axes.annotate(
         "guessing", (0.5, chance), xycoords=("axes fraction", "data"), xytext=(0, 3),
@@ -61,17 +57,18 @@ def draw_accuracy_curves(curves: Sequence[Curve], chance: float, title: str, pat
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False)
-    figure.savefig(path)
+    axes.figure.savefig(path)
 
 
-def _figure(**texts: str) -> tuple[Any, Any]:
-    """Return a figure and its axes; the name of the saved file tells its format."""
+def _axes(curves: Sequence[Curve], styles: dict[str, Any]) -> Any:
+    """Return axes with the curves; the name of the saved file tells the format."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.4), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set(**texts)
+    axes = Figure(figsize=(7.2, 4.4), dpi=130, layout="constrained").add_subplot()
+    axes.set_prop_cycle(color=COLOURS, **styles)
+    for curve in curves:
+        axes.plot(curve.x, curve.y, label=curve.label)
     axes.grid(which="both", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return axes

@@ -20,7 +20,7 @@ from ..cli.console import print_table, progress
 from ..cli.installation import need
 from .digits import CLASSES, Digits, load
 from .picture import Curve, draw_accuracy_curves
-from .training import Training, check_arguments, different_weights, train, weight_count
+from .training import Training, check_arguments, different_weights, report, train
 
 RULES = {"sgd": "SGD", "adagrad": "Adagrad", "rmsprop": "RMSprop", "adam": "Adam"}
 LEARNING_RATES = tuple(float(f"{10**exponent:.2g}") for exponent in np.linspace(-5, 1, 16))
@@ -65,7 +65,12 @@ def run(epochs: int, seed: int, backend: str | None, picture: Path) -> int:
     title = f"Handwritten digits after {epochs} epochs: {len(LEARNING_RATES)} networks per curve"
     draw_accuracy_curves(curves, 1 / CLASSES, title, picture)
     print(f"Accuracy against learning rate: {picture}")
-    return _report(together, differences)
+    first = next(iter(together.values()))
+    same = (
+        f"The same bits in one launch a step and alone, on {first.backend}: {len(together)} times "
+        f"{len(first.networks)} networks of {first.size}."
+    )
+    return report(differences, same)
 
 
 def compare_with_alone(
@@ -123,23 +128,6 @@ def _print_sensitivities(together: dict[str, Training]) -> None:
         row = [RULES[rule], f"{found.best:g}", f"{found.accuracy:.1%}"]
         row += [f"{found.low:g} to {found.high:g}", f"{found.decades:.1f}", f"{usual:g}"]
         rows.append(row)
-    print_table(
-        f"Learning rates within {TOLERATED * 100:g} percentage point of the best accuracy",
-        ["rule", "best", "accuracy", "range", "decades", "default"],
-        rows,
-    )
+    title = f"Learning rates within {TOLERATED * 100:g} percentage point of the best accuracy"
+    print_table(title, ["rule", "best", "accuracy", "range", "decades", "default"], rows)
     print()
-
-
-def _report(together: dict[str, Training], differences: Sequence[str]) -> int:
-    for difference in differences:
-        print(difference)
-    if differences:
-        return 1
-    first = next(iter(together.values()))
-    count, steps = weight_count(first.networks[0]), len(first.step_seconds)
-    print(
-        f"The same bits in one launch a step and alone, on {first.backend}: {len(together)} times "
-        f"{len(first.networks)} networks of {count:,} weights after {steps:,} steps."
-    )
-    return 0

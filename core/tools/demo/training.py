@@ -43,6 +43,12 @@ class Training:
     accuracies: list[float]
     step_seconds: list[float]
 
+    @property
+    def size(self) -> str:
+        """The number of weights of a network, and of steps, in words."""
+        count = sum(array.size for layer in self.networks[0] for array in layer.values())
+        return f"{count:,} weights after {len(self.step_seconds):,} steps"
+
 
 def train(
     rule: Rule | str,
@@ -100,9 +106,10 @@ def check_arguments(epochs: int, seed: int, backends: Sequence[str | None], pict
             get_backend(name)
 
 
-def weight_count(network: Parameters) -> int:
-    """Return the number of weights and biases."""
-    return sum(array.size for layer in network for array in layer.values())
+def report(differences: Sequence[str], without: str) -> int:
+    """Print the differences, or the sentence for none, and return the exit code."""
+    print("\n".join(differences) or without)
+    return 1 if differences else 0
 
 
 def different_weights(actual: Parameters, expected: Parameters) -> list[str]:

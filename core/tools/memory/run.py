@@ -42,8 +42,10 @@ def run(
 
 
 def model(params: float | None, shapes: Sequence[str] | None) -> Shapes:
-    """Return the tensors of a model: those of ``shapes`` once, or again and again until there are
-    ``params`` parameters. Raises UserError."""
+    """Return the tensors of a model. Raises UserError.
+
+    Those of ``shapes`` once, or again and again until there are ``params`` parameters.
+    """
     if params is None and not shapes:
         raise UserError(
             "say how many parameters (--params 7e9), of which shapes (--shape), or both"

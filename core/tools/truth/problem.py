@@ -47,8 +47,10 @@ class Problem:
 
 
 def pose(case: Case, steps: list[int], shape: tuple[int, int] = SHAPE) -> Problem:
-    """The problem of a case, with the case's first hyperparameters throughout. Gradients do not
-    depend on the parameters. Takes seconds for 1,000 steps."""
+    """Return the problem of a case, with the case's first hyperparameters throughout.
+
+    Gradients do not depend on the parameters. It takes seconds for 1,000 steps.
+    """
     last = max(steps)
     made = make(dataclasses.replace(case, changes={}), None).header
     announced = announcement(case.rule.name, [TENSOR], list(range(1, last + 1)))
@@ -73,7 +75,7 @@ def _inputs(case: Case, steps: int, shape: tuple[int, int]) -> dict[str, Array]:
 def _numbers(
     bits: Iterator[int], sizes: tuple[float, float], shape: tuple[int, int], dtype: str
 ) -> Array:
-    """Numbers of either sign, evenly spread over sizes, rounded to their dtype."""
+    """Draw numbers of either sign, evenly spread over sizes, rounded to their dtype."""
     low, high = sizes
     drawn = np.array([next(bits) for _ in range(shape[0] * shape[1])], np.uint64)
     magnitudes = low + (high - low) * ((drawn >> np.uint64(11)) / 2.0**53)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...golden.cases import Case
-from .problem import SHAPE, Problem, pose
+from .problem import SHAPE, Array, Problem, pose
 from .runs import RUNS
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Error:
-    """Over the elements of a parameter, in units in the last place; a value that is not finite is
-    infinitely far off."""
+    """An error over the elements of a parameter, in units in the last place.
+
+    A value that is not finite is infinitely far off.
+    """
 
     most: float
     rms: float
@@ -27,8 +25,10 @@ class Error:
 
 @dataclass(frozen=True)
 class Row:
-    """One rule variant in one dtype after some step: the median distance from the start, in
-    units, and the errors of all who have this rule."""
+    """The errors of all who have a rule variant, in one dtype after some step.
+
+    ``moved`` is the median distance from the start, in units in the last place.
+    """
 
     label: str
     dtype: str
@@ -39,8 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class SignRow:
-    """One rule variant that takes a sign, in one dtype, after the first step: how many elements
-    went another way."""
+    """The elements that went another way in the first step of a rule variant that takes a sign."""
 
     label: str
     dtype: str
@@ -49,7 +48,7 @@ class SignRow:
 
 @dataclass
 class Report:
-    """``missing`` maps who was not compared, and why, to labels of variants."""
+    """All rows; ``missing`` maps who was not compared, and why, to labels of variants."""
 
     rows: list[Row] = field(default_factory=list)
     sign_rows: list[SignRow] = field(default_factory=list)
@@ -62,7 +61,7 @@ def report(
     advance: Callable[[str], None],
     shape: tuple[int, int] = SHAPE,
 ) -> Report:
-    """The errors of all cases after these steps; ``advance`` is called with each case's name."""
+    """Compute the errors of all cases after these steps; call ``advance`` with each case's name."""
     result = Report()
     for case in selected:
         advance(case.name)
@@ -103,5 +102,5 @@ def _error(values: Array, problem: Problem, step: int) -> Error:
 
 
 def _flipped(values: Array, problem: Problem, lr: float) -> int:
-    """A wrong sign puts an element off by ``lr`` or twice that."""
+    """Count the elements with a wrong sign, which are off by ``lr`` or twice that."""
     return int(np.sum(~(np.abs(values.astype(np.float64) - problem.exact[1]) <= lr / 2)))

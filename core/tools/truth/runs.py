@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...golden.replay import replay
 from ...language.dtypes import numpy_dtype
@@ -22,9 +21,8 @@ from ...optimizers.classes import CLASS_NAMES
 from ...optimizers.optimizer import Optimizer
 from ...rules import find_rule
 from .optax import transformation
-from .problem import TENSOR, Problem
+from .problem import TENSOR, Array, Problem
 
-Array = NDArray[Any]
 Outcome = dict[int, Array] | str
 
 DIFFERENT_IN_TORCH = {

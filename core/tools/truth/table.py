@@ -1,4 +1,4 @@
-"""The report as tables, and why some of their cells are empty."""
+"""The report as tables, and the reasons for their empty cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNS = tuple(who for who in RUNS if who != STORAGE)  # storage has no say in a 
 
 
 def tables(report: Report) -> list[Table]:
-    """One for each dtype, and one for the rules that take a sign."""
+    """Return a table for each dtype, and one for the rules that take a sign."""
     made = []
     for dtype in dict.fromkeys(row.dtype for row in report.rows):
         rows: list[list[str]] = []
@@ -44,14 +44,14 @@ def _line(row: Row) -> list[str]:
 
 
 def shown(number: float) -> str:
-    """Three digits or a little more."""
+    """Return a number with three digits or a little more."""
     if number < 99.995:
         return f"{number:.2f}"
     return f"{number:,.0f}" if number < 1e6 else f"{number:.1e}"
 
 
 def reasons(report: Report) -> list[str]:
-    """A line for each reason why somebody was not compared."""
+    """Return a line for each reason why somebody was not compared."""
     labels = {row.label for row in report.rows} | {row.label for row in report.sign_rows}
     return [
         f"{who}, {'all rules' if labels == {*missing} else ', '.join(missing)}: {why}."

@@ -17,6 +17,7 @@ from ...language.passes import program
 from ...language.rule import Rule
 
 Array = NDArray[Any]
+SAMPLE = 1024  # elements of a tensor that are looked at to see whether it was written
 
 
 def bytes_by_program(rule: Rule, params: Sequence[Array]) -> int:
@@ -60,8 +61,8 @@ class Counted(np.ndarray[Any, Any]):
 def counting_torch() -> Iterator[None]:
     """Count in `Counted` the operations given to torch in this block, views left out.
 
-    Operations of NumPy on tensors' memory are counted, too. An argument counts as written if it has
-    changed: torch declares more than it writes.
+    Operations of NumPy on tensors' memory are counted, too. An argument counts as written if its
+    first elements have changed: torch declares more than it writes.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -70,6 +71,9 @@ def counting_torch() -> Iterator[None]:
 
     def tensors(tree: Any) -> dict[int, Any]:
         return {id(leaf): leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)}
+
+    def first(tensor: Any) -> Any:
+        return tensor.detach().reshape(-1)[:SAMPLE].clone()
 
     class ViewAsCounted(TorchFunctionMode):
         def __torch_function__(
@@ -86,12 +90,10 @@ def counting_torch() -> Iterator[None]:
             if operation.is_view or "empty" in str(operation):
                 return operation(*args, **options)
             read = tensors((args, {name: options[name] for name in options if name != "out"}))
-            before = {key: tensor.clone() for key, tensor in read.items()}
+            before = {key: first(tensor) for key, tensor in read.items()}
             result = operation(*args, **options)
             made = [tensor for key, tensor in tensors(result).items() if key not in read]
-            changed = [
-                tensor for key, tensor in read.items() if not torch.equal(tensor, before[key])
-            ]
+            changed = [t for key, t in read.items() if not torch.equal(first(t), before[key])]
             Counted.add(*read.values(), *changed, *made)
             return result
 

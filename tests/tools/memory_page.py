@@ -1,32 +1,34 @@
-"""The memory that optimizers take, computed and measured, as a page of the documentation.
+"""The tables of ``docs/memory.md``: the memory that optimizers take, computed and measured.
 
-``python -m samestep.tools.memory.page docs/memory.md`` writes it; its text is in ``page.md``.
+``python tests/tools/memory_page.py`` writes them, and the versions, into the page anew. It takes a
+minute, most of it for measuring.
 """
 
 from __future__ import annotations
 
+import gc
 import math
-import sys
+import re
+import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import samestep as ss
+from samestep.tools.bench.contenders import BARE_LOOP, Samestep, makers
+from samestep.tools.bench.peak import peak_memory
+from samestep.tools.bench.rules_table import COMPARED
+from samestep.tools.bench.timing import Arrays, Contender, Maker
+from samestep.tools.bench.work import Shape, all_work, normal
+from samestep.tools.cli.console import plain_table
+from samestep.tools.cli.installation import host_backends, installed_versions
+from samestep.tools.memory.footprint import footprint
+from samestep.tools.memory.run import chosen_rules, heading, model, notes, table
 
-from ...optimizers.optimizer import Optimizer
-from ...rules import find_rule
-from ..bench.contenders import BARE_LOOP, Arrays, Maker, Samestep, makers
-from ..bench.peak import peak_memory, traced_growth
-from ..bench.rules_table import COMPARED
-from ..bench.timing import Contender
-from ..bench.work import Shape, all_work, normal
-from ..cli.console import plain_table
-from ..cli.installation import host_backends, installed_versions
-from .footprint import footprint
-from .run import chosen_rules, heading, model, notes, table
-
-TEXT = Path(__file__).with_name("page.md")
+PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
+FENCE = "```\n"
 FEW_RULES = ("sgd", "adamw", "lion", "adafactor")
 ALLOCATED = ("sgd", "adamw", "lamb", "adafactor")
 MODELS: tuple[tuple[Shape, ...], ...] = (
@@ -38,42 +40,40 @@ MEGA = 1e6
 
 
 def page() -> str:
-    """Return the page in Markdown. It takes a minute, most of it for measuring."""
-    versions = installed_versions("numpy", "numba", "torch", "optax", "jax")
-    return TEXT.read_text(encoding="utf-8").format(
-        computed=computed(),
-        allocated=allocated(),
-        temporary=temporary(),
-        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
-    )
+    """Return the page with tables and versions of now."""
+    parts = PAGE.read_text(encoding="utf-8").split(FENCE)
+    parts[1::2] = [*computed(), allocated(), temporary()]
+    found = installed_versions("numpy", "numba", "torch", "optax", "jax")
+    versions = ", ".join(f"{name} {version}" for name, version in found.items())
+    return re.sub("Versions: .*", f"Versions: {versions}.", FENCE.join(parts))
 
 
-def computed() -> str:
-    """Return the tables of the command, which are the same on every machine."""
-    parts = []
+def computed() -> list[str]:
+    """Return what the command prints, which is the same on every machine."""
+    blocks = []
     for param_dtype, names in (("float32", None), ("bfloat16", FEW_RULES)):
         words = ["samestep memory --params 7e9", *(f"--rule {name}" for name in names or ())]
         words += [] if param_dtype == "float32" else [f"--param-dtype {param_dtype}"]
         shapes = model(7e9, None)
         lines = plain_table(*table(chosen_rules(names), shapes, param_dtype, param_dtype), left=2)
         title = heading(shapes, param_dtype, param_dtype)
-        parts.append(_block([f"$ {' '.join(words)}", title, *lines, *notes(shapes, param_dtype)]))
-    return "\n".join(parts)
+        blocks.append(_block([f"$ {' '.join(words)}", title, *lines, *notes(shapes, param_dtype)]))
+    return blocks
 
 
 def allocated() -> str:
     """Return a table of the state's bytes: computed, of its arrays, and all that is allocated."""
     params = [np.zeros(shape, np.float32) for shape in all_work()["resnet50"].shapes]
-    Optimizer(ALLOCATED[0], params)  # so that what is imported lazily does not count
+    ss.Optimizer(ALLOCATED[0], params)  # so that what is imported lazily does not count
     columns = ["rule", "state, bytes", "arrays, bytes", "allocated, bytes"]
     return _block(plain_table(columns, [_allocated_by(name, params) for name in ALLOCATED]))
 
 
 def _allocated_by(rule: str, params: Arrays) -> list[str]:
-    made: list[Optimizer] = []
-    grown = traced_growth(lambda: made.append(Optimizer(rule, params)))
+    made: list[ss.Optimizer] = []
+    grown = traced_growth(lambda: made.append(ss.Optimizer(rule, params)))
     shapes = Counter(param.shape for param in params)
-    need = footprint(find_rule(rule), shapes, "float32", "float32").state
+    need = footprint(ss.rules.registry[rule], shapes, "float32", "float32").state
     held = sum(array.nbytes for state in made[0].state for array in state.values())
     return [rule, f"{need:,}", f"{held:,}", f"{grown:,}"]
 
@@ -106,6 +106,18 @@ def _left(make: Maker, shapes: tuple[Shape, ...]) -> int:
     return traced_growth(lambda: _take_two_steps(contender))
 
 
+def traced_growth(call: Callable[[], object]) -> int:
+    """Return the bytes that a call allocates with NumPy and Python and does not give back."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        call()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
 def _made(make: Maker, shapes: tuple[Shape, ...]) -> Contender:
     params, *sets = (normal(shapes, seed) for seed in range(3))
     return make(params, sets)
@@ -128,8 +140,8 @@ def _contenders() -> Iterator[tuple[str, Maker]]:
 
 
 def _block(lines: list[str]) -> str:
-    return "\n".join(["```", *lines, "```", ""])
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
