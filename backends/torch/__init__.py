@@ -41,6 +41,6 @@ def get_backend(implementation: str, arrays: Sequence[Any]) -> TorchOnHost | Tor
         from .on_device import TorchOnDevice
 
         return TorchOnDevice(implementation, arrays[0].device)
-    from .on_host import TorchOnHost
+    from .on_host import host_backend
 
-    return TorchOnHost(implementation)
+    return host_backend(implementation)

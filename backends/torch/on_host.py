@@ -1,40 +1,25 @@
-"""The backend where parameters are in host memory."""
+"""The backends where parameters are in host memory: tensors, and NumPy arrays through it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from ...language.rule import Rule
-from ...protocol import Launch
 from .. import numba
-from ..gradients import GradientChecker
 from ..host.backend import HostBackend
 from ..host.tensor import HostTensor
 from ..torch_tensors.reader import Reader
 from ..torch_tensors.view import is_tensor, on_host
 from .device import check_device_parameter
 from .implementations import backend_name, torch_launch
-
-# glibc gives freed memory back, and takes it anew page by page, until it has seen a block of this
-# size come and go; after that it keeps up to twice as much. The block itself is never touched.
-SEEN_BY_ALLOCATOR = 1 << 24
+from .launch import TorchLaunch
 
 
 class TorchOnHost(HostBackend):
-    """A backend of tensors in host memory, and NumPy arrays over the same memory.
+    """A backend of arrays in host memory that knows tensors elsewhere, too."""
 
-    ``implementation`` is by default "fused", that of the Numba backend; "foreach" without Numba.
-    """
-
-    def __init__(self, implementation: str) -> None:
-        self.name = backend_name(implementation)
-        compiles = numba.availability().available
-        self.implementation = implementation or ("fused" if compiles else "foreach")
-        self._numba = numba.get_backend() if compiles else None
-        self._fused = self._numba if self.implementation == "fused" else None
+    implementation: str
 
     def adopt(self, name: str, array: Any) -> HostTensor:
         if is_tensor(array) and not on_host(array):
@@ -45,29 +30,44 @@ class TorchOnHost(HostBackend):
             )
         return super().adopt(name, array)
 
+    def to_numpy(self, array: Any, copied: bool = True) -> Any:
+        return super().to_numpy(array.cpu() if is_tensor(array) else array, copied)
+
+
+class FusedOnHost(TorchOnHost, numba.NumbaBackend):
+    """The kernels of the Numba backend, over the memory of tensors."""
+
+    implementation = "fused"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class OperationsOnHost(TorchOnHost):
+    """A rule's operations, by PyTorch; "forloop", "foreach" or "compiled"."""
+
+    def __init__(self, name: str, implementation: str) -> None:
+        self.name, self.implementation = name, implementation
+
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
-    ) -> Launch:
-        if self._fused is not None:
-            return self._fused.launch(rule, scalars, param_dtype, grad_dtype)
-        torch.empty(SEEN_BY_ALLOCATOR, dtype=torch.uint8, device="cpu")
+    ) -> TorchLaunch:
         return torch_launch(self.implementation, rule, param_dtype)
 
     def reader(self, tensors: Sequence[Any]) -> Reader:
-        return super().reader(tensors) if self._numba is None else self._numba.reader(tensors)
+        compiles = numba.availability().available
+        return numba.get_backend().reader(tensors) if compiles else super().reader(tensors)
 
-    def array_checker(self, tensors: Sequence[HostTensor]) -> GradientChecker:
-        return (
-            super().array_checker(tensors)
-            if self._fused is None
-            else self._fused.array_checker(tensors)
-        )
 
-    def check_arithmetic(self) -> None:
-        if self._fused is None:
-            super().check_arithmetic()
-        else:
-            self._fused.check_arithmetic()
+def host_backend(implementation: str) -> TorchOnHost:
+    """Return the backend with this implementation; the default is "fused", without Numba "foreach".
 
-    def to_numpy(self, array: Any, copied: bool = True) -> Any:
-        return super().to_numpy(array.cpu() if is_tensor(array) else array, copied)
+    Raises RuntimeError for one that cannot run here.
+    """
+    name, status = backend_name(implementation), numba.availability()
+    implementation = implementation or ("fused" if status.available else "foreach")
+    if implementation != "fused":
+        return OperationsOnHost(name, implementation)
+    if not status.available:
+        raise RuntimeError(f"backend {name!r} cannot run here: {status.detail}; {status.install}")
+    return FusedOnHost(name)
