@@ -22,7 +22,7 @@ from .frameworks import TORCH_VARIANTS, Torch, TorchCompiled, Vmapped, torch_ada
 from .moved import Counted, counting_torch
 from .peak import resident_peak
 from .timing import Arrays, Maker, ratio, take_turns
-from .work import Shape, Work, choose, normal
+from .work import Work, choose, normal
 from .work_table import FRESH_SETS, made
 
 FIRST = "samestep fused"
@@ -50,10 +50,10 @@ Count = tuple[int, float] | None
 
 @dataclass(frozen=True)
 class Row:
-    """A contender's maker, and the function that counts one of its steps on some shapes."""
+    """A contender's maker, and the function that counts one of its steps."""
 
     make: Maker
-    count: Callable[[Maker, Sequence[Shape]], Count]
+    count: Callable[[Maker, Arrays, list[Arrays]], Count]
 
 
 def run_torch(works: Sequence[str] | None, repeats: int, quick: bool) -> int:
@@ -165,22 +165,21 @@ def _of_class(tensors: list[Any]) -> Any:
 # ---- counts
 
 
-def counted(make: Maker, shapes: Sequence[Shape]) -> Count:
+def counted(make: Maker, params: Arrays, sets: list[Arrays]) -> Count:
     """Count the second step of a contender whose operations are torch's and NumPy's."""
-    params, grads = (normal(shapes, seed) for seed in (0, 1))
     with counting_torch():
-        contender = made(make, params, [grads], steps=1)
+        contender = made(make, params, sets, steps=1)
         Counted.operations = Counted.moved = 0
         contender.step()
     return Counted.operations, Counted.moved / sum(param.size for param in params)
 
 
-def one_launch(make: Maker, shapes: Sequence[Shape]) -> Count:
+def one_launch(make: Maker, params: Arrays, sets: list[Arrays]) -> Count:
     """Return the count of a launch that moves what the rule cannot do without."""
     return 1, BYTES_PER_PARAMETER
 
 
-def unknown(make: Maker, shapes: Sequence[Shape]) -> None:
+def unknown(make: Maker, params: Arrays, sets: list[Arrays]) -> None:
     """Return None: the operations of compiled code are not given to torch."""
 
 
@@ -202,7 +201,7 @@ def measure(
         ms, peak = median(seconds[name]) * 1e3, peaks[name]
         line = [name, f"{ms:,.3f}", f"{ratio(seconds, name, FIRST):,.2f}"]
         line.append("–" if peak is None else f"{peak / 1e6:,.1f}")
-        found = row.count(row.make, work.shapes)
+        found = row.count(row.make, params, sets)
         line += ["–", "–"] if found is None else [f"{found[0]:,}", f"{found[1]:,.0f}"]
         lines.append(line)
     print_table(work.title + about, COLUMNS, lines)
