@@ -97,7 +97,7 @@ def checkout(tmp_path):
 def test_a_rule_is_added_as_the_page_says(checkout):
     checkout.write("core/rules/toy.py", toys.RULE)
     checkout.insert(toys.OF_RULE)
-    checkout.run(said("python -m samestep.tools.cli.stubs", "toy"))
+    checkout.run(said("python tests/optimizers/stubs.py", "toy"))
     checkout.run(said("samestep golden generate --rule NAME", "toy"))
     checkout.run(said("python tests/printing/write_snapshots.py", "toy"))
     by_hand = {"core/rules/toy.py", *toys.OF_RULE}
