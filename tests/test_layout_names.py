@@ -7,7 +7,7 @@ import re
 
 import pytest
 import samestep as ss
-from helpers import sources
+from helpers import ROOT, sources
 
 OPTIMIZERS = {*ss.rules.registry}
 OTHER_OPTIMIZERS = {"amsgrad", "adafactor", "lars", "muon", "shampoo", "soap", "prodigy", "adan"}
@@ -92,3 +92,9 @@ def test_control_a_name_is_heard_wherever_it_is_said(source):
 )
 def test_control_docstrings_and_comments_may_speak_freely(source):
     assert not spoken(source) & OPTIMIZERS
+
+
+def test_no_test_file_makes_a_folder_of_backends_importable():
+    """pytest puts the folder of each test file on ``sys.path``. A file in ``tests/backends/`` itself
+    would make ``tests/backends/cupy`` what ``import cupy`` finds where CuPy is not installed."""
+    assert not list((ROOT / "tests" / "backends").glob("*.py"))

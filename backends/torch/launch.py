@@ -68,7 +68,7 @@ class TorchLaunch(HostLaunch):
 
     @property
     def _longest(self) -> int:
-        """How many elements of one tensor are updated at once."""
+        """Return how many elements of one tensor are updated at once."""
         return slicing.SLICE
 
     def _batch(self, work: Work) -> Batch:

@@ -35,7 +35,7 @@ STRIP_ROWS = 64
 
 
 def lanes_for(n: int, lanes: int) -> int:
-    """How many of ``lanes`` a sum of ``n`` elements needs: a power of two, at least 1."""
+    """Return how many of ``lanes`` a sum of ``n`` elements needs: a power of two, at least 1."""
     return min(1 << max(n - 1, 0).bit_length(), lanes)
 
 

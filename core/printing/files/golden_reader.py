@@ -34,7 +34,7 @@ def read_golden(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def differing_elements(ours: Any, expected: Any, bfloat16: bool = False) -> int:
-    """How many elements have other bits; any NaN equals any other."""
+    """Count the elements that have other bits; any NaN equals any other."""
     ours = np.asarray(ours, expected.dtype).reshape(expected.shape)
     bits = f"u{expected.dtype.itemsize}"
     same = ours.reshape(-1).view(bits) == expected.reshape(-1).view(bits)
