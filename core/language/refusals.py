@@ -1,7 +1,7 @@
 """The operations that a traced value refuses: all that Python, NumPy or PyTorch would do with an
 array and that is not in the vocabulary of rules.
 
-The reference and PyTorch run a rule's own text, so there much more would work, or seem to. Every
+The reference runs a rule's own text, so there much more would work, or seem to. Every
 rule is traced once before it runs anywhere, and what is not for all backends fails then.
 """
 

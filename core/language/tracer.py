@@ -1,7 +1,7 @@
 """The tracer: it calls a rule's functions once with symbolic values and returns the expression graph.
 
-The NumPy reference runs a rule's own text and PyTorch records it as operations of its own; neither
-computes with this graph. Numba, C and CUDA print it. It is small on purpose: no dtypes, no shapes
+The NumPy reference runs a rule's own text and does not compute with this graph. Numba, C and CUDA
+print it, PyTorch runs its operations. It is small on purpose: no dtypes, no shapes
 beyond "per what" a value exists, no control flow.
 """
 
