@@ -15,6 +15,7 @@ from helpers import ROOT
 
 PAGE = " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
 TOP = ("core", "backends", "golden")
+COPIED = (*TOP, "tests", "docs")
 # in a process that finds it first: this package is the copy, whatever is installed
 SITE = """
 import importlib.util, sys
@@ -37,7 +38,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root, self._site = folder / "checkout", folder / "site"
         ignored = shutil.ignore_patterns("__pycache__")
-        for name in (*TOP, "tests", "docs"):
+        for name in COPIED:
             shutil.copytree(ROOT / name, self.root / name, ignore=ignored)
         for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
             shutil.copy(ROOT / name, self.root / name)
@@ -46,12 +47,12 @@ class Checkout:
         self._before = self._files()
 
     def _files(self) -> dict[str, bytes]:
-        found = [f for top in TOP for f in (self.root / top).rglob("*") if f.is_file()]
+        found = [f for top in COPIED for f in (self.root / top).rglob("*") if f.is_file()]
         kept = (f for f in found if f.suffix != ".pyc")
         return {f.relative_to(self.root).as_posix(): f.read_bytes() for f in kept}
 
     def touched(self) -> set[str]:
-        """Return the files of the package that are new, other or gone."""
+        """Return the files that are new, other or gone."""
         return {name for name, _ in self._before.items() ^ self._files().items()}
 
     def write(self, file: str, text: str) -> None:
