@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import samestep as ss
-from samestep import checkpoint
+from samestep.checkpoint import save
 
 BEGUN, SAVED = 0, 1
 MESSAGE = struct.Struct("<qq")
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--naive", action="store_true", help="the control: write in place")
     chosen = parser.parse_args()
     if chosen.naive:
-        checkpoint.write_atomically = save_naively
+        save.write_atomically = save_naively
     with tempfile.TemporaryDirectory() as folder:
         result = run(Path(folder), chosen.kills, chosen.seed)
     print(json.dumps(result))

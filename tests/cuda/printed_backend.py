@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from samestep.backends.gradients import CheckedGradients
 from samestep.backends.host.backend import HostBackend, HostTensor
+from samestep.backends.host.launch import HostLaunch
 from samestep.backends.launching.table import LaunchTable
 from samestep.backends.memory import address
 from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
@@ -17,18 +19,20 @@ from samestep.printing.printer import Printer
 SHARERS = 2  # blocks of one chunk, where the kernel allows several
 
 
-class PrintedLaunch:
+class PrintedLaunch(HostLaunch):
     """Printed kernels and the tables they run over; see `Launch`. What executes them is said by
     `execute`."""
 
     def __init__(self, rule: Any, param_dtype: str, grad_dtype: str) -> None:
+        super().__init__(param_dtype)
         self.printer = Printer(program(rule), param_dtype, grad_dtype, Cuda)
         self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
         self.itemsizes = {
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()
         }
 
-    def bind(self, tensors: Sequence[HostTensor]) -> None:
+    def bind(self, tensors: Sequence[HostTensor], positions: Sequence[int]) -> None:
+        super().bind(tensors, positions)
         layout = self.printer.layout
         shapes = [t.rows_and_columns if layout.matrix else (t.flat.size, 1) for t in tensors]
         addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in tensors]}
@@ -39,17 +43,16 @@ class PrintedLaunch:
         self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes)
         self.workspace = np.zeros(self.launch_table.workspace_size, self.compute)
 
-    def set_gradients(self, addresses: Any) -> None:
-        self.launch_table.set_gradients(addresses)
-
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         self.launch_table.set_rows(row_of_tensor)
 
-    def run(self, rows: Any, grads: Sequence[Any]) -> None:
-        control = np.array([2.0, 0.0])
-        coefficients = rows[:, -1].astype(np.float64) / control[0]
+    def run(self, rows: Any, gradients: CheckedGradients, control: None) -> None:
+        self.launch_table.set_gradients(gradients.addresses_at(self.positions))
+        grads = [gradients.arrays[position] for position in self.positions]
+        factor_and_skip = np.array([2.0, 0.0])
+        coefficients = rows[:, -1].astype(np.float64) / factor_and_skip[0]
         arguments = [self.launch_table.table, rows[:, :-1].astype(self.compute)]
-        arguments += [coefficients, control]
+        arguments += [coefficients, factor_and_skip]
         written = [*self.arrays]
         only_read = [*arguments, *(g for g in grads if g is not None)]
         if self.printer.layout.reducing:

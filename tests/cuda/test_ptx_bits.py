@@ -8,7 +8,7 @@ import pytest
 import samestep as ss
 from golden_files import NAMES, load
 from ptx_backend import InterpretedLaunch
-from samestep import protocol as known_backends
+from samestep import choice as known_backends
 from samestep.golden.compare import first_difference
 from samestep.golden.verify import verify_one
 from samestep.language.dtypes import numpy_dtype

@@ -20,7 +20,8 @@ from ptx_backend import InterpretedLaunch, PtxBackend
 from ptx_machine import Machine
 from ptx_mutators import mutants
 from ptx_operations import Fault
-from samestep import protocol as known_backends
+from samestep import choice as known_backends
+from samestep.backends.gradients import CheckedGradients
 from samestep.backends.host.backend import HostBackend
 from samestep.golden.compare import first_difference
 from samestep.language.dtypes import numpy_dtype
@@ -41,10 +42,14 @@ class Case:
         case = self
 
         class Recorded(InterpretedLaunch):
-            def run(self, rows, grads):
-                case.launch, case.rows, case.grads = self, rows.copy(), grads
+            def run(self, rows, gradients, control):
+                case.launch, case.rows = self, rows.copy()
+                # the step lets go of its own
+                case.grads = CheckedGradients(
+                    gradients.arrays, gradients.dtypes, gradients.addresses
+                )
                 case.start = [array.copy() for array in self.arrays]
-                super().run(rows, grads)
+                super().run(rows, gradients, control)
 
         monkeypatch.setitem(known_backends.BUILT_IN, "ptx", "ptx_backend")
         monkeypatch.setattr(PtxBackend, "launches", Recorded)
@@ -90,7 +95,7 @@ class Case:
         launch.kernels = {**kernels, name: kernel}
         launch.machines = {key: machine for key, machine in machines.items() if key[0] != name}
         try:
-            InterpretedLaunch.run(launch, self.rows, self.grads)
+            InterpretedLaunch.run(launch, self.rows, self.grads, None)
         except Fault as fault:
             return str(fault).partition(":")[0]
         finally:

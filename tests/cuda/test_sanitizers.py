@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from ordered_backend import OrderedLaunch, host
-from samestep import protocol as known_backends
+from samestep import choice as known_backends
 from sanitized_backend import SanitizedLaunch
 from uneven import assert_same, run
 
