@@ -9,7 +9,6 @@ first in a ``finally``.
 from __future__ import annotations
 
 import os
-import threading
 from _signal import getsignal, raise_signal, signal  # type: ignore[import-not-found]
 from _thread import get_ident
 from collections.abc import Callable
@@ -22,7 +21,7 @@ SWITCHING = ("__enter__", "__exit__")  # functions that switch a mode
 
 Result = TypeVar("Result")
 
-_main = threading.main_thread().ident
+_main: int | None = None  # the main thread, once it was asked for
 _holding = False
 _came = False  # an interrupt that waits
 _handler: Any = None  # the one that is called where interrupts are not held
@@ -36,7 +35,7 @@ def hold() -> bool:
     there is nothing to do, and this is False, as it is where they are held already.
     """
     global _holding, _handler
-    if _holding or get_ident() != _main:
+    if _holding or get_ident() != (_main or _main_thread()):
         return False
     handler = getsignal(SIGINT)
     if not callable(handler):
@@ -118,6 +117,14 @@ def _is_switching(frame: FrameType | None) -> bool:
 
 
 OWN = (hold.__code__, release.__code__)
+
+
+def _main_thread() -> int | None:
+    global _main
+    import threading  # slow to import, and not needed before the first step
+
+    _main = threading.main_thread().ident
+    return _main
 
 
 def _find_main_thread() -> None:

@@ -1,5 +1,5 @@
 """Checkpoints: parameters, state and all else that the next step depends on, in one file."""
 
-from .file import CheckpointError
+from .error import CheckpointError
 
 __all__ = ["CheckpointError"]

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language.dtypes import numpy_dtype
+from .error import CheckpointError
 
 Array = NDArray[Any]
 KEY = "samestep"  # of the header's metadata
@@ -39,10 +40,6 @@ DTYPE_OF_CODE = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": 
 CODE_OF_DTYPE = {dtype: code for code, dtype in DTYPE_OF_CODE.items()}
 # what contents that nobody has checked can make Python raise
 UNUSABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-
-class CheckpointError(ValueError):
-    """A file that is no checkpoint, is damaged, or does not fit. The message names the file."""
 
 
 @dataclass(frozen=True)

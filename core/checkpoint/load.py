@@ -16,7 +16,8 @@ from ..protocol import Backend
 from ..rules import find_rule
 from ..step.run import Run, start
 from ..step.settings import Settings
-from .file import UNUSABLE, CheckpointError, CheckpointFile, Stored, parse_json
+from .error import CheckpointError
+from .file import UNUSABLE, CheckpointFile, Stored, parse_json
 from .parameter_names import in_order, some
 from .plain_json import Decoder
 from .save import FORMAT_VERSION, as_reals

@@ -22,12 +22,15 @@ Changing a number here changes golden values.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # slow to import
+
+    Array = NDArray[Any]
+
 CHUNK = 65_536
 LANES = 2_048
 ROW_LANES = 256

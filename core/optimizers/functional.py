@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ..checkpoint.state_dict import SETTINGS
 from ..language.rule import Rule
 from ..parameters.hyper import checked
 from ..parameters.trees import listed
@@ -30,6 +29,8 @@ def apply(
 
     Hyperparameters that are not given are those of ``state``.
     """
+    from ..checkpoint.state_dict import SETTINGS
+
     settings = {name: hyper[name] for name in SETTINGS if name in hyper}
     hyper = {name: value for name, value in hyper.items() if name not in SETTINGS}
     first = state["param_groups"][0]

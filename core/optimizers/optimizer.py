@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, ClassVar, NoReturn, Self
 
-from ..checkpoint import state_dict
 from ..interrupts import held, hold, release
 from ..language.rule import Rule
 from ..parameters.trees import gradient_leaves
@@ -272,15 +271,19 @@ class Optimizer:
         """Return a snapshot of everything but the parameters, in torch's layout: ``"state"`` maps
         the parameter's position to step, carry and arrays; ``"param_groups"`` lists
         hyperparameters and positions."""
-        return state_dict.take(self._run)
+        from ..checkpoint.state_dict import take
+
+        return take(self._run)
 
     def load_state_dict(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot of the same rule, groups and shapes, taken on any backend.
 
         Raises TypeError or ValueError if it does not fit; nothing is changed then.
         """
+        from ..checkpoint.state_dict import restore
+
         with held():
-            state_dict.restore(self._run, snapshot)
+            restore(self._run, snapshot)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, state, step counts, hyperparameters and settings to one file.
@@ -346,7 +349,11 @@ class Optimizer:
         return optimizer
 
     def __getstate__(self) -> dict[str, Any]:
-        return state_dict.pickled(self._run)
+        from ..checkpoint.state_dict import pickled
+
+        return pickled(self._run)
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        self._run = state_dict.unpickled(saved)
+        from ..checkpoint.state_dict import unpickled
+
+        self._run = unpickled(saved)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from ..language.rule import Rule
 from ..rules import registry
 from .emit import checked
-from .exported import Exported
 
 TARGETS = ("c", "cuda", "numpy", "numba")
 
@@ -48,6 +47,7 @@ def export(
         For an unknown option.
     """
     from ..language.passes import program
+    from .exported import Exported
     from .files import c, check_c, check_python, cuda, numba, numpy
 
     family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
