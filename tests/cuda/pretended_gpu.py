@@ -83,9 +83,12 @@ def pretended_gpu(architecture: int = 90) -> Iterator[dict[str, Kernel]]:
 
 
 def fresh() -> None:
-    """Forget every graph."""
+    """Forget every graph, and PyTorch's answers to whether Triton can run here."""
     torch._dynamo.reset()
     compiled.compiled_pass.cache_clear()
+    for function in vars(torch.utils._triton).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 def replaced(architecture: int) -> list[tuple[Any, dict[str, Any]]]:
