@@ -20,7 +20,7 @@ def main() -> None:
         assert b".target sm_121" in compiler.compiled("kernel", text, compiler.target("999"))
     said = ""
     try:
-        compiler.compiled("broken", "int f( {", "-arch=sm_80")
+        compiler.compiled("broken", "int f() { return undefined; }", "-arch=sm_80")
     except RuntimeError as error:
         said = str(error)
     assert "broken.cu(1): error" in said, said
