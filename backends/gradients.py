@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..language.dtypes import gradient_dtypes
+from ..language.dtypes import REAL_OF_COMPLEX, gradient_dtypes
 from ..protocol import Dtypes
 from .memory import addresses, bounds, c_strides, identities
 
@@ -44,6 +44,11 @@ class CheckedGradients:
     def release(self) -> None:
         """Let go of the arrays."""
         self.arrays = []
+
+
+def real_dtypes(names: Iterable[str | None]) -> Dtypes:
+    """Return the dtype names of gradients, those of their parts where they are complex."""
+    return [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
 
 
 class GradientChecker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any, Self
 
 from ..language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
@@ -53,3 +54,10 @@ class AdoptedTensor:
         other = copy.copy(self)
         other.state, other.staged = state, False
         return other
+
+
+def refuse_shared(tensors: Sequence[AdoptedTensor], found: tuple[int, int] | None) -> None:
+    """Raise ValueError if two parameters, at these positions, were found to share memory."""
+    if found is not None:
+        a, b = (tensors[i].name for i in found)
+        raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")

@@ -15,6 +15,7 @@ from ...protocol import Judge
 from ..host.tensor import check_dtype
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
+from ..tensor import refuse_shared
 from ..torch_tensors import view as foreign
 from ..torch_tensors.reader import ByTorch, Watch
 from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
@@ -66,10 +67,7 @@ class CupyBackend:
                     f"{first.name} is on device {first.flat.device.id} and {tensor.name} on "
                     f"device {tensor.flat.device.id}; an optimizer's parameters are on one"
                 )
-        found = overlapping([shadow(t.array) for t in tensors])
-        if found is not None:
-            a, b = (tensors[i].name for i in found)
-            raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")
+        refuse_shared(tensors, overlapping([shadow(t.array) for t in tensors]))
 
     def new_state(self, tensor: DeviceTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state = {}

@@ -9,8 +9,7 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...language.dtypes import REAL_OF_COMPLEX
-from ..gradients import CheckedGradients, GradientChecker
+from ..gradients import CheckedGradients, GradientChecker, real_dtypes
 from ..torch_tensors.view import check_plain, is_tensor, kind_of
 from .arrays import DeviceTensor, aligned, as_cupy, on_device, shadow
 
@@ -43,18 +42,17 @@ class DeviceChecker(GradientChecker):
         self._check_overlap([None if view is None else shadow(view) for view in views])
         arrays = [None if view is None else cupy.ascontiguousarray(view) for view in views]
         names = [None if a is None else a.dtype.name for a in arrays]
-        dtypes = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
         found = [0 if a is None else a.data.ptr for a in arrays]
-        return CheckedGradients(arrays, dtypes, np.array(found, np.int64))
+        return CheckedGradients(arrays, real_dtypes(names), np.array(found, np.int64))
 
     def _as_array(self, name: str, grad: Any) -> Any:
+        if is_tensor(grad):
+            check_plain(name, grad)
         if not on_device(grad):
             raise TypeError(
                 f"{name} is a {kind_of(grad)}; expected an array on a CUDA device (cupy.asarray "
                 "copies one there) or None"
             )
-        if is_tensor(grad):
-            check_plain(name, grad)
         array = as_cupy(grad)
         if array.device.id != self.home:
             raise ValueError(

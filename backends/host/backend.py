@@ -13,6 +13,7 @@ from ...language.rule import Rule
 from ..gradients import GradientChecker
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
+from ..tensor import refuse_shared
 from ..torch_tensors import view as foreign
 from ..torch_tensors.reader import Reader, Watch, reader_for
 from ..torch_tensors.view import as_numpy, is_tensor, kind_of, owning_tensors
@@ -54,10 +55,7 @@ class HostBackend(DecidesOnHost):
         return HostTensor(name, array)
 
     def check_overlap(self, tensors: Sequence[HostTensor]) -> None:
-        found = overlapping([t.array for t in tensors])
-        if found is not None:
-            a, b = (tensors[i].name for i in found)
-            raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")
+        refuse_shared(tensors, overlapping([t.array for t in tensors]))
 
     def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = {}

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...language.dtypes import REAL_OF_COMPLEX
-from ..gradients import CheckedGradients, GradientChecker
+from ..gradients import CheckedGradients, GradientChecker, real_dtypes
 from ..memory import address, directly_usable
 from ..torch_tensors.view import (
     as_numpy,
@@ -40,7 +39,6 @@ class HostChecker(GradientChecker):
         ]
         self._check_overlap(views)
         names = [None if view is None else view.dtype.name for view in views]
-        dtypes = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
         arrays: list[Any] = []
         found = []
         for leaf, view in zip(leaves, views, strict=True):
@@ -50,7 +48,7 @@ class HostChecker(GradientChecker):
                 arrays.append(view := np.array(view, order="C"))
             found.append(0 if view is None else address(view))
         rows = {i: given.indices for i, given in slices.items()}
-        return CheckedGradients(arrays, dtypes, np.array(found, np.int64), rows)
+        return CheckedGradients(arrays, real_dtypes(names), np.array(found, np.int64), rows)
 
     def _as_array(self, name: str, grad: Any) -> Any:
         if is_tensor(grad):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...language.dtypes import REAL_OF_COMPLEX, gradient_dtypes
-from ..gradients import CheckedGradients
+from ...language.dtypes import gradient_dtypes
+from ..gradients import CheckedGradients, real_dtypes
 from ..tensor import AdoptedTensor
 from ..torch_tensors.view import (
     check_parameter,
@@ -124,8 +124,7 @@ class DeviceChecker:
             arrays.append(None if leaf is None else contiguous(leaf))
         self._check_overlap(leaves)
         names = [None if leaf is None else dtype_name(leaf) for leaf in leaves]
-        dtypes = [None if name is None else REAL_OF_COMPLEX.get(name, name) for name in names]
-        return CheckedGradients(arrays, dtypes, self._addresses)
+        return CheckedGradients(arrays, real_dtypes(names), self._addresses)
 
     def _check(self, grad: Any, tensor: DeviceTensor) -> None:
         name = f"the gradient of {tensor.name}"

@@ -14,6 +14,7 @@ from ...language.rule import Rule
 from ..host.backend import check_subnormals
 from ..host.judge import DecidesOnHost
 from ..launching.initial_state import initial_state
+from ..tensor import refuse_shared
 from ..torch_tensors.reader import ByTorch, Watch
 from ..torch_tensors.view import as_numpy, as_tensor, change_marker, is_tensor
 from .device import (
@@ -54,9 +55,7 @@ class TorchOnDevice(DecidesOnHost):
         return DeviceTensor(name, array)
 
     def check_overlap(self, tensors: Sequence[DeviceTensor]) -> None:
-        if found := overlapping([t.owner for t in tensors]):
-            a, b = (tensors[i].name for i in found)
-            raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")
+        refuse_shared(tensors, overlapping([t.owner for t in tensors]))
 
     def new_state(self, tensor: DeviceTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state = {}
