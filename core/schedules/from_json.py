@@ -6,34 +6,7 @@ import reprlib
 from dataclasses import fields
 from typing import Any
 
-from .gamma import exponential, multi_step_decay, step_decay
-from .one_cycle import one_cycle, one_cycle_momentum
-from .plateau import reduce_on_plateau
-from .schedule import MAX_DEPTH, Schedule, constant, product, sequence
-from .to_an_end import cosine, cosine_restarts, linear, polynomial
-from .warm_up import inverse_sqrt, linear_warmup, warmup_stable_decay
-
-KINDS: dict[str, type[Schedule]] = {
-    kind.__name__: kind
-    for kind in (
-        constant,
-        linear_warmup,
-        linear,
-        polynomial,
-        cosine,
-        cosine_restarts,
-        exponential,
-        step_decay,
-        multi_step_decay,
-        inverse_sqrt,
-        warmup_stable_decay,
-        one_cycle,
-        one_cycle_momentum,
-        reduce_on_plateau,
-        product,
-        sequence,
-    )
-}
+from .schedule import KINDS, MAX_DEPTH, PARTS, Schedule
 
 
 def from_json(record: Any) -> Schedule:
@@ -66,7 +39,7 @@ def _read(record: Any, deeper: int) -> Schedule:
         raise ValueError(f"{name}: the entries {', '.join(missing)} are missing")
     if unknown := [key for key in given if key not in expected]:
         raise ValueError(f"{name} has no entries {reprlib.repr(unknown)}")
-    for parts in ("factors", "schedules"):
+    for parts in PARTS:
         if isinstance(given.get(parts), list):
             given[parts] = [_read(part, deeper - 1) for part in given[parts]]
     return kind.from_arguments(given)

@@ -6,13 +6,12 @@ All use the C library's ``pow``: the same bits on machines with the same one.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 
 from .arguments import Count, Finite, Milestones, Nonnegative
-from .schedule import Schedule
+from .schedule import Schedule, kind
 
 
-@dataclass(frozen=True)
+@kind
 class exponential(Schedule):
     """``base * gamma ** step``, without end. torch's ExponentialLR.
 
@@ -26,7 +25,7 @@ class exponential(Schedule):
         return self.base * self.gamma**step
 
 
-@dataclass(frozen=True)
+@kind
 class step_decay(Schedule):
     """``base``, times ``gamma`` after every ``step_size`` steps, without end. torch's StepLR."""
 
@@ -38,7 +37,7 @@ class step_decay(Schedule):
         return self.base * self.gamma ** (step // self.step_size)
 
 
-@dataclass(frozen=True)
+@kind
 class multi_step_decay(Schedule):
     """``base``, times ``gamma`` at each of ``milestones``; then that. torch's MultiStepLR.
 

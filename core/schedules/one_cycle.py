@@ -14,14 +14,14 @@ raises); lengths with which torch divides by 0 or leaves out a phase are refused
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-from .arguments import Count, Finite, Flag, Fraction, OneOf, Positive
+from .arguments import Count, Finite, Flag, Fraction, Positive, check_choice
 from .interpolation import SHAPES, between
-from .schedule import Schedule
+from .schedule import Schedule, kind
 
-Strategy = Annotated[str, OneOf(("cos", "linear"))]
+Strategy = Annotated[str, partial(check_choice, choices=("cos", "linear"))]
 
 
 class Cycle(Schedule):
@@ -39,14 +39,8 @@ class Cycle(Schedule):
         raise NotImplementedError
 
     def _ends(self) -> tuple[float, ...]:
-        last = float(self.total_steps - 1)
-        if not self.three_phase:
-            return (self.pct_start * self.total_steps - 1, last)
-        return (
-            self.pct_start * self.total_steps - 1,
-            2 * self.pct_start * self.total_steps - 2,
-            last,
-        )
+        first, last = self.pct_start * self.total_steps - 1, float(self.total_steps - 1)
+        return (first, 2 * first, last) if self.three_phase else (first, last)
 
     def _check_together(self) -> None:
         rising = self.pct_start * self.total_steps
@@ -69,7 +63,7 @@ class Cycle(Schedule):
         raise AssertionError("the last phase ends at the last step")
 
 
-@dataclass(frozen=True)
+@kind
 class one_cycle(Cycle):
     """From ``max_value / div_factor`` up to ``max_value`` in the first ``pct_start`` of
     ``total_steps``, then down to ``max_value / div_factor / final_div_factor``; then that.
@@ -95,7 +89,7 @@ class one_cycle(Cycle):
         return initial, self.max_value, final
 
 
-@dataclass(frozen=True)
+@kind
 class one_cycle_momentum(Cycle):
     """From ``max_momentum`` down to ``base_momentum`` while `one_cycle` goes up, and back up; then
     that.

@@ -7,10 +7,11 @@ import numbers
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Annotated, Any, SupportsFloat
 
-from .arguments import CountOrZero, Factor, Finite, Nonnegative, OneOf, checks_of
-from .schedule import Schedule
+from .arguments import CountOrZero, Factor, Finite, Nonnegative, check_choice, checks_of
+from .schedule import Schedule, kind
 
 
 def check_best(name: str, value: Any) -> float:
@@ -40,7 +41,7 @@ class Memory:
         return plain if math.isfinite(self.best) else {**plain, "best": str(self.best)}
 
 
-@dataclass(frozen=True)
+@kind
 class reduce_on_plateau(Schedule):
     """``base``, times ``factor`` whenever the metric has not improved for more than ``patience``
     observations. torch's ReduceLROnPlateau.
@@ -68,11 +69,11 @@ class reduce_on_plateau(Schedule):
     """
 
     base: Finite
-    mode: Annotated[str, OneOf(("min", "max"))] = "min"
+    mode: Annotated[str, partial(check_choice, choices=("min", "max"))] = "min"
     factor: Factor = 0.1
     patience: CountOrZero = 10
     threshold: Nonnegative = 1e-4
-    threshold_mode: Annotated[str, OneOf(("rel", "abs"))] = "rel"
+    threshold_mode: Annotated[str, partial(check_choice, choices=("rel", "abs"))] = "rel"
     cooldown: CountOrZero = 0
     min_value: Finite = 0.0
     eps: Nonnegative = 1e-8

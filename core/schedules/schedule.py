@@ -7,15 +7,16 @@ import numbers
 import reprlib
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, dataclass_transform
 
-from .arguments import Finite, Whole, Wholes, checks_of
+from .arguments import Finite, check_whole, check_wholes, checks_of
 
 MAX_DEPTH = 32  # products and sequences within each other
 MAX_SIZE = 1_000  # schedules in one composition, itself included
-STEP = Whole(0)
+PARTS = ("factors", "schedules")  # arguments that are schedules themselves
 
 
 class Schedule:
@@ -55,7 +56,7 @@ class Schedule:
             For another step; ValueError also where the value is not a finite number, as that of
             an exponential growth is in the end.
         """
-        step = STEP("step", step)
+        step = check_whole("step", step, 0)
         try:
             value = self._at(step)
         except OverflowError:
@@ -72,7 +73,7 @@ class Schedule:
     @property
     def parts(self) -> tuple[Schedule, ...]:
         """The schedules that a product or sequence is made of; of others, none."""
-        return ()
+        return next((getattr(self, name) for name in PARTS if hasattr(self, name)), ())
 
     @property
     def size(self) -> int:
@@ -124,7 +125,17 @@ def _plain(value: Any) -> Any:
     return value.to_json() if hasattr(value, "to_json") else value
 
 
-@dataclass(frozen=True)
+KINDS: dict[str, type[Schedule]] = {}  # by their names
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def kind(made: type[Schedule]) -> Any:
+    """Make a class of schedules a frozen dataclass, which `from_json` knows by its name."""
+    KINDS[made.__name__] = dataclass(frozen=True)(made)
+    return made
+
+
+@kind
 class constant(Schedule):
     """``value`` at every step.
 
@@ -139,19 +150,18 @@ class constant(Schedule):
 
 
 def check_parts(name: str, value: Any) -> tuple[Schedule, ...]:
-    """At least two schedules; numbers become constant ones."""
+    """Check that these are two schedules or more; numbers become constant ones."""
     if not isinstance(value, (list, tuple)) or len(value) < 2:
         raise TypeError(f"{name} must be two schedules or more, not {reprlib.repr(value)}")
-    return tuple(
-        part if isinstance(part, Schedule) else _constant(f"{name}[{i}]", part)
-        for i, part in enumerate(value)
-    )
+    return tuple(_as_schedule(f"{name}[{i}]", part) for i, part in enumerate(value))
 
 
-def _constant(name: str, value: Any) -> constant:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a schedule or a number, not {reprlib.repr(value)}")
-    return constant(value)  # type: ignore[arg-type]
+def _as_schedule(name: str, part: Any) -> Schedule:
+    if isinstance(part, Schedule):
+        return part
+    if isinstance(part, bool) or not isinstance(part, numbers.Real):
+        raise TypeError(f"{name} must be a schedule or a number, not {reprlib.repr(part)}")
+    return constant(part)  # type: ignore[arg-type]
 
 
 Parts = Annotated[tuple[Schedule, ...], check_parts]
@@ -169,7 +179,7 @@ class Composition(Schedule):
             raise ValueError(f"{self.kind}: at most {MAX_SIZE} schedules in one, not {self.size}")
 
 
-@dataclass(frozen=True, repr=False)
+@kind
 class product(Composition):
     """The product of its factors at each step, multiplied from left to right: ``a * b * c``.
 
@@ -188,15 +198,11 @@ class product(Composition):
     def _at(self, step: int) -> float:
         return math.prod(factor._at(step) for factor in self.factors)
 
-    @property
-    def parts(self) -> tuple[Schedule, ...]:
-        return self.factors
-
     def __repr__(self) -> str:
         return " * ".join(map(repr, self.factors))
 
 
-@dataclass(frozen=True, repr=False)
+@kind
 class sequence(Composition):
     """One schedule after another: the one of number i + 1 begins, with its own step 0, at
     ``milestones[i]``. Made by `Schedule.then`.
@@ -205,7 +211,7 @@ class sequence(Composition):
     """
 
     schedules: Parts
-    milestones: Annotated[tuple[int, ...], Wholes(1)]
+    milestones: Annotated[tuple[int, ...], partial(check_wholes, low=1)]
 
     def _check_together(self) -> None:
         first, *others = self.schedules
@@ -228,10 +234,6 @@ class sequence(Composition):
     def _at(self, step: int) -> float:
         i = bisect_right(self.milestones, step)
         return self.schedules[i]._at(step - self.milestones[i - 1] if i else step)
-
-    @property
-    def parts(self) -> tuple[Schedule, ...]:
-        return self.schedules
 
     def __repr__(self) -> str:
         first, *others = self.schedules

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .arguments import Count, Finite, Nonnegative
 from .interpolation import between, cos
 from .interpolation import linear as straight
-from .schedule import Schedule
+from .schedule import Schedule, kind
 
 
-@dataclass(frozen=True)
+@kind
 class linear(Schedule):
     """From ``base * start_factor`` to ``base * end_factor`` in ``total_iters`` steps; then that.
 
@@ -27,7 +25,7 @@ class linear(Schedule):
         return between(self.base * self.start_factor, self.base * self.end_factor, weights)
 
 
-@dataclass(frozen=True)
+@kind
 class polynomial(Schedule):
     """``base * (1 - step / total_iters) ** power``; 0 from ``total_iters`` on.
 
@@ -45,7 +43,7 @@ class polynomial(Schedule):
         return self.base * remaining
 
 
-@dataclass(frozen=True)
+@kind
 class cosine(Schedule):
     """Half a period of the cosine from ``base`` to ``eta_min`` in ``T_max`` steps; then that.
 
@@ -62,7 +60,7 @@ class cosine(Schedule):
         return between(self.base, self.eta_min, cos(min(step, self.T_max), self.T_max))
 
 
-@dataclass(frozen=True)
+@kind
 class cosine_restarts(Schedule):
     """Half periods of the cosine from ``base`` towards ``eta_min``, one after the other, the first
     of ``T_0`` steps and each ``T_mult`` times as long as the one before. It has no end.

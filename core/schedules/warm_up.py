@@ -9,19 +9,19 @@ LinearLR, there is `linear`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-from .arguments import Count, CountOrZero, Finite, OneOf
+from .arguments import Count, CountOrZero, Finite, check_choice
 from .interpolation import SHAPES, between, linear
-from .schedule import Schedule
+from .schedule import Schedule, kind
 
 
 def _warming(warmup_init: float, base: float, step: int, warmup_steps: int) -> float:
     return between(warmup_init, base, linear(step + 1, warmup_steps))
 
 
-@dataclass(frozen=True)
+@kind
 class linear_warmup(Schedule):
     """From ``warmup_init`` (not reached) up to ``base`` in ``warmup_steps`` steps; then that.
 
@@ -39,7 +39,7 @@ class linear_warmup(Schedule):
         return _warming(self.warmup_init, self.base, step, self.warmup_steps)
 
 
-@dataclass(frozen=True)
+@kind
 class inverse_sqrt(Schedule):
     """Linear warm-up to ``base``, then ``base * sqrt(warmup_steps / (step + 1))``, without end.
 
@@ -58,7 +58,7 @@ class inverse_sqrt(Schedule):
         return self.base * math.sqrt(self.warmup_steps / (step + 1))
 
 
-@dataclass(frozen=True)
+@kind
 class warmup_stable_decay(Schedule):
     """Linear warm-up to ``base``, ``base`` for as long as there is time, and decay to ``eta_min``
     in the last ``decay_steps`` of ``total_steps``; then that.
@@ -76,7 +76,7 @@ class warmup_stable_decay(Schedule):
     total_steps: Count
     warmup_steps: CountOrZero
     decay_steps: CountOrZero
-    anneal_strategy: Annotated[str, OneOf(("linear", "cos", "1-sqrt"))] = "linear"
+    anneal_strategy: Annotated[str, partial(check_choice, choices=tuple(SHAPES))] = "linear"
     eta_min: Finite = 0.0
     warmup_init: Finite = 0.0
 

@@ -7,8 +7,7 @@ import os
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from samestep import schedules
-from samestep.schedules.from_json import KINDS
-from samestep.schedules.schedule import product, sequence
+from samestep.schedules.schedule import KINDS, product, sequence
 
 drawn = settings(
     max_examples=int(os.environ.get("SAMESTEP_TEST_EXAMPLES", "60")),

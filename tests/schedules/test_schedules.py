@@ -15,8 +15,7 @@ from helpers import ROOT, run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samestep import schedules as s
-from samestep.schedules.from_json import KINDS
-from samestep.schedules.schedule import product, sequence
+from samestep.schedules.schedule import KINDS, product, sequence
 from schedule_strategies import EVERY_KIND, STEPS, compositions, drawn
 
 DOCS = (ROOT / "docs" / "schedules.md").read_text(encoding="utf-8")

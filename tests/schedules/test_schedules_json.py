@@ -81,7 +81,7 @@ RECORDS = [
     ([], TypeError, r"a schedule is a dict with a 'kind', not \[\]"),
     ({}, TypeError, r"a schedule is a dict with a 'kind', not \{\}"),
     ({"kind": 5}, TypeError, "a schedule is a dict with a 'kind', not {'kind': 5}"),
-    ({"kind": "cosin"}, ValueError, "there is no schedule of kind 'cosin'; there are constant, l"),
+    ({"kind": "cosin"}, ValueError, "there is no schedule of kind 'cosin'; there are constant, p"),
     ({"kind": "x" * 10**6}, ValueError, r"there is no schedule of kind 'x+\.\.\.x+'; there are"),
     ({"kind": "__import__"}, ValueError, "there is no schedule of kind '__import__'"),
     ({"kind": "Schedule"}, ValueError, "there is no schedule of kind 'Schedule'"),
