@@ -18,7 +18,6 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -36,20 +35,22 @@ HEADER_LIMIT = 100_000_000  # bytes; that of the safetensors package
 PIECE = 1 << 20  # bytes that are hashed or copied at a time
 MESSAGE_LIMIT = 1000  # characters
 MAX_DIMENSIONS = 64  # of a NumPy array
-DTYPE_OF_CODE = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-CODE_OF_DTYPE = {dtype: code for code, dtype in DTYPE_OF_CODE.items()}
+CODE_OF_DTYPE = {
+    "float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16",
+    "uint8": "U8",  # of the checksum
+}  # fmt: skip
+DTYPE_OF_CODE = {code: dtype for dtype, code in CODE_OF_DTYPE.items()}
 # what contents that nobody has checked can make Python raise
 UNUSABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The place of an array in the file: its dtype's name, shape and bytes."""
+    """The place of an array in the file: its dtype's name, its shape and where it begins."""
 
     dtype: str
     shape: tuple[int, ...]
     start: int
-    end: int
 
 
 # ---- writing
@@ -69,7 +70,7 @@ def file_pieces(metadata: str, arrays: Mapping[str, Array]) -> Iterator[bytes | 
     """
     # the widest first: with a header of whole words each array begins at a multiple of its size
     ordered = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))
-    header = _header(metadata, ordered)
+    header = _header(metadata, {**ordered, CHECKSUM: np.empty(CHECKSUM_SIZE, np.uint8)})
     if len(header) > HEADER_LIMIT:
         raise ValueError(
             f"{len(arrays)} arrays need a header of {len(header)} bytes; "
@@ -86,15 +87,16 @@ def _header(metadata: str, arrays: Mapping[str, Array]) -> bytes:
             raise TypeError(
                 f"{name} has dtype {array.dtype}; a file holds {', '.join(CODE_OF_DTYPE)}"
             )
-        fields[name] = _entry(CODE_OF_DTYPE[array.dtype.name], array.shape, start, array.nbytes)
+        fields[name] = _entry(array.dtype.name, array.shape, start)
         start += array.nbytes
-    fields[CHECKSUM] = _entry("U8", (CHECKSUM_SIZE,), start, CHECKSUM_SIZE)
     text = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
     return text + b" " * (-len(text) % 8)
 
 
-def _entry(code: str, shape: tuple[int, ...], start: int, size: int) -> dict[str, Any]:
-    return {"dtype": code, "shape": list(shape), "data_offsets": [start, start + size]}
+def _entry(dtype: str, shape: tuple[int, ...], start: int) -> dict[str, Any]:
+    """Return a tensor's entry in the header; ``start`` counts from the header's end."""
+    end = start + math.prod(shape) * numpy_dtype(dtype).itemsize
+    return {"dtype": CODE_OF_DTYPE[dtype], "shape": list(shape), "data_offsets": [start, end]}
 
 
 def _sealed(
@@ -151,12 +153,7 @@ class CheckpointFile:
     def __enter__(self) -> CheckpointFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def error(self, reason: str) -> CheckpointError:
@@ -224,14 +221,20 @@ class CheckpointFile:
         try:
             fields = parse_json(header.decode())
             metadata = fields.pop("__metadata__")[KEY]
-            start = LENGTH_SIZE + len(header)
-            tensors = {name: _stored(name, entry, start) for name, entry in fields.items()}
-            _check_layout(tensors, start, self._status[0])
             if not isinstance(metadata, str):
                 raise ValueError(f"the metadata's {KEY!r} is not a string")
+            tensors, data, end = {}, LENGTH_SIZE + len(header), 0
+            for name, entry in sorted(fields.items(), key=lambda item: item[1]["data_offsets"]):
+                tensors[name] = Stored(*_dtype_and_shape(name, entry, end), data + end)
+                end = entry["data_offsets"][1]
+            checksum, last = tensors.pop(CHECKSUM), self._status[0] - CHECKSUM_SIZE
+            if (
+                checksum != Stored("uint8", (CHECKSUM_SIZE,), last)
+                or data + end != last + CHECKSUM_SIZE
+            ):
+                raise ValueError("the tensors do not fill the file up to its checksum")
         except UNUSABLE as error:
             raise self.error(f"its header is not valid: {type(error).__name__}: {error}") from error
-        del tensors[CHECKSUM]
         return metadata, tensors
 
 
@@ -254,37 +257,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _stored(name: str, entry: Any, data: int) -> Stored:
-    """A header's entry; ``data`` is where the header ends."""
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{name!r} must have dtype, shape and data_offsets")
-    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS:
-        raise ValueError(f"{name!r} has no valid shape")
-    if not _are_sizes(offsets) or len(offsets) != 2:
-        raise ValueError(f"{name!r} has no valid data_offsets")
-    if name == CHECKSUM and code == "U8":
-        dtype, itemsize = "uint8", 1
-    elif isinstance(code, str) and code in DTYPE_OF_CODE:
-        dtype = DTYPE_OF_CODE[code]
-        itemsize = numpy_dtype(dtype).itemsize
-    else:
+def _dtype_and_shape(name: str, entry: Any, start: int) -> tuple[str, tuple[int, ...]]:
+    """Return what an entry of the header says, once that is all that `_entry` would write."""
+    code, shape = entry["dtype"], entry["shape"]
+    if not isinstance(code, str) or code not in DTYPE_OF_CODE:
         raise ValueError(f"{name!r} has dtype {code!r}; expected {', '.join(DTYPE_OF_CODE)}")
-    if offsets[1] - offsets[0] != math.prod(shape) * itemsize:
-        raise ValueError(f"{name!r}: shape {shape} of {dtype} does not take {offsets}")
-    return Stored(dtype, tuple(shape), data + offsets[0], data + offsets[1])
-
-
-def _are_sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(type(n) is int and 0 <= n < 2**63 for n in values)
-
-
-def _check_layout(tensors: Mapping[str, Stored], start: int, size: int) -> None:
-    """The tensors lie one behind the other from ``start`` to the file's end, the checksum last."""
-    for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
-        if stored.start != start:
-            raise ValueError(f"{name!r} begins at {stored.start}; expected {start}")
-        start = stored.end
-    checksum = tensors[CHECKSUM]
-    if start != size or checksum.end != size or checksum.shape != (CHECKSUM_SIZE,):
-        raise ValueError("the tensors do not fill the file up to its checksum")
+    sizes = isinstance(shape, list) and all(type(n) is int and 0 <= n < 2**63 for n in shape)
+    if not sizes or len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"{name!r} has no valid shape")
+    expected = _entry(DTYPE_OF_CODE[code], tuple(shape), start)
+    if entry != expected:
+        raise ValueError(f"{name!r} is {entry}; expected {expected}")
+    return DTYPE_OF_CODE[code], tuple(shape)

@@ -11,10 +11,11 @@ from ..choice import get_backend
 from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
 from ..language.rule import Rule
 from ..parameters.groups import as_groups
+from ..parameters.hyper import checked
 from ..parameters.trees import flatten
 from ..protocol import Backend
 from ..rules import find_rule
-from ..step.run import Run, start
+from ..step.run import Run
 from ..step.settings import Settings
 from .error import CheckpointError
 from .file import UNUSABLE, CheckpointFile, Stored, parse_json
@@ -32,22 +33,24 @@ def load(
 ) -> Run:
     """Return a run that goes on from a file; see `samestep.Optimizer.load`."""
     given, single = as_groups(params)
-    groups, are_groups = [group["params"] for group in given], not single
-    chosen = get_backend(backend, [leaf for g in groups for leaf in flatten(g, "params")[0]])
+    trees = [group["params"] for group in given]
+    chosen = get_backend(backend, [leaf for tree in trees for leaf in flatten(tree, "params")[0]])
     with CheckpointFile(path) as file:
         with _doubts(file):
             tree = _read_tree(file)
             the_rule = _same_rule(tree["rule"], rule)
-            if len(groups) != len(tree["param_groups"]):
+            if len(trees) != len(tree["param_groups"]):
                 saved = len(tree["param_groups"])
-                raise ValueError(f"has {saved} parameter groups; {len(groups)} were given")
-            groups = in_order(groups, tree["names"])
+                raise ValueError(f"has {saved} parameter groups; {len(trees)} were given")
+            groups = [{"params": params} for params in in_order(trees, tree["names"])]
+            defaults, _ = checked(the_rule, tree["defaults"], 0)
+            options = [group["options"] for group in tree["param_groups"]]
+            for each in options:
+                the_rule.variant(**each)
         # what is wrong with the arrays themselves is raised as the constructor raises it
-        tensors = _adopt(chosen, groups, are_groups)
+        run = Run(the_rule, defaults, chosen, groups, single, Settings(), options)
         with _doubts(file):
-            _check_params(tensors, tree)
-            arguments = _with_options(groups, tree) if are_groups else groups[0]
-            run = start(the_rule, arguments, chosen.name, Settings(), None, tree["defaults"])
+            _check_params(run, tree)
             _restore(run, tree)
         _fill(run, file, tree["names"])
     return run
@@ -81,8 +84,7 @@ def _read_tree(file: CheckpointFile) -> dict[str, Any]:
         if pair and stored.shape[-1:] != (2,):
             raise ValueError(f"{name} is complex, but its last axis is not a pair")
         if name.startswith(("param/", "state/")):
-            shape = stored.shape[:-1] if pair else stored.shape
-            return Stored(dtype, shape, stored.start, stored.end)
+            return Stored(dtype, stored.shape[:-1] if pair else stored.shape, stored.start)
         values = file.read(name)
         return values.view(dtype)[..., 0] if pair else values
 
@@ -113,41 +115,17 @@ def _same_rule(name: str, rule: Rule | str | None) -> Rule:
     return expected
 
 
-def _adopt(backend: Backend, groups: list[Any], are_groups: bool) -> list[Any]:
-    """Adopt the parameters as the optimizer will."""
-    tensors = []
-    for k, group in enumerate(groups):
-        leaves, names, _ = flatten(group, f"group[{k}]" if are_groups else "params")
-        tensors += [backend.adopt(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
-    backend.check_overlap(tensors)
-    return tensors
+# ---- the run
 
 
-def _check_params(tensors: list[Any], tree: Mapping[str, Any]) -> None:
-    for tensor, stored in zip(tensors, tree["param"].values(), strict=True):
+def _check_params(run: Run, tree: Mapping[str, Any]) -> None:
+    for tensor, stored in zip(run.groups.tensors, tree["param"].values(), strict=True):
         dtype = dtype_of(tensor.array).name
         if (tensor.shape, dtype) != (stored.shape, stored.dtype):
             raise ValueError(
                 f"{tensor.name} has shape {tensor.shape} and dtype {dtype}; "
                 f"saved were {stored.shape} and {stored.dtype}"
             )
-
-
-# ---- the run
-
-
-def _with_options(groups: list[Any], tree: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return parameter groups with what decides about their structural options; `_restore` brings
-    the rest."""
-    result = []
-    for params, group in zip(groups, tree["param_groups"], strict=True):
-        options = {
-            # momentum that has become zero since: its buffer is still there
-            name: group[name] if bool(group[name]) == on else float(on)
-            for name, on in group["options"].items()
-        }
-        result.append({"params": params, **options})
-    return result
 
 
 def _restore(run: Run, tree: Mapping[str, Any]) -> None:

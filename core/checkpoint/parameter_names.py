@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..parameters.trees import Spec, flatten
+from ..parameters.trees import flatten
+from ..protocol import Tensor
 
 
-def parameter_names(specs: Sequence[Spec]) -> list[str]:
-    """One for each parameter of groups with these structures."""
-    return [name for k, spec in enumerate(specs) for name in _leaf_names(spec, f"group[{k}]")]
-
-
-def _leaf_names(spec: Spec, name: str) -> Iterator[str]:
-    if spec is None:
-        yield name
-        return
-    for key, child in spec[1]:
-        yield from _leaf_names(child, f"{name}[{key!r}]")
+def parameter_names(tensors: Sequence[Tensor]) -> list[str]:
+    """Return a name for each parameter; one group alone is called ``params`` elsewhere."""
+    return [re.sub("^params", "group[0]", tensor.name) for tensor in tensors]
 
 
 def in_order(groups: Sequence[Any], names: Sequence[str]) -> list[Any]:

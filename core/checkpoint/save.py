@@ -28,7 +28,7 @@ FORMAT_VERSION = 1
 
 def save(run: Run, path: str | PathLike[str]) -> None:
     """Write a run to a file; see `samestep.Optimizer.save`."""
-    names = parameter_names(run.groups.specs)
+    names = parameter_names(run.groups.tensors)
     on_host = functools.partial(run.backend.to_numpy, copied=False)
     params = {i: on_host(tensor.array) for i, tensor in enumerate(run.groups.tensors)}
     snapshot = {"param": params, **take(run, copied=False), "defaults": run.defaults}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ OWN = {"params", "frozen", "options", "weight_decay_mask"}
 # what a snapshot has of the optimizer as a whole; one from torch has none of it
 SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps")
 COUNTS = ("steps_taken", "skipped_steps")
-Own = Callable[[Any], Any]  # makes a copy, or gives the object itself
 
 
 # ---- taking one
@@ -36,37 +35,35 @@ def take(run: Run, copied: bool = True) -> dict[str, Any]:
     """Take a snapshot; see `samestep.Optimizer.state_dict`. If not ``copied``, it has the run's own
     arrays and schedules, to be written to a file right away."""
     run.settle()
-    own = _copier(copied)
-    own_array = functools.partial(run.backend.to_numpy, copied=copied)
-    state = {}
+    own = functools.partial(run.backend.to_numpy, copied=copied)
+    state, sums = {}, {}
     for i, (tensor, clock) in enumerate(zip(run.groups.tensors, run.groups.clocks, strict=True)):
-        arrays = {name: own_array(a) for name, a in tensor.state.items()}
+        arrays = {name: own(array) for name, array in tensor.state.items()}
         state[i] = {"step": clock.step, **clock.carry, **arrays}
+    if run.micro_steps:
+        found = run.stepping.accumulation
+        pairs = enumerate(zip(found.sums, found.filled, strict=True))
+        sums = {i: own(array) for i, (array, filled) in pairs if filled}
     scaler = run.settings.loss_scaler
-    return {
+    snapshot = {
         "rule": run.rule.name,
         "state": state,
-        "param_groups": [_group(run, k, own) for k in range(len(run.groups.entries))],
-        **{name: own(getattr(run.settings, name)) for name in SETTINGS},
+        "param_groups": [_group(run, k) for k in range(len(run.groups.entries))],
+        **{name: getattr(run.settings, name) for name in SETTINGS},
         **{name: getattr(run, name) for name in COUNTS},
         "loss_scaler": None if scaler is None else scaler.state_dict(),
-        **_accumulated(run, own_array),
+        "micro_steps": run.micro_steps,
+        "accumulated": sums,
     }
+    return _with_own_schedules(snapshot) if copied else snapshot
 
 
-def _copier(copied: bool) -> Own:
-    """Return a function that copies values, or does not; one object stays one, such as a schedule
-    of two groups."""
-    memo: dict[int, Any] = {}
-    return (lambda value: copy.deepcopy(value, memo)) if copied else (lambda value: value)
-
-
-def _group(run: Run, k: int, own: Own) -> dict[str, Any]:
+def _group(run: Run, k: int) -> dict[str, Any]:
     """Return what a snapshot has of one group."""
     members = _members(run, k)
     decays = [run.groups.clocks[i].decays for i in members]
     return {
-        **{name: own(run.groups.entries[k][name]) for name in (*run.defaults, "frozen")},
+        **{name: run.groups.entries[k][name] for name in (*run.defaults, "frozen")},
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
         "params": members,
@@ -78,14 +75,10 @@ def _members(run: Run, k: int) -> list[int]:
     return [i for i, clock in enumerate(run.groups.clocks) if clock.group == k]
 
 
-def _accumulated(run: Run, own_array: Own) -> dict[str, Any]:
-    """Return the sums over micro-batches since the last step, if there are any."""
-    sums = {}
-    if run.micro_steps:
-        found = run.stepping.accumulation
-        pairs = enumerate(zip(found.sums, found.filled, strict=True))
-        sums = {i: own_array(array) for i, (array, filled) in pairs if filled}
-    return {"micro_steps": run.micro_steps, "accumulated": sums}
+def _with_own_schedules(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the snapshot with copies of its schedules; one of two groups stays one."""
+    shared = {n: snapshot[n] for n in ("param_groups", "clip_global_norm") if n in snapshot}
+    return {**snapshot, **copy.deepcopy(shared)}
 
 
 # ---- going on from one
@@ -98,14 +91,12 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     run's own.
     """
     run.settle()
-    own = _copier(copied)
-    settings, counts = _checked_whole(run, snapshot, own)
-    groups = _checked_groups(run, snapshot, own)
     tensors, clocks = run.groups.tensors, run.groups.clocks
-    if unknown := [i for i in snapshot["state"] if i not in range(len(tensors))]:
-        raise ValueError(
-            f"the state dict has state for parameters {unknown}; this optimizer has {len(tensors)}"
-        )
+    _check_fit(run, snapshot)
+    if copied:
+        snapshot = _with_own_schedules(snapshot)
+    settings, counts = _checked_settings(run, snapshot)
+    groups = [_checked_group(run, k, snapshot) for k in range(len(run.groups.entries))]
     entries = [_checked_state(run, i, snapshot["state"].get(i)) for i in range(len(tensors))]
     sums = _checked_sums(run, snapshot)
 
@@ -128,55 +119,54 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
             run.backend.copy_into(accumulation.sums[i], values)
 
 
-def _checked_whole(
-    run: Run, snapshot: Mapping[str, Any], own: Own
-) -> tuple[Settings, tuple[int, int]]:
-    """Return the settings and the step counts; as they are, where the snapshot has none."""
+def _check_fit(run: Run, snapshot: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError for what is no snapshot, or one of other things than the run's."""
     if not isinstance(snapshot, Mapping) or not {"state", "param_groups"} <= set(snapshot):
         raise TypeError("a state dict has 'state' and 'param_groups'")
+    if not isinstance(snapshot["state"], Mapping):
+        kind = type(snapshot["state"]).__name__
+        raise TypeError(f"state dict: 'state' maps a parameter's position to its state, not {kind}")
+    rule, expected = snapshot.get("rule", run.rule.name), run.rule.name
+    if rule != expected:
+        raise ValueError(f"the state dict is of rule {rule!r}; this is {expected!r}")
+    found, own = len(snapshot["param_groups"]), len(run.groups.entries)
+    if found != own:
+        raise ValueError(f"the state dict has {found} groups; this optimizer {own}")
+    count = len(run.groups.tensors)
+    if unknown := [i for i in snapshot["state"] if i not in range(count)]:
+        raise ValueError(
+            f"the state dict has state for parameters {unknown}; this optimizer has {count}"
+        )
+
+
+def _checked_settings(run: Run, snapshot: Mapping[str, Any]) -> tuple[Settings, list[int]]:
+    """Return the settings and the step counts; as they are, where the snapshot has none."""
     names = (*SETTINGS, "loss_scaler")
-    found = {n: snapshot[n] if n in snapshot else getattr(run.settings, n) for n in names}
-    counts = {n: snapshot[n] if n in snapshot else getattr(run, n) for n in COUNTS}
-    for name, count in counts.items():
+    found = {name: snapshot.get(name, getattr(run.settings, name)) for name in names}
+    counts = {name: snapshot.get(name, getattr(run, name)) for name in COUNTS}
+    for name, count in {**counts, "micro_steps": snapshot.get("micro_steps", 0)}.items():
         if not isinstance(count, int) or count < 0:
             raise ValueError(f"state dict: {name} is {count!r}; expected a whole number")
     if isinstance(found["loss_scaler"], Mapping):
         found["loss_scaler"] = LossScaler(**found["loss_scaler"])
-    Settings(**found).at(counts["steps_taken"], "state dict: ")
-    found["clip_global_norm"] = own(found["clip_global_norm"])
-    return Settings(**found), (counts["steps_taken"], counts["skipped_steps"])
-
-
-def _checked_groups(
-    run: Run, snapshot: Mapping[str, Any], own: Own
-) -> list[tuple[dict[str, Any], list[bool] | None]]:
-    """Return the hyperparameters of each group, and its weight decay mask."""
-    if not isinstance(snapshot["state"], Mapping):
-        kind = type(snapshot["state"]).__name__
-        raise TypeError(f"state dict: 'state' maps a parameter's position to its state, not {kind}")
-    rule = snapshot.get("rule", run.rule.name)
-    if rule != run.rule.name:
-        raise ValueError(f"the state dict is of rule {rule!r}; this is {run.rule.name!r}")
-    given, own_groups = snapshot["param_groups"], run.groups.entries
-    if len(given) != len(own_groups):
-        raise ValueError(
-            f"the state dict has {len(given)} groups; this optimizer {len(own_groups)}"
-        )
-    steps_taken = snapshot.get("steps_taken", 0)
-    return [_checked_group(run, k, group, steps_taken, own) for k, group in enumerate(given)]
+    settings = Settings(**found)
+    settings.at(counts["steps_taken"], "state dict: ")
+    return settings, list(counts.values())
 
 
 def _checked_group(
-    run: Run, k: int, group: Any, steps_taken: int, own: Own
+    run: Run, k: int, snapshot: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[bool] | None]:
-    where, count, rule = f"state dict, group {k}: ", len(_members(run, k)), run.groups.rules[k]
+    """Return the hyperparameters of a group, and its weight decay mask."""
+    group, where = snapshot["param_groups"][k], f"state dict, group {k}: "
+    count, rule = len(_members(run, k)), run.groups.rules[k]
     if not isinstance(group, Mapping) or "params" not in group:
         raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
     if len(group["params"]) != count:
         raise ValueError(f"{where}{len(group['params'])} parameters, expected {count}")
     told = check_kind(run.rule, group, where)
     hyper = {n: v for n, v in group.items() if n not in OWN | IGNORED | told}
-    held, numbers = checked(run.rule, hyper, steps_taken, where)
+    held, numbers = checked(run.rule, hyper, snapshot.get("steps_taken", 0), where)
     options = group.get("options", rule.options)
     if options != rule.options:
         raise ValueError(
@@ -191,7 +181,7 @@ def _checked_group(
         raise ValueError(f"{where}weight_decay_mask must be a bool for each parameter")
     # a snapshot of ours without a mask says that all decay; torch's says nothing
     everything = [True] * count if "weight_decay_mask" in group else None
-    entry = {**own(held), "frozen": bool(group.get("frozen", False))}
+    entry = {**held, "frozen": bool(group.get("frozen", False))}
     return entry, everything if decays is None else list(decays)
 
 
@@ -215,8 +205,6 @@ def _checked_state(
 
 def _checked_sums(run: Run, snapshot: Mapping[str, Any]) -> dict[int, Any]:
     count, sums = snapshot.get("micro_steps", 0), snapshot.get("accumulated", {})
-    if not isinstance(count, int) or count < 0:
-        raise ValueError(f"state dict: micro_steps is {count!r}; expected a whole number")
     if not isinstance(sums, Mapping) or (sums and not count):
         raise ValueError("state dict: accumulated maps positions to sums over micro_steps > 0")
     result = {}
@@ -249,19 +237,22 @@ def pickled(run: Run) -> dict[str, Any]:
         "defaults": run.defaults,
         "backend": run.backend.name,
         "single": run.groups.single,
-        "param_groups": run.groups.entries,
-        "options": [rule.options for rule in run.groups.rules],
+        "params": [group["params"] for group in run.groups.entries],
         "snapshot": take(run),
     }
 
 
 def unpickled(saved: dict[str, Any]) -> Run:
     """Return the run that was pickled."""
-    groups, steps_taken = saved["param_groups"], saved["snapshot"]["steps_taken"]
-    leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
-    backend = get_backend(saved["backend"], leaves)
-    run = Run(saved["rule"], saved["defaults"], backend, saved["single"], Settings(), steps_taken)
-    for group, options in zip(groups, saved["options"], strict=True):
-        run.groups.add(group, options, steps_taken)  # momentum may have become zero since
+    leaves = [leaf for tree in saved["params"] for leaf in flatten(tree, "params")[0]]
+    run = Run(
+        saved["rule"],
+        saved["defaults"],
+        get_backend(saved["backend"], leaves),
+        [{"params": tree} for tree in saved["params"]],
+        saved["single"],
+        Settings(),
+        [group["options"] for group in saved["snapshot"]["param_groups"]],
+    )
     restore(run, saved["snapshot"])
     return run

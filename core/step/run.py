@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,10 @@ class Run:
 
     ``defaults`` are the hyperparameters of groups that do not say otherwise, ``steps_taken`` and
     ``skipped_steps`` count steps; they, and ``skipped``, are known once the last step is settled.
+    ``single``: one group, which was not given as a group. ``options`` are the structural options of
+    each group, where they do not follow from its hyperparameters.
+
+    Raises TypeError or ValueError, naming the parameter, for parameters that cannot be used.
     """
 
     def __init__(
@@ -30,14 +34,18 @@ class Run:
         rule: Rule,
         defaults: Mapping[str, Any],
         backend: Backend,
+        groups: Sequence[Mapping[str, Any]],
         single: bool,
         settings: Settings,
-        steps_taken: int = 0,
+        options: Sequence[Mapping[str, bool]] | None = None,
     ) -> None:
         self.rule, self.defaults, self.backend = rule, defaults, backend
         self.groups = Groups(rule, defaults, backend, single)
+        for k, group in enumerate(groups):
+            self.groups.add(group, {} if options is None else options[k], 0)
+        backend.check_overlap(self.groups.tensors)
         self.settings = settings
-        self.steps_taken, self.skipped_steps, self.skipped = steps_taken, 0, False
+        self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
         self.forget()
 
     def forget(self) -> None:
@@ -140,9 +148,5 @@ def start(
     leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
     if not leaves:
         raise ValueError("params is empty: there is nothing to optimize")
-    run = Run(rule, defaults, get_backend(backend, leaves), single, settings)
-    for group in groups:
-        run.groups.add({"weight_decay_mask": weight_decay_mask, **group}, {}, 0)
-    run.backend.check_overlap(run.groups.tensors)
-    run.forget()
-    return run
+    groups = [{"weight_decay_mask": weight_decay_mask, **group} for group in groups]
+    return Run(rule, defaults, get_backend(backend, leaves), groups, single, settings)
