@@ -15,8 +15,9 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from os import PathLike
 from typing import Any
 
@@ -76,7 +77,8 @@ def file_pieces(metadata: str, arrays: Mapping[str, Array]) -> Iterator[bytes | 
             f"{len(arrays)} arrays need a header of {len(header)} bytes; "
             f"safetensors files may have {HEADER_LIMIT}"
         )
-    return _sealed([len(header).to_bytes(LENGTH_SIZE, "little"), header], ordered)
+    contents = chain.from_iterable(_pieces(np.ascontiguousarray(a)) for a in ordered.values())
+    return _sealed(chain([len(header).to_bytes(LENGTH_SIZE, "little"), header], contents))
 
 
 def _header(metadata: str, arrays: Mapping[str, Array]) -> bytes:
@@ -99,17 +101,12 @@ def _entry(dtype: str, shape: tuple[int, ...], start: int) -> dict[str, Any]:
     return {"dtype": CODE_OF_DTYPE[dtype], "shape": list(shape), "data_offsets": [start, end]}
 
 
-def _sealed(
-    start: list[bytes | memoryview], arrays: Mapping[str, Array]
-) -> Iterator[bytes | memoryview]:
+def _sealed(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """The pieces, and then their checksum."""
     checksum = hashlib.sha256()
-    for piece in start:
+    for piece in pieces:
         checksum.update(piece)
         yield piece
-    for array in arrays.values():
-        for piece in _pieces(np.ascontiguousarray(array)):
-            checksum.update(piece)
-            yield piece
     yield checksum.digest()
 
 
@@ -227,11 +224,9 @@ class CheckpointFile:
             for name, entry in sorted(fields.items(), key=lambda item: item[1]["data_offsets"]):
                 tensors[name] = Stored(*_dtype_and_shape(name, entry, end), data + end)
                 end = entry["data_offsets"][1]
-            checksum, last = tensors.pop(CHECKSUM), self._status[0] - CHECKSUM_SIZE
-            if (
-                checksum != Stored("uint8", (CHECKSUM_SIZE,), last)
-                or data + end != last + CHECKSUM_SIZE
-            ):
+            last = self._status[0] - CHECKSUM_SIZE
+            is_last = tensors.pop(CHECKSUM) == Stored("uint8", (CHECKSUM_SIZE,), last)
+            if not is_last or data + end != last + CHECKSUM_SIZE:
                 raise ValueError("the tensors do not fill the file up to its checksum")
         except UNUSABLE as error:
             raise self.error(f"its header is not valid: {type(error).__name__}: {error}") from error

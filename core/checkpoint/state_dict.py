@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..choice import get_backend
 from ..language.dtypes import dtype_of
-from ..parameters.clock import Clock
+from ..language.rule import Rule
 from ..parameters.hyper import checked
 from ..parameters.trees import flatten
 from ..protocol import Backend
@@ -19,7 +20,7 @@ from ..step.accumulation import RULE as ACCUMULATE
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run
 from ..step.settings import Settings
-from .torch_layout import IGNORED, check_kind, read_entry
+from .torch_layout import IGNORED, layout_of, read_entry
 
 # what a group of a snapshot of ours has besides hyperparameters
 OWN = {"params", "frozen", "options", "weight_decay_mask"}
@@ -92,7 +93,11 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     """
     run.settle()
     tensors, clocks = run.groups.tensors, run.groups.clocks
-    _check_fit(run, snapshot)
+    check_fit(snapshot, run.rule, [len(_members(run, k)) for k in range(len(run.groups.entries))])
+    if unknown := [i for i in snapshot["state"] if i not in range(len(tensors))]:
+        raise ValueError(
+            f"the state dict has state for parameters {unknown}; this optimizer has {len(tensors)}"
+        )
     if copied:
         snapshot = _with_own_schedules(snapshot)
     settings, counts = _checked_settings(run, snapshot)
@@ -103,11 +108,10 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     run.settings, (run.steps_taken, run.skipped_steps) = settings, counts
     for k, (group, (hyper, decays)) in enumerate(zip(run.groups.entries, groups, strict=True)):
         group.update(hyper)
-        for i, decays_here in zip(_members(run, k), decays or (), strict=decays is not None):
+        for i, decays_here in zip(_members(run, k), decays, strict=True):
             clocks[i].decays = decays_here
     for i, (tensor, (step, carry, arrays)) in enumerate(zip(tensors, entries, strict=True)):
-        old = clocks[i]
-        clocks[i] = Clock(old.rule, old.group, step, carry, old.decays)
+        clocks[i] = replace(clocks[i], step=step, carry=carry)
         for name, values in arrays.items():
             run.backend.copy_into(tensor.state[name], values)
     run.forget()
@@ -119,24 +123,28 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
             run.backend.copy_into(accumulation.sums[i], values)
 
 
-def _check_fit(run: Run, snapshot: Mapping[str, Any]) -> None:
-    """Raise TypeError or ValueError for what is no snapshot, or one of other things than the run's."""
+def check_fit(snapshot: Mapping[str, Any], rule: Rule, sizes: Sequence[int]) -> None:
+    """Raise TypeError or ValueError for what is no snapshot, or one of another rule or of groups
+    with other numbers of parameters than ``sizes``."""
     if not isinstance(snapshot, Mapping) or not {"state", "param_groups"} <= set(snapshot):
         raise TypeError("a state dict has 'state' and 'param_groups'")
     if not isinstance(snapshot["state"], Mapping):
         kind = type(snapshot["state"]).__name__
         raise TypeError(f"state dict: 'state' maps a parameter's position to its state, not {kind}")
-    rule, expected = snapshot.get("rule", run.rule.name), run.rule.name
-    if rule != expected:
-        raise ValueError(f"the state dict is of rule {rule!r}; this is {expected!r}")
-    found, own = len(snapshot["param_groups"]), len(run.groups.entries)
-    if found != own:
-        raise ValueError(f"the state dict has {found} groups; this optimizer {own}")
-    count = len(run.groups.tensors)
-    if unknown := [i for i in snapshot["state"] if i not in range(count)]:
-        raise ValueError(
-            f"the state dict has state for parameters {unknown}; this optimizer has {count}"
-        )
+    if snapshot.get("rule", rule.name) != rule.name:
+        raise ValueError(f"the state dict is of rule {snapshot['rule']!r}; this is {rule.name!r}")
+    groups = snapshot["param_groups"]
+    if len(groups) != len(sizes):
+        raise ValueError(f"the state dict has {len(groups)} groups; this optimizer {len(sizes)}")
+    for k, (group, count) in enumerate(zip(groups, sizes, strict=True)):
+        where = f"state dict, group {k}: "
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
+        if len(group["params"]) != count:
+            raise ValueError(f"{where}{len(group['params'])} parameters, expected {count}")
+        for name, value in layout_of(rule).kind.items():
+            if group.get(name, value) != value:
+                raise ValueError(f"{where}{name} is {group[name]}; that is not {rule.name}")
 
 
 def _checked_settings(run: Run, snapshot: Mapping[str, Any]) -> tuple[Settings, list[int]]:
@@ -156,16 +164,12 @@ def _checked_settings(run: Run, snapshot: Mapping[str, Any]) -> tuple[Settings, 
 
 def _checked_group(
     run: Run, k: int, snapshot: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[bool] | None]:
+) -> tuple[dict[str, Any], list[bool]]:
     """Return the hyperparameters of a group, and its weight decay mask."""
     group, where = snapshot["param_groups"][k], f"state dict, group {k}: "
-    count, rule = len(_members(run, k)), run.groups.rules[k]
-    if not isinstance(group, Mapping) or "params" not in group:
-        raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
-    if len(group["params"]) != count:
-        raise ValueError(f"{where}{len(group['params'])} parameters, expected {count}")
-    told = check_kind(run.rule, group, where)
-    hyper = {n: v for n, v in group.items() if n not in OWN | IGNORED | told}
+    own, rule = [run.groups.clocks[i].decays for i in _members(run, k)], run.groups.rules[k]
+    others = OWN | IGNORED | layout_of(run.rule).kind.keys()
+    hyper = {name: value for name, value in group.items() if name not in others}
     held, numbers = checked(run.rule, hyper, snapshot.get("steps_taken", 0), where)
     options = group.get("options", rule.options)
     if options != rule.options:
@@ -174,15 +178,12 @@ def _checked_group(
             f"this optimizer was made with {dict(rule.options)}"
         )
     rule.check_options(numbers, where)
-    decays = group.get("weight_decay_mask")
-    if decays is not None and (
-        len(decays) != count or not all(isinstance(d, bool) for d in decays)
-    ):
+    decays = group.get("weight_decay_mask", own)  # torch's says nothing of it
+    if decays is None:
+        decays = [True] * len(own)
+    if len(decays) != len(own) or not all(isinstance(each, bool) for each in decays):
         raise ValueError(f"{where}weight_decay_mask must be a bool for each parameter")
-    # a snapshot of ours without a mask says that all decay; torch's says nothing
-    everything = [True] * count if "weight_decay_mask" in group else None
-    entry = {**held, "frozen": bool(group.get("frozen", False))}
-    return entry, everything if decays is None else list(decays)
+    return {**held, "frozen": bool(group.get("frozen", False))}, list(decays)
 
 
 def _checked_state(

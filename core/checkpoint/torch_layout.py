@@ -46,16 +46,6 @@ def layout_of(rule: Rule) -> Layout:
     return EXCEPTIONS.get(rule.name, USUAL)
 
 
-def check_kind(rule: Rule, group: Mapping[str, Any], where: str) -> set[str]:
-    """Raise ValueError if the group of a snapshot is that of another kind of optimizer. Returns the
-    names of the entries that tell."""
-    kind = layout_of(rule).kind
-    for name, value in kind.items():
-        if group.get(name, value) != value:
-            raise ValueError(f"{where}{name} is {group[name]}; that is not {rule.name}")
-    return set(kind)
-
-
 def read_entry(
     rule: Rule, entry: Mapping[str, Any], where: str
 ) -> tuple[int, dict[str, float], dict[str, Any]] | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..language.rule import Rule
 
 
+@dataclass(slots=True, eq=False)
 class Clock:
     """The number of steps that some parameters have taken, and the rule's carry.
 
@@ -16,13 +18,11 @@ class Clock:
     the weight decay mask: where it is False, ``weight_decay`` counts as zero.
     """
 
-    __slots__ = ("carry", "decays", "group", "rule", "step")
-
-    def __init__(
-        self, rule: Rule, group: int, step: int, carry: dict[str, float], decays: bool = True
-    ) -> None:
-        self.rule, self.group, self.step, self.carry = rule, group, step, carry
-        self.decays = decays
+    rule: Rule
+    group: int
+    step: int
+    carry: dict[str, float]
+    decays: bool = True
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -31,7 +31,7 @@ class Clock:
 
     def copy(self) -> Clock:
         """Return a clock that counts on its own."""
-        return Clock(self.rule, self.group, self.step, dict(self.carry), self.decays)
+        return replace(self, carry=dict(self.carry))
 
 
 def split(clocks: list[Clock], steps_now: Iterable[bool]) -> None:

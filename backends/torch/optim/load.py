@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....checkpoint.state_dict import OWN
-from ....checkpoint.torch_layout import check_kind, read_entry
+from ....checkpoint.state_dict import OWN, check_fit
+from ....checkpoint.torch_layout import read_entry
 from ....language.rule import Rule
 from ...torch_tensors.view import as_tensor
 
@@ -37,22 +37,10 @@ def loaded_groups(
         For a snapshot of another rule or of other groups, or one with settings that only
         `samestep.Optimizer` has.
     """
-    if not isinstance(snapshot, Mapping) or not {"state", "param_groups"} <= set(snapshot):
-        raise TypeError("a state dict has 'state' and 'param_groups'")
-    if snapshot.get("rule", rule.name) != rule.name:
-        raise ValueError(f"the state dict is of rule {snapshot['rule']!r}; this is {rule.name!r}")
-    found = snapshot["param_groups"]
-    if len(found) != len(groups):
-        raise ValueError(f"the state dict has {len(found)} groups; this optimizer {len(groups)}")
+    check_fit(snapshot, rule, [len(group["params"]) for group in groups])
     unusable = [name for name, value in NEUTRAL.items() if snapshot.get(name, value) != value]
     result = []
-    for k, (own, saved) in enumerate(zip(groups, found, strict=True)):
-        where = f"state dict, group {k}: "
-        if len(saved["params"]) != len(own["params"]):
-            raise ValueError(
-                f"{where}{len(saved['params'])} parameters, expected {len(own['params'])}"
-            )
-        check_kind(rule, saved, where)
+    for own, saved in zip(groups, snapshot["param_groups"], strict=True):
         unusable += [name for name in ("frozen", "weight_decay_mask") if saved.get(name)]
         kept = {name: own[name] for name in ("params", *IMPLEMENTATION) if name in own}
         theirs = {name: value for name, value in saved.items() if name not in OWN}
