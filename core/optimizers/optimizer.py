@@ -18,6 +18,18 @@ from ..step.settings import Settings
 Number = float | Callable[[int], float]
 
 
+def _setting(name: str, about: str) -> Any:
+    """Make an attribute that reads a setting of the run, and changes it from the next step on."""
+
+    def read(self: Optimizer) -> Any:
+        return getattr(self._run.settings, name)
+
+    def change(self: Optimizer, value: Any) -> None:
+        self._run.change(**{name: value})
+
+    return property(read, change, doc=about)
+
+
 class Optimizer:
     """Updates parameters in place by a rule.
 
@@ -127,42 +139,18 @@ class Optimizer:
     def lr(self, value: object) -> None:
         self.lr  # noqa: B018 (raises)
 
-    @property
-    def clip_global_norm(self) -> Number | None:
-        """The longest norm that all gradients together may have."""
-        limit: Number | None = self._run.settings.clip_global_norm
-        return limit
-
-    @clip_global_norm.setter
-    def clip_global_norm(self, limit: Number | None) -> None:
-        self._run.change(clip_global_norm=limit)
-
-    @property
-    def skip_nonfinite(self) -> bool:
-        """True if a step with infinite or NaN gradients is left out."""
-        return self._run.settings.skip_nonfinite
-
-    @skip_nonfinite.setter
-    def skip_nonfinite(self, skips: bool) -> None:
-        self._run.change(skip_nonfinite=skips)
-
-    @property
-    def loss_scaler(self) -> LossScaler | None:
-        """The scaler whose scale is divided out of the gradients."""
-        return self._run.settings.loss_scaler
-
-    @loss_scaler.setter
-    def loss_scaler(self, scaler: LossScaler | None) -> None:
-        self._run.change(loss_scaler=scaler)
-
-    @property
-    def accumulation_steps(self) -> int:
-        """The number of calls of ``step`` that make one update."""
-        return self._run.settings.accumulation_steps
-
-    @accumulation_steps.setter
-    def accumulation_steps(self, steps: int) -> None:
-        self._run.change(accumulation_steps=steps)
+    clip_global_norm: Number | None = _setting(
+        "clip_global_norm", "The longest norm that all gradients together may have."
+    )
+    skip_nonfinite: bool = _setting(
+        "skip_nonfinite", "True if a step with infinite or NaN gradients is left out."
+    )
+    loss_scaler: LossScaler | None = _setting(
+        "loss_scaler", "The scaler whose scale is divided out of the gradients."
+    )
+    accumulation_steps: int = _setting(
+        "accumulation_steps", "The number of calls of ``step`` that make one update."
+    )
 
     # ---- stepping
 

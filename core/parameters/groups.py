@@ -39,7 +39,7 @@ class Groups:
     def forget(self) -> None:
         """Look at all hyperparameters anew next time."""
         self._seen: Any = None
-        self.takes_part: list[bool] = []
+        self.takes_part: list[bool] | None = None  # those that are not frozen; None: all
 
     def add(
         self,
@@ -116,7 +116,7 @@ class Groups:
         self._seen = now if fixed else None
         takes_part = [not self.entries[clock.group]["frozen"] for clock in self.clocks]
         if takes_part != self.takes_part:
-            self.takes_part = takes_part
+            self.takes_part = None if all(takes_part) else takes_part
         return hyper
 
     def _where(self, i: int) -> str:

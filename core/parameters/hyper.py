@@ -26,11 +26,6 @@ def at_step(value: Any, step: int) -> Any:
     return tuple(v(step) if callable(v) else v for v in value)
 
 
-def evaluated(values: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """Return all values at ``step``."""
-    return {name: at_step(value, step) for name, value in values.items()}
-
-
 def is_fixed(value: Any) -> bool:
     """Say whether this value cannot change while it is the same object: numbers, tuples of them."""
     if isinstance(value, tuple):
@@ -43,7 +38,8 @@ def checked(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Check hyperparameters. Returns them as a group holds them, schedules left as they are, and as
     numbers at ``step``. Raises what `Rule.hyperparameters` raises."""
-    numbers = rule.hyperparameters(evaluated(values, step), where, others)
+    now = {name: at_step(value, step) for name, value in values.items()}
+    numbers = rule.hyperparameters(now, where, others)
     held = {
         name: values[name] if is_scheduled(values.get(name)) else number
         for name, number in numbers.items()

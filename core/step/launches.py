@@ -12,7 +12,7 @@ from ..interrupts import held
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import Rule
 from ..language.scalars import scalar_names
-from ..protocol import Backend, Dtypes, Gradients, Launch, Tensor
+from ..protocol import Backend, Dtypes, Gradients, Tensor
 
 Assign = Callable[[Dtypes], tuple[Sequence[Rule], Sequence[Any]]]
 
@@ -33,13 +33,14 @@ class Bucket:
     """The parameters that one launch updates, with one row of scalars per key."""
 
     def __init__(
-        self, backend: Backend, rule: Rule, launch: Launch, dtype: str, tensors: dict[int, Tensor]
+        self, backend: Backend, rule: Rule, dtype: str, grad_dtype: str, tensors: dict[int, Tensor]
     ) -> None:
-        self._backend, self.rule, self._launch = backend, rule, launch
+        self._backend, self.rule = backend, rule
         self._compute = COMPUTE_DTYPE[dtype]
         self.positions, self._tensors = list(tensors), list(tensors.values())
         self._rows: Any = None
-        launch.bind(self._tensors, self.positions)
+        self._launch = backend.launch(rule, scalar_names(rule), dtype, grad_dtype)
+        self._launch.bind(self._tensors, self.positions)
 
     def set_keys(self, keys: Sequence[Any], row_of_tensor: Sequence[int]) -> None:
         """Give each key a row, in this order; a negative row leaves its tensor as it is."""
@@ -127,7 +128,8 @@ class Launches:
                 continue
             bucket = self._known.get(launched)
             if bucket is None or bucket.positions != positions:
-                bucket = self._known[launched] = self._new(*launched, positions)
+                tensors = {i: self._tensors[i] for i in positions}
+                bucket = self._known[launched] = Bucket(self._backend, *launched, tensors)
             distinct = {id(keys[i]): keys[i] for i in stepping}
             row = {identity: k for k, identity in enumerate(distinct)}
             bucket.set_keys(
@@ -136,8 +138,3 @@ class Launches:
             )
             buckets.append(bucket)
         self._buckets, self._dtypes = buckets, dtypes
-
-    def _new(self, rule: Rule, dtype: str, grad_dtype: str, positions: list[int]) -> Bucket:
-        launch = self._backend.launch(rule, scalar_names(rule), dtype, grad_dtype)
-        tensors = {i: self._tensors[i] for i in positions}
-        return Bucket(self._backend, rule, launch, dtype, tensors)

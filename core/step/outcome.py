@@ -12,13 +12,13 @@ class Outcome:
     next step, or whoever wants to know, asks and maybe waits.
 
     ``updated``: the parameters moved, and so do step counts and carries. ``skipped``: they did
-    not, because a gradient was not finite.
+    not, because a gradient was not finite. ``measured``: the verdict that has the norm.
     """
 
     # of most steps, in which nothing is measured
     updated = skipped = settled = False
     decided = True
-    _of_norm: Verdict | None = None
+    measured: Verdict | None = None
     _of_skipping: Verdict | None = None
     _scaler: LossScaler | None = None
 
@@ -29,14 +29,14 @@ class Outcome:
         self, verdict: Verdict, clips: bool, skips: bool, scaler: LossScaler | None
     ) -> None:
         """Leave it to what was measured; ``clips`` and ``skips`` say what it decides about."""
-        self._of_norm = verdict if clips else None
+        self.measured = verdict if clips else None
         if skips:
             self._of_skipping, self._scaler, self.decided = verdict, scaler, verdict.decided
 
     @property
     def grad_norm(self) -> float | None:
         """The norm of all gradients before clipping, or None where it was not measured; may wait."""
-        return None if self._of_norm is None else self._of_norm.norm
+        return None if self.measured is None else self.measured.norm
 
     def settle(self) -> None:
         """Count the step, or leave it out."""

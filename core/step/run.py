@@ -58,7 +58,7 @@ class Run:
 
     @property
     def stepping(self) -> Stepping:
-        """The launches and checks of a step, made when they are first needed."""
+        """The launches and checks of a step, made when they are first needed: groups may still come."""
         if self._stepping is None:
             self._stepping = Stepping(self.backend, self.groups.tensors, self.groups.clocks)
         return self._stepping

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..language.clipping import clipped
@@ -29,15 +28,11 @@ class Work:
         self.measurement: Measurement | None = None
 
     def measure(
-        self,
-        gradients: Gradients,
-        dtypes: Dtypes,
-        coefficient: float,
-        limit: float | None,
-        skips: bool,
+        self, gradients: Gradients, dtypes: Dtypes, coefficient: float, settings: Settings
     ) -> Verdict:
-        """Measure what clipping to ``limit`` and skipping need to know of the gradients."""
-        key = (limit is not None, skips)
+        """Measure what clipping and skipping need to know of the gradients."""
+        limit = settings.clip_global_norm
+        key = (limit is not None, settings.skips)
         if self.measurement is None or self.measurement.key != key:
             self.measurement = Measurement(self._backend, self._tensors, *key)
         return self.measurement.run(gradients, dtypes, coefficient, limit)
@@ -46,14 +41,6 @@ class Work:
         """Tell everything that has addresses of the tensors that these lie elsewhere now."""
         self.updates.bind_again()
         self.measurement = None
-
-
-@dataclass
-class Recording:
-    """The choices that captured work was recorded with and that a replay cannot change."""
-
-    takes_part: Sequence[bool]
-    verdict: Verdict | None
 
 
 class Stepping:
@@ -65,10 +52,9 @@ class Stepping:
         self._checker = backend.gradient_checker(tensors)
         self._work = Work(backend, tensors)
         self._accumulation: Accumulation | None = None
-        self._recording: Recording | None = None
+        # the choices of a step that was captured, which a replay cannot change
+        self._recorded: tuple[Sequence[bool] | None, Outcome] | None = None
         self._kept: Any = KeptLaunches(backend)  # for gradients of some rows
-        self._takes_part: Sequence[bool] = ()
-        self._all_take_part = True
 
     @property
     def accumulation(self) -> Accumulation:
@@ -86,17 +72,18 @@ class Stepping:
         """Use these hyperparameters from now on, one object per group."""
         if [group.clips for group in hyper] != [group.clips for group in self._hyper]:
             self._work.updates.forget()  # other kernels
-            self._recording = None
+            self._recorded = None
         self._hyper = hyper
 
     def run(
-        self, leaves: list[Any], takes_part: Sequence[bool], settings: Settings
+        self, leaves: list[Any], takes_part: Sequence[bool] | None, settings: Settings
     ) -> Outcome | None:
         """Take one gradient (or None) per parameter, and a step.
 
-        ``takes_part``: the parameters that are not frozen; the gradients of others are checked
-        too, and then left alone. Returns None where no step was taken: between micro-batches, or
-        if it was only captured. Raises TypeError or ValueError before anything is changed.
+        ``takes_part``: the parameters that are not frozen, None if none is; the gradients of frozen
+        ones are checked too, and then left alone. Returns None where no step was taken: between
+        micro-batches, or if it was only captured. Raises TypeError or ValueError before anything is
+        changed.
         """
         capturing = self._backend.capturing()
         if capturing:
@@ -104,32 +91,32 @@ class Stepping:
             self._check_ready(settings)
         gradients = self._checker.accept(leaves)
         try:
-            if self._checker.moved:
-                self._look_again()
+            if self._checker.moved:  # parameters that lie elsewhere than they did
+                self._backend.check_overlap(self._tensors)
+                self._work.bind_again()
+                self._checker.moved = False
             self._backend.check_arithmetic()
-            dtypes = self._dtypes_of(gradients, takes_part)
-            work = self._work
+            dtypes, work = gradients.dtypes, self._work
+            if takes_part is not None:
+                dtypes = [d if now else None for d, now in zip(dtypes, takes_part, strict=True)]
             if gradients.rows:
                 work = self._work_on_rows(gradients, dtypes, settings)
-            return self._advance(work, gradients, dtypes, settings, capturing)
+            outcome = self._advance(work, gradients, dtypes, settings)
         finally:
             gradients.release()
-
-    def _dtypes_of(self, gradients: Gradients, takes_part: Sequence[bool]) -> Dtypes:
-        """The gradients' dtypes, None for those of frozen parameters."""
-        if takes_part is not self._takes_part:
-            self._takes_part, self._all_take_part = takes_part, all(takes_part)
-        if self._all_take_part:
-            return gradients.dtypes
-        return [d if now else None for d, now in zip(gradients.dtypes, takes_part, strict=True)]
+        if outcome is None:
+            return None
+        if capturing:
+            self._recorded = takes_part, outcome
+            return None
+        if outcome.decided:
+            outcome.settle()
+        elif settings.loss_scaler is not None:
+            settings.loss_scaler.wait_for(outcome.settle)
+        return outcome
 
     def _advance(
-        self,
-        work: Work,
-        gradients: Gradients,
-        dtypes: Dtypes,
-        settings: Settings,
-        capturing: bool,
+        self, work: Work, gradients: Gradients, dtypes: Dtypes, settings: Settings
     ) -> Outcome | None:
         coefficient = 1.0 / settings.grad_scale
         if settings.accumulation_steps > 1 or self.micro_steps:
@@ -143,24 +130,18 @@ class Stepping:
         scaler = settings.loss_scaler
         if scaler is not None:
             coefficient /= scaler.scale
-        limit, skips, verdict, outcome = settings.clip_global_norm, settings.skips, None, Outcome()
-        if limit is not None or skips:
-            verdict = work.measure(gradients, dtypes, coefficient, limit, skips)
+        clips, skips = settings.clip_global_norm is not None, settings.skips
+        verdict, outcome = None, Outcome()
+        if clips or skips:
+            verdict = work.measure(gradients, dtypes, coefficient, settings)
             coefficient *= verdict.coefficient
-            outcome.depend_on(verdict, limit is not None, skips, scaler)
+            outcome.depend_on(verdict, clips, skips, scaler)
         if verdict is None or not (skips and verdict.decided and not verdict.finite):
             work.updates.choose(dtypes, self._rules_and_clocks)
             outcome.carries = self._set_rows(work.updates, coefficient)
             for bucket in work.updates:
                 bucket.mark_changed()
                 bucket.run(gradients, None if verdict is None else verdict.control)
-        if capturing:
-            self._recording = Recording(self._takes_part, verdict)
-            return None
-        if outcome.decided:
-            outcome.settle()
-        elif scaler is not None:
-            scaler.wait_for(outcome.settle)
         return outcome
 
     def _rules_and_clocks(self, dtypes: Dtypes) -> tuple[Sequence[Rule], Sequence[Clock]]:
@@ -204,12 +185,6 @@ class Stepping:
             tensors[i] = tensor.some_rows(indices)
         return Work(self._kept, tensors)
 
-    def _look_again(self) -> None:
-        """Follow parameters that lie elsewhere than they did."""
-        self._backend.check_overlap(self._tensors)
-        self._work.bind_again()
-        self._checker.moved = False
-
     # ---- work that is captured and replayed
 
     def _check_capture(self, settings: Settings) -> None:
@@ -232,18 +207,17 @@ class Stepping:
                 "a step must be taken before one is captured, with the same parameters and options"
             )
 
-    def prepare(self, takes_part: Sequence[bool], settings: Settings) -> Outcome:
+    def prepare(self, takes_part: Sequence[bool] | None, settings: Settings) -> Outcome:
         """Hand the scalars of the next step to the work that was captured."""
         self._backend.check_arithmetic()
         self._check_capture(settings)
-        found, limit = self._recording, settings.clip_global_norm
-        if found is None or found.takes_part is not takes_part:
+        if self._recorded is None or self._recorded[0] is not takes_part:
             raise RuntimeError("prepare: no step of these parameters and options was captured yet")
-        if (found.verdict is None) != (limit is None):
+        outcome, limit = Outcome(), settings.clip_global_norm
+        outcome.measured = self._recorded[1].measured
+        if (outcome.measured is None) != (limit is None):
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
-        outcome = Outcome()
-        if found.verdict is not None and self._work.measurement is not None:
-            outcome.depend_on(found.verdict, True, False, None)
+        if limit is not None and self._work.measurement is not None:
             self._work.measurement.prepare(1.0, limit)
         outcome.carries = self._set_rows(self._work.updates, 1.0)
         for bucket in self._work.updates:

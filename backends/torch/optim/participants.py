@@ -94,7 +94,7 @@ class Participants:
             clocks.append(Clock(rule, member.group, step, carry))
         backend.check_overlap(tensors)
         self._clocks_seen, self._distinct = b"", list[Clock]()
-        self._clocks, self._takes_part = clocks, [True] * len(members)
+        self._clocks = clocks
         self._stepping = Stepping(backend, tensors, clocks)
         self._layout = layout_of(rules[0])
         self._carried = tuple(rules[0].carry)
@@ -153,7 +153,7 @@ class Participants:
             ]
         if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
             mine = list(map(_widened, mine, self._dtypes))
-        self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
+        self._stepping.run(mine, None, Settings(grad_scale=grad_scale))
         if self._sharded:
             torch.autograd.graph.increment_version(
                 [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
