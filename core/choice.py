@@ -21,7 +21,6 @@ BUILT_IN = {
     "torch": "samestep.backends.torch",
 }
 
-
 # the package that an array's type comes from, and who updates such arrays: the first that can run
 BEST_FOR = {
     "numpy": ("numba", "numpy"),
@@ -29,10 +28,8 @@ BEST_FOR = {
     "torch": ("torch",),
 }
 
-
 AUTO = "auto"
 VARIABLE = "SAMESTEP_BACKEND"
-BROKEN = "update or remove the package that it comes from"
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
 
 
@@ -60,7 +57,8 @@ def _availability(name: str) -> Availability:
     except Exception as error:
         if name in BUILT_IN:
             raise
-        return Availability(name, False, f"{type(error).__name__}: {error}", BROKEN)
+        remedy = "update or remove the package that it comes from"
+        return Availability(name, False, f"{type(error).__name__}: {error}", remedy)
     return result
 
 
@@ -125,7 +123,5 @@ def _check_name(name: str, source: str) -> None:
 def _best_for(arrays: Sequence[Any]) -> str:
     packages = {base.__module__.split(".")[0] for a in arrays[:1] for base in type(a).__mro__}
     found = [names for package, names in BEST_FOR.items() if package in packages]
-    for name in found[0] if found else BEST_FOR["numpy"]:
-        if _availability(name).available:
-            return name
-    raise AssertionError("the numpy backend can always run")
+    names = found[0] if found else BEST_FOR["numpy"]
+    return next((name for name in names if _availability(name).available), names[-1])

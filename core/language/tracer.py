@@ -79,19 +79,14 @@ def operation(op: str, *operands: Any) -> Expr:
     return Expr(op, args, _join(args))
 
 
-def _define_operators() -> None:
-    """Give `Expr` the operators of the vocabulary."""
-    for op, name in ARITHMETIC.items():
-        setattr(Expr, f"__{name}__", lambda x, other, op=op: operation(op, x, other))
-        setattr(Expr, f"__r{name}__", lambda x, other, op=op: operation(op, other, x))
-        setattr(Expr, f"__i{name}__", lambda x, other, op=op: x._in_place(op, other))
-    for op, name in COMPARISONS.items():
-        setattr(Expr, f"__{name}__", lambda x, other, op=op: operation(op, x, other))
-    for op in ("neg", "abs"):
-        setattr(Expr, f"__{op}__", lambda x, op=op: operation(op, x))
-
-
-_define_operators()
+for _op, _name in ARITHMETIC.items():
+    setattr(Expr, f"__{_name}__", lambda x, other, op=_op: operation(op, x, other))
+    setattr(Expr, f"__r{_name}__", lambda x, other, op=_op: operation(op, other, x))
+    setattr(Expr, f"__i{_name}__", lambda x, other, op=_op: x._in_place(op, other))
+for _op, _name in COMPARISONS.items():
+    setattr(Expr, f"__{_name}__", lambda x, other, op=_op: operation(op, x, other))
+for _op in ("neg", "abs"):
+    setattr(Expr, f"__{_op}__", lambda x, op=_op: operation(op, x))
 
 
 def _join(args: tuple[Expr, ...]) -> str:

@@ -40,6 +40,12 @@ class Schedule:
             value = check(f"{self.kind}: {name}", getattr(self, name))
             object.__setattr__(self, name, value)
         self._check_together()
+        if self.depth > MAX_DEPTH:
+            raise ValueError(
+                f"{self.kind}: schedules may be nested {MAX_DEPTH} deep; these are deeper"
+            )
+        if self.size > MAX_SIZE:
+            raise ValueError(f"{self.kind}: at most {MAX_SIZE} schedules in one, not {self.size}")
 
     def _check_together(self) -> None:
         """Raise ValueError if arguments that are right by themselves do not go together."""
@@ -167,20 +173,8 @@ def _as_schedule(name: str, part: Any) -> Schedule:
 Parts = Annotated[tuple[Schedule, ...], check_parts]
 
 
-class Composition(Schedule):
-    """A schedule made of others, within limits that keep every walk over it short."""
-
-    def _check_together(self) -> None:
-        if self.depth > MAX_DEPTH:
-            raise ValueError(
-                f"{self.kind}: schedules may be nested {MAX_DEPTH} deep; these are deeper"
-            )
-        if self.size > MAX_SIZE:
-            raise ValueError(f"{self.kind}: at most {MAX_SIZE} schedules in one, not {self.size}")
-
-
 @kind
-class product(Composition):
+class product(Schedule):
     """The product of its factors at each step, multiplied from left to right: ``a * b * c``.
 
     torch's ChainedScheduler, where its schedulers multiply the rate.
@@ -193,7 +187,6 @@ class product(Composition):
         for factor in self.factors:
             flat += factor.factors if isinstance(factor, product) else (factor,)
         object.__setattr__(self, "factors", tuple(flat))
-        super()._check_together()
 
     def _at(self, step: int) -> float:
         return math.prod(factor._at(step) for factor in self.factors)
@@ -203,7 +196,7 @@ class product(Composition):
 
 
 @kind
-class sequence(Composition):
+class sequence(Schedule):
     """One schedule after another: the one of number i + 1 begins, with its own step 0, at
     ``milestones[i]``. Made by `Schedule.then`.
 
@@ -229,7 +222,6 @@ class sequence(Composition):
                     f"{self.kind}: what comes after {after} steps must come later than what comes "
                     f"after {before}"
                 )
-        super()._check_together()
 
     def _at(self, step: int) -> float:
         i = bisect_right(self.milestones, step)
