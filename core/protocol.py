@@ -5,6 +5,7 @@ A backend knows operations and arrays, never an optimizer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -122,6 +123,17 @@ class Verdict(Protocol):
 
     @property
     def norm(self) -> float: ...
+
+
+@dataclass
+class KnownVerdict:
+    """A `Verdict` that is known at once, as on a host; by default that on nothing measured."""
+
+    coefficient: float = 1.0
+    finite: bool = True
+    norm: float = math.nan
+    control: None = None
+    decided: bool = True
 
 
 class Judge(Protocol):

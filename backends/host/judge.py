@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...language.summation import fold_by_halves
-from ...protocol import Judge, Verdict
-
-
-@dataclass
-class HostVerdict:
-    """The verdict of a host; see `Verdict`."""
-
-    coefficient: float
-    finite: bool
-    norm: float
-    control: None = None
-    decided: bool = True
+from ...protocol import Judge, KnownVerdict, Verdict
 
 
 class HostJudge:
@@ -35,7 +23,7 @@ class HostJudge:
         if "sum_of_squares" in self._sums:
             norm = math.sqrt(self._over_all("sum_of_squares"))
         finite = "difference" not in self._sums or self._over_all("difference") == 0
-        return HostVerdict(1.0 if limit is None else clip_coefficient(norm, limit), finite, norm)
+        return KnownVerdict(1.0 if limit is None else clip_coefficient(norm, limit), finite, norm)
 
     def _over_all(self, name: str) -> float:
         # a tensor has its sum in the vector of its dtype, and zero in the others

@@ -11,12 +11,14 @@ from ..language.scalars import next_scalars
 from ..language.zero_gradient import check_rule
 from ..parameters.clock import Clock, split
 from ..parameters.hyper import GroupHyper
-from ..protocol import Backend, Dtypes, Gradients, Tensor, Verdict
+from ..protocol import Backend, Dtypes, Gradients, KnownVerdict, Tensor, Verdict
 from .accumulation import Accumulation
 from .launches import KeptLaunches, Launches
 from .measurement import Measurement
 from .outcome import Outcome
 from .settings import Settings
+
+NOT_MEASURED = KnownVerdict()
 
 
 class Work:
@@ -53,7 +55,7 @@ class Stepping:
         self._work = Work(backend, tensors)
         self._accumulation: Accumulation | None = None
         # the choices of a step that was captured, which a replay cannot change
-        self._recorded: tuple[Sequence[bool] | None, Outcome] | None = None
+        self._recorded: tuple[Sequence[bool] | None, Verdict] | None = None
         self._kept: Any = KeptLaunches(backend)  # for gradients of some rows
 
     @property
@@ -107,9 +109,9 @@ class Stepping:
         if outcome is None:
             return None
         if capturing:
-            self._recorded = takes_part, outcome
+            self._recorded = takes_part, outcome.verdict
             return None
-        if outcome.decided:
+        if outcome.verdict.decided:
             outcome.settle()
         elif settings.loss_scaler is not None:
             settings.loss_scaler.wait_for(outcome.settle)
@@ -130,18 +132,17 @@ class Stepping:
         scaler = settings.loss_scaler
         if scaler is not None:
             coefficient /= scaler.scale
-        clips, skips = settings.clip_global_norm is not None, settings.skips
-        verdict, outcome = None, Outcome()
-        if clips or skips:
+        clips = settings.clip_global_norm is not None
+        verdict: Verdict = NOT_MEASURED
+        if clips or settings.skips:
             verdict = work.measure(gradients, dtypes, coefficient, settings)
-            coefficient *= verdict.coefficient
-            outcome.depend_on(verdict, clips, skips, scaler)
-        if verdict is None or not (skips and verdict.decided and not verdict.finite):
+        outcome = Outcome(verdict, clips, scaler)
+        if not verdict.decided or verdict.finite:
             work.updates.choose(dtypes, self._rules_and_clocks)
-            outcome.carries = self._set_rows(work.updates, coefficient)
+            outcome.carries = self._set_rows(work.updates, coefficient * verdict.coefficient)
             for bucket in work.updates:
                 bucket.mark_changed()
-                bucket.run(gradients, None if verdict is None else verdict.control)
+                bucket.run(gradients, verdict.control)
         return outcome
 
     def _rules_and_clocks(self, dtypes: Dtypes) -> tuple[Sequence[Rule], Sequence[Clock]]:
@@ -213,12 +214,12 @@ class Stepping:
         self._check_capture(settings)
         if self._recorded is None or self._recorded[0] is not takes_part:
             raise RuntimeError("prepare: no step of these parameters and options was captured yet")
-        outcome, limit = Outcome(), settings.clip_global_norm
-        outcome.measured = self._recorded[1].measured
-        if (outcome.measured is None) != (limit is None):
+        verdict, limit = self._recorded[1], settings.clip_global_norm
+        if (verdict is NOT_MEASURED) != (limit is None):
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
         if limit is not None and self._work.measurement is not None:
             self._work.measurement.prepare(1.0, limit)
+        outcome = Outcome(verdict, limit is not None, None)
         outcome.carries = self._set_rows(self._work.updates, 1.0)
         for bucket in self._work.updates:
             bucket.prepare()
