@@ -10,6 +10,7 @@ which keeps the last of two tensors with the same name. It reads these files as 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -159,6 +160,18 @@ class CheckpointFile:
             reason = f"{reason[:MESSAGE_LIMIT]}…"
         return CheckpointError(f"{self.path}: {reason}")
 
+    @contextlib.contextmanager
+    def doubts(self, about: str = "") -> Iterator[None]:
+        """Turn what goes wrong in this block into a `CheckpointError`: the file is at fault, or
+        does not fit."""
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except UNUSABLE as error:
+            reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
+            raise self.error(about + reason) from error
+
     def read_into(self, name: str, array: Array) -> None:
         """Fill an array of the dtype and shape that is stored, of any strides."""
         stored = self.tensors[name]
@@ -215,7 +228,7 @@ class CheckpointFile:
             raise self.error("is damaged: its checksum is not that of its contents")
 
     def _parse(self, header: bytes) -> tuple[str, dict[str, Stored]]:
-        try:
+        with self.doubts("its header is not valid: "):
             fields = parse_json(header.decode())
             metadata = fields.pop("__metadata__")[KEY]
             if not isinstance(metadata, str):
@@ -228,8 +241,6 @@ class CheckpointFile:
             is_last = tensors.pop(CHECKSUM) == Stored("uint8", (CHECKSUM_SIZE,), last)
             if not is_last or data + end != last + CHECKSUM_SIZE:
                 raise ValueError("the tensors do not fill the file up to its checksum")
-        except UNUSABLE as error:
-            raise self.error(f"its header is not valid: {type(error).__name__}: {error}") from error
         return metadata, tensors
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -17,8 +16,7 @@ from ..protocol import Backend
 from ..rules import find_rule
 from ..step.run import Run
 from ..step.settings import Settings
-from .error import CheckpointError
-from .file import UNUSABLE, CheckpointFile, Stored, parse_json
+from .file import CheckpointFile, Stored, parse_json
 from .parameter_names import in_order, some
 from .plain_json import Decoder
 from .save import FORMAT_VERSION, as_reals
@@ -36,7 +34,7 @@ def load(
     trees = [group["params"] for group in given]
     chosen = get_backend(backend, [leaf for tree in trees for leaf in flatten(tree, "params")[0]])
     with CheckpointFile(path) as file:
-        with _doubts(file):
+        with file.doubts():
             tree = _read_tree(file)
             the_rule = _same_rule(tree["rule"], rule)
             if len(trees) != len(tree["param_groups"]):
@@ -49,24 +47,11 @@ def load(
                 the_rule.variant(**each)
         # what is wrong with the arrays themselves is raised as the constructor raises it
         run = Run(the_rule, defaults, chosen, groups, single, Settings(), options)
-        with _doubts(file):
+        with file.doubts():
             _check_params(run, tree)
             _restore(run, tree)
         _fill(run, file, tree["names"])
     return run
-
-
-@contextlib.contextmanager
-def _doubts(file: CheckpointFile) -> Iterator[None]:
-    """Turn what goes wrong in this block into a `CheckpointError`: the file is at fault, or does not
-    fit."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except UNUSABLE as error:
-        reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
-        raise file.error(reason) from error
 
 
 # ---- what is in the file

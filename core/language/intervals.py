@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +44,11 @@ def checked_number(name: str, value: Any, interval: Interval) -> float:
     """Return ``value`` as a float. Raise TypeError if it is no number, ValueError if it is not finite
     or not in ``interval``, both with ``name``."""
     if isinstance(value, (str, bytes, bool)) or value is None:
-        raise TypeError(f"{name} must be a number, not {value!r}")
+        raise TypeError(f"{name} must be a number, not {reprlib.repr(value)}")
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} must be a number, not {value!r}") from None
+        raise TypeError(f"{name} must be a number, not {reprlib.repr(value)}") from None
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, not {number}")
     if number not in interval:

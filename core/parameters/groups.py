@@ -79,8 +79,10 @@ class Groups:
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:
         """Return each group's hyperparameters at the next step: schedules as numbers."""
         return [
-            checked(self._rule, {n: group[n] for n in self._defaults}, steps_taken)[1]
-            for group in self.entries
+            checked(self._rule, {n: group[n] for n in self._defaults}, steps_taken, self._where(i))[
+                1
+            ]
+            for i, group in enumerate(self.entries)
         ]
 
     def changed(self, steps_taken: int) -> list[GroupHyper] | None:
@@ -104,20 +106,16 @@ class Groups:
                 return None
         except ValueError:  # an array where a number belongs
             pass
-        hyper = []
-        for i, (group, rule) in enumerate(zip(self.entries, self.rules, strict=True)):
-            where = self._where(i)
-            values = {name: group[name] for name in self._defaults}
-            numbers = checked(self._rule, values, steps_taken, where)[1]
-            rule.check_options(numbers, where)
-            hyper.append(GroupHyper(numbers))
+        numbers = self.numbers(steps_taken)
+        for i, rule in enumerate(self.rules):
+            rule.check_options(numbers[i], self._where(i))
         # what can change in place, such as a list of betas, has to be read at every step
         fixed = all(is_fixed(value) for values in now for value in values)
         self._seen = now if fixed else None
         takes_part = [not self.entries[clock.group]["frozen"] for clock in self.clocks]
         if takes_part != self.takes_part:
             self.takes_part = None if all(takes_part) else takes_part
-        return hyper
+        return list(map(GroupHyper, numbers))
 
     def _where(self, i: int) -> str:
         """Return the beginning of a message about a group."""

@@ -17,13 +17,6 @@ from ..language.intervals import FINITE, FRACTION, NONNEGATIVE, POSITIVE, Interv
 LARGEST = 2**53  # up to here each whole number is a float64
 
 
-def check_number(name: str, value: Any, interval: Interval) -> float:
-    """Check a finite real number in ``interval``; it becomes a float."""
-    if not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, not {reprlib.repr(value)}")
-    return checked_number(name, value, interval)
-
-
 def check_whole(name: str, value: Any, low: int) -> int:
     """Check a whole number of at least ``low``; it becomes an int."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -61,11 +54,11 @@ def check_flag(name: str, value: Any) -> bool:
     return value
 
 
-Finite = Annotated[float, partial(check_number, interval=FINITE)]
-Nonnegative = Annotated[float, partial(check_number, interval=NONNEGATIVE)]
-Positive = Annotated[float, partial(check_number, interval=POSITIVE)]
-Factor = Annotated[float, partial(check_number, interval=FRACTION)]
-Fraction = Annotated[float, partial(check_number, interval=Interval(0.0, 1.0))]
+Finite = Annotated[float, partial(checked_number, interval=FINITE)]
+Nonnegative = Annotated[float, partial(checked_number, interval=NONNEGATIVE)]
+Positive = Annotated[float, partial(checked_number, interval=POSITIVE)]
+Factor = Annotated[float, partial(checked_number, interval=FRACTION)]
+Fraction = Annotated[float, partial(checked_number, interval=Interval(0.0, 1.0))]
 Count = Annotated[int, partial(check_whole, low=1)]
 CountOrZero = Annotated[int, partial(check_whole, low=0)]
 Milestones = Annotated[tuple[int, ...], partial(check_wholes, low=0)]

@@ -33,9 +33,8 @@ class Cycle(Schedule):
     three_phase: bool
 
     @property
-    def values(self) -> tuple[float, ...]:
-        """Return the values at which the phases begin and, last, the one at which the last phase
-        ends."""
+    def values(self) -> tuple[float, float, float]:
+        """Return the values at the start, at the top and at the end."""
         raise NotImplementedError
 
     def _ends(self) -> tuple[float, ...]:
@@ -52,7 +51,8 @@ class Cycle(Schedule):
 
     def _at(self, step: int) -> float:
         step = min(step, self.total_steps - 1)
-        values, start = self.values, 0.0
+        (first, top, last), start = self.values, 0.0
+        values = (first, top, first, last) if self.three_phase else (first, top, last)
         for i, end in enumerate(self._ends()):
             if step <= end:
                 if end == start:
@@ -81,12 +81,9 @@ class one_cycle(Cycle):
     three_phase: Flag = False
 
     @property
-    def values(self) -> tuple[float, ...]:
+    def values(self) -> tuple[float, float, float]:
         initial = self.max_value / self.div_factor
-        final = initial / self.final_div_factor
-        if self.three_phase:
-            return initial, self.max_value, initial, final
-        return initial, self.max_value, final
+        return initial, self.max_value, initial / self.final_div_factor
 
 
 @kind
@@ -106,6 +103,5 @@ class one_cycle_momentum(Cycle):
     three_phase: Flag = False
 
     @property
-    def values(self) -> tuple[float, ...]:
-        up = (self.max_momentum, self.base_momentum, self.max_momentum)
-        return (*up, self.max_momentum) if self.three_phase else up
+    def values(self) -> tuple[float, float, float]:
+        return self.max_momentum, self.base_momentum, self.max_momentum

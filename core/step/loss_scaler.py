@@ -6,8 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..language.intervals import Interval, checked_number
+
 NAMES = ("scale", "good_steps", "growth_factor", "backoff_factor", "growth_interval")
 SMALLEST = 2.0**-126  # the smallest normal number of float32: the scale does not vanish
+SCALES = Interval(SMALLEST, math.inf, high_open=True)
+GROWTH = Interval(1.0, math.inf, low_open=True, high_open=True)
+BACKOFF = Interval(0.0, 1.0, low_open=True, high_open=True)
 
 
 class LossScaler:
@@ -37,12 +42,9 @@ class LossScaler:
         growth_interval: int = 2000,
         good_steps: int = 0,
     ) -> None:
-        if not (math.isfinite(scale) and scale >= SMALLEST):
-            raise ValueError(f"scale must be a positive number, not {scale!r}")
-        if not (math.isfinite(growth_factor) and growth_factor > 1):
-            raise ValueError(f"growth_factor must be more than 1, not {growth_factor!r}")
-        if not 0 < backoff_factor < 1:
-            raise ValueError(f"backoff_factor must be between 0 and 1, not {backoff_factor!r}")
+        self._scale = checked_number("scale", scale, SCALES)
+        self.growth_factor = checked_number("growth_factor", growth_factor, GROWTH)
+        self.backoff_factor = checked_number("backoff_factor", backoff_factor, BACKOFF)
         if growth_interval != int(growth_interval) or growth_interval < 1:
             raise ValueError(f"growth_interval must be a positive integer, not {growth_interval!r}")
         if good_steps != int(good_steps) or not 0 <= good_steps < growth_interval:
@@ -50,9 +52,7 @@ class LossScaler:
                 f"good_steps must be an integer in [0, growth_interval), not {good_steps!r}"
             )
         self._undecided: list[Callable[[], None]] = []
-        self._scale, self._good_steps = float(scale), int(good_steps)
-        self.growth_factor, self.backoff_factor = float(growth_factor), float(backoff_factor)
-        self.growth_interval = int(growth_interval)
+        self._good_steps, self.growth_interval = int(good_steps), int(growth_interval)
 
     @property
     def scale(self) -> float:

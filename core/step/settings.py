@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..language.intervals import POSITIVE, checked_number
 from ..parameters.hyper import at_step
 from .loss_scaler import LossScaler
 
@@ -38,10 +38,7 @@ class Settings:
     def _check(self, where: str) -> None:
         limit, steps = self.clip_global_norm, self.accumulation_steps
         if limit is not None:
-            if isinstance(limit, (str, bool)) or not hasattr(limit, "__float__"):
-                raise TypeError(f"{where}clip_global_norm must be a number or None, not {limit!r}")
-            if not (float(limit) > 0 and math.isfinite(limit)):
-                raise ValueError(f"{where}clip_global_norm must be positive, not {limit!r}")
+            checked_number(f"{where}clip_global_norm", limit, POSITIVE)
         if not isinstance(self.skip_nonfinite, (bool, int)) or self.skip_nonfinite not in (0, 1):
             raise TypeError(f"{where}skip_nonfinite must be True or False")
         if not (self.loss_scaler is None or isinstance(self.loss_scaler, LossScaler)):

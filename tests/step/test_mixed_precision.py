@@ -108,10 +108,10 @@ def test_the_scale_neither_vanishes_nor_overflows():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(scale=0.0), "scale must be a positive number, not 0.0"),
-        (dict(scale=np.inf), "scale must be a positive number"),
-        (dict(growth_factor=1.0), "growth_factor must be more than 1, not 1.0"),
-        (dict(backoff_factor=1.0), "backoff_factor must be between 0 and 1, not 1.0"),
+        (dict(scale=0.0), r"scale must be in \[1.17549e-38, inf\), not 0"),
+        (dict(scale=np.inf), "scale must be finite, not inf"),
+        (dict(growth_factor=1.0), r"growth_factor must be in \(1, inf\), not 1"),
+        (dict(backoff_factor=1.0), r"backoff_factor must be in \(0, 1\), not 1"),
         (dict(growth_interval=0), "growth_interval must be a positive integer, not 0"),
         (dict(good_steps=-1), "good_steps must be an integer"),
     ],
