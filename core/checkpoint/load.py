@@ -120,8 +120,8 @@ def _restore(run: Run, tree: Mapping[str, Any]) -> None:
     for key, value in snapshot.items():
         if isinstance(value, dict) and value.keys() <= position.keys():
             snapshot[key] = {position[name]: entry for name, entry in value.items()}
-    for i, (name, arrays) in enumerate(zip(tree["names"], _states(run), strict=True)):
-        entry = snapshot["state"][i]
+    for i, (name, tensor) in enumerate(zip(tree["names"], run.groups.tensors, strict=True)):
+        entry, arrays = snapshot["state"][i], tensor.state
         found = {n: (v.shape, v.dtype) for n, v in entry.items() if isinstance(v, Stored)}
         expected = {n: (tuple(a.shape), dtype_of(a).name) for n, a in arrays.items()}
         if found != expected:
@@ -130,14 +130,10 @@ def _restore(run: Run, tree: Mapping[str, Any]) -> None:
     restore(run, snapshot, copied=False)
 
 
-def _states(run: Run) -> list[dict[str, Any]]:
-    return [tensor.state for tensor in run.groups.tensors]
-
-
 def _fill(run: Run, file: CheckpointFile, names: list[str]) -> None:
     """Read the values of state and, last of all, parameters."""
-    for name, arrays in zip(names, _states(run), strict=True):
-        for what, array in arrays.items():
+    for name, tensor in zip(names, run.groups.tensors, strict=True):
+        for what, array in tensor.state.items():
             _read(run.backend, file, f"state/{name}/{what}", array)
     file.check_unchanged()
     for name, tensor in zip(names, run.groups.tensors, strict=True):

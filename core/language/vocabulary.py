@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-Value = (
-    Any  # an array, a tensor, a traced expression or a number: whatever the target computes with
-)
+# an array, a tensor, a traced expression or a number: whatever the target computes with
+Value = Any
 
 
 class Vocabulary:

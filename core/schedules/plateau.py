@@ -117,10 +117,8 @@ class reduce_on_plateau(Schedule):
 
     def _is_better(self, metric: float) -> bool:
         best, sign = self.memory.best, -1 if self.mode == "min" else 1
-        if self.threshold_mode == "rel":
-            to_beat = best * (1 + sign * self.threshold)
-        else:
-            to_beat = best + sign * self.threshold
+        relative = self.threshold_mode == "rel"
+        to_beat = best * (1 + sign * self.threshold) if relative else best + sign * self.threshold
         return metric < to_beat if self.mode == "min" else metric > to_beat
 
     @classmethod
