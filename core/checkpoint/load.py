@@ -10,7 +10,7 @@ from ..choice import get_backend
 from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
 from ..language.rule import Rule
 from ..parameters.groups import as_groups
-from ..parameters.hyper import checked
+from ..parameters.hyper import as_held, numbers_at
 from ..parameters.trees import flatten
 from ..protocol import Backend
 from ..rules import find_rule
@@ -41,7 +41,7 @@ def load(
                 saved = len(tree["param_groups"])
                 raise ValueError(f"has {saved} parameter groups; {len(trees)} were given")
             groups = [{"params": params} for params in in_order(trees, tree["names"])]
-            defaults, _ = checked(the_rule, tree["defaults"], 0)
+            defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
             for each in options:
                 the_rule.variant(**each)

@@ -13,7 +13,7 @@ import numpy as np
 from ..choice import get_backend
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
-from ..parameters.hyper import checked
+from ..parameters.hyper import as_held, numbers_at
 from ..parameters.trees import flatten
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
@@ -170,7 +170,7 @@ def _checked_group(
     own, rule = [run.groups.clocks[i].decays for i in _members(run, k)], run.groups.rules[k]
     others = OWN | IGNORED | layout_of(run.rule).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
-    held, numbers = checked(run.rule, hyper, snapshot.get("steps_taken", 0), where)
+    numbers = numbers_at(run.rule, hyper, snapshot.get("steps_taken", 0), where)
     options = group.get("options", rule.options)
     if options != rule.options:
         raise ValueError(
@@ -183,7 +183,7 @@ def _checked_group(
         decays = [True] * len(own)
     if len(decays) != len(own) or not all(isinstance(each, bool) for each in decays):
         raise ValueError(f"{where}weight_decay_mask must be a bool for each parameter")
-    return {**held, "frozen": bool(group.get("frozen", False))}, list(decays)
+    return {**as_held(hyper, numbers), "frozen": bool(group.get("frozen", False))}, list(decays)
 
 
 def _checked_state(

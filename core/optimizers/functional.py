@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from ..language.rule import Rule
-from ..parameters.hyper import checked
+from ..parameters.hyper import numbers_at
 from ..parameters.trees import listed
 from .optimizer import Optimizer
 
@@ -35,7 +35,7 @@ def apply(
     hyper = {name: value for name, value in hyper.items() if name not in SETTINGS}
     first = state["param_groups"][0]
     saved = {name: first[name] for name in rule.known_hyperparameters}
-    _, numbers = checked(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
+    numbers = numbers_at(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
     variant = rule.variant(**first["options"])
     variant.check_options(numbers, when="init made this state", advice="pass it to init")
     params = copy.deepcopy(listed(params))

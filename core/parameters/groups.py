@@ -11,7 +11,7 @@ from ..language.rule import Rule
 from ..protocol import Backend
 from .clock import Clock
 from .decay_mask import decay_mask
-from .hyper import GroupHyper, checked, is_fixed, options_asked_for
+from .hyper import GroupHyper, as_held, is_fixed, numbers_at, options_asked_for
 from .trees import flatten, listed
 
 # what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
@@ -56,7 +56,8 @@ class Groups:
         alone = self.single and index == 0
         where = "" if alone else f"group {index}: "
         given = {**self._defaults, **_hyper_of(group, where)}
-        held, hyper = checked(self._rule, given, steps_taken, where, OF_GROUPS)
+        hyper = numbers_at(self._rule, given, steps_taken, where, OF_GROUPS)
+        held = as_held(given, hyper)
         rule = self._rule.variant(**{**options_asked_for(self._rule, held, hyper), **options})
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
@@ -78,11 +79,10 @@ class Groups:
 
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:
         """Return each group's hyperparameters at the next step: schedules as numbers."""
+        hyper = [{name: group[name] for name in self._defaults} for group in self.entries]
         return [
-            checked(self._rule, {n: group[n] for n in self._defaults}, steps_taken, self._where(i))[
-                1
-            ]
-            for i, group in enumerate(self.entries)
+            numbers_at(self._rule, values, steps_taken, self._where(i))
+            for i, values in enumerate(hyper)
         ]
 
     def changed(self, steps_taken: int) -> list[GroupHyper] | None:

@@ -33,18 +33,21 @@ def is_fixed(value: Any) -> bool:
     return isinstance(value, (bool, int, float, type(None)))
 
 
-def checked(
+def numbers_at(
     rule: Rule, values: Mapping[str, Any], step: int, where: str = "", others: Iterable[str] = ()
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check hyperparameters. Returns them as a group holds them, schedules left as they are, and as
-    numbers at ``step``. Raises what `Rule.hyperparameters` raises."""
+) -> dict[str, Any]:
+    """Return hyperparameters as numbers at ``step``, checked. Raises what `Rule.hyperparameters`
+    raises."""
     now = {name: at_step(value, step) for name, value in values.items()}
-    numbers = rule.hyperparameters(now, where, others)
-    held = {
+    return rule.hyperparameters(now, where, others)
+
+
+def as_held(values: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyperparameters as a group holds them: schedules as they are, others as ``numbers``."""
+    return {
         name: values[name] if is_scheduled(values.get(name)) else number
         for name, number in numbers.items()
     }
-    return held, numbers
 
 
 def options_asked_for(rule: Rule, held: Mapping[str, Any], numbers: Mapping[str, Any]) -> Any:

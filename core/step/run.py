@@ -10,7 +10,7 @@ from ..choice import get_backend
 from ..interrupts import held
 from ..language.rule import Rule
 from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
-from ..parameters.hyper import checked
+from ..parameters.hyper import as_held, numbers_at
 from ..parameters.trees import flatten
 from ..protocol import Backend
 from .outcome import Outcome
@@ -143,7 +143,7 @@ def start(
     hyperparameters or settings that cannot be used.
     """
     settings.at(0)
-    defaults, _ = checked(rule, hyper, 0, others=("weight_decay_mask", *WHOLE))
+    defaults = as_held(hyper, numbers_at(rule, hyper, 0, others=("weight_decay_mask", *WHOLE)))
     groups, single = as_groups(params)
     leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
     if not leaves:
