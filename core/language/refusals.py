@@ -68,8 +68,12 @@ class Words:
     """The base of traced vocabularies: an unknown word is an error that lists the known ones."""
 
     def __getattr__(self, name: str) -> Any:
-        words = [word for word in dir(self) if not word.startswith("_")]
-        raise AttributeError(f"xp has no {name!r}{meant(name, words)}")
+        raise AttributeError(f"xp has no {name!r}{meant(name, words_of(type(self)))}")
+
+
+def words_of(vocabulary: type) -> list[str]:
+    """Return the functions that a vocabulary has."""
+    return [word for word in dir(vocabulary) if not word.startswith("_")]
 
 
 def attributes(what: str, values: dict[str, Any]) -> SimpleNamespace:

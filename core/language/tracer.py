@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from .names import PER, check_names
-from .refusals import Closed, Words, attributes
+from .refusals import Closed, Words, attributes, words_of
 from .rule import Rule
 from .scalars import row_and_carry
 from .vocabulary import Vocabulary
@@ -24,8 +24,6 @@ from .vocabulary import Vocabulary
 ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "truediv"}
 COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 LEAVES = frozenset({"input", "scalar", "constant", "size"})
-WORDS = "sqrt abs sign minimum maximum where sum mean norm size"
-HOST_WORDS = "sqrt where ipow pow exp"
 _serial = itertools.count()
 
 
@@ -183,11 +181,11 @@ def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
     }
     h = attributes("h has no hyperparameter {!r}", hyper)
     carry = attributes("carry has no {!r}", {name: leaf(f"carry.{name}") for name in rule.carry})
-    with _explained(rule, "scalars", HOST_WORDS):
+    with _explained(rule, "scalars", TracedScalars):
         result = _with_local_names(rule.scalars, TracedScalars(), leaf("step"), carry, h)
     row, new_carry = row_and_carry(rule, result)
     check_names("scalar", row, f"rule {rule.name!r}: ", {"grad_coefficient"})
-    with _explained(rule, "scalars", HOST_WORDS):
+    with _explained(rule, "scalars", TracedScalars):
         return (
             {name: as_expr(value) for name, value in row.items()},
             {name: as_expr(value) for name, value in new_carry.items()},
@@ -202,7 +200,7 @@ def trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
     inputs = [Expr("input", (), "element", name) for name in ("param", "grad")]
     inputs += [Expr("input", (), rule.per.get(name, "element"), name) for name in rule.state]
     xp, names = TracedVocabulary(), ("param", *rule.state)
-    with _explained(rule, "update", WORDS):
+    with _explained(rule, "update", TracedVocabulary):
         results = _with_local_names(rule.update, xp, scalars, *inputs)
     results = results if isinstance(results, tuple) else (results,)
     if len(results) != len(names):
@@ -210,7 +208,7 @@ def trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
             f"rule {rule.name!r}: update must return {', '.join(names)}; it returned "
             f"{len(results)} values"
         )
-    with _explained(rule, "update", WORDS):
+    with _explained(rule, "update", TracedVocabulary):
         found = dict(zip(names, map(as_expr, results), strict=True))
         if any(value.op in COMPARISONS for value in found.values()):
             raise TypeError("update returned a comparison")
@@ -218,14 +216,14 @@ def trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
 
 
 @contextlib.contextmanager
-def _explained(rule: Rule, function: str, words: str) -> Iterator[None]:
+def _explained(rule: Rule, function: str, vocabulary: type) -> Iterator[None]:
     """Turn errors of a rule's text into TypeErrors that name the rule and what it may use."""
     try:
         yield
     except (TypeError, ValueError, AttributeError) as error:
         raise TypeError(
             f"rule {rule.name!r}: {error}; {function} may use its arguments, numbers, + - * /, "
-            f"comparisons in xp.where, and xp.{words.replace(' ', ', xp.')}"
+            f"comparisons in xp.where, and xp.{', xp.'.join(words_of(vocabulary))}"
         ) from error
 
 
