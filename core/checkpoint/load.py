@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
-from ..choice import get_backend
 from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
 from ..language.rule import Rule
 from ..parameters.groups import as_groups
 from ..parameters.hyper import as_held, numbers_at
-from ..parameters.trees import flatten
 from ..protocol import Backend
 from ..rules import find_rule
 from ..step.run import Run
@@ -32,7 +30,6 @@ def load(
     """Return a run that goes on from a file; see `samestep.Optimizer.load`."""
     given, single = as_groups(params)
     trees = [group["params"] for group in given]
-    chosen = get_backend(backend, [leaf for tree in trees for leaf in flatten(tree, "params")[0]])
     with CheckpointFile(path) as file:
         with file.doubts():
             tree = _read_tree(file)
@@ -46,7 +43,7 @@ def load(
             for each in options:
                 the_rule.variant(**each)
         # what is wrong with the arrays themselves is raised as the constructor raises it
-        run = Run(the_rule, defaults, chosen, groups, single, Settings(), options)
+        run = Run(the_rule, defaults, backend, groups, single, Settings(), options)
         with file.doubts():
             _check_params(run, tree)
             _restore(run, tree)

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..choice import get_backend
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
 from ..parameters.hyper import as_held, numbers_at
-from ..parameters.trees import flatten
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
 from ..step.loss_scaler import LossScaler
@@ -245,11 +243,10 @@ def pickled(run: Run) -> dict[str, Any]:
 
 def unpickled(saved: dict[str, Any]) -> Run:
     """Return the run that was pickled."""
-    leaves = [leaf for tree in saved["params"] for leaf in flatten(tree, "params")[0]]
     run = Run(
         saved["rule"],
         saved["defaults"],
-        get_backend(saved["backend"], leaves),
+        saved["backend"],
         [{"params": tree} for tree in saved["params"]],
         saved["single"],
         Settings(),

@@ -12,7 +12,6 @@ from ..language.rule import Rule
 from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
 from ..parameters.hyper import as_held, numbers_at
 from ..parameters.trees import flatten
-from ..protocol import Backend
 from .outcome import Outcome
 from .settings import Settings
 from .stepping import Stepping
@@ -23,27 +22,33 @@ class Run:
 
     ``defaults`` are the hyperparameters of groups that do not say otherwise, ``steps_taken`` and
     ``skipped_steps`` count steps; they, and ``skipped``, are known once the last step is settled.
+    ``backend`` is the name of one, or None for a choice by the parameters.
     ``single``: one group, which was not given as a group. ``options`` are the structural options of
     each group, where they do not follow from its hyperparameters.
 
-    Raises TypeError or ValueError, naming the parameter, for parameters that cannot be used.
+    Raises TypeError or ValueError, naming the parameter, for parameters that cannot be used, and
+    RuntimeError for a backend that cannot run.
     """
 
     def __init__(
         self,
         rule: Rule,
         defaults: Mapping[str, Any],
-        backend: Backend,
+        backend: str | None,
         groups: Sequence[Mapping[str, Any]],
         single: bool,
         settings: Settings,
         options: Sequence[Mapping[str, bool]] | None = None,
     ) -> None:
-        self.rule, self.defaults, self.backend = rule, defaults, backend
-        self.groups = Groups(rule, defaults, backend, single)
+        leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
+        if not leaves:
+            raise ValueError("params is empty: there is nothing to optimize")
+        self.rule, self.defaults = rule, defaults
+        self.backend = get_backend(backend, leaves)
+        self.groups = Groups(rule, defaults, self.backend, single)
         for k, group in enumerate(groups):
             self.groups.add(group, {} if options is None else options[k], 0)
-        backend.check_overlap(self.groups.tensors)
+        self.backend.check_overlap(self.groups.tensors)
         self.settings = settings
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
         self.forget()
@@ -145,8 +150,5 @@ def start(
     settings.at(0)
     defaults = as_held(hyper, numbers_at(rule, hyper, 0, others=("weight_decay_mask", *WHOLE)))
     groups, single = as_groups(params)
-    leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
-    if not leaves:
-        raise ValueError("params is empty: there is nothing to optimize")
     groups = [{"weight_decay_mask": weight_decay_mask, **group} for group in groups]
-    return Run(rule, defaults, get_backend(backend, leaves), groups, single, settings)
+    return Run(rule, defaults, backend, groups, single, settings)
