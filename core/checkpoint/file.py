@@ -103,7 +103,7 @@ def _entry(dtype: str, shape: tuple[int, ...], start: int) -> dict[str, Any]:
 
 
 def _sealed(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The pieces, and then their checksum."""
+    """Yield the pieces, and then their checksum."""
     checksum = hashlib.sha256()
     for piece in pieces:
         checksum.update(piece)
