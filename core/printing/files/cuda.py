@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...language.summation import CHUNK, STRIP_ROWS
 from ..c import C
-from ..c_family import comment, function
+from ..c_family import function
 from ..c_host import (
     API,
     array_type,
@@ -25,8 +25,9 @@ from ..cuda import BLOCK, Cuda, kernels
 from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines, indented
-from ..templates import read
-from .c import MATRIX, beginning_of_usage, scalars_in_usage, verification
+from ..templates import Words, filled, read
+from .about import about
+from .c import framed, matrix, words_of_usage
 
 TEXTS = read("cuda_host.cu")
 
@@ -44,15 +45,14 @@ def text(exported: Exported) -> str:
     )
     fill = ""
     if any(_starts_nonzero(host) for host in hosts):
-        fill = TEXTS["fill"].replace("REAL", hosts[0].target.real)
+        fill = filled(TEXTS["fill"], {"REAL": hosts[0].target.real})
     host = hosts[0].target.helper_texts(set().union(*(p.called for p in hosts)))
-    guard = f"SAMESTEP_{exported.label.upper()}_CUH"
-    check = f"\n{exported.check}" if exported.check else ""
-    return (
-        f"{comment(_about(hosts, exported))}#ifndef {guard}\n#define {guard}\n\n"
+    return framed(
+        exported,
+        "CUH",
+        about(exported, "cuda", _words(hosts)),
         f"{TEXTS['preamble']}\nnamespace {namespace} {{\n{fill}{device}\n{code}\n"
-        f"}} /* namespace {namespace} */\n{host}\n{functions}\n#undef GLOBAL\n"
-        f"#endif /* {guard} */\n{check}"
+        f"}} /* namespace {namespace} */\n{host}\n{functions}\n#undef GLOBAL\n",
     )
 
 
@@ -63,27 +63,25 @@ def _host_functions(host: Printer, device: Printer, namespace: str) -> str:
     parts += [scalars_function(host), _tensor(host), TEXTS["launch"]]
     parts += [_init(host, namespace)] if states(host) else []
     parts += [TEXTS[name] for name in ("tables", "create", "step", "destroy")]
-    text, layout = "\n".join(parts), host.layout
+    layout = host.layout
     numbers = [layout.slot_size(node, "size", "columns", "chunks") for node in layout.slots]
-    meanings = {
-        "@CHUNK_LINES": _chunk_lines(host),
-        "@TENSOR_LINES": _tensor_lines(host, numbers),
-        "@START": "    int64_t start = 0; /* in the workspace */\n" if layout.reducing else "",
-        "@KERNELS": _launches(device, namespace),
-        "@NUMBERS": " + ".join(numbers) or "0",
-        "@LABEL": host.rule.label,
-        "@REAL": host.target.real,
-        "@API": API,
-        "@SCALARS": str(len(host.program.scalars)),
-        "@TABLE_COLUMNS": str(layout.table_columns),
-        "@TENSORS_COLUMNS": str(layout.tensors_columns if layout.reducing else 0),
-        "@UNIT": str(STRIP_ROWS if layout.matrix else CHUNK),
-        "@SIZE": f"tensor->{sizes(host)[0]}",
-        "@COLUMNS": "tensor->columns" if layout.matrix else "1",
+    words: Words = {
+        "CHUNK_LINES": _chunk_lines(host),
+        "TENSOR_LINES": _tensor_lines(host, numbers),
+        "START": ["int64_t start = 0; /* in the workspace */"] if layout.reducing else [],
+        "KERNELS": _launches(device, namespace),
+        "NUMBERS": " + ".join(numbers) or "0",
+        "LABEL": host.rule.label,
+        "REAL": host.target.real,
+        "API": API,
+        "SCALARS": str(len(host.program.scalars)),
+        "TABLE_COLUMNS": str(layout.table_columns),
+        "TENSORS_COLUMNS": str(layout.tensors_columns if layout.reducing else 0),
+        "UNIT": str(STRIP_ROWS if layout.matrix else CHUNK),
+        "SIZE": f"tensor->{sizes(host)[0]}",
+        "COLUMNS": "tensor->columns" if layout.matrix else "1",
     }
-    for word, meaning in meanings.items():
-        text = text.replace(word, meaning)
-    return text
+    return filled("\n".join(parts), words)
 
 
 def _tensor(p: Printer) -> str:
@@ -124,7 +122,7 @@ def _init(p: Printer, namespace: str) -> str:
     return about + function(f"{API} cudaError_t @LABEL_init", arguments, lines, used)
 
 
-def _chunk_lines(p: Printer) -> str:
+def _chunk_lines(p: Printer) -> Lines:
     """Return what a chunk's line of the table holds besides row and length."""
     lines = [
         f"line[{column}] = (int64_t)(tensor->{p.arrays[name]} + offset);"
@@ -132,24 +130,24 @@ def _chunk_lines(p: Printer) -> str:
     ]
     if p.layout.reducing:
         lines += [f"line[{p.layout.tensor}] = t;", f"line[{p.layout.index}] = index;"]
-    return "".join(f"            {line}\n" for line in lines)
+    return lines
 
 
-def _tensor_lines(p: Printer, numbers: Sequence[str]) -> str:
+def _tensor_lines(p: Printer, numbers: Sequence[str]) -> Lines:
     """Return what a tensor's line of ``tensors`` holds."""
     if not p.layout.reducing:
-        return ""
+        return []
     first = ["tensor->row", "size", "columns", "chunks"]
     first += [f"(int64_t)tensor->{p.arrays[name]}" for name in p.layout.small]
     lines = [f"of_tensor[{k}] = {value};" for k, value in enumerate(first)]
     for node, number in zip(p.layout.slots, numbers, strict=True):
         lines += [f"of_tensor[{p.layout.slot[id(node)]}] = start;", f"start += {number};"]
-    return "".join(f"        {line}\n" for line in lines)
+    return lines
 
 
-def _launches(p: Printer, namespace: str) -> str:
+def _launches(p: Printer, namespace: str) -> Lines:
     arguments = "table, of_rows, coefficients, launch->control"
-    lines = []
+    lines: Lines = []
     if p.layout.reducing:
         arguments += ", tensors, launch->workspace"
         columns = p.layout.table_columns
@@ -158,52 +156,16 @@ def _launches(p: Printer, namespace: str) -> str:
         grid = "(unsigned)launch->count" if kind == "fold" else "chunks"
         grid = f"dim3({grid}, shared)" if divisible else grid
         lines.append(f"{namespace}::{name}<<<{grid}, {BLOCK}, 0, stream>>>({arguments});")
-    return "".join(f"    {line}\n" for line in lines)
+    return lines
 
 
-def _usage(p: Printer) -> str:
-    label = p.rule.label
-    lines = [
-        *beginning_of_usage(p),
-        f"{label}_tensor tensors[] = {{...}};  // pointers to device memory, sizes, row 0",
-    ]
-    if states(p):
-        lines.append(f"{label}_init(&hyper, &tensors[0], stream);  // each of them")
-    lines += [
-        f"{label}_launch launch;",
-        f"{label}_create(&launch, tensors, count, 1, stream);",
-        *scalars_in_usage(p),
-        f"    {label}_step(&launch, &s, stream);",
-        "}",
-        f"{label}_destroy(&launch);",
-    ]
-    return "\n".join(indented(lines))
-
-
-def _about(hosts: Sequence[Printer], exported: Exported) -> Lines:
-    first, label = hosts[0], exported.label
-    flags = "-std=c++17 -O3 -fmad=false -Xcompiler -ffp-contract=off"
-    about = [
-        f"{label}: updates {exported.dtype} parameters with {exported.grad_dtype} gradients, "
-        "in CUDA C++17: all tensors of all groups in one launch a pass.",
-        exported.reference,
-        "Include it in a .cu file. Every function that can fail returns a cudaError_t:\n\n"
-        f"{_usage(first)}",
-    ]
-    about += [
-        f"Tensors of fewer than two axes have functions and launches named {host.rule.label}_."
-        for host in hosts[1:]
-    ]
-    about += [MATRIX] if first.layout.matrix else []
-    about += [
-        "Each group of tensors that have the same hyperparameters and have taken the same steps has a "
-        "row of scalars. s.grad_coefficient multiplies each gradient: 1, or -1 to maximize, 1 / "
-        "scale of a scaled loss. launch.control points to two doubles in device memory that a "
-        "kernel may write: another factor, such as that of clipping by a global norm, and whether "
-        "to leave the step out.",
-        f"{label}_create allocates, {label}_step does not: it copies rows from pinned "
-        "memory asynchronously and launches on the stream.",
-        f"Compile with nvcc {flags}, without -use_fast_math; the bits are then those of the CPU.",
-    ]
-    build = [f"nvcc {flags} {label}.cu -o check", f"./check {exported.golden_file}"]
-    return about + verification(exported, "GPU", "cu", ", 2 that it could not run", build)
+def _words(hosts: Sequence[Printer]) -> Words:
+    first, *others = hosts
+    named = "Tensors of fewer than two axes have functions and launches named"
+    init = f"{first.rule.label}_init(&hyper, &tensors[0], stream);  // each of them"
+    words: Words = {
+        "INIT": [init] if states(first) else [],
+        "VECTORS": [f"{named} {host.rule.label}_." for host in others],
+        "MATRIX": matrix(first),
+    }
+    return {**words_of_usage(first), **words}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...language import summation
 from ...language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS
 from ..exported import Exported
-from ..templates import read
+from ..templates import Words, filled, read
 from .numpy_arrays import WholeArrays, sum_columns
 from .python import PythonFile, joined
 from .rule_text import attributes_of, function_text, method_text
@@ -29,10 +29,6 @@ def text(exported: Exported) -> str:
         for program in exported.programs
     ]
     reducing = any(program.sums or program.small for program in exported.programs)
-    about = (
-        "Sums have a fixed order, so that their bits are the same everywhere; temporaries are as "
-        "large as the largest parameter."
-    )
     used = _vocabulary(str(file.text_of_rule))
     methods = [method_text(getattr(WholeArrays, name)) for name in ("__init__", *used)]
     functions = SUMS if "sum" in used else ()
@@ -46,20 +42,22 @@ def text(exported: Exported) -> str:
         constants += (
             f"{names} = {CHUNK:_}, {LANES:_}, {ROW_LANES}, {STRIP_ROWS}  # the order of sums\n"
         )
-    params = "param.reshape(-1)" + ".view(np.uint16)" * (dtype == "bfloat16")
-    grads = "grad.reshape(-1)" + ".view(np.uint16)" * (grad_dtype == "bfloat16")
-    step = file.step(
-        TEXTS["step"],
-        by="all at once" if reducing else "block by block",
-        body=TEXTS["whole" if reducing else "flat"].format(params=params, grads=grads),
-        param=dtype,
-        grad=grad_dtype,
-        rounded="to_bfloat16(results[0])" if dtype == "bfloat16" else "results[0]",
-    )
+    body: Words = {
+        "PARAMS": "param.reshape(-1)" + ".view(np.uint16)" * (dtype == "bfloat16"),
+        "GRADS": "grad.reshape(-1)" + ".view(np.uint16)" * (grad_dtype == "bfloat16"),
+    }
+    words: Words = {
+        "BY": "all at once" if reducing else "block by block",
+        "BODY": filled(TEXTS["whole" if reducing else "flat"], body),
+        "PARAM": dtype,
+        "GRAD": grad_dtype,
+        "ROUNDED": "to_bfloat16(results[0])" if dtype == "bfloat16" else "results[0]",
+    }
+    step = file.step(TEXTS["step"], words)
     needed = {f"from_{dtype}", f"from_{grad_dtype}", f"to_{dtype}"}
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(
-        f"{file.docstring('NumPy alone', [about] * reducing)}\n{file.imports()}",
+        f"{file.docstring('NumPy alone', reducing)}\n{file.imports()}",
         f"# ---- the rule's own text\n\n\n{file.text_of_rule}",
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),
