@@ -3,8 +3,9 @@ ptxas fits it: no spills, few registers, shared memory that every device has.
 
 In float32 every variant is compiled for every architecture. Each variant's other dtypes are
 spread over the architectures, one each, so that every dtype meets every architecture; with
-``SAMESTEP_TEST_EVERYTHING=1`` all are compiled for all, which takes ten minutes. Users have older
-releases of NVRTC, with CuPy or PyTorch; those that ``SAMESTEP_TEST_NVRTC`` names take every kernel, too.
+``SAMESTEP_TEST_EVERYTHING=1`` all are compiled for all that NVRTC knows, which takes ten minutes. Users have older
+releases of NVRTC, with CuPy or PyTorch; those that ``SAMESTEP_TEST_NVRTC`` names take every kernel,
+too, for architectures that are not in this list.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from cubin import resources
-from nvrtc import ARCHITECTURES, CompileError, cubin, others
+from nvrtc import ARCHITECTURES, CompileError, cubin, newest, others
 from printed import ALL, PAIRS, printer
 from variants import EVERYTHING
 
@@ -28,7 +29,7 @@ SYSTEM_SHARED = 1024  # of them taken by the system, from sm_90 on
 def matrix(label: str) -> list[tuple[str, tuple[str, str]]]:
     """Architectures and dtypes that a variant is compiled for."""
     if EVERYTHING:
-        return [(architecture, pair) for architecture in ARCHITECTURES for pair in PAIRS]
+        return [(architecture, pair) for architecture in newest().architectures() for pair in PAIRS]
     place = list(ALL).index(label)
     cells = [(architecture, PAIRS[0]) for architecture in ARCHITECTURES]
     return cells + [
@@ -57,7 +58,7 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
 
 def test_every_pair_of_dtypes_meets_every_architecture():
     cells = {cell for label in ALL for cell in matrix(label)}
-    assert cells == {(a, pair) for a in ARCHITECTURES for pair in PAIRS}
+    assert cells >= {(a, pair) for a in ARCHITECTURES for pair in PAIRS}
 
 
 def by_release(library, *without: str) -> str:
@@ -69,7 +70,9 @@ def by_release(library, *without: str) -> str:
 @pytest.mark.parametrize("library", others(), ids=str)
 def test_an_older_release_takes_every_kernel(library):
     printed = by_release(library)
-    assert re.fullmatch(r"NVRTC [0-9.]+: [1-9][0-9]* compiled\n", printed), printed
+    assert re.fullmatch(r"NVRTC [\d.]+, sm_[\d ]+: [1-9]\d* compiled, 0 refused\n", printed), (
+        printed
+    )
 
 
 @pytest.mark.parametrize("library", others(), ids=str)
