@@ -63,7 +63,16 @@ def compiled_pass(
         warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
         importlib.import_module("torch._inductor.compile_fx")
     graph = storing(operations, {}, {})
-    return Compiled(torch.compile(graph, dynamic=True, fullgraph=True, options={**EXACT}))
+    known = {name: value for name, value in EXACT.items() if name not in unknown_settings()}
+    return Compiled(torch.compile(graph, dynamic=True, fullgraph=True, options=known))
+
+
+def unknown_settings() -> list[str]:
+    """Return those of `EXACT` that this PyTorch's compiler does not have: on a GPU each is needed,
+    on a host none."""
+    from torch._inductor import config
+
+    return sorted(EXACT.keys() - config.get_config_copy().keys())
 
 
 class CompiledLaunch(TorchLaunch):
