@@ -12,7 +12,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .protocol import Availability, Backend
+import numpy as np
+
+from .protocol import Availability, Backend, too_old
 
 BUILT_IN = {
     "numpy": "samestep.backends.numpy",
@@ -32,6 +34,8 @@ BEST_FOR = {
 
 AUTO = "auto"
 VARIABLE = "SAMESTEP_BACKEND"
+BY_TYPE = "chosen by the type of the parameters"
+OLDEST_NUMPY = (2, 0)  # which every backend needs
 BROKEN = "update or remove the package that it comes from"
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
 
@@ -55,6 +59,8 @@ def _module(name: str) -> Any:
 
 
 def _availability(name: str) -> Availability:
+    if reason := too_old("NumPy", np.__version__, OLDEST_NUMPY):
+        return Availability(name, False, reason, "update it with: pip install 'numpy>=2'")
     try:
         result: Availability = _module(name).availability()
     except Exception as error:
@@ -95,7 +101,7 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
         source, chosen = VARIABLE, os.environ.get(VARIABLE) or AUTO
     _check_name(chosen, source)
     if chosen == AUTO:
-        chosen = _best_for(arrays)
+        source, chosen = BY_TYPE, _best_for(arrays)
     chosen, _, implementation = chosen.partition(":")
     status = _availability(chosen)
     if not status.available:
@@ -125,7 +131,5 @@ def _check_name(name: str, source: str) -> None:
 def _best_for(arrays: Sequence[Any]) -> str:
     packages = {base.__module__.split(".")[0] for a in arrays[:1] for base in type(a).__mro__}
     found = [names for package, names in BEST_FOR.items() if package in packages]
-    for name in found[0] if found else BEST_FOR["numpy"]:
-        if _availability(name).available:
-            return name
-    raise AssertionError("the numpy backend can always run")
+    names = found[0] if found else BEST_FOR["numpy"]
+    return next((name for name in names if _availability(name).available), names[-1])

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent))
 
 from nvrtc import OPTIONS, CompileError, Nvrtc
-from printed import ALL, PAIRS, printer
+from printed import ALL, PAIRS, matrix, printer
 from samestep.backends.cuda.judge import SOURCE
 from variants import EVERYTHING
 
@@ -23,16 +23,15 @@ def texts(known: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Names of the texts, the texts, and the architectures they are compiled for.
 
     Each variant is compiled in two pairs of dtypes, for one architecture, in turn; with
-    ``SAMESTEP_TEST_EVERYTHING=1`` in all pairs for all architectures.
+    ``SAMESTEP_TEST_EVERYTHING=1`` for all architectures.
     """
     for architecture in known:
         yield "judge", SOURCE, architecture
     for place, label in enumerate(ALL):
-        some = (PAIRS[0], PAIRS[1 + place % (len(PAIRS) - 1)])
-        for pair in PAIRS if EVERYTHING else some:
-            source = printer(label, pair).source()
-            for architecture in known if EVERYTHING else [known[place % len(known)]]:
-                yield f"{label} {pair}", source, architecture
+        own = known[place % len(known)]
+        some = [(own, PAIRS[0]), (own, PAIRS[1 + place % (len(PAIRS) - 1)])]
+        for architecture, pair in matrix(label, known) if EVERYTHING else some:
+            yield f"{label} {pair}", printer(label, pair).source(), architecture
 
 
 def main(library: str, *without: str) -> None:

@@ -10,6 +10,7 @@ too, for architectures that are not in this list.
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 from cubin import resources
 from nvrtc import ARCHITECTURES, CompileError, cubin, newest, others
-from printed import ALL, PAIRS, printer
+from printed import ALL, PAIRS, matrix, printer
 from variants import EVERYTHING
 
 REGISTERS = 104  # a thread's at most: two blocks of 256 threads have 128 on a multiprocessor
@@ -26,15 +27,11 @@ STATIC_SHARED = 48 * 1024  # bytes a block may have without asking
 SYSTEM_SHARED = 1024  # of them taken by the system, from sm_90 on
 
 
-def matrix(label: str) -> list[tuple[str, tuple[str, str]]]:
+def cells(label: str) -> list[tuple[str, tuple[str, str]]]:
     """Architectures and dtypes that a variant is compiled for."""
     if EVERYTHING:
-        return [(architecture, pair) for architecture in newest().architectures() for pair in PAIRS]
-    place = list(ALL).index(label)
-    cells = [(architecture, PAIRS[0]) for architecture in ARCHITECTURES]
-    return cells + [
-        (ARCHITECTURES[(place + i) % len(ARCHITECTURES)], pair) for i, pair in enumerate(PAIRS[1:])
-    ]
+        return list(itertools.product(newest().architectures(), PAIRS))
+    return matrix(label, ARCHITECTURES)
 
 
 def over_budget(usage: dict[str, dict[str, int]]) -> dict[str, int]:
@@ -49,7 +46,7 @@ def over_budget(usage: dict[str, dict[str, int]]) -> dict[str, int]:
 
 @pytest.mark.parametrize("label", ALL)
 def test_every_kernel_compiles_and_fits(label, tmp_path):
-    for architecture, pair in matrix(label):
+    for architecture, pair in cells(label):
         printed = printer(label, pair)
         usage = resources(cubin(printed.source(), architecture), tmp_path)
         assert set(usage) == {name for name, _, _ in printed.functions()}
@@ -57,8 +54,8 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
 
 
 def test_every_pair_of_dtypes_meets_every_architecture():
-    cells = {cell for label in ALL for cell in matrix(label)}
-    assert cells >= {(a, pair) for a in ARCHITECTURES for pair in PAIRS}
+    found = {cell for label in ALL for cell in cells(label)}
+    assert found >= set(itertools.product(ARCHITECTURES, PAIRS))
 
 
 def by_release(library, *without: str) -> str:
