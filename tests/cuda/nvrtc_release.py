@@ -34,7 +34,8 @@ def texts(known: Sequence[str]) -> Iterator[tuple[str, str, str]]:
             yield f"{label} {pair}", printer(label, pair).source(), architecture
 
 
-def main(library: str, *without: str) -> None:
+def main(library: str, *without: str) -> int:
+    """The exit status: 1 if a text is refused."""
     release = Nvrtc(Path(library))
     options = tuple(option for option in OPTIONS if option not in without)
     known = release.architectures()
@@ -48,7 +49,8 @@ def main(library: str, *without: str) -> None:
             refused += 1
     version = ".".join(map(str, release.version()))
     print(f"NVRTC {version}, sm_{' '.join(known)}: {compiled} compiled, {refused} refused")
+    return int(refused > 0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))
