@@ -186,6 +186,10 @@ def test_extra_memory_does_not_grow_with_the_model():
 
 # ---- a device
 
+needs_a_device_of_python = pytest.mark.skipif(
+    not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="in this PyTorch Python cannot make up a device",
+)
 DEVICE = """
 import torch, samestep as ss
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -215,6 +219,7 @@ class Watched(TorchDispatchMode):
 """
 
 
+@needs_a_device_of_python
 def test_on_a_device_everything_stays_there():
     """Shape and device logic with tensors that have no elements. No operation mixes places: a
     number or a host scalar as divisor would be multiplied by as its reciprocal."""
@@ -248,6 +253,7 @@ assert not host & arithmetic, host
     run_python(DEVICE + script)
 
 
+@needs_a_device_of_python
 def test_errors_on_a_device():
     script = """
 import numpy as np
