@@ -63,7 +63,8 @@ def compiled_pass(
         warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
         importlib.import_module("torch._inductor.compile_fx")
     graph = storing(operations, {}, {})
-    known = {name: value for name, value in EXACT.items() if name not in unknown_settings()}
+    unknown = unknown_settings()
+    known: dict[str, Any] = {name: on for name, on in EXACT.items() if name not in unknown}
     return Compiled(torch.compile(graph, dynamic=True, fullgraph=True, options=known))
 
 
