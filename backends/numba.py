@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..language.passes import program
 from ..language.rule import Rule
 from ..printing.numba import ADDRESSES, Numba
 from ..printing.printer import Printer
-from ..protocol import Availability
+from ..protocol import Availability, too_old
 from . import memory
 from .gradients import CheckedGradients
 from .host.backend import HostBackend, flushes_subnormals
@@ -37,14 +38,36 @@ SMALL_WORK = 1 << 15  # elements; less than that is done before another thread h
 LARGE_WORK = 1 << 24  # elements; what a range has at most
 RANGES_PER_THREAD = 4  # of tensors, in what stands between two passes
 
+OLDEST = (0, 61)
 INSTALL = "install it with: pip install 'samestep[numba]'"
+UPDATE = "update it with: pip install --upgrade numba"
 
 
 def availability() -> Availability:
     """Say whether the backend can run here, and what to install if not."""
     if importlib.util.find_spec("numba") is None:
         return Availability("numba", False, "Numba is not installed", INSTALL)
+    if refused := _refused():
+        return Availability("numba", False, *refused)
     return Availability("numba", True, f"compiled CPU kernels on {thread_count()} threads")
+
+
+@functools.cache
+def _refused() -> tuple[str, str] | None:
+    """Return what is wrong with the Numba that is installed, and what to do about it."""
+    from importlib import metadata  # slow to import
+
+    version = metadata.version("numba")
+    if reason := too_old("Numba", version, OLDEST):
+        return reason, UPDATE
+    for needed in metadata.requires("numba") or ():  # it cannot be imported beside a newer NumPy
+        limit = re.match(r"numpy\b.*<(\d+\.\d+)", needed)
+        if limit and np.lib.NumpyVersion(np.__version__) >= f"{limit[1]}.0":
+            reason = (
+                f"Numba {version} takes NumPy older than {limit[1]}, and NumPy is {np.__version__}"
+            )
+            return reason, f"{UPDATE}, or pip install 'numpy<{limit[1]}'"
+    return None
 
 
 class NumbaLaunch(HostLaunch):

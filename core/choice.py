@@ -12,7 +12,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .protocol import Availability, Backend
+import numpy as np
+
+from .protocol import Availability, Backend, too_old
 
 BUILT_IN = {
     "numpy": "samestep.backends.numpy",
@@ -30,6 +32,8 @@ BEST_FOR = {
 
 AUTO = "auto"
 VARIABLE = "SAMESTEP_BACKEND"
+BY_TYPE = "chosen by the type of the parameters"
+OLDEST_NUMPY = (2, 0)  # which every backend needs
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
 
 
@@ -52,6 +56,8 @@ def _module(name: str) -> Any:
 
 
 def _availability(name: str) -> Availability:
+    if reason := too_old("NumPy", np.__version__, OLDEST_NUMPY):
+        return Availability(name, False, reason, "update it with: pip install 'numpy>=2'")
     try:
         result: Availability = _module(name).availability()
     except Exception as error:
@@ -93,7 +99,7 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
         source, chosen = VARIABLE, os.environ.get(VARIABLE) or AUTO
     _check_name(chosen, source)
     if chosen == AUTO:
-        chosen = _best_for(arrays)
+        source, chosen = BY_TYPE, _best_for(arrays)
     chosen, _, implementation = chosen.partition(":")
     status = _availability(chosen)
     if not status.available:

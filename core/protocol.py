@@ -6,6 +6,7 @@ A backend knows operations and arrays, never an optimizer.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -214,3 +215,11 @@ class Availability:
     available: bool
     detail: str
     install: str = ""
+
+
+def too_old(product: str, version: str, oldest: tuple[int, int]) -> str:
+    """Return what is wrong with a release such as "2.13.0+cpu" that is older than ``oldest``, such
+    as (2, 6); "" for one that is not."""
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) >= oldest:
+        return ""
+    return f"{product} {version} is too old, it takes {oldest[0]}.{oldest[1]} or newer"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import importlib.util
+import re
 
 import numpy as np
 import pytest
 import samestep as ss
+from command_line import call
 from helpers import refused
 
 
@@ -69,3 +73,50 @@ def test_a_wrong_number_of_threads_is_refused(threads, monkeypatch):
     monkeypatch.setenv("SAMESTEP_THREADS", threads)
     with refused(optimizer, ValueError, f"SAMESTEP_THREADS='{threads}': expected a positive num"):
         optimizer.step(np.ones(2))
+
+
+def too_old(monkeypatch, numpy=None, **distributions):
+    """Pretend that these releases are installed."""
+    found, backend = importlib.metadata.version, importlib.import_module("samestep.backends.numba")
+    for owner in (importlib.metadata, importlib.import_module("samestep.backends.torch")):
+        monkeypatch.setattr(owner, "version", lambda name: distributions.get(name) or found(name))
+    monkeypatch.setattr(np, "__version__", numpy or np.__version__)
+    monkeypatch.setattr(backend, "_refused", backend._refused.__wrapped__)  # it remembers
+
+
+@pytest.mark.parametrize(
+    ("releases", "names", "detail", "remedy"),
+    [
+        (dict(numpy="1.26.4"), ("numpy", "numba", "torch", "cupy"),
+         "NumPy 1.26.4 is too old, it takes 2.0 or newer", "pip install 'numpy>=2'"),
+        (dict(numba="0.60.0"), ("numba",),
+         "Numba 0.60.0 is too old, it takes 0.61 or newer", "pip install --upgrade numba"),
+        (dict(numba="0.61.0", numpy="9.1.0"), ("numba",),
+         r"Numba 0.61.0 takes NumPy older than \d.\d+, and NumPy is 9.1.0", "or pip install 'numpy<"),
+        (dict(torch="2.5.1+cu124"), ("torch",),
+         r"PyTorch 2.5.1\+cu124 is too old, it takes 2.6 or newer", "pip install 'torch>=2.6'"),
+    ],
+)  # fmt: skip
+def test_what_is_too_old_is_refused_with_what_to_do(
+    releases, names, detail, remedy, monkeypatch, capsys
+):
+    if any(importlib.util.find_spec(name) is None for name in releases):
+        pytest.skip("it is not installed")
+    too_old(monkeypatch, **releases)
+    for name in names:
+        status = ss.available_backends()[name]
+        assert not status.available
+        assert re.search(detail, status.detail)
+        assert remedy in status.install
+        with pytest.raises(RuntimeError, match=rf"'{name}' \(backend\) cannot run here: {detail}"):
+            ss.SGD(np.ones(2), backend=name)
+    assert call("backends") == 0
+    assert re.search(detail, " ".join(capsys.readouterr().out.split()))
+
+
+def test_when_nothing_can_run_the_type_of_the_parameters_says_what_should(monkeypatch):
+    too_old(monkeypatch, numpy="1.26.4")
+    with pytest.raises(
+        RuntimeError, match=r"'numpy' \(chosen by the type of the parameters\) cannot"
+    ):
+        ss.SGD(np.ones(2))

@@ -23,7 +23,7 @@ BY_STEPS = {
     ("backends/cupy/launch.py", "prepare"),
     ("backends/numpy.py", "run"),
     ("backends/torch/launch.py", "run"),
-    ("backends/torch/optim/optimizer.py", "step"),
+    ("backends/torch/optim/optimizer.py", "_step"),
     ("backends/host/judge.py", "_over_all"),
     ("core/step/launches.py", "set_rows"),
 }
@@ -54,7 +54,7 @@ def test_modes_are_entered_where_interrupts_are_held():
 
 
 @pytest.mark.parametrize(
-    "text", ["with np.errstate(): pass", "@torch.no_grad()\ndef step(self): pass"]
+    "text", ["with np.errstate(): pass", "@torch.no_grad()\ndef _step(self): pass"]
 )
 def test_control_others_are_found(text):
     assert unheld("backends/torch/optim/optimizer.py", ast.parse(text)) == [1]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from ...protocol import Availability
+from ...protocol import Availability, too_old
 
-OLDEST = 14  # the first CuPy with bfloat16
+OLDEST = (14, 0)  # the first CuPy with bfloat16
+OLDEST_NVRTC = (12, 0)  # what tests compile with
 EXTRAS = (
     "install it with: pip install 'samestep[cuda13]' (for a CUDA 12 driver: 'samestep[cuda12]')"
 )
@@ -26,9 +27,8 @@ def availability() -> Availability:
         import cupy
     except Exception as error:  # whatever is wrong with an installation of many libraries
         return Availability("cupy", False, f"CuPy cannot be imported ({_line(error)})", EXTRAS)
-    if int(cupy.__version__.split(".")[0]) < OLDEST:
-        detail = f"CuPy {cupy.__version__} is too old, it takes {OLDEST} or newer"
-        return Availability("cupy", False, detail, EXTRAS)
+    if reason := too_old("CuPy", cupy.__version__, OLDEST):
+        return Availability("cupy", False, reason, EXTRAS)
     runtime = cupy.cuda.runtime
     try:
         devices = runtime.getDeviceCount()
@@ -41,6 +41,8 @@ def availability() -> Availability:
     except Exception as error:  # CuPy's loader of libraries has errors of its own
         detail = f"NVRTC, CUDA's compiler, cannot be loaded ({_line(error)})"
         return Availability("cupy", False, detail, EXTRAS)
+    if reason := too_old("NVRTC, CUDA's compiler,", version, OLDEST_NVRTC):
+        return Availability("cupy", False, reason, EXTRAS)
     name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
     return Availability("cupy", True, f"CUDA kernels on {name}; NVRTC {version}")
 

@@ -14,22 +14,26 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from ...protocol import Availability
+from ...protocol import Availability, too_old
 
 if TYPE_CHECKING:
     from .on_device import TorchOnDevice
     from .on_host import TorchOnHost
 
 IMPLEMENTATIONS = ("forloop", "foreach", "compiled", "fused")
+OLDEST = (2, 6)
 INSTALL = "install it with: pip install torch"
+UPDATE = "update it with: pip install 'torch>=2.6'"
 
 
 def availability() -> Availability:
-    """Return whether this backend can run here."""
+    """Say whether this backend can run here and, if not, why and what to install."""
     if importlib.util.find_spec("torch") is None:
         return Availability("torch", False, "PyTorch is not installed", INSTALL)
-    listed = ", ".join(IMPLEMENTATIONS)
-    return Availability("torch", True, f"PyTorch {version('torch')}: {listed}")
+    installed = version("torch")
+    if reason := too_old("PyTorch", installed, OLDEST):
+        return Availability("torch", False, reason, UPDATE)
+    return Availability("torch", True, f"PyTorch {installed}: {', '.join(IMPLEMENTATIONS)}")
 
 
 def get_backend(implementation: str, arrays: Sequence[Any]) -> TorchOnHost | TorchOnDevice:

@@ -63,7 +63,17 @@ def compiled_pass(
         warnings.simplefilter("ignore")  # the compiler's own imports are deprecated ones
         importlib.import_module("torch._inductor.compile_fx")
     graph = storing(operations, {}, {})
-    return Compiled(torch.compile(graph, dynamic=True, fullgraph=True, options={**EXACT}))
+    unknown = unknown_settings()
+    known: dict[str, Any] = {name: on for name, on in EXACT.items() if name not in unknown}
+    return Compiled(torch.compile(graph, dynamic=True, fullgraph=True, options=known))
+
+
+def unknown_settings() -> list[str]:
+    """Return those of `EXACT` that this PyTorch's compiler does not have: on a GPU each is needed,
+    on a host none."""
+    from torch._inductor import config
+
+    return sorted(EXACT.keys() - config.get_config_copy().keys())
 
 
 class CompiledLaunch(TorchLaunch):

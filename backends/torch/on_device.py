@@ -25,7 +25,7 @@ from .device import (
     overlapping,
     reals,
 )
-from .implementations import backend_name, torch_launch
+from .implementations import backend_name, check_compiler, torch_launch
 from .launch import TorchLaunch
 
 
@@ -35,6 +35,8 @@ class TorchOnDevice(DecidesOnHost):
     def __init__(self, implementation: str, device: torch.device) -> None:
         self.name, self.device = backend_name(implementation), device
         self.implementation = implementation or "foreach"
+        if implementation == "compiled":
+            check_compiler(device)
 
     def accepts(self, array: Any) -> bool:
         return self._is_there(array) and array.device.type in DEVICES

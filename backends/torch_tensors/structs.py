@@ -21,7 +21,8 @@ from ...interrupts import held
 from ..memory import LIST_IS_READABLE
 from .view import loaded
 
-OBJECT, TENSOR, STORAGE = 8, 22, 6  # words of each struct that are looked at
+OBJECT, TENSOR, STORAGE = 8, 20, 6  # words of each struct that are looked at for an address
+REST = 4  # words of the tensor from its number of elements before the first to its end
 AXES = 5  # tensors with more keep their shapes elsewhere
 
 
@@ -43,8 +44,8 @@ def _word(address: int) -> int:
     return ctypes.c_int64.from_address(address).value
 
 
-def _words(tensor: Any) -> list[int]:
-    return [_word(tensor._cdata + offset) for offset in range(0, 8 * TENSOR, 8)]
+def _words(tensor: Any, size: int) -> list[int]:
+    return [_word(tensor._cdata + 8 * k) for k in range(size)]
 
 
 def _where(addresses: Sequence[int], values: Sequence[int], words: int) -> int:
@@ -69,7 +70,8 @@ def _found() -> Structs | None:
     torch = loaded()
     try:
         with held(), torch.inference_mode(False):
-            return Structs(*_places(torch), _kind(torch))
+            places = _places(torch)
+            return Structs(*places, _kind(torch, places[2] // 8 + REST))
     except (AttributeError, RuntimeError, LookupError):  # others, or in a mode of the caller's
         return None
 
@@ -93,9 +95,9 @@ def _places(torch: Any) -> tuple[int, int, int, int]:
     )
 
 
-def _kind(torch: Any) -> tuple[tuple[int, int], ...]:
-    """Return offsets and masks of the words that do not differ among tensors of one kind. Raises
-    LookupError if they do not tell all kinds apart."""
+def _kind(torch: Any, size: int) -> tuple[tuple[int, int], ...]:
+    """Return offsets and masks of the words that do not differ among tensors of one kind, whose
+    structs have ``size`` words. Raises LookupError if they do not tell all kinds apart."""
     zeros = functools.partial(torch.zeros, dtype=torch.float32, device="cpu")
     leaf = zeros(3, 4).requires_grad_()
     leaf.grad = zeros(3, 4)
@@ -107,24 +109,24 @@ def _kind(torch: Any) -> tuple[tuple[int, int], ...]:
         leaf,
         leaf.grad,
     ]
-    rows = [_words(tensor) for tensor in alike]
+    rows = [_words(tensor, size) for tensor in alike]
     names = ("float64", "float16", "bfloat16", "int32", "int64", "complex64", "complex128")
-    others = [_words(zeros(3, 4, dtype=getattr(torch, name))) for name in names]
+    others = [_words(zeros(3, 4, dtype=getattr(torch, name)), size) for name in names]
     # of the word with the dtype that only: the flags beside it have unused bits, never set
     dtype = [
         (k, 0xFFFF << shift)
-        for k in range(TENSOR)
+        for k in range(size)
         for shift in range(0, 64, 16)
         if len({row[k] >> shift & 0xFFFF for row in rows}) == 1
         and len({row[k] >> shift & 0xFFFF for row in (rows[0], *others)}) == 1 + len(names)
     ]
     if len(dtype) != 1:
         raise LookupError("several words may be the dtype, or none")
-    equal = [k for k in range(TENSOR) if len({row[k] for row in rows}) == 1]
+    equal = [k for k in range(size) if len({row[k] for row in rows}) == 1]
     kind = [(k, (1 << 64) - 1) for k in equal if k != dtype[0][0]] + dtype
 
     def told(tensor: Any) -> tuple[int, ...]:
-        words = _words(tensor)
+        words = _words(tensor, size)
         return tuple(words[k] & mask for k, mask in kind)
 
     cell = zeros(1).expand((2,) * AXES)

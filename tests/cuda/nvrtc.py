@@ -11,9 +11,9 @@ from pathlib import Path
 from samestep.printing.cuda import OPTIONS
 
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
-VARIABLE = (
-    "SAMESTEP_TEST_NVRTC"  # folders of other releases, separated by colons: each must be there
-)
+# folders of other releases, separated by colons: each must be there
+VARIABLE = "SAMESTEP_TEST_NVRTC"
+AGE = "are deprecated and may be removed"  # a remark about the device, none about the text
 
 
 class CompileError(Exception):
@@ -61,7 +61,7 @@ class Nvrtc:
             every = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
             failed = self.library.nvrtcCompileProgram(program, len(options), every)
             log = self._get(program, "ProgramLog").rstrip(b"\0").decode()
-            if failed or log:
+            if failed or any(AGE not in line for line in log.splitlines() if line.strip()):
                 raise CompileError(log)
             return self._get(program, result)
         finally:

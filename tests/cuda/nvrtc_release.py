@@ -8,26 +8,49 @@ text as ASCII.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from nvrtc import ARCHITECTURES, OPTIONS, CompileError, Nvrtc
-from printed import ALL, PAIRS, printer
+from nvrtc import OPTIONS, CompileError, Nvrtc
+from printed import ALL, PAIRS, matrix, printer
+from samestep.backends.cuda.judge import SOURCE
 from variants import EVERYTHING
 
-if __name__ == "__main__":
-    release = Nvrtc(Path(sys.argv[1]))
-    options = tuple(option for option in OPTIONS if option not in sys.argv[2:])
-    known = [a for a in ARCHITECTURES if a in release.architectures()]
-    compiled = 0
-    # every variant, the other pairs of dtypes and the architectures in turn
+
+def texts(known: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Names of the texts, the texts, and the architectures they are compiled for.
+
+    Each variant is compiled in two pairs of dtypes, for one architecture, in turn; with
+    ``SAMESTEP_TEST_EVERYTHING=1`` for all architectures.
+    """
+    for architecture in known:
+        yield "judge", SOURCE, architecture
     for place, label in enumerate(ALL):
-        for pair in PAIRS if EVERYTHING else (PAIRS[0], PAIRS[1 + place % (len(PAIRS) - 1)]):
-            architecture = f"-arch=sm_{known[place % len(known)]}"
-            try:
-                release.compile(printer(label, pair).source(), (*options, architecture), "CUBIN")
-                compiled += 1
-            except CompileError as error:
-                print(f"{label} {pair} {architecture}: {str(error).splitlines()[0]}")
-    print(f"NVRTC {'.'.join(map(str, release.version()))}: {compiled} compiled")
+        own = known[place % len(known)]
+        some = [(own, PAIRS[0]), (own, PAIRS[1 + place % (len(PAIRS) - 1)])]
+        for architecture, pair in matrix(label, known) if EVERYTHING else some:
+            yield f"{label} {pair}", printer(label, pair).source(), architecture
+
+
+def main(library: str, *without: str) -> int:
+    """The exit status: 1 if a text is refused."""
+    release = Nvrtc(Path(library))
+    options = tuple(option for option in OPTIONS if option not in without)
+    known = release.architectures()
+    compiled = refused = 0
+    for name, source, architecture in texts(known):
+        try:
+            release.compile(source, (*options, f"-arch=sm_{architecture}"), "CUBIN")
+            compiled += 1
+        except CompileError as error:
+            print(f"{name} sm_{architecture}: {str(error).splitlines()[0]}")
+            refused += 1
+    version = ".".join(map(str, release.version()))
+    print(f"NVRTC {version}, sm_{' '.join(known)}: {compiled} compiled, {refused} refused")
+    return int(refused > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 from samestep.language.clipping import clipped
 from samestep.language.passes import program
 from samestep.printing.cuda import Cuda
@@ -22,6 +25,15 @@ ALL |= {
     for label in ("adamw", "lamb")
     for clip in ("clip_norm", "clip_value")
 }
+
+
+def matrix(label: str, architectures: Sequence[str]) -> list[tuple[str, tuple[str, str]]]:
+    """Architectures and dtypes that a variant is compiled for: float32 for all, each other pair of
+    dtypes for one, in turn, so that every pair meets every architecture."""
+    cells = [(architecture, PAIRS[0]) for architecture in architectures]
+    first = list(ALL).index(label) % len(architectures)
+    turn = itertools.islice(itertools.cycle(architectures), first, None)
+    return cells + list(zip(turn, PAIRS[1:], strict=False))
 
 
 def printer(label: str, pair: tuple[str, str] = PAIRS[0]) -> Printer:

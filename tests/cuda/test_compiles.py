@@ -3,12 +3,14 @@ ptxas fits it: no spills, few registers, shared memory that every device has.
 
 In float32 every variant is compiled for every architecture. Each variant's other dtypes are
 spread over the architectures, one each, so that every dtype meets every architecture; with
-``SAMESTEP_TEST_EVERYTHING=1`` all are compiled for all, which takes ten minutes. Users have older
-releases of NVRTC, with CuPy or PyTorch; those that ``SAMESTEP_TEST_NVRTC`` names take every kernel, too.
+``SAMESTEP_TEST_EVERYTHING=1`` all are compiled for all that NVRTC knows, which takes ten minutes. Users have older
+releases of NVRTC, with CuPy or PyTorch; those that ``SAMESTEP_TEST_NVRTC`` names take every kernel,
+too, for architectures that are not in this list.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -16,8 +18,8 @@ from pathlib import Path
 
 import pytest
 from cubin import resources
-from nvrtc import ARCHITECTURES, CompileError, cubin, others
-from printed import ALL, PAIRS, printer
+from nvrtc import ARCHITECTURES, CompileError, cubin, newest, others
+from printed import ALL, PAIRS, matrix, printer
 from variants import EVERYTHING
 
 REGISTERS = 104  # a thread's at most: two blocks of 256 threads have 128 on a multiprocessor
@@ -25,15 +27,11 @@ STATIC_SHARED = 48 * 1024  # bytes a block may have without asking
 SYSTEM_SHARED = 1024  # of them taken by the system, from sm_90 on
 
 
-def matrix(label: str) -> list[tuple[str, tuple[str, str]]]:
+def cells(label: str) -> list[tuple[str, tuple[str, str]]]:
     """Architectures and dtypes that a variant is compiled for."""
     if EVERYTHING:
-        return [(architecture, pair) for architecture in ARCHITECTURES for pair in PAIRS]
-    place = list(ALL).index(label)
-    cells = [(architecture, PAIRS[0]) for architecture in ARCHITECTURES]
-    return cells + [
-        (ARCHITECTURES[(place + i) % len(ARCHITECTURES)], pair) for i, pair in enumerate(PAIRS[1:])
-    ]
+        return list(itertools.product(newest().architectures(), PAIRS))
+    return matrix(label, ARCHITECTURES)
 
 
 def over_budget(usage: dict[str, dict[str, int]]) -> dict[str, int]:
@@ -48,7 +46,7 @@ def over_budget(usage: dict[str, dict[str, int]]) -> dict[str, int]:
 
 @pytest.mark.parametrize("label", ALL)
 def test_every_kernel_compiles_and_fits(label, tmp_path):
-    for architecture, pair in matrix(label):
+    for architecture, pair in cells(label):
         printed = printer(label, pair)
         usage = resources(cubin(printed.source(), architecture), tmp_path)
         assert set(usage) == {name for name, _, _ in printed.functions()}
@@ -56,20 +54,24 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
 
 
 def test_every_pair_of_dtypes_meets_every_architecture():
-    cells = {cell for label in ALL for cell in matrix(label)}
-    assert cells == {(a, pair) for a in ARCHITECTURES for pair in PAIRS}
+    found = {cell for label in ALL for cell in cells(label)}
+    assert found >= set(itertools.product(ARCHITECTURES, PAIRS))
 
 
 def by_release(library, *without: str) -> str:
     """Return what compiling every kernel with another release prints."""
     script = [sys.executable, Path(__file__).with_name("nvrtc_release.py"), library, *without]
-    return subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == int(", 0 refused" not in done.stdout), done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("library", others(), ids=str)
 def test_an_older_release_takes_every_kernel(library):
     printed = by_release(library)
-    assert re.fullmatch(r"NVRTC [0-9.]+: [1-9][0-9]* compiled\n", printed), printed
+    assert re.fullmatch(r"NVRTC [\d.]+, sm_[\d ]+: [1-9]\d* compiled, 0 refused\n", printed), (
+        printed
+    )
 
 
 @pytest.mark.parametrize("library", others(), ids=str)

@@ -1,217 +1,164 @@
-"""AdamW on a GPU: this package, torch fused, Apex, and a copy within the device's memory.
+"""The benchmark on a GPU: ``python -m gpu.benchmark --json FILE`` in the folder ``tests``.
 
-``python -m gpu.benchmark --json FILE`` in the folder ``tests``. A timing is of several steps and
-one wait for the device, so that the host may run ahead as it does in a training loop.
+Contenders take turns in one process. A timing is of several steps and one wait for the device, so
+that the host may run ahead as it does in a training loop. What has been measured is printed and
+written after each work, so that it is kept when time runs out.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import gc
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import samestep as ss
-from samestep.language.passes import program
-from samestep.tools.bench.contenders import BYTES_PER_PARAMETER, HYPER, RULE
-from samestep.tools.bench.timing import ratio, take_turns
-from samestep.tools.bench.work import Work, all_work, normal
+from samestep.tools.bench.contenders import BYTES_PER_PARAMETER
+from samestep.tools.bench.room import groups_that_fit
+from samestep.tools.bench.timing import ratio
+from samestep.tools.bench.work import Work, all_work
+from samestep.tools.cli.errors import UserError
 
-REFERENCE, COPY = "samestep", "copy of as many bytes"
-STEPS = 10  # of one timing, at least
-WORK = ("large", "resnet50", "gpt2", "thousand")
-RULES = ("lamb", "adafactor")
-MATRIX, SMALL_MATRIX = (5000, 10_000), (500, 1000)  # for these
-SHARE = 0.8  # of the free memory that a contender may take
+from . import contenders, results
+from .contenders import COPY, Contender, Place, Step, Wait
 
-
-@dataclass(frozen=True)
-class Device:
-    """Where arrays are: ``asarray`` brings them there, ``wait`` until all is done, ``copy(to,
-    from)``, and the free memory in bytes."""
-
-    backend: str
-    asarray: Callable[[Any], Any]
-    wait: Callable[[], None]
-    copy: Callable[[Any, Any], None]
-    free: Callable[[], int]
+ENOUGH_SECONDS, MOST_STEPS, WARM_UP = 0.05, 200, 2  # of one timing; timings before the first
+NEED = 8 * 4  # bytes per parameter that a contender may take: with what torch foreach makes anew
+SHARE = 0.8  # of the free memory that contenders may take together
 
 
-def cupy_device() -> Device:
-    """The current CUDA device."""
-    import cupy
-
-    return Device(
-        "cupy",
-        cupy.asarray,
-        lambda: cupy.cuda.Device().synchronize(),
-        lambda to, source: cupy.copyto(to, source),
-        lambda: int(cupy.cuda.runtime.memGetInfo()[0]),
-    )
+def huge(quick: bool) -> Work:
+    """One tensor that takes ten times as long as the largest of `all_work`."""
+    size = 2_000_000 if quick else 500_000_000
+    return Work("huge", f"one tensor of {size:,}", ((size,),))
 
 
-class Contender:
-    """Several steps, then one wait: what `take_turns` times. ``one`` is a step."""
-
-    def __init__(self, device: Device, one: Callable[[], object]) -> None:
-        self.device, self.one = device, one
-
-    def give(self, k: int) -> None:
-        """Gradients stay where they are, as in most training loops."""
-
-    def step(self) -> None:
-        for _ in range(STEPS):
-            self.one()
-        self.device.wait()
-
-    def count_bytes(self) -> int | None:
-        return None
+def matrices(quick: bool) -> list[Work]:
+    """What other rules are timed on: one matrix each."""
+    large = [(5000, 10_000), (64, 800_000), (800_000, 64)]
+    shapes = [(n // 30, m // 30) for n, m in large] if quick else [*large, (1024, 1024)]
+    return [Work("matrix", f"one matrix of {n:,} x {m:,}", ((n, m),)) for n, m in shapes]
 
 
-Maker = Callable[[Device, Work], Callable[[], object]]
+class Timed:
+    """A contender at work: timings of as many steps as take long enough."""
 
+    def __init__(self, step: Step, wait: Wait) -> None:
+        self.step, self.wait, self.steps = step, wait, 1
+        seconds = min(self.take()[0] for _ in range(WARM_UP))
+        self.steps = min(max(int(ENOUGH_SECONDS / seconds), 1), MOST_STEPS)
 
-def samestep(rule: str) -> Maker:
-    def make(device: Device, work: Work) -> Callable[[], object]:
-        params, grads = ([device.asarray(a) for a in normal(work.shapes, seed)] for seed in (0, 1))
-        hyper = HYPER if rule == RULE else {}
-        optimizer = ss.Optimizer(rule, params, backend=device.backend, **hyper)
-        return lambda: optimizer.step(grads)
-
-    return make
-
-
-def torch_fused(device: Device, work: Work) -> Callable[[], object]:
-    import torch
-
-    return torch_optimizer(lambda tensors: torch.optim.AdamW(tensors, fused=True, **HYPER), work)
-
-
-def apex_fused(device: Device, work: Work) -> Callable[[], object]:
-    from apex.optimizers import FusedAdam
-
-    return torch_optimizer(lambda tensors: FusedAdam(tensors, adam_w_mode=True, **HYPER), work)
-
-
-def torch_optimizer(make: Callable[[Any], Any], work: Work) -> Callable[[], object]:
-    """``make`` of tensors with gradients on the device."""
-    import torch
-
-    tensors = [torch.from_numpy(a).cuda().requires_grad_() for a in normal(work.shapes, 0)]
-    for tensor, grad in zip(tensors, normal(work.shapes, 1), strict=True):
-        tensor.grad = torch.from_numpy(grad).cuda()
-    step: Callable[[], object] = make(tensors).step
-    return step
-
-
-def copying(device: Device, work: Work) -> Callable[[], object]:
-    """Half of what a step moves is read, half is written."""
-    (source,) = normal(((work.parameters * BYTES_PER_PARAMETER // 8,),), 0)
-    source = device.asarray(source)
-    target = source.copy()
-    return lambda: device.copy(target, source)
-
-
-def makers() -> tuple[dict[str, Maker], list[str]]:
-    """The contenders that can run, and who is left out and why."""
-    found: dict[str, Maker] = {REFERENCE: samestep(RULE), COPY: copying}
-    left_out = []
-    if not has_torch():
-        left_out.append("torch fused is left out: torch with CUDA is not installed")
-    else:
-        found["torch fused"] = torch_fused
-    if not has_torch() or importlib.util.find_spec("apex") is None:
-        left_out.append("Apex FusedAdam is left out: apex is not installed")
-    else:
-        found["Apex FusedAdam"] = apex_fused
-    return found, left_out
-
-
-def has_torch() -> bool:
-    if importlib.util.find_spec("torch") is None:
-        return False
-    import torch
-
-    return bool(torch.cuda.is_available())
+    def take(self) -> tuple[float, float]:
+        """Seconds per step, and of these those that the host takes to enqueue it."""
+        self.wait()
+        start = time.perf_counter()
+        for _ in range(self.steps):
+            self.step()
+        enqueued = time.perf_counter()
+        self.wait()
+        end = time.perf_counter()
+        return (end - start) / self.steps, (enqueued - start) / self.steps
 
 
 def measure(
-    device: Device,
-    work: Work,
-    contenders: Mapping[str, Maker],
-    rounds: int,
-    moved: Mapping[str, int],
+    found: Mapping[str, Contender], work: Work, rounds: int, left_out: list[str]
+) -> list[dict[str, Any]]:
+    """Timings of contenders that are in memory together; who fails is left out with a line."""
+    at_work = {}
+    for name, contender in found.items():
+        try:
+            at_work[name] = Timed(*contender.make(work))
+        except Exception as error:  # whatever a library raises, out of memory among it
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            left_out.append(f"{name} is left out of {work.title}: {line}")
+    seconds: dict[str, list[float]] = {name: [] for name in at_work}
+    host: dict[str, list[float]] = {name: [] for name in at_work}
+    names = list(at_work)
+    for _ in range(rounds):
+        for name in names:
+            total, enqueued = at_work[name].take()
+            seconds[name].append(total)
+            host[name].append(enqueued)
+        names = [*names[1:], *names[:1]]  # each of them goes first
+    return [entry(name, found[name], work, seconds, host[name]) for name in at_work]
+
+
+def entry(
+    name: str, contender: Contender, work: Work, seconds: dict[str, list[float]], host: list[float]
 ) -> dict[str, Any]:
-    """Times and bytes per second of each contender. ``moved`` has the bytes per parameter of those
-    that do not move AdamW's."""
-    made = {name: Contender(device, make(device, work)) for name, make in contenders.items()}
-    seconds = take_turns(made, 1, rounds, lambda: None)
-    for times in seconds.values():
-        times[:] = [time / STEPS for time in times]
-    entries = []
-    for name, times in seconds.items():
-        count = moved.get(name, BYTES_PER_PARAMETER) * work.parameters
-        entries.append(
-            {
-                "name": name,
-                "seconds": median(times),
-                "all_seconds": times,
-                "times_reference": ratio(seconds, name, REFERENCE),
-                "bytes_per_second": count / median(times),
-                "fraction_of_copy": ratio(seconds, COPY, name)
-                * count
-                / (BYTES_PER_PARAMETER * work.parameters),
-            }
-        )
+    """A contender's figures; ratios are medians of those within a round."""
+    to_copy = ratio(seconds, COPY, name) if COPY in seconds else 0.0
+    return {
+        "name": name,
+        "seconds": median(seconds[name]),
+        "host_seconds": median(host),
+        "all_seconds": seconds[name],
+        "times_first": ratio(seconds, name, next(iter(seconds))),
+        "bytes_per_second": contender.moved * work.parameters / median(seconds[name]),
+        "fraction_of_copy": to_copy * contender.moved / BYTES_PER_PARAMETER,
+    }
+
+
+def on_work(
+    found: Mapping[str, Contender], work: Work, place: Place, rounds: int, left_out: list[str]
+) -> dict[str, Any]:
+    """A work's table: all contenders, in groups that fit into the device's memory, each beside
+    the first and the copy."""
+    always = [next(iter(found)), COPY]
+    gc.collect()
+    needs = dict.fromkeys(found, NEED * work.parameters)
+    entries: dict[str, dict[str, Any]] = {}
+    try:
+        groups = groups_that_fit(needs, always, int(SHARE * place.free()))
+    except UserError as error:
+        left_out.append(f"{work.title} is left out: {error}")
+        groups = []
+    for group in groups:
+        place.free()
+        measured = measure({name: found[name] for name in group}, work, rounds, left_out)
+        gc.collect()
+        entries |= {each["name"]: each for each in measured if each["name"] not in entries}
     return {
         "name": work.name,
         "title": work.title,
         "parameters": work.parameters,
-        "contenders": entries,
+        "contenders": [entries[name] for name in found if name in entries],
     }
 
 
-def run(device: Device, quick: bool, rounds: int) -> dict[str, Any]:
-    """All works that fit into the device's memory."""
-    found, left_out = makers()
-    works = []
-    known = all_work(quick)
-    for name in WORK:
-        need = 32 * known[name].parameters * len(found)
-        if need > SHARE * device.free():
-            left_out.append(f"{known[name].title} is left out: it takes {need / 2**30:.1f} GiB")
-            continue
-        works.append(measure(device, known[name], found, rounds, {}))
-    shape = SMALL_MATRIX if quick else MATRIX
-    matrix = Work("rules", f"other rules on {shape[0]:,} x {shape[1]:,}", (shape,))
-    others = {name: samestep(name) for name in RULES}
-    moved = {name: 4 * sum(program(ss.rules.registry[name]).traffic) for name in RULES}
-    if 32 * matrix.parameters * (len(RULES) + 2) <= SHARE * device.free():
-        contenders = {REFERENCE: found[REFERENCE], **others, COPY: copying}
-        works.append(measure(device, matrix, contenders, rounds, moved))
-    return {
-        "rule": RULE,
-        "dtype": "float32",
-        "rounds": rounds,
-        "quick": quick,
-        "work": works,
-        "left_out": left_out,
-    }
+def run(there: list[Place], quick: bool, rounds: int, path: Path) -> dict[str, Any]:
+    """Measure everything; print and write what is known after each work."""
+    adamw, left_out = contenders.adamw(there)
+    rules = contenders.rules(there)
+    figures: dict[str, Any] = {
+        "dtype": "float32", "rounds": rounds, "quick": quick, "work": [], "left_out": left_out,
+    }  # fmt: skip
+    todo = [(adamw, work) for work in all_work(quick).values()]
+    todo += [(rules, work) for work in matrices(quick)]
+    todo.append((adamw, huge(quick)))
+    for found, work in todo:
+        measured = on_work(found, work, there[0], rounds, left_out)
+        if measured["contenders"]:
+            figures["work"].append(measured)
+            print(f"\n{results.work_table(measured)}", flush=True)
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+    print("", *left_out, f"{len(figures['work'])} works, figures in {path.name}", sep="\n")
+    return figures
 
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("gpu.benchmark", description=__doc__)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=7)
     chosen = parser.parse_args(words)
-    figures = run(cupy_device(), chosen.quick, 2 if chosen.quick else chosen.rounds)
-    chosen.json.write_text(json.dumps(figures, indent=2) + "\n")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the others need memory, too
+    run(contenders.places(), chosen.quick, 2 if chosen.quick else chosen.rounds, chosen.json)
     return 0
 
 

@@ -1,92 +1,132 @@
-"""What is run on the GPU: commands, when they can run, and what their output says."""
+"""What is run on the GPU, the most telling first: commands, and what their output says."""
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
-import time
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from .running import Check
 
 TESTS = Path(__file__).parent.parent
 SANITIZER = "compute-sanitizer"
 CASES = ("adamw.float32", "adamw.bfloat16", "lamb.float32", "novograd.float16", "adafactor.float32")
 COMMAND_LINE = "import sys; from samestep.tools.cli.commands import main; sys.exit(main())"
-PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
+TORCH = ("torch:fused", "torch:foreach", "torch:forloop", "torch:compiled")
+# of the tests, these first
+TELLING = ("backends/cupy", "backends/cuda", "step", "language/test_clipping.py")
+EARLY, LATE = 0.6, 0.9  # shares of the time by which bits and the benchmark are done
+NEEDED = ("numpy", "safetensors", "ml_dtypes")  # by the package itself
+MODULES = (*NEEDED, "cupy", "torch", "pytest", "hypothesis", "xdist")
+
+PACKAGES = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "cuda-bindings", "nvidia-cuda-nvrtc",
+            "nvidia-cuda-nvrtc-cu12", "torch", "triton", "jax", "optax", "apex")  # fmt: skip
+
+FACTS = """
+import glob, importlib.metadata, importlib.util, json, platform, sys
+found = [name for name in {modules!r} if importlib.util.find_spec(name)]
+if "torch" in found:
+    import torch
+    if not torch.cuda.is_available():
+        found.remove("torch")
+versions = {{"python": platform.python_version()}}
+for name in {packages!r}:
+    try:
+        versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+homes = [f"{{path}}/nvidia/*/lib" for path in sys.path] + ["/usr/local/cuda*/lib64"]
+compilers = sorted({{file for home in homes for file in glob.glob(f"{{home}}/libnvrtc.so.1?")}})
+print(json.dumps({{"modules": found, "compilers": compilers, "versions": versions}}))
+"""
 
 
-@dataclass
-class Check:
-    """One command. ``missing`` is why it cannot run, or empty; ``detail`` reads its log."""
-
-    name: str
-    command: Sequence[str | Path]
-    detail: Callable[[str], str]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    missing: str = ""
-    seconds: int = 3600  # at most
+def facts(python: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Which modules a Python has, PyTorch only with CUDA; the files of NVRTC; versions."""
+    script = [python, "-c", FACTS.format(modules=MODULES, packages=PACKAGES)]
+    done = subprocess.run(script, capture_output=True, text=True, check=True, env=environment)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-@dataclass
-class Outcome:
-    """What became of a check."""
-
-    name: str
-    status: str
-    detail: str
-    seconds: float = 0.0
-
-
-def all_checks(python: Path, out: Path, quick: bool) -> list[Check]:
-    """In the order they run. ``python`` is that of the virtual environment."""
-    backends = {"SAMESTEP_TEST_BACKENDS": "numpy,cupy"}
-    report, figures = out / "tests.xml", out / "benchmark.json"
+def all_checks(python: Path, out: Path, quick: bool, found: Mapping[str, Any]) -> list[Check]:
+    """In the order they run. ``python`` runs them, ``found`` is what `facts` says about it."""
+    lacks = {name: f"{name} is not installed" for name in MODULES if name not in found["modules"]}
+    if "torch" in lacks:
+        lacks["torch"] = "PyTorch with CUDA is not installed"
     samestep = [python, "-c", COMMAND_LINE]
-    pytest = [python, "-m", "pytest", "-q", "-n", "4", f"--junitxml={report}", TESTS]
-    pytest += ["-k", "golden or same_bits"] if quick else []
-    sanitizer = shutil.which(SANITIZER) or shutil.which(SANITIZER, path="/usr/local/cuda/bin")
+    checks = [Check("backends", [*samestep, "backends"], cupy_line, share=EARLY)]
+    for library in found["compilers"]:
+        name = f"compile with {Path(library).parent.parent.name} {Path(library).name}"
+        command = [python, TESTS / "cuda" / "nvrtc_release.py", library]
+        checks.append(Check(name, command, last_line, refused, share=EARLY))
+    if not found["compilers"]:
+        checks.append(Check("compile", [], last_line, missing="no NVRTC is found"))
+    for what in ("golden", "random"):
+        for backend in ("cupy", *TORCH):
+            missing = lacks.get(backend.partition(":")[0], "")
+            command = [python, "-m", "gpu.bits", what, backend]
+            checks.append(
+                Check(f"{what} {backend}", command, last_line, failed, missing=missing, share=EARLY)
+            )
+    telling = [TESTS / name for name in TELLING if (TESTS / name).exists()]
+    checks.append(tests("streams, capture, sparse", python, telling, lacks, EARLY))
+    checks += [sanitized(tool, samestep, lacks, EARLY) for tool in ("memcheck", "racecheck")]
+    command = [python, "-m", "gpu.benchmark", "--json", out / "benchmark.json"]
+    missing = lacks["torch"] if "cupy" in lacks and "torch" in lacks else ""
+    command += ["--quick"] * quick
+    checks.append(Check("benchmark", command, last_line, missing=missing, share=LATE, loud=True))
+    if not quick:
+        checks += [sanitized(tool, samestep, lacks, 1.0) for tool in ("initcheck", "synccheck")]
+        checks.append(tests("all tests", python, [TESTS], lacks, 1.0))
+    return checks
+
+
+def tests(
+    name: str, python: Path, paths: list[Path], lacks: Mapping[str, str], share: float
+) -> Check:
+    """Run tests on the backends whose arrays are on the device."""
+    there = [backend for backend in ("cupy", *TORCH[:3]) if backend.partition(":")[0] not in lacks]
+    plugins = [] if "torch" in lacks else ["-p", "gpu.on_cuda"]
+    workers = [] if "xdist" in lacks else ["-n", "4"]
+    command = [python, "-m", "pytest", "-v", "-rN", "--tb=short", *plugins, *workers, *paths]
+    environment = {"SAMESTEP_TEST_BACKENDS": ",".join(["numpy", *there])}
+    missing = lacks.get("pytest") or lacks.get("hypothesis") or ""
+    return Check(name, command, counts, failed_test, environment, missing, share)
+
+
+def sanitized(tool: str, samestep: list[Any], lacks: Mapping[str, str], share: float) -> Check:
+    """Run a few golden files on CuPy under one of compute-sanitizer's tools."""
+    program = shutil.which(SANITIZER) or shutil.which(SANITIZER, path="/usr/local/cuda/bin")
     rules = [word for case in CASES for word in ("--rule", case)]
-    found = [
-        Check("backends", [*samestep, "backends"], cupy_line),
-        Check("golden files", [*samestep, "golden", "verify", "--backend", "cupy"], last_line),
-        Check("tests", pytest, lambda log: counts(report), backends),
-    ]
-    for tool in ("memcheck", "racecheck", "initcheck", "synccheck"):
-        words = [sanitizer or SANITIZER, "--tool", tool, "--error-exitcode", "1"]
-        command = [*words, *samestep, "golden", "verify", "--backend", "cupy", *rules]
-        missing = "" if sanitizer else f"{SANITIZER} is not installed"
-        found.append(Check(tool, command, summary_line, missing=missing))
-    benchmark = [python, "-m", "gpu.benchmark", "--json", figures, *["--quick"] * quick]
-    return [*found, Check("benchmark", benchmark, lambda log: f"figures in {figures.name}")]
+    command = [program or SANITIZER, "--tool", tool, "--error-exitcode", "1"]
+    command += [*samestep, "golden", "verify", "--backend", "cupy", *rules]
+    missing = lacks.get("cupy") or ("" if program else f"{SANITIZER} is not installed")
+    return Check(tool, command, summary_line, missing=missing, share=share)
 
 
-def run(check: Check, log: Path, environment: Mapping[str, str]) -> Outcome:
-    """Run it; its output goes to ``log``. An exit status other than 0 is a failure."""
-    if check.missing:
-        return Outcome(check.name, NOT_RUN, check.missing)
-    started = time.monotonic()
-    with log.open("w") as file:
-        try:
-            status = subprocess.run(
-                list(map(str, check.command)),
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**environment, **check.environment},
-                cwd=TESTS,
-                timeout=check.seconds,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            status = f"no end after {check.seconds} s"
-        except OSError as error:
-            status = str(error)
-    text = log.read_text(errors="replace")
-    detail = check.detail(text) if text else ""
-    if status:
-        detail = f"status {status}; {detail or last_line(text)}; see {log.name}"
-    return Outcome(check.name, FAILED if status else PASSED, detail, time.monotonic() - started)
+# ---- what a line says
+
+
+def failed(line: str) -> str:
+    """What `gpu.bits` says about a case that failed."""
+    return line.strip() if line.startswith("FAILED ") else ""
+
+
+def refused(line: str) -> str:
+    """What ``nvrtc_release.py`` says about a text that is refused."""
+    return line.strip() if re.match(r".* sm_\d+: ", line) else ""
+
+
+def failed_test(line: str) -> str:
+    """The name of a test that failed, as pytest says it, with several processes or one."""
+    found = re.search(r"(\S+::.*?) (?:FAILED|ERROR)|(?:FAILED|ERROR) (\S+::.*)", line)
+    return (found[1] or found[2]).strip() if found else ""
 
 
 # ---- what a log says
@@ -108,24 +148,10 @@ def summary_line(log: str) -> str:
     return lines[-1].strip("= ") if lines else last_line(log)
 
 
-def counts(report: Path) -> str:
-    """How many tests passed, failed and were skipped, and which failed."""
-    try:
-        cases = ElementTree.parse(report).getroot().iter("testcase")
-    except (OSError, ElementTree.ParseError):
-        return "no report"
-    by_kind: dict[str, list[str]] = {"passed": [], "failed": [], "skipped": []}
-    for case in cases:
-        kinds = {child.tag for child in case}
-        kind = (
-            "failed"
-            if kinds & {"failure", "error"}
-            else "skipped"
-            if "skipped" in kinds
-            else "passed"
-        )
-        by_kind[kind].append(f"{case.get('classname')}::{case.get('name')}")
-    text = ", ".join(f"{len(names)} {kind}" for kind, names in by_kind.items())
-    if failed := by_kind["failed"]:
-        text += f": {', '.join(failed[:20])}{', ...' * (len(failed) > 20)}"
-    return text
+def counts(log: str) -> str:
+    """How many tests passed, failed and were skipped, of those that ended."""
+    words = re.findall(
+        r"^.*::.* (PASSED|FAILED|ERROR|SKIPPED)|\] (PASSED|FAILED|ERROR|SKIPPED) ", log, re.M
+    )
+    found = Counter(a or b for a, b in words)
+    return ", ".join(f"{found[w]} {w.lower()}" for w in ("PASSED", "FAILED", "ERROR", "SKIPPED"))

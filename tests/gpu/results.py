@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .checks import FAILED, Outcome
 from .driver import Gpu
+from .running import FAILED, Outcome
 
 FILE = "results.json"
+COLUMNS = ("µs", "host µs", "times first", "GB/s", "% of a copy")
 
 
 def collect(
@@ -20,7 +21,7 @@ def collect(
     """All that is known, ready for JSON."""
     figures = json.loads(benchmark.read_text()) if benchmark.exists() else None
     return {
-        "format": 1,
+        "format": 2,
         "passed": not any(outcome.status == FAILED for outcome in outcomes),
         "gpu": asdict(gpu) | {"cuda": gpu.cuda_version},
         "setting": setting,
@@ -36,34 +37,36 @@ def write(results: dict[str, Any], folder: Path) -> Path:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The checks, and a table for each work of the benchmark."""
-    gpu = results["gpu"]
+    """The checks with what failed, and a table for each work of the benchmark."""
+    gpu, benchmark = results["gpu"], results["benchmark"] or {}
+    rows = [
+        [check["name"], check["status"], f"{check['seconds']:.0f}", check["detail"]]
+        for check in results["checks"]
+    ]
     parts = [
         f"{gpu['name']}, compute capability {gpu['capability']}, "
         f"{gpu['memory'] / 2**30:.0f} GiB, driver for CUDA {gpu['cuda']}",
-        aligned(
-            ["check", "", "s", ""],
-            [
-                [check["name"], check["status"], f"{check['seconds']:.0f}", check["detail"]]
-                for check in results["checks"]
-            ],
-        ),
+        aligned(["check", "", "s", ""], rows),
     ]
-    for work in (results["benchmark"] or {}).get("work", []):
-        rows = [
-            [
-                entry["name"],
-                f"{entry['seconds'] * 1e3:.3f}",
-                f"{entry['times_reference']:.2f}",
-                f"{entry['bytes_per_second'] / 1e9:.0f}",
-                f"{100 * entry['fraction_of_copy']:.0f}%",
-            ]
-            for entry in work["contenders"]
+    parts += ["\n".join(check["failures"]) for check in results["checks"] if check["failures"]]
+    parts += map(work_table, benchmark.get("work", []))
+    return "\n\n".join([*parts, *benchmark.get("left_out", [])]) + "\n"
+
+
+def work_table(work: Mapping[str, Any]) -> str:
+    """Who takes how long for one work; each is compared with the first and with the copy."""
+    rows = [
+        [
+            entry["name"],
+            f"{entry['seconds'] * 1e6:,.0f}",
+            f"{entry['host_seconds'] * 1e6:,.0f}",
+            f"{entry['times_first']:.2f}",
+            f"{entry['bytes_per_second'] / 1e9:,.0f}",
+            f"{100 * entry['fraction_of_copy']:.1f}%",
         ]
-        columns = [work["title"], "ms per step", "times samestep", "GB/s", "% of a copy"]
-        parts.append(aligned(columns, rows))
-    parts += (results["benchmark"] or {}).get("left_out", [])
-    return "\n\n".join(parts) + "\n"
+        for entry in work["contenders"]
+    ]
+    return aligned([work["title"], *COLUMNS], rows)
 
 
 def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

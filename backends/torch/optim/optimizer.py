@@ -118,7 +118,6 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- stepping
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient. Those without neither move nor advance. A
         gradient may be sparse, of some rows, see `samestep.step.indexed_slices`.
@@ -136,6 +135,10 @@ class Optimizer(torch.optim.Optimizer):
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero.
         """
+        return self._step(closure)  # PyTorch 2.8 compiles a disabled method without its self
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
         loss = None if closure is None else with_grad(closure)
         # set by GradScaler while it calls
         found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)

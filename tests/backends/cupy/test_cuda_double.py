@@ -25,6 +25,10 @@ def test_the_double_is_as_it_is():
         (lambda d: delattr(d, "from_dlpack"), "cupy.from_dlpack: CuPy has no such name"),
         (lambda d: setattr(d, "zeros", lambda shape: None), "cupy.zeros: takes .*CuPy's"),
         (lambda d: setattr(d, "empty", lambda shape, dtype=int, order="C": None), "cupy.empty"),
+        (
+            lambda d: setattr(d, "empty", lambda shape, dtype=float, order="C", *, more: 0),
+            "cupy.empty",
+        ),
         (lambda d: delattr(d.ndarray, "get"), "cupy.ndarray.get: CuPy has no such name"),
     ],
 )
@@ -35,6 +39,12 @@ def test_control_a_difference_from_cupy_is_noticed(change, message):
     assert len(found) == 1
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(found[0])
+
+
+def test_a_later_cupy_may_take_more():
+    other = drift.double("later")
+    other.empty = lambda shape, dtype=float, order="C", more=None: None
+    assert drift.differences(drift.double("ours"), other)[0] == []
 
 
 @needs_double

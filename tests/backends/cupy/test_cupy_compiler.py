@@ -142,6 +142,14 @@ def test_a_missing_compiler_is_named_with_the_extra_that_brings_it(monkeypatch):
 
 
 @under_test
+def test_a_compiler_that_no_test_compiles_with_is_refused(monkeypatch):
+    monkeypatch.setattr(cupy.cuda.nvrtc, "getVersion", lambda: (11, 8))
+    status = backend.availability()
+    assert status.detail == "NVRTC, CUDA's compiler, 11.8 is too old, it takes 12.0 or newer"
+    assert "samestep[cuda13]" in status.install
+
+
+@under_test
 @pytest.mark.parametrize("version", ["13.6.0", "9.0"])
 def test_a_cupy_without_bfloat16_is_too_old(version, monkeypatch):
     monkeypatch.setattr(cupy, "__version__", version)

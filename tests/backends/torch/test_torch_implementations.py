@@ -186,6 +186,10 @@ def test_extra_memory_does_not_grow_with_the_model():
 
 # ---- a device
 
+needs_a_device_of_python = pytest.mark.skipif(
+    not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="in this PyTorch Python cannot make up a device",
+)
 DEVICE = """
 import torch, samestep as ss
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -215,6 +219,7 @@ class Watched(TorchDispatchMode):
 """
 
 
+@needs_a_device_of_python
 def test_on_a_device_everything_stays_there():
     """Shape and device logic with tensors that have no elements. No operation mixes places: a
     number or a host scalar as divisor would be multiplied by as its reciprocal."""
@@ -248,6 +253,7 @@ assert not host & arithmetic, host
     run_python(DEVICE + script)
 
 
+@needs_a_device_of_python
 def test_errors_on_a_device():
     script = """
 import numpy as np
@@ -292,11 +298,41 @@ with FakeTensorMode(allow_non_fake_inputs=True):
 
 def test_settings_of_the_compiler_are_known_to_it():
     """Those that make code for a GPU exact; the compiler refuses names that it does not have."""
-    from samestep.backends.torch.compiled import EXACT
+    from samestep.backends.torch.compiled import EXACT, unknown_settings
     from torch._inductor import config
 
     known = config.get_config_copy()
-    assert EXACT.keys() <= known.keys()
-    assert all(EXACT[name] != known[name] for name in EXACT)  # none of them is the default
+    assert unknown_settings() == sorted(EXACT.keys() - known.keys())
+    assert (unknown_settings() == []) == (torch.__version__ >= (2, 11))
+    # none of them is the default
+    assert all(value != known[name] for name, value in EXACT.items() if name in known)
     with pytest.raises(RuntimeError, match="optimization option"):
         torch.compile(lambda x: x, options={"no_such_option": True})
+
+
+def test_a_compiler_without_these_settings_serves_host_memory_alone():
+    """As before torch 2.11."""
+    script = """
+import torch, samestep as ss
+from torch._inductor import config
+from samestep.backends.torch import on_device
+known = {k: v for k, v in config.get_config_copy().items() if not k.startswith("eager_numerics")}
+type(config).get_config_copy = lambda self: dict(known)
+given, compile = [], torch.compile
+torch.compile = lambda *graph, options, **more: (
+    given.append(options) or compile(*graph, options=options, **more)
+)
+p = torch.ones(3)
+ss.AdamW([p], backend="torch:compiled").step([torch.ones(3)])
+assert (p < 1).all()
+assert given == [{"emulate_precision_casts": True}], given
+try:
+    on_device.TorchOnDevice("compiled", torch.device("cuda:0"))
+except RuntimeError as error:
+    assert "cannot run on cuda:0" in str(error) and "torch 2.11 or newer" in str(error), error
+    assert "eager_numerics.disable_ftz, eager_numerics.division_rounding" in str(error), error
+else:
+    raise AssertionError
+on_device.TorchOnDevice("foreach", torch.device("cuda:0"))
+"""
+    run_python(script)

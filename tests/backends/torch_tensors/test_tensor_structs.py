@@ -96,12 +96,11 @@ def test_control_a_struct_without_the_value_is_not_taken_for_one(monkeypatch):
     assert tensor_structs._where(cells, storages, 20) is not None
     with pytest.raises(LookupError):
         tensor_structs._where(cells, storages[::-1], 20)
-    assert tensor_structs._kind(torch)
-    monkeypatch.setattr(
-        tensor_structs, "TENSOR", 20
-    )  # without the last words, which have the dtype
+    size = tensor_structs._places(torch)[2] // 8 + tensor_structs.REST
+    assert tensor_structs._kind(torch, size)
     with pytest.raises(LookupError):
-        tensor_structs._kind(torch)
+        tensor_structs._kind(torch, size - 2)  # without the last words, which have the dtype
+    monkeypatch.setattr(tensor_structs, "REST", tensor_structs.REST - 2)
     tensor_structs._found.cache_clear()
     assert tensor_structs.structs() is None
     tensor_structs._found.cache_clear()

@@ -135,7 +135,7 @@ class ndarray:
         later(work)
         return new
 
-    def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> ndarray:
+    def reshape(self, *shape: Any, order: str = "C") -> ndarray:
         view = self._array.reshape(*shape, order=order)
         if view.size and not np.may_share_memory(view, self._array):  # NumPy 2.0 has no copy=False
             return self.copy().reshape(*shape)
