@@ -38,9 +38,9 @@ def get_backend(implementation: str, arrays: Sequence[Any]) -> TorchOnHost | Tor
     from ..torch_tensors.view import is_tensor, on_host
 
     if arrays and is_tensor(arrays[0]) and not on_host(arrays[0]):
-        from .on_device import TorchOnDevice
+        from .on_device import device_backend
 
-        return TorchOnDevice(implementation, arrays[0].device)
+        return device_backend(implementation, arrays[0].device)
     from .on_host import host_backend
 
     return host_backend(implementation)
