@@ -8,7 +8,7 @@ from typing import Any
 from ...language.rule import Rule
 from ...protocol import Judge
 from . import driver
-from .device import Device
+from .device import Device, entered
 from .device_judge import DeviceJudge
 from .launch import CudaLaunch
 
@@ -28,7 +28,8 @@ class CudaBackend:
         return DeviceJudge(self.device, sums)
 
     def capturing(self) -> bool:
-        return driver.capturing(self.device.stream())
+        with entered(self.device):
+            return driver.capturing(self.device.stream())
 
     def check_arithmetic(self) -> None:
         """Check nothing: kernels keep subnormal numbers whatever the processor is set to; what can
@@ -36,18 +37,15 @@ class CudaBackend:
         self.follow()
 
     def follow(self) -> None:
-        """Make the current stream wait for this optimizer's work on other streams."""
+        """Make the current stream wait for this optimizer's work on other streams. A captured step
+        runs when it is replayed, after `Launch.prepare`, which follows what was before that."""
         current = self.device.stream()
         if self._last is not None and self._last[0] == current:
             return
-        if self._last is not None:
-            with self.device.current():
-                driver.enter(self.device.number)
-                if driver.capturing(current):
-                    raise RuntimeError(
-                        "a step is being captured on another stream than the optimizer's last "
-                        "work; take the step before the capture on the same stream"
-                    )
+        with entered(self.device):
+            if driver.capturing(current):
+                return
+            if self._last is not None:
                 event = driver.Event()
                 event.record(self._last[0])
                 event.precede(current)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Arrays
+from .driver import enter
 
 
 class Device(Arrays, Protocol):
@@ -33,3 +35,11 @@ class Device(Arrays, Protocol):
 
     def to_numpy(self, array: Any) -> NDArray[np.generic]:
         """Return a copy on the host, when what is under way on the current stream is done."""
+
+
+@contextmanager
+def entered(device: Device) -> Iterator[None]:
+    """Make a device current, and its primary context that of this thread."""
+    with device.current():
+        enter(device.number)
+        yield

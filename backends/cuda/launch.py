@@ -18,7 +18,7 @@ from ..gradients import CheckedGradients
 from ..launching.table import LaunchTable
 from ..tensor import AdoptedTensor
 from . import compiler, driver
-from .device import Device
+from .device import Device, entered
 from .staging import Upload
 
 PART = 8 * BLOCK  # elements of a chunk that are worth a block of their own
@@ -63,8 +63,7 @@ class CudaLaunch:
             addresses[name] = found([t.state[name] for t in tensors]).tolist()
         self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes)
         functions = self.printer.functions()
-        with self.device.current():
-            driver.enter(self.device.number)
+        with entered(self.device):
             names = [name for name, _, _ in functions]
             kernels = compiler.functions(
                 self.label, self.printer.source(), names, self.device.number
@@ -117,15 +116,14 @@ class CudaLaunch:
         count = max(row_of_tensor) + 1
         nbytes = count * (8 + len(self.printer.program.scalars) * self.compute.itemsize)
         if self._rows is None or self._rows.nbytes != nbytes:
-            with self.device.current():
+            with entered(self.device):
                 self._rows = Upload(self.device, nbytes)
         coefficients = self._rows.address
         self._arguments.values[1:3] = coefficients + 8 * count, coefficients
 
     def prepare(self, rows: NDArray[np.float64]) -> None:
         """Send the next step's rows to where the kernels read them."""
-        with self.device.current():
-            driver.enter(self.device.number)
+        with entered(self.device):
             self._send(rows)
 
     def _send(self, rows: NDArray[np.float64]) -> None:
@@ -136,8 +134,7 @@ class CudaLaunch:
     def run(self, rows: NDArray[np.float64], gradients: CheckedGradients, control: Any) -> None:
         """Launch the kernels on the current stream."""
         self._point_at(gradients)
-        with self.device.current():
-            driver.enter(self.device.number)
+        with entered(self.device):
             stream = self.device.stream()
             if not driver.capturing(stream):
                 self._refresh()

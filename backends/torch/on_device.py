@@ -14,6 +14,9 @@ from ...language.rule import Rule
 from .. import numba
 from ..cuda import compiler_version
 from ..cuda.backend import CudaBackend
+from ..cuda.device import entered
+from ..cuda.device_verdict import RESULTS, DeviceVerdict
+from ..cuda.staging import Download
 from ..host.backend import check_subnormals
 from ..host.judge import DecidesOnHost
 from ..launching.initial_state import initial_state
@@ -96,9 +99,11 @@ class TorchOnDevice:
         )
 
     def copy_into(self, array: Any, values: Any) -> None:
-        values = values if is_tensor(values) else as_tensor(np.asarray(values))
         with held(), torch.no_grad():
-            array.copy_(values)
+            if np.ndim(values) == 0 and not is_tensor(values):
+                array.fill_(values)  # no copy from the host, which would be waited for
+            else:
+                array.copy_(values if is_tensor(values) else as_tensor(np.asarray(values)))
 
 
 class FusedOnDevice(CudaBackend, TorchOnDevice):
@@ -119,6 +124,27 @@ class FusedOnDevice(CudaBackend, TorchOnDevice):
     def copy_into(self, array: Any, values: Any) -> None:
         self.follow()
         super().copy_into(array, values)
+
+    def verdict_of_scaler(
+        self, found_inf: torch.Tensor, scale: torch.Tensor | None
+    ) -> DeviceVerdict:
+        """Return what follows from a GradScaler's tensors, which stay where they are: gradients are
+        divided by ``scale``, and the step is left out if ``found_inf`` is not 0. Raises RuntimeError
+        if work is being captured."""
+        if self.capturing():
+            raise RuntimeError(
+                "a step that a GradScaler may leave out cannot be captured: whether it counts is "
+                "decided between steps; capture the gradients, and step after the graph's replay"
+            )
+        with torch.inference_mode(False), entered(self.device):
+            numbers = self.device.empty(RESULTS, "float64").fill_(1)
+            if scale is not None:
+                numbers[0].div_(scale.to(self.device.place, torch.float64))
+            numbers[1].copy_(found_inf)
+            (address,) = self.device.addresses([numbers]).tolist()
+            download = Download(self.device, address, RESULTS)
+            download.start()
+        return DeviceVerdict(self.device, numbers, download, decided=False)
 
 
 class OperationsOnDevice(DecidesOnHost, TorchOnDevice):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..parameters.hyper import at_step
+from ..protocol import Verdict
 from .loss_scaler import LossScaler
 
 
@@ -19,6 +20,7 @@ class Settings:
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
     grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
+    verdict: Verdict | None = None  # somebody else's, of gradients that were looked at already
 
     @property
     def skips(self) -> bool:

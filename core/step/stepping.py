@@ -143,8 +143,11 @@ class Stepping:
         scaler = settings.loss_scaler
         if scaler is not None:
             coefficient /= scaler.scale
-        limit, skips, verdict, outcome = settings.clip_global_norm, settings.skips, None, Outcome()
-        if limit is not None or skips:
+        limit, skips, outcome = settings.clip_global_norm, settings.skips, Outcome()
+        verdict = settings.verdict
+        if verdict is not None:
+            outcome.depend_on(verdict, False, True, None)
+        elif limit is not None or skips:
             verdict = work.measure(gradients, dtypes, coefficient, limit, skips)
             coefficient *= verdict.coefficient
             outcome.depend_on(verdict, limit is not None, skips, scaler)

@@ -19,7 +19,10 @@ from ....language.passes import check
 from ....language.rule import Rule
 from ....parameters.hyper import GroupHyper, is_fixed
 from ....rules import find_rule
+from ....step.settings import Settings
 from ...memory import identities
+from ...torch_tensors.view import kind_of
+from ..on_device import FusedOnDevice
 from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
 from .load import loaded_entry, loaded_groups
 from .participants import Member, Participants
@@ -73,7 +76,10 @@ class Optimizer(torch.optim.Optimizer):
         self.rule = find_rule(rule)
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
-            raise ValueError(f"{asked}=True is not supported: a step's scalars are the host's")
+            remedy = "; a step is captured without it, see prepare()" if capturable else ""
+            raise ValueError(
+                f"{asked}=True is not supported: a step's scalars are the host's{remedy}"
+            )
         self.rule.hyperparameters(plain(hyper))
         self._backend_name = chosen_backend(backend, foreach, fused)
         defaults = {**self.rule.known_hyperparameters, **hyper}
@@ -90,9 +96,10 @@ class Optimizer(torch.optim.Optimizer):
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """True if torch's GradScaler may leave its scale to the step. As in torch, only
-        ``fused=True`` has it divided out inside the launch; for others gradients are unscaled before the step."""
-        return bool(self.defaults["fused"])
+        """True if torch's GradScaler may leave its scale to the step: with ``fused=True``, as in torch,
+        and on a device whose kernels take it from where it is. For others gradients are unscaled before
+        the step."""
+        return bool(self.defaults["fused"]) or isinstance(self.backend, FusedOnDevice)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
@@ -170,16 +177,37 @@ class Optimizer(torch.optim.Optimizer):
         loss = None if closure is None else with_grad(closure)
         # set by GradScaler while it calls
         found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
-        if found_inf is None or not found_inf.item():
-            was_held = hold()
-            try:
-                with torch.no_grad():
-                    self._advance(1.0 if scale is None else float(scale))
-            finally:
-                release(was_held)
+        if found_inf is not None and isinstance(self.backend, FusedOnDevice):
+            settings = Settings(verdict=self.backend.verdict_of_scaler(found_inf, scale))
+        elif found_inf is not None and found_inf.item():
+            return loss
+        else:
+            settings = Settings(grad_scale=1.0 if scale is None else float(scale))
+        was_held = hold()
+        try:
+            with torch.no_grad():
+                self._advance(settings)
+        finally:
+            release(was_held)
         return loss
 
-    def _advance(self, grad_scale: float) -> None:
+    def prepare(self) -> None:
+        """Hand the next step's scalars to a step that was captured in a CUDA graph, and count it;
+        call it before each replay of the graph.
+
+        Raises RuntimeError if no step of these parameters was captured.
+        """
+        participants = self._participants
+        if participants is None:
+            raise RuntimeError("prepare: no step of these parameters and options was captured yet")
+        with held(), torch.no_grad():
+            participants.settle()
+            self._refresh(participants)
+            participants.prepare()
+
+    def _advance(self, settings: Settings) -> None:
+        if self._participants:
+            self._participants.settle()
         params = list(chain.from_iterable(group["params"] for group in self.param_groups))
         if self._participants and not self._participants.unchanged(params, self.state):
             self._forget()
@@ -187,6 +215,10 @@ class Optimizer(torch.optim.Optimizer):
         grads = [p.grad for p in params]
         absent: Iterable[int] = range(len(params)) if participants is None else participants.absent
         begun = [i for i in absent if grads[i] is not None and not has_state(self.state, params[i])]
+        if (begun or participants is None) and self.backend.capturing():
+            raise RuntimeError(
+                "a step must be taken before one is captured, with the same parameters and options"
+            )
         before = {params[i]: self.state.get(params[i]) for i in begun}
         try:
             if begun:
@@ -195,7 +227,7 @@ class Optimizer(torch.optim.Optimizer):
                 self._hyper_seen = None
                 participants = self._gathered(self.param_groups, self.state)
             self._refresh(participants)
-            participants.step(grads, grad_scale)
+            participants.step(grads, settings)
         except BaseException:
             for param, entry in before.items():  # as if it had never been called
                 self._forget()
@@ -218,6 +250,12 @@ class Optimizer(torch.optim.Optimizer):
         carried = {"step": 0.0, **rule.carry}
         counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in carried.items()}
         new = self.backend.new_state(tensor, rule, numbers)
+        for name, array in new.items():
+            if not isinstance(array, torch.Tensor):
+                raise TypeError(
+                    f"backend {self.backend.name!r} has the state {name} of {tensor.name} as a "
+                    f'{kind_of(array)}; expected a tensor ("torch:fused" runs the same kernels)'
+                )
         arrays = {name: placed(array, param) for name, array in new.items()}
         self.state[param] = {**self.state.get(param, {}), **counts, **arrays}
 
@@ -263,7 +301,15 @@ class Optimizer(torch.optim.Optimizer):
                 state[param] = found
         return state
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return torch's state dict, with the last step counted: that may wait for a device."""
+        if self._participants:
+            self._participants.settle()
+        return super().state_dict()
+
     def __getstate__(self) -> dict[str, Any]:
+        if self._participants:
+            self._participants.settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each
         state = defaultdict(dict, {key: _unshared(entry) for key, entry in self.state.items()})

@@ -22,6 +22,7 @@ from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
 from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
+from ....step.outcome import Outcome
 from ....step.settings import Settings
 from ....step.stepping import Stepping
 from ...launching.initial_state import initial_state
@@ -96,6 +97,7 @@ class Participants:
         self._clocks_seen, self._distinct = b"", list[Clock]()
         self._clocks, self._takes_part = clocks, [True] * len(members)
         self._stepping = Stepping(backend, tensors, clocks)
+        self._outcome: Outcome | None = None  # of the last step
         self._layout = layout_of(rules[0])
         self._carried = tuple(rules[0].carry)
         names = ("step", *self._carried, *self._layout.scalars)
@@ -143,9 +145,8 @@ class Participants:
         self._hyper = hyper
         self._stepping.set_hyper(hyper)
 
-    def step(self, grads: list[Any], grad_scale: float) -> None:
-        """Update the parameters that have a gradient; ``grads`` are those of all parameters,
-        ``grad_scale`` times too large."""
+    def step(self, grads: list[Any], settings: Settings) -> None:
+        """Update the parameters that have a gradient; ``grads`` are those of all parameters."""
         mine = [grads[i] for i in self._positions] if self.absent else grads
         if self._sharded:
             mine = [
@@ -153,12 +154,23 @@ class Participants:
             ]
         if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
             mine = list(map(_widened, mine, self._dtypes))
-        self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
+        self._outcome = self._stepping.run(mine, self._takes_part, settings)
         if self._sharded:
             torch.autograd.graph.increment_version(
                 [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
             )
         self._write_numbers()
+
+    def prepare(self) -> None:
+        """Hand the scalars of the next step to the step that was captured, and count it."""
+        self._stepping.prepare(self._takes_part, Settings())
+        self._write_numbers()
+
+    def settle(self) -> None:
+        """Count the last step, or leave it out; a device that decides about it is waited for."""
+        if self._outcome is not None and not self._outcome.settled:
+            self._outcome.settle()
+            self._write_numbers()
 
     def _write_numbers(self) -> None:
         if (now := identities(self._clocks)) != self._clocks_seen:
