@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 class Arrays(Protocol):
     """Arrays of one kind (NumPy's, CuPy's, PyTorch's tensors) in one place."""
 
-    kind: type
+    @property
+    def kind(self) -> type:
+        """The type of these arrays."""
 
     def view(self, owner: Any) -> Any:
         """Return a parameter, a gradient or state as an array of this kind over the same memory (a

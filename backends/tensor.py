@@ -32,7 +32,7 @@ class AdoptedTensor:
     def look_again(self) -> None:
         """Find the owner's memory, which may be elsewhere than it was."""
         self.array = self.arrays.view(self.owner)
-        self.shape = tuple(self.array.shape)
+        self.shape: tuple[int, ...] = tuple(self.array.shape)
         dtype = self.arrays.dtype_name(self.array)
         self.complex = dtype in REAL_OF_COMPLEX
         self.dtype: str = REAL_OF_COMPLEX.get(dtype, dtype)  # of a real

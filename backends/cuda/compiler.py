@@ -90,14 +90,14 @@ def compiled(label: str, source: str, architecture: str) -> bytes:
 
 def _code(program: Any, kind: str) -> bytes:
     (size,) = _done(getattr(nvrtc, f"nvrtcGet{kind}Size")(program))
-    code = b" " * size
+    code: bytes = b" " * size
     _done(getattr(nvrtc, f"nvrtcGet{kind}")(program, code))  # the bindings write into bytes
     return code
 
 
 def _log(program: Any) -> str:
     (size,) = _done(nvrtc.nvrtcGetProgramLogSize(program))
-    log = b" " * size
+    log: bytes = b" " * size
     _done(nvrtc.nvrtcGetProgramLog(program, log))
     return log.rstrip(b"\0").decode(errors="replace")
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...interrupts import held
 from ..torch_tensors.view import (
     as_numpy,
     check_parameter,
@@ -60,7 +61,8 @@ class TorchArrays:
         check_plain(name, grad)
         if grad.device != self.place:
             raise TypeError(f"{name} is a {described(grad)}; the parameter is on {self.place}")
-        return plain(grad)
+        found: Tensor = plain(grad)
+        return found
 
     def usable(self, array: Tensor) -> bool:
         """Say whether it is contiguous."""
@@ -108,7 +110,7 @@ class TorchArrays:
 
     def empty(self, size: int, dtype: str) -> Tensor:
         """Return a vector that is not initialized."""
-        with torch.inference_mode(False):
+        with held(), torch.inference_mode(False):
             return torch.empty(size, dtype=getattr(torch, dtype), device=self.place)
 
     def to_numpy(self, array: Tensor) -> NDArray[Any]:

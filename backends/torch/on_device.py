@@ -136,7 +136,7 @@ class FusedOnDevice(CudaBackend, TorchOnDevice):
                 "a step that a GradScaler may leave out cannot be captured: whether it counts is "
                 "decided between steps; capture the gradients, and step after the graph's replay"
             )
-        with torch.inference_mode(False), entered(self.device):
+        with held(), torch.inference_mode(False), entered(self.device):
             numbers = self.device.empty(RESULTS, "float64").fill_(1)
             if scale is not None:
                 numbers[0].div_(scale.to(self.device.place, torch.float64))
@@ -147,7 +147,7 @@ class FusedOnDevice(CudaBackend, TorchOnDevice):
         return DeviceVerdict(self.device, numbers, download, decided=False)
 
 
-class OperationsOnDevice(DecidesOnHost, TorchOnDevice):
+class OperationsOnDevice(TorchOnDevice, DecidesOnHost):
     """A rule's operations, by PyTorch; "forloop", "foreach" or "compiled"."""
 
     def __init__(self, name: str, implementation: str, device: TorchArrays) -> None:
