@@ -100,7 +100,7 @@ class TorchOnDevice:
 
     def copy_into(self, array: Any, values: Any) -> None:
         with held(), torch.no_grad():
-            if np.ndim(values) == 0 and not is_tensor(values):
+            if isinstance(values, (int, float)):
                 array.fill_(values)  # no copy from the host, which would be waited for
             else:
                 array.copy_(values if is_tensor(values) else as_tensor(np.asarray(values)))
