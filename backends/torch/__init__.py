@@ -53,7 +53,7 @@ def get_backend(implementation: str, arrays: Sequence[Any]) -> TorchOnHost | Tor
     from ..torch_tensors.view import is_tensor, on_host
 
     if arrays and is_tensor(arrays[0]) and not on_host(arrays[0]):
-        from .on_device import device_backend
+        from .device_choice import device_backend
 
         return device_backend(implementation, arrays[0].device)
     from .on_host import host_backend

@@ -12,11 +12,6 @@ import torch
 from ...interrupts import held
 from ...language.rule import Rule
 from .. import numba
-from ..cuda import compiler_version
-from ..cuda.backend import CudaBackend
-from ..cuda.device import entered
-from ..cuda.device_verdict import RESULTS, DeviceVerdict
-from ..cuda.staging import Download
 from ..host.backend import check_subnormals
 from ..host.judge import DecidesOnHost
 from ..launching.initial_state import initial_state
@@ -26,10 +21,8 @@ from ..tensor_gradients import TensorChecker
 from ..torch_tensors.reader import ByTorch, Reader, Watch
 from ..torch_tensors.view import as_numpy, as_tensor, change_marker, is_tensor
 from .arrays import DEVICES, TorchArrays
-from .implementations import backend_name, torch_launch
+from .implementations import torch_launch
 from .launch import TorchLaunch
-
-INSTALL = "install it with: pip install cuda-bindings nvidia-cuda-nvrtc"
 
 
 class TorchOnDevice:
@@ -106,47 +99,6 @@ class TorchOnDevice:
                 array.copy_(values if is_tensor(values) else as_tensor(np.asarray(values)))
 
 
-class FusedOnDevice(CudaBackend, TorchOnDevice):
-    """Printed kernels, over the memory of tensors, on PyTorch's current stream."""
-
-    implementation = "fused"
-    device: TorchArrays
-
-    def new_state(self, tensor: AdoptedTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
-        self.follow()
-        return super().new_state(tensor, rule, hyper)
-
-    def to_numpy(self, array: Any, copied: bool = True) -> Any:
-        if self._is_there(array):
-            self.follow()
-        return super().to_numpy(array, copied)
-
-    def copy_into(self, array: Any, values: Any) -> None:
-        self.follow()
-        super().copy_into(array, values)
-
-    def verdict_of_scaler(
-        self, found_inf: torch.Tensor, scale: torch.Tensor | None
-    ) -> DeviceVerdict:
-        """Return what follows from a GradScaler's tensors, which stay where they are: gradients are
-        divided by ``scale``, and the step is left out if ``found_inf`` is not 0. Raises RuntimeError
-        if work is being captured."""
-        if self.capturing():
-            raise RuntimeError(
-                "a step that a GradScaler may leave out cannot be captured: whether it counts is "
-                "decided between steps; capture the gradients, and step after the graph's replay"
-            )
-        with held(), torch.inference_mode(False), entered(self.device):
-            numbers = self.device.empty(RESULTS, "float64").fill_(1)
-            if scale is not None:
-                numbers[0].div_(scale.to(self.device.place, torch.float64))
-            numbers[1].copy_(found_inf)
-            (address,) = self.device.addresses([numbers]).tolist()
-            download = Download(self.device, address, RESULTS)
-            download.start()
-        return DeviceVerdict(self.device, numbers, download, decided=False)
-
-
 class OperationsOnDevice(TorchOnDevice, DecidesOnHost):
     """A rule's operations, by PyTorch; "forloop", "foreach" or "compiled"."""
 
@@ -161,22 +113,3 @@ class OperationsOnDevice(TorchOnDevice, DecidesOnHost):
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
     ) -> TorchLaunch:
         return torch_launch(self.implementation, rule, param_dtype)
-
-
-def device_backend(implementation: str, device: torch.device) -> TorchOnDevice:
-    """Return the backend with this implementation; the default is "fused", and "foreach" where kernels
-    cannot be compiled or launched.
-
-    Raises RuntimeError for one that cannot run here.
-    """
-    name, arrays = backend_name(implementation), TorchArrays(device)
-    if implementation in ("", "fused") and device.type == "cuda":
-        try:
-            compiler_version()
-            return FusedOnDevice(name, arrays)
-        except RuntimeError as error:
-            if implementation:
-                raise RuntimeError(
-                    f"backend {name!r} cannot run on {device}: {error}; {INSTALL}"
-                ) from error
-    return OperationsOnDevice(name, implementation or "foreach", arrays)

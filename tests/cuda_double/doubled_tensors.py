@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from cupy._memory import Memory
 from samestep.backends.torch.arrays import TorchArrays
-from samestep.backends.torch.on_device import FusedOnDevice
+from samestep.backends.torch.fused_on_device import FusedOnDevice
 from samestep.backends.torch_tensors.view import as_tensor, check_parameter, is_tensor
 from samestep.protocol import Availability
 

@@ -22,7 +22,7 @@ from ....rules import find_rule
 from ....step.settings import Settings
 from ...memory import identities
 from ...torch_tensors.view import kind_of
-from ..on_device import FusedOnDevice
+from .grad_scaler import settings_now, takes_scale
 from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
 from .load import loaded_entry, loaded_groups
 from .participants import Member, Participants
@@ -48,7 +48,8 @@ class Optimizer(torch.optim.Optimizer):
         ``"torch:fused"``, and lets a GradScaler leave its scale to the launch; False for one of
         them and nothing else is ``"torch:forloop"``. The bits are the same.
     capturable, differentiable : bool
-        Must be False: what is equal for all elements is computed on the host.
+        Must be False: what is equal for all elements is computed on the host. A step is captured
+        without it, see `prepare`.
     **hyper
         Hyperparameters and structural options of the rule: numbers, or tensors of one element.
 
@@ -99,7 +100,7 @@ class Optimizer(torch.optim.Optimizer):
         """True if torch's GradScaler may leave its scale to the step: with ``fused=True``, as in torch,
         and on a device whose kernels take it from where it is. For others gradients are unscaled before
         the step."""
-        return bool(self.defaults["fused"]) or isinstance(self.backend, FusedOnDevice)
+        return bool(self.defaults["fused"]) or takes_scale(self.backend)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
@@ -175,14 +176,9 @@ class Optimizer(torch.optim.Optimizer):
             If the processor has been switched to flush subnormal numbers to zero.
         """
         loss = None if closure is None else with_grad(closure)
-        # set by GradScaler while it calls
-        found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
-        if found_inf is not None and isinstance(self.backend, FusedOnDevice):
-            settings = Settings(verdict=self.backend.verdict_of_scaler(found_inf, scale))
-        elif found_inf is not None and found_inf.item():
+        settings = settings_now(self, self.backend)
+        if settings is None:
             return loss
-        else:
-            settings = Settings(grad_scale=1.0 if scale is None else float(scale))
         was_held = hold()
         try:
             with torch.no_grad():

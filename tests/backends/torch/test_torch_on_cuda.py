@@ -7,7 +7,8 @@ import runpy
 import pytest
 import samestep.backends.torch as torch_backend
 import torch
-from samestep.backends.torch import on_device, work
+from helpers import run_python
+from samestep.backends.torch import device_choice, work
 
 CUDA = torch.device("cuda", 0)
 
@@ -17,22 +18,36 @@ def without_bindings(monkeypatch):
     def missing():
         raise RuntimeError("cuda-bindings, NVIDIA's Python interface to CUDA, is not installed")
 
-    for module in (on_device, torch_backend):
+    for module in (device_choice, torch_backend):
         monkeypatch.setattr(module, "compiler_version", missing)
 
 
 def test_fused_is_the_default():
     for implementation, name in [("", "torch"), ("fused", "torch:fused")]:
-        backend = on_device.device_backend(implementation, CUDA)
+        backend = device_choice.device_backend(implementation, CUDA)
         assert (backend.implementation, backend.name) == ("fused", name)
 
 
 @pytest.mark.usefixtures("without_bindings")
 def test_without_the_bindings_it_is_foreach_and_fused_says_what_to_install():
-    assert on_device.device_backend("", CUDA).implementation == "foreach"
+    assert device_choice.device_backend("", CUDA).implementation == "foreach"
     message = r"'torch:fused' cannot run on cuda:0: cuda-bindings.*pip install cuda-bindings"
     with pytest.raises(RuntimeError, match=message):
-        on_device.device_backend("fused", CUDA)
+        device_choice.device_backend("fused", CUDA)
+
+
+def test_nothing_else_needs_the_bindings():
+    script = """
+import sys
+sys.modules["cuda"] = None
+import samestep.torch, torch
+from samestep.backends.torch.device_choice import device_backend
+p = torch.ones(3, requires_grad=True)
+p.grad = torch.ones(3)
+samestep.torch.SGD([p], lr=1.0).step()
+print(p.tolist(), device_backend("", torch.device("cuda", 0)).implementation)
+"""
+    assert run_python(script) == "[0.0, 0.0, 0.0] foreach\n"
 
 
 def cuda_build(monkeypatch, version):
