@@ -149,6 +149,22 @@ def test_a_missing_compiler_is_named_with_the_extra_that_brings_it(monkeypatch):
 
 
 @under_test
+def test_missing_bindings_are_named_with_the_extra_that_brings_them(monkeypatch):
+    found = importlib.util.find_spec
+
+    def without(name, package=None):
+        return None if name == "cuda.bindings" else found(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    status = backend.availability()
+    assert (status.available, status.detail) == (
+        False,
+        "cuda-bindings, NVIDIA's Python interface to CUDA, is not installed",
+    )
+    assert "samestep[cuda13]" in status.install
+
+
+@under_test
 @pytest.mark.parametrize("version", ["13.6.0", "9.0"])
 def test_a_cupy_without_bfloat16_is_too_old(version, monkeypatch):
     monkeypatch.setattr(cupy, "__version__", version)
