@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..language.dtypes import REAL_OF_COMPLEX, gradient_dtypes
+from ..language.dtypes import REAL_OF_COMPLEX, gradient_dtypes, numpy_dtype
 from ..protocol import Dtypes
-from .memory import addresses, bounds, c_strides, identities
+from .arrays import Arrays
+from .memory import bounds, c_strides, identities
 
 Array = NDArray[Any]
 
@@ -54,27 +55,22 @@ def real_dtypes(names: Iterable[str | None]) -> Dtypes:
 class GradientChecker:
     """Checks the gradients of these tensors, fastest if they are the arrays of last time.
 
-    ``addresses`` tells where many arrays begin; a backend may have a faster one. How arrays lie to
-    each other is seen through NumPy arrays over the same addresses, also of arrays elsewhere than
-    on the host.
+    How arrays lie to each other is seen through NumPy arrays over the same addresses, also of
+    arrays elsewhere than on the host.
     """
 
-    array_type: type = np.ndarray
     moved = False  # only tensors of PyTorch can be made to stand for other memory
     _known: CheckedGradients  # of the arrays that were remembered last
 
-    def __init__(
-        self,
-        tensors: Sequence[Any],
-        addresses: Callable[[list[Any]], NDArray[np.int64]] = addresses,
-    ) -> None:
-        self.tensors, self._addresses = tensors, addresses
+    def __init__(self, tensors: Sequence[Any], arrays: Arrays) -> None:
+        self.tensors, self.arrays = tensors, arrays
         self.shapes = [t.shape for t in tensors]
         self._array_dtypes = [t.array.dtype for t in tensors]
         self._strides = [c_strides(t.shape, t.array.itemsize) for t in tensors]
         self.dtypes: Dtypes = [t.dtype for t in tensors]
         self.nbytes = np.array([t.array.nbytes for t in tensors], np.int64)
-        self.misaligned = np.array([t.array.dtype.alignment - 1 for t in tensors], np.int64)
+        alignments = [numpy_dtype(t.dtype).alignment for t in tensors]
+        self.misaligned = np.array(alignments, np.int64) - 1
         self.find_spans()
         self._last_ids = b""
         self.forget()
@@ -143,13 +139,13 @@ class GradientChecker:
     def _all_as_expected(self, leaves: list[Any]) -> CheckedGradients | None:
         """Check the usual case in a few passes over all: contiguous arrays like their parameters."""
         if (
-            set(map(type, leaves)) != {self.array_type}
+            set(map(type, leaves)) != {self.arrays.kind}
             or list(map(attrgetter("shape"), leaves)) != self.shapes
             or list(map(attrgetter("dtype"), leaves)) != self._array_dtypes
             or list(map(attrgetter("strides"), leaves)) != self._strides
         ):
             return None
-        return self._at(leaves, self._addresses(leaves))
+        return self._at(leaves, self.arrays.addresses(leaves))
 
     def _at(self, leaves: list[Any], addresses: NDArray[np.int64]) -> CheckedGradients | None:
         """Accept arrays like their parameters, at these addresses, if they are aligned."""
@@ -160,30 +156,53 @@ class GradientChecker:
         return CheckedGradients(list(leaves), self.dtypes, addresses)
 
     def _one_by_one(self, leaves: list[Any]) -> CheckedGradients:
-        raise NotImplementedError
+        views = [
+            None if leaf is None else self._checked(leaf, tensor)
+            for leaf, tensor in zip(leaves, self.tensors, strict=True)
+        ]
+        return self._gathered(leaves, views)
+
+    def _gathered(
+        self, leaves: list[Any], views: list[Any], rows: Mapping[int, Array] | None = None
+    ) -> CheckedGradients:
+        """Return gradients that were seen one by one, copied where compiled code cannot run over
+        them as they lie."""
+        self._check_overlap([None if v is None else self.arrays.shadow(v) for v in views])
+        names = [None if view is None else self.arrays.dtype_name(view) for view in views]
+        arrays: list[Any] = []
+        addresses = np.zeros(len(views), np.int64)
+        for i, (leaf, view) in enumerate(zip(leaves, views, strict=True)):
+            if view is None or self.arrays.usable(view):
+                arrays.append(leaf if self._has_its_memory(leaf, view) else view)
+            else:
+                arrays.append(view := self.arrays.copy(view))
+            if view is not None:
+                (addresses[i],) = self.arrays.addresses([view])
+        return CheckedGradients(arrays, real_dtypes(names), addresses, rows)
+
+    def _has_its_memory(self, leaf: Any, view: Any) -> bool:
+        """Say whether what was given can be recognized by itself, as `remember` does."""
+        return leaf is view
 
     def _checked(self, grad: Any, tensor: Any, shape: tuple[int, ...] | None = None) -> Any:
         """Return the gradient as an array of this checker's type over the same memory. It must
         have the tensor's shape, or this one."""
         name = f"the gradient of {tensor.name}"
-        grad = self._as_array(name, grad)
-        if grad.shape != (tensor.shape if shape is None else shape):
-            raise ValueError(f"{name} has shape {grad.shape}; the parameter has {tensor.shape}")
-        own = tensor.array.dtype
-        expected = (own.name,) if tensor.complex else gradient_dtypes(tensor.dtype)
-        if grad.dtype.name not in expected or not grad.dtype.isnative:
+        grad = self.arrays.gradient(name, grad)
+        found = tuple(grad.shape)
+        if found != (tensor.shape if shape is None else shape):
+            raise ValueError(f"{name} has shape {found}; the parameter has {tensor.shape}")
+        own, dtype = (self.arrays.dtype_name(array) for array in (tensor.array, grad))
+        expected = (own,) if tensor.complex else gradient_dtypes(tensor.dtype)
+        if dtype not in expected:
             raise TypeError(
-                f"{name} has dtype {grad.dtype.str if not grad.dtype.isnative else grad.dtype}; "
-                f"expected {' or '.join(expected)}, as the parameter is {own}"
+                f"{name} has dtype {dtype}; expected {' or '.join(expected)}, as the parameter is "
+                f"{own}"
             )
         return grad
 
-    def _as_array(self, name: str, grad: Any) -> Any:
-        raise NotImplementedError
-
     def _in_memory(self, array: Any) -> Array:
-        """Return a NumPy array over the same addresses."""
-        raise NotImplementedError
+        return self.arrays.shadow(self.arrays.view(array))
 
     # ---- overlaps
 

@@ -23,6 +23,7 @@ from ..printing.printer import Printer
 from ..protocol import Availability, too_old
 from . import memory
 from .gradients import CheckedGradients
+from .host.arrays import ARRAYS, HostArrays
 from .host.backend import HostBackend, flushes_subnormals
 from .host.gradients import HostChecker
 from .host.launch import HostLaunch
@@ -134,12 +135,15 @@ class NumbaLaunch(HostLaunch):
                 get_pool(flushes_subnormals).run(kernel, args, cuts)
 
 
-def addresses(arrays: list[Any]) -> NDArray[np.int64]:
-    """Return where the data of each array begins, in compiled code."""
-    ids = np.frombuffer(memory.identities(arrays), np.int64)
-    found = np.empty_like(ids)
-    _compiled("addresses", ADDRESSES).read_pointers(ids, object.__basicsize__, found)
-    return found
+class CompiledArrays(HostArrays):
+    """NumPy arrays, whose addresses compiled code reads in their structs."""
+
+    def addresses(self, arrays: Sequence[Any]) -> NDArray[np.int64]:
+        """Return where the data of each array begins."""
+        ids = np.frombuffer(memory.identities(list(arrays)), np.int64)
+        found = np.empty_like(ids)
+        _compiled("addresses", ADDRESSES).read_pointers(ids, object.__basicsize__, found)
+        return found
 
 
 _compiled = functools.cache(source_cache.load)
@@ -159,7 +163,7 @@ class NumbaBackend(HostBackend):
         return reader_for(tensors, lambda where: _compiled("tensors", source(where)))
 
     def array_checker(self, tensors: Sequence[HostTensor]) -> HostChecker:
-        return HostChecker(tensors, addresses if STRUCT_IS_READABLE else memory.addresses)
+        return HostChecker(tensors, CompiledArrays() if STRUCT_IS_READABLE else ARRAYS)
 
     def check_arithmetic(self) -> None:
         super().check_arithmetic()

@@ -29,9 +29,10 @@ from ..language.summation import (
 from ..language.vocabulary import NumpyVocabulary
 from ..protocol import Availability
 from .gradients import CheckedGradients
+from .host.arrays import reals
 from .host.backend import HostBackend
 from .host.launch import HostLaunch
-from .host.tensor import HostTensor, reals
+from .host.tensor import HostTensor
 from .torch_tensors.view import as_numpy
 
 BLOCK = 16_384  # elements; divides CHUNK and is a multiple of LANES

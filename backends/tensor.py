@@ -7,7 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
+
 from ..language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from .arrays import Arrays
 
 
 class AdoptedTensor:
@@ -19,23 +22,49 @@ class AdoptedTensor:
     back.
     """
 
-    name: str
-    owner: Any
-    array: Any
-    shape: tuple[int, ...]
-    complex: bool
-    dtype: str  # of a real
-    compute: str
-    flat: Any
-    staged: bool
     state: dict[str, Any]
 
-    def _describe(self, array: Any, shape: tuple[int, ...], dtype: str) -> None:
-        """Take note of the array, its shape, and its dtype's name."""
-        self.array, self.shape = array, shape
+    def __init__(self, name: str, owner: Any, arrays: Arrays) -> None:
+        self.name, self.owner, self.arrays = name, owner, arrays
+        self.state = {}
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Find the owner's memory, which may be elsewhere than it was."""
+        self.array = self.arrays.view(self.owner)
+        self.shape: tuple[int, ...] = tuple(self.array.shape)
+        dtype = self.arrays.dtype_name(self.array)
         self.complex = dtype in REAL_OF_COMPLEX
-        self.dtype = REAL_OF_COMPLEX.get(dtype, dtype)
-        self.compute = COMPUTE_DTYPE[self.dtype]
+        self.dtype: str = REAL_OF_COMPLEX.get(dtype, dtype)  # of a real
+        self.compute: str = COMPUTE_DTYPE[self.dtype]
+        self.staged = not self.arrays.usable(self.array)
+        self._contiguous = self.arrays.copy(self.array) if self.staged else self.array
+        self.flat = self.arrays.reals(self._contiguous)
+
+    def check_unchanged(self) -> None:
+        """Raise TypeError or ValueError if the owner is not what it was, but for its address."""
+        self.arrays.check_parameter(self.name, self.owner)
+        now = self.arrays.view(self.owner)
+        if (now.shape, now.dtype) != (self.shape, self.array.dtype):
+            new, old = (self.arrays.dtype_name(array) for array in (now, self.array))
+            raise ValueError(
+                f"{self.name} now has shape {tuple(now.shape)} and dtype {new}; it had "
+                f"{self.shape} and {old} when the optimizer was made"
+            )
+
+    def flat_state(self, name: str) -> Any:
+        """Return a state array as a vector of reals over the same memory."""
+        return self.arrays.reals(self.arrays.view(self.state[name]))
+
+    def pull(self) -> None:
+        """Copy a staged parameter to where launches update it."""
+        if self.staged:
+            self._contiguous[...] = self.array
+
+    def push(self) -> None:
+        """Copy a staged parameter back."""
+        if self.staged:
+            self.array[...] = self._contiguous
 
     @property
     def size(self) -> int:
@@ -61,3 +90,12 @@ def refuse_shared(tensors: Sequence[AdoptedTensor], found: tuple[int, int] | Non
     if found is not None:
         a, b = (tensors[i].name for i in found)
         raise ValueError(f"{a} and {b} share memory; pass a shared parameter once")
+
+
+def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise TypeError for a dtype that no rule can update."""
+    if dtype.name not in COMPUTE_DTYPE and dtype.name not in REAL_OF_COMPLEX:
+        names = ", ".join([*COMPUTE_DTYPE, *REAL_OF_COMPLEX])
+        raise TypeError(f"{name} has dtype {dtype}; expected one of {names}")
+    if not dtype.isnative:
+        raise TypeError(f"{name} has dtype {dtype.str}, which is not in this machine's byte order")

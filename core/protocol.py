@@ -137,6 +137,9 @@ class KnownVerdict:
     decided: bool = True
 
 
+NOT_MEASURED = KnownVerdict()
+
+
 class Judge(Protocol):
     """Decides what follows from sums of all tensors, whenever they were measured."""
 

@@ -25,6 +25,7 @@ class Optimizer(torch.optim.Optimizer):
         differentiable: bool = False,
         **hyper: Any,
     ) -> None: ...
+    def prepare(self) -> None: ...
 
 class SGD(Optimizer):
     def __init__(

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import samestep as ss
 from modes import modes_stay
+from samestep import choice
 
 VARIABLE = "SAMESTEP_TEST_BACKENDS"
-DOUBLE = "SAMESTEP_TEST_DOUBLE"  # 1: without a GPU, in place of CuPy its double
+DOUBLE = "SAMESTEP_TEST_DOUBLE"  # 1: without a GPU, in its place and CuPy's their double
 
 if hasattr(signal, "SIGCHLD"):  # where it is ignored from the start, no exit status is ever seen
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -21,6 +22,7 @@ if hasattr(signal, "SIGCHLD"):  # where it is ignored from the start, no exit st
 if os.environ.get(DOUBLE) == "1":
     folder = str(Path(__file__).parent / "cuda_double")
     sys.path.insert(0, folder)
+    choice.BUILT_IN["doubled"] = "doubled_tensors"  # torch:fused behind the double
     others = os.environ.get("PYTHONPATH")  # of processes that tests start
     os.environ["PYTHONPATH"] = f"{folder}{os.pathsep}{others}" if others else folder
 

@@ -31,19 +31,20 @@ DIRECTION = {
     "core": ("core/optimizers", "core/printing"),
     "backends": (),  # its __init__, which is empty: anybody may import it
     "backends/memory": (),
-    "backends/tensor": ("core/language",),
-    "backends/gradients": ("backends/memory", "core/protocol"),
+    "backends/arrays": (),
+    "backends/tensor": ("backends/arrays", "core/language"),
+    "backends/gradients": ("backends/arrays", "backends/memory", "core/protocol"),
     "backends/torch_tensors": ("backends/memory", "core/printing"),
-    "backends/launching": ("core/printing",),
-    "backends/host": (
-        "backends/tensor", "backends/gradients", "backends/launching", "backends/torch_tensors",
-        "core/step",
+    "backends/tensor_gradients": (
+        "backends/tensor", "backends/gradients", "backends/torch_tensors",
     ),
+    "backends/launching": ("core/printing",),
+    "backends/host": ("backends/tensor_gradients", "backends/launching", "core/step"),
     "backends/numpy": ("backends/host",),
     "backends/numba": ("backends/host",),
-    "backends/cuda": (),
-    "backends/cupy": ("backends/host", "backends/cuda"),
-    "backends/torch": ("backends/numba",),
+    "backends/cuda": ("backends/tensor_gradients", "backends/launching"),
+    "backends/cupy": ("backends/cuda",),
+    "backends/torch": ("backends/numba", "backends/cuda"),
     "backends/torch/optim": ("backends/torch", "core/checkpoint"),
     "core/torch": ("core/optimizers", "backends/torch/optim"),  # a doorway to it
     "golden": ("core/optimizers", "core/printing"),
@@ -52,7 +53,11 @@ DIRECTION = {
 ANY_BACKEND = ("backends/host", "backends/cuda")  # what one that is not in the table may import
 
 # Against the direction, by name: a table of strings that are imported when a backend is asked for.
-NAMED = {("core/choice", f"backends/{name}") for name in BUILT_IN}
+NAMED = {
+    ("core/choice", f"backends/{name}")
+    for name, module in BUILT_IN.items()
+    if module.startswith(PACKAGE)  # tests may have added theirs
+}
 # Files that import a module whose name they compute: from the table; the user's own.
 COMPUTED = {"core/choice.py", "core/tools/cli/rules.py"}
 
@@ -67,6 +72,7 @@ OTHERS = {
         {"deepspeed", "jax", "matplotlib", "numba", "optax", "rich", "sklearn", "torch"},
     ),
     "backends": ({"numpy"}, set()),
+    "backends/cuda": ({"numpy", "cuda"}, set()),
     "backends/cupy": ({"numpy", "cupy"}, set()),
     "backends/torch": ({"numpy", "torch"}, set()),
     "golden": ({"numpy", "safetensors", "mpmath"}, set()),

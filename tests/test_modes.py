@@ -20,7 +20,7 @@ SWITCHES = {
 }  # fmt: skip
 # run by steps only, which hold interrupts
 BY_STEPS = {
-    ("backends/cupy/launch.py", "prepare"),
+    ("backends/cuda/launch.py", "_send"),
     ("backends/numpy.py", "run"),
     ("backends/torch/launch.py", "run"),
     ("backends/torch/optim/optimizer.py", "_step"),

@@ -71,7 +71,8 @@ from ..protocol import Availability
 from .gradients import CheckedGradients
 from .host.backend import HostBackend
 from .host.launch import HostLaunch
-from .host.tensor import HostTensor, reals
+from .host.arrays import reals
+from .host.tensor import HostTensor
 from .torch_tensors.view import as_numpy
 
 

@@ -1,4 +1,4 @@
-"""CUDA kernels through CuPy: printed CUDA C, compiled for the device it runs on, one launch per
+"""CuPy arrays on a CUDA device, updated by the printed kernels of ``backends/cuda``: one launch per
 pass for all tensors.
 
 Nothing waits for the device in a step: rows of scalars travel by asynchronous copies, and what is
@@ -11,9 +11,9 @@ import importlib.util
 from typing import Any
 
 from ...protocol import Availability, too_old
+from ..cuda import compiler_version
 
 OLDEST = (14, 0)  # the first CuPy with bfloat16
-OLDEST_NVRTC = (12, 0)  # what tests compile with
 EXTRAS = (
     "install it with: pip install 'samestep[cuda13]' (for a CUDA 12 driver: 'samestep[cuda12]')"
 )
@@ -37,12 +37,9 @@ def availability() -> Availability:
     if not devices:
         return Availability("cupy", False, "there is no CUDA device", "it needs an NVIDIA GPU")
     try:
-        version = ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
-    except Exception as error:  # CuPy's loader of libraries has errors of its own
-        detail = f"NVRTC, CUDA's compiler, cannot be loaded ({_line(error)})"
-        return Availability("cupy", False, detail, EXTRAS)
-    if reason := too_old("NVRTC, CUDA's compiler,", version, OLDEST_NVRTC):
-        return Availability("cupy", False, reason, EXTRAS)
+        version = compiler_version()
+    except RuntimeError as error:
+        return Availability("cupy", False, str(error), EXTRAS)
     name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
     return Availability("cupy", True, f"CUDA kernels on {name}; NVRTC {version}")
 

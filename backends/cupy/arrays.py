@@ -1,7 +1,8 @@
-"""Arrays on a CUDA device, whoever owns them, and parameters among them."""
+"""Arrays on a CUDA device, whoever owns them, as CuPy sees them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...language.dtypes import REAL_OF_COMPLEX
-from ..tensor import AdoptedTensor
 from ..torch_tensors import view as foreign
 
 ON_CUDA = (2, 13)  # DLPack's numbers of CUDA memory, plain and managed
@@ -35,7 +35,7 @@ def as_cupy(array: Any) -> Any:
     if isinstance(array, cupy.ndarray):
         return array
     if hasattr(array, "__dlpack_device__"):
-        return cupy.from_dlpack(array.detach() if foreign.is_tensor(array) else array)
+        return cupy.from_dlpack(foreign.plain(array) if foreign.is_tensor(array) else array)
     return _through_interface(array, array.__cuda_array_interface__)
 
 
@@ -51,11 +51,12 @@ def _through_interface(array: Any, interface: dict[str, Any]) -> Any:
     else:
         span += sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     memory = cupy.cuda.UnownedMemory(address, span, array, -1 if address else 0)
-    _wait_for(interface.get("stream"))
+    wait_for(interface.get("stream"))
     return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0), strides)
 
 
-def _wait_for(stream: int | None) -> None:
+def wait_for(stream: int | None) -> None:
+    """Make the current stream wait for what another one, with this handle, has under way."""
     current = cupy.cuda.get_current_stream()
     if stream is None or stream == (current.ptr or LEGACY_STREAM):
         return
@@ -72,52 +73,105 @@ def is_read_only(array: Any) -> bool:
     return bool(interface and interface["data"][1])
 
 
-def shadow(array: Any) -> NDArray[Any]:
-    """Return a NumPy array over the same addresses, to look at how arrays lie to each other. Its
-    elements must not be touched: they are on the device."""
-    interface = {
-        "data": (int(array.data.ptr), True),
-        "shape": array.shape,
-        "strides": array.strides,
-        "typestr": f"|V{array.itemsize}",
-        "version": 3,
-    }
-    return np.asarray(SimpleNamespace(__array_interface__=interface))
-
-
 def aligned(array: Any) -> bool:
     """Say whether every element starts at a multiple of its size, or of its parts' size."""
     alignment = array.dtype.alignment
     return not any(x % alignment for x in (array.data.ptr, *array.strides))
 
 
-def reals(array: Any) -> Any:
-    """Return a contiguous array as a vector; complex elements are two reals each."""
-    flat = array.reshape(-1)
-    return flat.view(REAL_OF_COMPLEX[flat.dtype.name]) if flat.dtype.kind == "c" else flat
+class CupyArrays:
+    """CuPy's face of `Device`."""
 
+    kind = cupy.ndarray
+    view = staticmethod(as_cupy)
 
-class DeviceTensor(AdoptedTensor):
-    """A parameter on a device, seen as a CuPy array. One that is not C-contiguous is staged."""
+    def __init__(self, number: int) -> None:
+        self.number = number
 
-    def __init__(self, name: str, owner: Any, array: Any) -> None:
-        self.name, self.owner = name, owner
-        self.state = {}
-        self._describe(array, array.shape, array.dtype.name)
-        self.staged = not array.flags.c_contiguous
-        self._contiguous = array.copy(order="C") if self.staged else array
-        self.flat = reals(self._contiguous)
+    # ---- arrays
 
-    def flat_state(self, name: str) -> Any:
-        """Return a state array as a vector of reals over the same memory."""
-        return reals(self.state[name])
+    def check_parameter(self, name: str, owner: Any) -> None:
+        """Raise TypeError or ValueError for an array that cannot be updated in place."""
+        if not on_device(owner):
+            raise TypeError(
+                f"{name} is a {foreign.kind_of(owner)}; backend 'cupy' updates arrays on a CUDA "
+                "device in place (cupy.asarray(array) copies one there; backend.asarray does it "
+                "for whichever backend runs)"
+            )
+        if foreign.is_tensor(owner):
+            foreign.check_parameter(name, owner)
 
-    def pull(self) -> None:
-        """Copy a staged parameter to where launches update it."""
-        if self.staged:
-            self._contiguous[...] = self.array
+    def gradient(self, name: str, grad: Any) -> Any:
+        """Return a gradient, whoever owns it, as a CuPy array over the same memory."""
+        if foreign.is_tensor(grad):
+            foreign.check_plain(name, grad)
+        if not on_device(grad):
+            raise TypeError(
+                f"{name} is a {foreign.kind_of(grad)}; expected an array on a CUDA device "
+                "(cupy.asarray copies one there) or None"
+            )
+        array = as_cupy(grad)
+        if array.device.id != self.number:
+            raise ValueError(
+                f"{name} is on device {array.device.id}; the parameters are on {self.number}"
+            )
+        if not aligned(array):
+            raise ValueError(f"{name} starts at {array.data.ptr:#x}, which is not aligned")
+        return array
 
-    def push(self) -> None:
-        """Copy a staged parameter back."""
-        if self.staged:
-            self.array[...] = self._contiguous
+    def dtype_name(self, array: Any) -> str:
+        """Return the name of the dtype."""
+        name: str = array.dtype.name
+        return name
+
+    def usable(self, array: Any) -> bool:
+        """Say whether it is contiguous in C's order."""
+        return bool(array.flags.c_contiguous)
+
+    def copy(self, array: Any) -> Any:
+        """Return a copy in C's order."""
+        return array.copy(order="C")
+
+    def reals(self, array: Any) -> Any:
+        """Return a contiguous array as a vector of reals."""
+        flat = array.reshape(-1)
+        return flat.view(REAL_OF_COMPLEX[flat.dtype.name]) if flat.dtype.kind == "c" else flat
+
+    def shadow(self, array: Any) -> NDArray[Any]:
+        """Return a NumPy array over the same addresses, not to be touched."""
+        interface = {
+            "data": (int(array.data.ptr), True),
+            "shape": array.shape,
+            "strides": array.strides,
+            "typestr": f"|V{array.itemsize}",
+            "version": 3,
+        }
+        return np.asarray(SimpleNamespace(__array_interface__=interface))
+
+    def addresses(self, arrays: Sequence[Any]) -> NDArray[np.int64]:
+        """Return where the data of each array begins."""
+        return np.fromiter((a.data.ptr for a in arrays), np.int64, len(arrays))
+
+    # ---- the device
+
+    def current(self) -> Any:
+        """Return a block in which the device is current."""
+        return cupy.cuda.Device(self.number)
+
+    def stream(self) -> int:
+        """Return the handle of CuPy's current stream."""
+        return int(cupy.cuda.get_current_stream(self.number).ptr)
+
+    def stream_object(self) -> Any:
+        """Return CuPy's current stream."""
+        return cupy.cuda.get_current_stream(self.number)
+
+    def empty(self, size: int, dtype: str) -> Any:
+        """Return a vector that is not initialized."""
+        with self.current():
+            return cupy.empty(size, dtype)
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """Return a copy on the host, after what is under way on the current stream."""
+        found: NDArray[Any] = as_cupy(array).get()
+        return found

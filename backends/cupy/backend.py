@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cupy
@@ -11,55 +11,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...language.rule import Rule
-from ...protocol import Judge
-from ..host.tensor import check_dtype
+from ..cuda.backend import CudaBackend
+from ..gradients import GradientChecker
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
-from ..tensor import refuse_shared
+from ..tensor import AdoptedTensor, check_dtype, refuse_shared
 from ..torch_tensors import view as foreign
 from ..torch_tensors.reader import ByTorch, Watch
-from .arrays import DeviceTensor, aligned, as_cupy, is_read_only, on_device, reals, shadow
-from .gradients import DeviceChecker
-from .judge import DeviceJudge
-from .launch import CupyLaunch
+from .arrays import CupyArrays, aligned, as_cupy, is_read_only, on_device
+from .gradients import CupyChecker, CupyTensorChecker
 
 
-class CupyBackend:
+class CupyBackend(CudaBackend):
     """Arrays on a CUDA device, updated there by printed kernels on the current stream."""
 
     name = "cupy"
 
     def __init__(self) -> None:
-        self._home: Any = None  # the device of the parameters
-        self._last: Any = None  # the stream of the last work
+        self.device: CupyArrays = CupyArrays(cupy.cuda.Device().id)
+        self._adopted = False  # whether the device is that of the parameters
 
     # ---- arrays
 
     def accepts(self, array: Any) -> bool:
         return on_device(array)
 
-    def adopt(self, name: str, array: Any) -> DeviceTensor:
-        if not on_device(array):
-            raise TypeError(
-                f"{name} is a {foreign.kind_of(array)}; backend 'cupy' updates arrays on a CUDA device in place "
-                "(cupy.asarray(array) copies one there; backend.asarray does it for whichever "
-                "backend runs)"
-            )
-        if foreign.is_tensor(array):
-            foreign.check_parameter(name, array)
+    def adopt(self, name: str, array: Any) -> AdoptedTensor:
+        self.device.check_parameter(name, array)
         seen = as_cupy(array)
         check_dtype(name, seen.dtype)
         if is_read_only(array):
             raise ValueError(f"{name} is read-only; a parameter is updated in place")
         if not aligned(seen):
             raise ValueError(f"{name} starts at {seen.data.ptr:#x}, which is not aligned")
-        if overlaps_itself(shadow(seen)):
+        if overlaps_itself(self.device.shadow(seen)):
             raise ValueError(f"{name} overlaps itself: one element stands for several")
-        self._home = self._home or seen.device
+        if not self._adopted:
+            self.device, self._adopted = CupyArrays(seen.device.id), True
         with seen.device:
-            return DeviceTensor(name, array, seen)
+            return AdoptedTensor(name, array, self.device)
 
-    def check_overlap(self, tensors: Sequence[DeviceTensor]) -> None:
+    def check_overlap(self, tensors: Sequence[AdoptedTensor]) -> None:
         first = tensors[0]
         for tensor in tensors:
             if tensor.flat.device != first.flat.device:
@@ -67,30 +59,31 @@ class CupyBackend:
                     f"{first.name} is on device {first.flat.device.id} and {tensor.name} on "
                     f"device {tensor.flat.device.id}; an optimizer's parameters are on one"
                 )
-        refuse_shared(tensors, overlapping([shadow(t.array) for t in tensors]))
+        refuse_shared(tensors, overlapping([self.device.shadow(t.array) for t in tensors]))
 
-    def new_state(self, tensor: DeviceTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
+    def new_state(self, tensor: AdoptedTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state = {}
-        self._follow()
-        with tensor.flat.device:
+        self.follow()
+        with self.device.current():
             for name, shape, dtype, value in initial_state(tensor, rule, hyper):
                 state[name] = cupy.zeros(shape, dtype)
                 if value:
-                    reals(state[name])[...] = value
+                    self.device.reals(state[name])[...] = value
         return state
 
     def zeros(self, size: int, dtype: str) -> Any:
-        with self._home:
+        with self.device.current():
             return cupy.zeros(size, dtype)
 
-    def gradient_checker(self, tensors: Sequence[DeviceTensor]) -> DeviceChecker:
-        return DeviceChecker(tensors)
+    def gradient_checker(self, tensors: Sequence[AdoptedTensor]) -> GradientChecker:
+        if foreign.owning_tensors(tensors):
+            return CupyTensorChecker(tensors, self.device, ByTorch())
+        return CupyChecker(tensors, self.device)
 
     def to_numpy(self, array: Any, copied: bool = True) -> NDArray[Any]:
         if on_device(array):
-            self._follow()
-            found: NDArray[Any] = as_cupy(array).get()
-            return found
+            self.follow()
+            return self.device.to_numpy(array)
         return np.array(array) if copied else np.asarray(array)
 
     def asarray(self, array: Any) -> Any:
@@ -98,7 +91,7 @@ class CupyBackend:
 
     def copy_into(self, array: Any, values: Any) -> None:
         target = as_cupy(array)
-        self._follow()
+        self.follow()
         with target.device:
             if np.ndim(values) == 0 and not on_device(values):
                 target.fill(values)
@@ -109,35 +102,5 @@ class CupyBackend:
     def watcher(self, tensors: list[Any]) -> Callable[[], bool]:
         return functools.partial(Watch(ByTorch(), tensors).unchanged, tensors)
 
-    def change_marker(self, tensors: Sequence[DeviceTensor]) -> Callable[[], None]:
+    def change_marker(self, tensors: Sequence[AdoptedTensor]) -> Callable[[], None]:
         return foreign.change_marker(tensors)
-
-    # ---- steps
-
-    def launch(
-        self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
-    ) -> CupyLaunch:
-        return CupyLaunch(rule, param_dtype, grad_dtype)
-
-    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
-        return DeviceJudge(sums)
-
-    def capturing(self) -> bool:
-        return bool(cupy.cuda.get_current_stream().is_capturing())
-
-    def check_arithmetic(self) -> None:
-        """Check nothing: kernels keep subnormal numbers whatever the processor is set to; what can
-        be seen is that a step comes on another stream than what was before it."""
-        self._follow()
-
-    def _follow(self) -> None:
-        """Make the current stream wait for this optimizer's work on other streams."""
-        current = cupy.cuda.get_current_stream()
-        if self._last is not None and self._last.ptr != current.ptr:
-            if current.is_capturing():
-                raise RuntimeError(
-                    "a step is being captured on another stream than the optimizer's last work; "
-                    "take the step before the capture on the same stream"
-                )
-            current.wait_event(self._last.record())
-        self._last = current

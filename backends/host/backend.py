@@ -13,14 +13,14 @@ from ...language.rule import Rule
 from ..gradients import GradientChecker
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
-from ..tensor import refuse_shared
+from ..tensor import check_dtype, refuse_shared
 from ..torch_tensors import view as foreign
 from ..torch_tensors.reader import Reader, Watch, reader_for
 from ..torch_tensors.view import as_numpy, is_tensor, kind_of, owning_tensors
-from .gradients import HostChecker
+from .arrays import check_parameter, reals
+from .gradients import HostChecker, HostTensorChecker
 from .judge import DecidesOnHost
-from .tensor import HostTensor, check_dtype, check_parameter, reals
-from .tensor_gradients import TensorChecker
+from .tensor import HostTensor
 
 Array = NDArray[Any]
 _SUBNORMAL, _ONE = 5e-324, 1.0  # names, so that the interpreter multiplies at run time
@@ -72,7 +72,7 @@ class HostBackend(DecidesOnHost):
     def gradient_checker(self, tensors: Sequence[Any]) -> GradientChecker:
         if not (owners := owning_tensors(tensors)):
             return self.array_checker(tensors)
-        return TensorChecker(tensors, self.reader(owners))
+        return HostTensorChecker(tensors, self.reader(owners))
 
     def array_checker(self, tensors: Sequence[HostTensor]) -> GradientChecker:
         """Return the checker of gradients where all parameters are NumPy arrays."""

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..gradients import CheckedGradients, GradientChecker, real_dtypes
-from ..memory import address, directly_usable
-from ..torch_tensors.view import (
-    as_numpy,
-    check_plain,
-    described,
-    is_lazy,
-    is_tensor,
-    kind_of,
-    on_host,
-)
+from ..gradients import CheckedGradients, GradientChecker
+from ..tensor_gradients import TensorChecker
+from ..torch_tensors.reader import Reader
+from .arrays import ARRAYS, HostArrays
 from .rows import as_slices, checked_slices
-
-Array = NDArray[Any]
+from .tensor import HostTensor
 
 
 class HostChecker(GradientChecker):
     """Checks gradients that are NumPy arrays, tensors of PyTorch in host memory, or some rows."""
+
+    def __init__(self, tensors: Sequence[HostTensor], arrays: HostArrays = ARRAYS) -> None:
+        super().__init__(tensors, arrays)
 
     def _one_by_one(self, leaves: list[Any]) -> CheckedGradients:
         slices = {
@@ -37,32 +30,12 @@ class HostChecker(GradientChecker):
             leaf if leaf is None or i in slices else self._checked(leaf, tensor)
             for i, (leaf, tensor) in enumerate(zip(leaves, self.tensors, strict=True))
         ]
-        self._check_overlap(views)
-        names = [None if view is None else view.dtype.name for view in views]
-        arrays: list[Any] = []
-        found = []
-        for leaf, view in zip(leaves, views, strict=True):
-            if view is None or (directly_usable(view) and not is_lazy(leaf)):
-                arrays.append(leaf)
-            else:
-                arrays.append(view := np.array(view, order="C"))
-            found.append(0 if view is None else address(view))
-        rows = {i: given.indices for i, given in slices.items()}
-        return CheckedGradients(arrays, real_dtypes(names), np.array(found, np.int64), rows)
+        return self._gathered(leaves, views, {i: given.indices for i, given in slices.items()})
 
-    def _as_array(self, name: str, grad: Any) -> Any:
-        if is_tensor(grad):
-            check_plain(name, grad)
-            if not on_host(grad):
-                raise TypeError(f"{name} is a {described(grad)}; expected one in host memory")
-            grad = as_numpy(grad)
-        if not isinstance(grad, np.ndarray):
-            raise TypeError(
-                f"{name} is a {kind_of(grad)}; expected a NumPy array (numpy.asarray makes one) or None"
-            )
-        if isinstance(grad, np.ma.MaskedArray):
-            raise TypeError(f"{name} is a masked array; its mask would be ignored")
-        return grad
 
-    def _in_memory(self, array: Any) -> Array:
-        return as_numpy(array)
+class HostTensorChecker(TensorChecker, HostChecker):
+    """As `HostChecker`, where parameters are tensors."""
+
+    def __init__(self, tensors: Sequence[HostTensor], reader: Reader) -> None:
+        HostChecker.__init__(self, tensors)
+        self._watch(reader)

@@ -3,18 +3,21 @@
 Four implementations, as PyTorch itself has them: ``forloop`` runs a rule's operations tensor by
 tensor; ``foreach`` gathers many tensors into bounded slices and runs them once a slice
 (horizontal fusion); ``compiled`` has them compiled over the same slices (vertical fusion);
-``fused`` is one kernel for everything, where there is one: on the host that of the compiled CPU
-backend, over the same memory. ``backend="torch:foreach"`` chooses one.
+``fused`` is one kernel for everything, over the memory of tensors: on the host that of the compiled
+CPU backend, on a CUDA device the printed one. ``backend="torch:foreach"`` chooses one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import runpy
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...protocol import Availability, too_old
+from ..cuda import compiler_version
 
 if TYPE_CHECKING:
     from .on_device import TorchOnDevice
@@ -33,7 +36,20 @@ def availability() -> Availability:
     installed = version("torch")
     if reason := too_old("PyTorch", installed, OLDEST):
         return Availability("torch", False, reason, UPDATE)
-    return Availability("torch", True, f"PyTorch {installed}: {', '.join(IMPLEMENTATIONS)}")
+    listed = ", ".join(IMPLEMENTATIONS)
+    return Availability("torch", True, f"PyTorch {installed}: {listed}{_on_cuda()}")
+
+
+def _on_cuda() -> str:
+    """Say whether ``fused`` runs on CUDA devices; nothing of a PyTorch that knows none."""
+    spec = importlib.util.find_spec("torch")
+    file = Path(spec.origin if spec and spec.origin else "nowhere").with_name("version.py")
+    if not file.exists() or not runpy.run_path(str(file)).get("cuda"):  # torch is slow to import
+        return ""
+    try:
+        return f"; fused on CUDA by NVRTC {compiler_version()}"
+    except RuntimeError as error:
+        return f"; no fused on CUDA: {error}"
 
 
 def get_backend(implementation: str, arrays: Sequence[Any]) -> TorchOnHost | TorchOnDevice:
@@ -42,9 +58,9 @@ def get_backend(implementation: str, arrays: Sequence[Any]) -> TorchOnHost | Tor
     from ..torch_tensors.view import is_tensor, on_host
 
     if arrays and is_tensor(arrays[0]) and not on_host(arrays[0]):
-        from .on_device import TorchOnDevice
+        from .device_choice import device_backend
 
-        return TorchOnDevice(implementation, arrays[0].device)
+        return device_backend(implementation, arrays[0].device)
     from .on_host import host_backend
 
     return host_backend(implementation)

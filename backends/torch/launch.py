@@ -55,12 +55,13 @@ class TorchLaunch(HostLaunch):
         self.row_of_tensor = row_of_tensor
         members = [i for i, row in enumerate(row_of_tensor) if row >= 0]
         lengths = [v.numel() for v in self.memory["param"]]
+        limits = slicing.slice_on(self.device)
         if not self.reducing:
-            work = list(flat_work(lengths, members, self.gathered, self._longest))
+            work = list(flat_work(lengths, members, self.gathered, self._longest, limits))
         else:
             sized = zip(self.tensors, lengths, strict=True)
             shapes = [t.rows_and_columns if self.matrix else (n,) for t, n in sized]
-            work = list(batched_work(shapes, members, self.matrix, self.gathered))
+            work = list(batched_work(shapes, members, self.matrix, self.gathered, limits[0]))
         with held(), torch.inference_mode(False):
             self.batches = [self._batch(each) for each in work]
             self._rows = [self._rows_of(each) for each in work]
@@ -69,7 +70,7 @@ class TorchLaunch(HostLaunch):
     @property
     def _longest(self) -> int:
         """Return how many elements of one tensor are updated at once."""
-        return slicing.SLICE
+        return slicing.slice_on(self.device)[0]
 
     def _batch(self, work: Work) -> Batch:
         sizes = [self._typed(work.summed(*kind)) for kind in self.program.size_kinds]

@@ -1,4 +1,4 @@
-"""The backend where parameters are on a device."""
+"""The backends where parameters are on a device."""
 
 from __future__ import annotations
 
@@ -11,74 +11,102 @@ import torch
 
 from ...interrupts import held
 from ...language.rule import Rule
+from .. import numba
 from ..host.backend import check_subnormals
 from ..host.judge import DecidesOnHost
 from ..launching.initial_state import initial_state
-from ..tensor import refuse_shared
-from ..torch_tensors.reader import ByTorch, Watch
+from ..memory import overlapping, overlaps_itself
+from ..tensor import AdoptedTensor, refuse_shared
+from ..tensor_gradients import TensorChecker
+from ..torch_tensors.reader import ByTorch, Reader, Watch
 from ..torch_tensors.view import as_numpy, as_tensor, change_marker, is_tensor
-from .device import (
-    DEVICES,
-    DeviceChecker,
-    DeviceTensor,
-    check_device_parameter,
-    overlapping,
-    reals,
-)
-from .implementations import backend_name, check_compiler, torch_launch
+from .arrays import DEVICES, TorchArrays
+from .implementations import check_compiler, torch_launch
 from .launch import TorchLaunch
 
 
-class TorchOnDevice(DecidesOnHost):
-    """A backend of tensors on one device. ``implementation`` is by default "foreach"."""
+class TorchOnDevice:
+    """A backend of tensors on one device: everything but how the arithmetic is done."""
 
-    def __init__(self, implementation: str, device: torch.device) -> None:
-        self.name, self.device = backend_name(implementation), device
-        self.implementation = implementation or "foreach"
-        if implementation == "compiled":
-            check_compiler(device)
+    name: str
+    implementation: str
+
+    def __init__(self, name: str, device: TorchArrays) -> None:
+        self.name, self.device = name, device
 
     def accepts(self, array: Any) -> bool:
         return self._is_there(array) and array.device.type in DEVICES
 
     def _is_there(self, array: Any) -> bool:
-        return is_tensor(array) and array.device == self.device
+        return is_tensor(array) and array.device == self.device.place
 
-    def adopt(self, name: str, array: Any) -> DeviceTensor:
+    def adopt(self, name: str, array: Any) -> AdoptedTensor:
         if not self._is_there(array):
             where = array.device if is_tensor(array) else "cpu"
             raise ValueError(
-                f"{name} is on {where}, the first parameter on {self.device}; make one optimizer "
-                "for each device"
+                f"{name} is on {where}, the first parameter on {self.device.place}; make one "
+                "optimizer for each device"
             )
-        check_device_parameter(name, array)
-        if self.implementation == "fused":
-            raise TypeError(f"{name} is on {self.device}; {self.name!r} is for host memory only")
-        return DeviceTensor(name, array)
+        self.device.check_parameter(name, array)
+        if overlaps_itself(self.device.shadow(array)):
+            raise ValueError(f"{name} overlaps itself: one element stands for several")
+        return AdoptedTensor(name, array, self.device)
 
-    def check_overlap(self, tensors: Sequence[DeviceTensor]) -> None:
-        refuse_shared(tensors, overlapping([t.owner for t in tensors]))
+    def check_overlap(self, tensors: Sequence[AdoptedTensor]) -> None:
+        refuse_shared(tensors, overlapping([self.device.shadow(t.array) for t in tensors]))
 
-    def new_state(self, tensor: DeviceTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
+    def new_state(self, tensor: AdoptedTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state = {}
         with held(), torch.inference_mode(False):
             for name, shape, dtype, value in initial_state(tensor, rule, hyper):
                 state[name] = self.zeros(shape, dtype.name)
                 if value:
-                    reals(state[name]).fill_(value)
+                    self.device.reals(state[name]).fill_(value)
         return state
 
     def zeros(self, size: int | tuple[int, ...], dtype: str) -> torch.Tensor:
-        return torch.zeros(size, dtype=getattr(torch, dtype), device=self.device)
+        return torch.zeros(size, dtype=getattr(torch, dtype), device=self.device.place)
 
-    def gradient_checker(self, tensors: Sequence[DeviceTensor]) -> DeviceChecker:
-        return DeviceChecker(tensors)
+    def gradient_checker(self, tensors: Sequence[AdoptedTensor]) -> TensorChecker:
+        return TensorChecker(tensors, self.device, self.reader([t.owner for t in tensors]))
 
-    def change_marker(self, tensors: Sequence[DeviceTensor]) -> Callable[[], None]:
+    def reader(self, tensors: list[Any]) -> Reader:
+        """Return a reader of tensors such as these: compiled code, where that can be compiled."""
+        compiles = numba.availability().available
+        return numba.get_backend().reader(tensors) if compiles else ByTorch()
+
+    def change_marker(self, tensors: Sequence[AdoptedTensor]) -> Callable[[], None]:
         return change_marker(tensors)
 
     def watcher(self, tensors: list[Any]) -> Callable[[], bool]:
-        return functools.partial(Watch(ByTorch(), tensors).unchanged, tensors)
+        return functools.partial(Watch(self.reader(tensors), tensors).unchanged, tensors)
+
+    def to_numpy(self, array: Any, copied: bool = True) -> Any:
+        if self._is_there(array):
+            return self.device.to_numpy(array)
+        return np.array(as_numpy(array)) if copied else as_numpy(array)
+
+    def asarray(self, array: Any) -> Any:
+        return (
+            array if self._is_there(array) else as_tensor(np.asarray(array)).to(self.device.place)
+        )
+
+    def copy_into(self, array: Any, values: Any) -> None:
+        with held(), torch.no_grad():
+            if isinstance(values, (int, float)):
+                array.fill_(values)  # no copy from the host, which would be waited for
+            else:
+                array.copy_(values if is_tensor(values) else as_tensor(np.asarray(values)))
+
+
+class OperationsOnDevice(TorchOnDevice, DecidesOnHost):
+    """A rule's operations, by PyTorch; "forloop", "foreach" or "compiled"."""
+
+    def __init__(self, name: str, implementation: str, device: TorchArrays) -> None:
+        if implementation == "compiled":
+            check_compiler(device.place)
+        super().__init__(name, device)
+        self.implementation = implementation
 
     def check_arithmetic(self) -> None:
         check_subnormals()  # scalars are the host's
@@ -87,15 +115,3 @@ class TorchOnDevice(DecidesOnHost):
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
     ) -> TorchLaunch:
         return torch_launch(self.implementation, rule, param_dtype)
-
-    def to_numpy(self, array: Any, copied: bool = True) -> Any:
-        seen = as_numpy(array.cpu() if is_tensor(array) else array)
-        return np.array(seen) if copied and not self._is_there(array) else seen
-
-    def asarray(self, array: Any) -> Any:
-        return array if self._is_there(array) else as_tensor(np.asarray(array)).to(self.device)
-
-    def copy_into(self, array: Any, values: Any) -> None:
-        values = values if is_tensor(values) else as_tensor(np.asarray(values))
-        with held(), torch.no_grad():
-            array.copy_(values)

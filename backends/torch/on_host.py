@@ -11,7 +11,7 @@ from ..host.backend import HostBackend
 from ..host.tensor import HostTensor
 from ..torch_tensors.reader import Reader
 from ..torch_tensors.view import is_tensor, on_host
-from .device import check_device_parameter
+from .arrays import check_device_parameter
 from .implementations import backend_name, torch_launch
 from .launch import TorchLaunch
 

@@ -18,6 +18,7 @@ from ...language.summation import CHUNK, STRIP_ROWS
 
 SLICE = 2 * CHUNK  # elements of a slice, so what bounds the memory of buffers and copies
 DIRECT = 1 << 15  # elements that are worth a run of their own, uncopied, if nothing is summed
+DEVICE_SLICE, DEVICE_DIRECT = 1 << 24, 1 << 20  # on a device, where each operation is a launch
 Tensor = torch.Tensor
 
 
@@ -121,20 +122,30 @@ class Views:
             start = stop
 
 
+def slice_on(device: torch.device) -> tuple[int, int]:
+    """Return how many elements are a slice, and are worth a run of their own, on a device."""
+    return (SLICE, DIRECT) if device.type == "cpu" else (DEVICE_SLICE, DEVICE_DIRECT)
+
+
 def flat_work(
-    sizes: Sequence[int], members: Sequence[int], gathered: bool, longest: int
+    sizes: Sequence[int],
+    members: Sequence[int],
+    gathered: bool,
+    longest: int,
+    limits: tuple[int, int],
 ) -> Iterator[Work]:
     """Yield the work of a rule that does not reduce: each of the ``members`` in pieces of its own, at most
-    ``longest``, or small tensors ``gathered`` to slices."""
+    ``longest``, or small tensors ``gathered`` to slices. ``limits``: see `slice_on`."""
+    most, direct = limits
     small: list[Piece] = []
     filled = 0
     for i in members:
-        if not gathered or sizes[i] >= DIRECT:
+        if not gathered or sizes[i] >= direct:
             for start in range(0, sizes[i], longest):
                 stop = min(start + longest, sizes[i])
                 yield _vector([Piece(i, start, stop, stop - start == sizes[i])])
             continue
-        if filled + sizes[i] > SLICE:
+        if filled + sizes[i] > most:
             yield _vector(small)
             small, filled = [], 0
         if sizes[i]:
@@ -150,10 +161,14 @@ def _vector(pieces: list[Piece]) -> Work:
 
 
 def batched_work(
-    shapes: Sequence[tuple[int, ...]], members: Sequence[int], matrix: bool, gathered: bool
+    shapes: Sequence[tuple[int, ...]],
+    members: Sequence[int],
+    matrix: bool,
+    gathered: bool,
+    most: int,
 ) -> Iterator[Work]:
-    """Yield the work of a rule that reduces: tensors of one shape together, as many as fill a slice. ``shapes``
-    are (rows, columns), or (elements,) of tensors that are not seen as matrices."""
+    """Yield the work of a rule that reduces: tensors of one shape together, as many as fill a slice of ``most``
+    elements. ``shapes`` are (rows, columns), or (elements,) of tensors that are not seen as matrices."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for i in members:
         alike.setdefault(shapes[i], []).append(i)
@@ -161,20 +176,20 @@ def batched_work(
         size = math.prod(shape)
         if not size:
             continue
-        together = max(SLICE // size, 1) if gathered else 1
-        cuts = _cuts(shape) if together == 1 else (0, shape[0])
+        together = max(most // size, 1) if gathered else 1
+        cuts = _cuts(shape, most) if together == 1 else (0, shape[0])
         for k in range(0, len(indices), together):
             batch = indices[k : k + together]
             pieces = tuple(Piece(i, 0, size) for i in batch)
             yield Work(pieces, (len(batch), *shape), matrix, cuts)
 
 
-def _cuts(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _cuts(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
     """Return the block boundaries: whole chunks of a vector; of a matrix whole rows, some strips or
     a fraction of one."""
-    height = SLICE
+    height = most
     if len(shape) == 2:
-        height = max(SLICE // shape[1], 1)
+        height = max(most // shape[1], 1)
         fraction: int = 1 << height.bit_length() - 1
         height = fraction if height < STRIP_ROWS else height // STRIP_ROWS * STRIP_ROWS
     return (*range(0, shape[0], height), shape[0])

@@ -42,6 +42,12 @@ def is_lazy(array: Any) -> bool:
     return is_tensor(array) and (array.is_conj() or array.is_neg())
 
 
+def plain(tensor: Any) -> Any:
+    """Return a tensor without history over the same memory; a lazy one as a copy."""
+    tensor = tensor.detach()
+    return tensor.resolve_conj().resolve_neg() if is_lazy(tensor) else tensor
+
+
 def as_numpy(array: Any) -> Array:
     """Return a host tensor as a NumPy array over the same memory (a lazy one as a copy), and other
     arrays as they are."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..language.intervals import POSITIVE, checked_number
 from ..parameters.hyper import at_step
+from ..protocol import NOT_MEASURED, Verdict
 from .loss_scaler import LossScaler
 
 
@@ -19,6 +20,7 @@ class Settings:
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
     grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
+    verdict: Verdict = NOT_MEASURED  # or somebody else's, who has looked at the gradients
 
     @property
     def skips(self) -> bool:

@@ -11,14 +11,12 @@ from ..language.scalars import next_scalars
 from ..language.zero_gradient import check_rule
 from ..parameters.clock import Clock, split
 from ..parameters.hyper import GroupHyper
-from ..protocol import Backend, Dtypes, Gradients, KnownVerdict, Tensor, Verdict
+from ..protocol import NOT_MEASURED, Backend, Dtypes, Gradients, Tensor, Verdict
 from .accumulation import Accumulation
 from .launches import KeptLaunches, Launches
 from .measurement import Measurement
 from .outcome import Outcome
 from .settings import Settings
-
-NOT_MEASURED = KnownVerdict()
 
 
 class Work:
@@ -132,8 +130,7 @@ class Stepping:
         scaler = settings.loss_scaler
         if scaler is not None:
             coefficient /= scaler.scale
-        clips = settings.clip_global_norm is not None
-        verdict: Verdict = NOT_MEASURED
+        clips, verdict = settings.clip_global_norm is not None, settings.verdict
         if clips or settings.skips:
             verdict = work.measure(gradients, dtypes, coefficient, settings)
         outcome = Outcome(verdict, clips, scaler)

@@ -95,7 +95,7 @@ def test_printed_c(first, tmp_path):
 def interpreted(monkeypatch):
     numba = pytest.importorskip("samestep.backends.numba")
     monkeypatch.setattr(numba.source_cache, "load", interpreted_numba.load)
-    monkeypatch.setattr(numba, "addresses", numba.memory.addresses)
+    monkeypatch.setattr(numba, "CompiledArrays", numba.HostArrays)
 
 
 def differences(count: int, first: int, backend: str) -> list[str]:

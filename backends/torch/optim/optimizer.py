@@ -19,6 +19,9 @@ from ....language.passes import check
 from ....language.rule import Rule
 from ....parameters.hyper import GroupHyper
 from ....rules import find_rule
+from ....step.settings import Settings
+from ...torch_tensors.view import kind_of
+from .grad_scaler import settings_now, takes_scale
 from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of
 from .load import loaded_groups, loaded_state
 from .participants import Participants
@@ -44,7 +47,8 @@ class Optimizer(torch.optim.Optimizer):
         ``"torch:fused"``, and lets a GradScaler leave its scale to the launch; False for one of
         them and nothing else is ``"torch:forloop"``. The bits are the same.
     capturable, differentiable : bool
-        Must be False: what is equal for all elements is computed on the host.
+        Must be False: what is equal for all elements is computed on the host. A step is captured
+        without it, see `prepare`.
     **hyper
         Hyperparameters and structural options of the rule: numbers, or tensors of one element.
 
@@ -72,7 +76,10 @@ class Optimizer(torch.optim.Optimizer):
         self.rule = find_rule(rule)
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
-            raise ValueError(f"{asked}=True is not supported: a step's scalars are the host's")
+            remedy = "; a step is captured without it, see prepare()" if capturable else ""
+            raise ValueError(
+                f"{asked}=True is not supported: a step's scalars are the host's{remedy}"
+            )
         self.rule.hyperparameters(plain(hyper))
         self._backend_name = chosen_backend(backend, foreach, fused)
         defaults = {**self.rule.known_hyperparameters, **hyper}
@@ -88,9 +95,10 @@ class Optimizer(torch.optim.Optimizer):
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """True if torch's GradScaler may leave its scale to the step. As in torch, only
-        ``fused=True`` has it divided out inside the launch; for others gradients are unscaled before the step."""
-        return bool(self.defaults["fused"])
+        """True if torch's GradScaler may leave its scale to the step: with ``fused=True``, as in torch,
+        and on a device whose kernels take it from where it is. For others gradients are unscaled before
+        the step."""
+        return bool(self.defaults["fused"]) or takes_scale(self.backend)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
@@ -140,30 +148,50 @@ class Optimizer(torch.optim.Optimizer):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _step(self, closure: Callable[[], Any] | None) -> Any:
         loss = None if closure is None else with_grad(closure)
-        # set by GradScaler while it calls
-        found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
-        if found_inf is None or not found_inf.item():
-            was_held = hold()
-            try:
-                with torch.no_grad():
-                    self._advance(1.0 if scale is None else float(scale))
-            finally:
-                release(was_held)
+        settings = settings_now(self, self.backend)
+        if settings is None:
+            return loss
+        was_held = hold()
+        try:
+            with torch.no_grad():
+                self._advance(settings)
+        finally:
+            release(was_held)
         return loss
 
-    def _advance(self, grad_scale: float) -> None:
+    def prepare(self) -> None:
+        """Hand the next step's scalars to a step that was captured in a CUDA graph, and count it;
+        call it before each replay of the graph.
+
+        Raises RuntimeError if no step of these parameters was captured.
+        """
+        participants = self._participants
+        if participants is None:
+            raise RuntimeError("prepare: no step of these parameters and options was captured yet")
+        with held(), torch.no_grad():
+            participants.settle()
+            participants.prepare(self.param_groups)
+
+    def _advance(self, settings: Settings) -> None:
+        if self._participants:
+            self._participants.settle()
         groups = self.param_groups
         params = list(chain.from_iterable(group["params"] for group in groups))
         if self._participants and not self._participants.unchanged(params, self.state):
             self._forget()
         participants, grads = self._participants, [p.grad for p in params]
         absent = range(len(params)) if participants is None else participants.absent
+        missing = [i for i in absent if grads[i] is not None]
+        if (missing or participants is None) and self.backend.capturing():
+            raise RuntimeError(
+                "a step must be taken before one is captured, with the same parameters and options"
+            )
         # `state` gets these when the step is taken: one that fails leaves none behind
-        begun = self._first_entries([i for i in absent if grads[i] is not None])
+        begun = self._first_entries(missing)
         if participants is None or begun:
             state = {**self.state, **begun}
             participants = Participants(self.backend, self.rule, groups, state)
-        participants.step(groups, grads, grad_scale)
+        participants.step(groups, grads, settings)
         self.state.update(begun)
         self._participants = participants
 
@@ -186,6 +214,12 @@ class Optimizer(torch.optim.Optimizer):
         rule = rule.for_shape(tensor.shape)
         counts = {"step": 0.0, **rule.carry}
         arrays = self.backend.new_state(tensor, rule, numbers)
+        for name, array in arrays.items():
+            if not isinstance(array, torch.Tensor):
+                raise TypeError(
+                    f"backend {self.backend.name!r} has the state {name} of {tensor.name} as a "
+                    f'{kind_of(array)}; expected a tensor ("torch:fused" runs the same kernels)'
+                )
         return {
             **slot.entry,
             **{n: torch.tensor(value, dtype=torch.float64) for n, value in counts.items()},
@@ -214,7 +248,15 @@ class Optimizer(torch.optim.Optimizer):
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return torch's state dict, with the last step counted: that may wait for a device."""
+        if self._participants:
+            self._participants.settle()
+        return super().state_dict()
+
     def __getstate__(self) -> dict[str, Any]:
+        if self._participants:
+            self._participants.settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each
         state = defaultdict(dict, {key: _unshared(entry) for key, entry in self.state.items()})

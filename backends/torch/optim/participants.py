@@ -21,6 +21,7 @@ from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
 from ....parameters.hyper import GroupHyper, is_fixed
 from ....protocol import Backend
+from ....step.outcome import Outcome
 from ....step.settings import Settings
 from ....step.stepping import Stepping
 from ...launching.initial_state import initial_state
@@ -82,6 +83,7 @@ class Participants:
             if is_part(member.param)
         ]
         self._stepping = Stepping(backend, tensors, self._clocks)
+        self._outcome: Outcome | None = None  # of the last step
         self._hyper_seen: list[Any] | None = None  # the very objects
         self._refresh(groups)
         self._carried, self._next_scalars = tuple(rule.carry), layout_of(rule).scalars
@@ -131,9 +133,9 @@ class Participants:
         # what can change in place, such as a tensor, has to be read at every step
         self._hyper_seen = held if all(map(is_fixed, held)) else None
 
-    def step(self, groups: Groups, grads: list[Any], grad_scale: float) -> None:
+    def step(self, groups: Groups, grads: list[Any], settings: Settings) -> None:
         """Update the parameters that have a gradient, by the groups' hyperparameters; ``grads`` are
-        those of all parameters, ``grad_scale`` times too large."""
+        those of all parameters."""
         self._refresh(groups)
         mine = [grads[i] for i in self._positions] if self.absent else grads
         if self._dtensors:
@@ -142,12 +144,24 @@ class Participants:
             ]
         if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
             mine = list(map(_widened, mine, self._dtypes))
-        self._stepping.run(mine, None, Settings(grad_scale=grad_scale))
+        self._outcome = self._stepping.run(mine, None, settings)
         if self._dtensors:
             torch.autograd.graph.increment_version(
                 [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
             )
         self._write_numbers()
+
+    def prepare(self, groups: Groups) -> None:
+        """Hand the scalars of the next step to the step that was captured, and count it."""
+        self._refresh(groups)
+        self._stepping.prepare(None, Settings())
+        self._write_numbers()
+
+    def settle(self) -> None:
+        """Count the last step, or leave it out; a device that decides about it is waited for."""
+        if self._outcome is not None and not self._outcome.settled:
+            self._outcome.settle()
+            self._write_numbers()
 
     def _write_numbers(self) -> None:
         """Write the counts of all clocks, each computed once, to the state of its parameters."""

@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
+import re
+from enum import IntEnum
+from pathlib import Path
+
+import bindings_drift
 import cupy_drift as drift
 import numpy as np
 import pytest
 from conftest import UNDER_TEST, needs_double
+from helpers import run_python
+
+HERE = str(Path(drift.__file__).parent)
 
 if "cupy" in UNDER_TEST:
     import cupy
-    from samestep.backends.cupy import staging
+    from cuda.bindings import driver as bindings
+    from samestep.backends.cuda import compiler, driver
 
 
 def test_the_double_is_as_it_is():
@@ -22,14 +31,14 @@ def test_the_double_is_as_it_is():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: delattr(d, "from_dlpack"), "cupy.from_dlpack: CuPy has no such name"),
-        (lambda d: setattr(d, "zeros", lambda shape: None), "cupy.zeros: takes .*CuPy's"),
+        (lambda d: delattr(d, "from_dlpack"), "cupy.from_dlpack: there is no such name"),
+        (lambda d: setattr(d, "zeros", lambda shape: None), "cupy.zeros: takes .*the real one"),
         (lambda d: setattr(d, "empty", lambda shape, dtype=int, order="C": None), "cupy.empty"),
         (
             lambda d: setattr(d, "empty", lambda shape, dtype=float, order="C", *, more: 0),
             "cupy.empty",
         ),
-        (lambda d: delattr(d.ndarray, "get"), "cupy.ndarray.get: CuPy has no such name"),
+        (lambda d: delattr(d.ndarray, "get"), "cupy.ndarray.get: there is no such name"),
     ],
 )
 def test_control_a_difference_from_cupy_is_noticed(change, message):
@@ -48,51 +57,73 @@ def test_a_later_cupy_may_take_more():
 
 
 @needs_double
+def test_the_double_of_the_bindings_is_like_them():
+    """In a process of its own: this one may have the double under their name."""
+    script = "import sys, bindings_drift; sys.exit(bindings_drift.main())"
+    said = run_python(script, PYTHONPATH=HERE)
+    assert int(re.fullmatch(r"(\d+) names are as in cuda-bindings .*\n", said)[1]) > 40
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: delattr(d, "cuEventQuery"), "cuEventQuery: there is no such name"),
+        (lambda d: setattr(d, "cuEventRecord", lambda hEvent: ()), "cuEventRecord: takes"),
+        (
+            lambda d: setattr(d, "CUresult", IntEnum("CUresult", {"CUDA_SUCCESS": 0})),
+            "CUDA_ERROR_NOT_READY: is not 600",
+        ),
+    ],
+)
+def test_control_a_difference_from_the_bindings_is_noticed(change, message):
+    other = bindings_drift.double("driver", "other")
+    change(other)
+    found, _ = drift.differences(bindings_drift.double("driver"), other)
+    assert any(message in line for line in found)
+
+
+@needs_double
 def test_what_is_read_too_early_is_not_there_yet():
     """A copy from pinned memory is made when its turn comes, with what is in it then."""
-    memory, view = staging.pinned(8)
-    view[:] = 1
+    memory = driver.Pinned(8)
+    memory.bytes[:] = 1
     target = cupy.empty(8, np.uint8)
-    target.data.copy_from_host_async(memory.ptr, 8, cupy.cuda.get_current_stream())
-    view[:] = 2
+    driver.copy_to_device(target.data.ptr, memory, 8, 0)
+    memory.bytes[:] = 2
     assert target.get().tolist() == [2] * 8
 
 
 @needs_double
-def test_memory_that_is_not_pinned_or_not_alive_is_noticed():
+def test_memory_that_is_not_pinned_is_noticed():
     target = cupy.empty(8, np.uint8)
     with pytest.raises(AssertionError, match="not in pinned memory"):
-        target.data.copy_from_host_async(np.zeros(8).ctypes.data, 8)
-    kernel = _kernel('extern "C" __global__ void g(double *x, int n) { x[0] = n; }', "g")
-    with pytest.raises(TypeError, match="takes arguments of"):
-        kernel((1,), (1,), (target, 3))  # a Python number takes 8 bytes
-    dead = cupy.empty(8)
-    part = cupy.ndarray((8,), float, cupy.cuda.MemoryPointer(_Gone(dead.data.ptr), 0))
-    del dead
-    with pytest.raises(AssertionError, match="no live allocation"):
-        kernel((1,), (1,), (part, np.int32(3)))
+        bindings.cuMemcpyHtoDAsync(target.data.ptr, np.zeros(8).ctypes.data, 8, 0)
+
+
+@needs_double
+def test_arguments_are_taken_when_a_kernel_is_launched():
+    text = 'extern "C" __global__ void g(double *x, long long n) { x[0] = n; }'
+    target = cupy.empty(1)
+    arguments = driver.Arguments(target.data.ptr, 3)
+    driver.launch(_kernel(text, "g"), (1, 1), 1, arguments, 0)
+    arguments.values[1] = 4
+    assert target.get().tolist() == [3.0]
 
 
 @needs_double
 def test_control_threads_that_leave_others_at_a_barrier_are_noticed():
-    text = 'extern "C" __global__ void h(int n) { if ((int)threadIdx.x < n) __syncthreads(); }'
+    text = (
+        'extern "C" __global__ void h(long long n) { if ((int)threadIdx.x < n) __syncthreads(); }'
+    )
     kernel = _kernel(text, "h")
     for n in (0, 64):
-        kernel((1,), (64,), (np.int32(n),))
+        driver.launch(kernel, (1, 1), 64, driver.Arguments(n), 0)
         cupy.cuda.Device().synchronize()
-    kernel((1,), (64,), (np.int32(5),))
+    driver.launch(kernel, (1, 1), 64, driver.Arguments(5), 0)
     with pytest.raises(RuntimeError, match="wait at a barrier that others never reach"):
         cupy.cuda.Device().synchronize()
 
 
-class _Gone:
-    device_id, size = 0, 64
-
-    def __init__(self, ptr):
-        self.ptr = ptr
-
-
 def _kernel(text, name):
-    from samestep.backends.cupy import compiler
-
-    return compiler.functions(name, text, [name])[0]
+    driver.enter(0)
+    return compiler.functions(name, text, [name], 0)[0]

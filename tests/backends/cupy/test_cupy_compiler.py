@@ -17,7 +17,8 @@ from samestep.backends.launching.source_cache import VARIABLE
 under_test = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
 if "cupy" in UNDER_TEST:
     import cupy
-    from samestep.backends.cupy import compiler
+    from cuda.bindings import nvrtc
+    from samestep.backends.cuda import compiler, driver
 
 SOURCE = 'extern "C" __global__ void f(float *x) { x[threadIdx.x] = 1; }'
 
@@ -30,31 +31,36 @@ def fresh(tmp_path, monkeypatch):
     return tmp_path
 
 
+def functions(label, source):
+    driver.enter(0)
+    return compiler.functions(label, source, ["f"], 0)
+
+
 @under_test
 @needs_double
 def test_kernels_are_compiled_once_and_kept_on_the_disk(fresh, monkeypatch):
-    count = Counts(monkeypatch, cupy.cuda.nvrtc, "compileProgram")
+    count = Counts(monkeypatch, nvrtc, "nvrtcCompileProgram")
     for _ in range(2):
-        compiler.functions("f", SOURCE, ["f"])
+        functions("f", SOURCE)
     assert count.count == 1
     monkeypatch.setattr(compiler, "_modules", {})  # another process
-    compiler.functions("f", SOURCE, ["f"])
+    functions("f", SOURCE)
     assert count.count == 1
-    compiler.functions("f", SOURCE + "\n", ["f"])
-    monkeypatch.setattr(cupy.cuda.nvrtc, "getVersion", lambda: (99, 0))
-    compiler.functions("f", SOURCE, ["f"])
+    functions("f", SOURCE + "\n")
+    monkeypatch.setattr(nvrtc, "nvrtcVersion", lambda: (nvrtc.OK, 99, 0))
+    functions("f", SOURCE)
     assert count.count == 3
     assert len(list(fresh.iterdir())) == 3
 
 
 @under_test
 def test_a_damaged_file_is_compiled_again(fresh):
-    compiler.functions("f", SOURCE, ["f"])
+    functions("f", SOURCE)
     (file,) = fresh.iterdir()
     for content in (file.read_bytes()[:100], b""):
         file.write_bytes(content)
         compiler._modules.clear()
-        compiler.functions("f", SOURCE, ["f"])
+        functions("f", SOURCE)
         assert len(file.read_bytes()) > 1000
 
 
@@ -63,7 +69,7 @@ def test_what_the_compiler_says_is_passed_on(fresh):
     with pytest.raises(
         RuntimeError, match=r"NVRTC .* cannot compile broken with -arch=sm_80(.|\n)*error"
     ):
-        compiler.functions("broken", SOURCE.replace("1;", "one;"), ["f"])
+        functions("broken", SOURCE.replace("1;", "one;"))
     assert not list(fresh.iterdir())
 
 
@@ -78,18 +84,19 @@ def test_options_on_which_the_bits_depend_are_refused_by_the_double(fresh, monke
     ):
         monkeypatch.setattr(compiler, "OPTIONS", options)
         with pytest.raises(RuntimeError, match="INVALID_OPTION"):
-            compiler.functions("f", SOURCE, ["f"])
+            functions("f", SOURCE)
 
 
 @under_test
 @pytest.mark.parametrize(
     ("capability", "option"),
-    [("75", "-arch=sm_75"), ("90", "-arch=sm_90"), ("130", "-arch=compute_121")],
+    [(75, "-arch=sm_75"), (90, "-arch=sm_90"), (130, "-arch=compute_121")],
 )
 @needs_double
 def test_a_device_newer_than_the_compiler_gets_intermediate_code(capability, option, fresh):
     assert compiler.target(capability) == option
-    assert compiler.compiled("f", SOURCE, option).endswith(b"\0")
+    code = compiler.compiled("f", SOURCE, option)
+    assert "sm_" in option or code.endswith(b"\0")  # text, as a C string
 
 
 @under_test
@@ -97,7 +104,7 @@ def test_a_device_that_the_compiler_has_given_up_is_refused():
     with pytest.raises(
         RuntimeError, match=r"compute capability 6\.1; this NVRTC compiles for 7\.5"
     ):
-        compiler.target("61")
+        compiler.target(61)
 
 
 # ---- where it cannot run
@@ -134,7 +141,7 @@ def test_a_missing_compiler_is_named_with_the_extra_that_brings_it(monkeypatch):
     def missing():
         raise RuntimeError('Failure finding "libnvrtc.so.13": No such file\nmore')
 
-    monkeypatch.setattr(cupy.cuda.nvrtc, "getVersion", missing)
+    monkeypatch.setattr(nvrtc, "nvrtcVersion", missing)
     status = backend.availability()
     assert not status.available
     assert "NVRTC, CUDA's compiler, cannot be loaded (Failure finding" in status.detail
@@ -143,9 +150,25 @@ def test_a_missing_compiler_is_named_with_the_extra_that_brings_it(monkeypatch):
 
 @under_test
 def test_a_compiler_that_no_test_compiles_with_is_refused(monkeypatch):
-    monkeypatch.setattr(cupy.cuda.nvrtc, "getVersion", lambda: (11, 8))
+    monkeypatch.setattr(compiler, "version", lambda: (11, 8))
     status = backend.availability()
     assert status.detail == "NVRTC, CUDA's compiler, 11.8 is too old, it takes 12.0 or newer"
+    assert "samestep[cuda13]" in status.install
+
+
+@under_test
+def test_missing_bindings_are_named_with_the_extra_that_brings_them(monkeypatch):
+    found = importlib.util.find_spec
+
+    def without(name, package=None):
+        return None if name == "cuda.bindings" else found(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    status = backend.availability()
+    assert (status.available, status.detail) == (
+        False,
+        "cuda-bindings, NVIDIA's Python interface to CUDA, is not installed",
+    )
     assert "samestep[cuda13]" in status.install
 
 

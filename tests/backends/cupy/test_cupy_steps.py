@@ -13,13 +13,14 @@ from helpers import assert_same, on, refused, snapshot
 pytestmark = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
 if "cupy" in UNDER_TEST:
     import cupy
-    from samestep.backends.cupy import launch as cupy_launch
-    from samestep.backends.cupy import staging
+    from cuda.bindings import driver
+    from samestep.backends.cuda import launch as cuda_launch
+    from samestep.backends.cuda import staging
 
 
 def waits(monkeypatch):
     return [
-        Counts(monkeypatch, cupy.cuda.Event, "synchronize"),
+        Counts(monkeypatch, driver, "cuEventSynchronize"),
         Counts(monkeypatch, cupy.cuda.Stream, "synchronize"),
         Counts(monkeypatch, cupy.ndarray, "get"),
         Counts(monkeypatch, cupy.cuda.Device, "synchronize"),
@@ -69,7 +70,7 @@ def test_a_step_that_failed_does_not_count_for_the_scaler(monkeypatch):
     optimizer.step(there)
     assert scaler.scale == 16.0
     optimizer.param_groups[0]["clip_value"] = 1.0  # another kernel
-    monkeypatch.setattr(cupy_launch.CupyLaunch, "bind", fails)
+    monkeypatch.setattr(cuda_launch.CudaLaunch, "bind", fails)
     with refused(optimizer, RuntimeError, "no kernel"):
         optimizer.step(there)
     assert scaler.scale == 16.0
@@ -98,7 +99,7 @@ def test_whoever_asks_is_told_at_once():
 )
 @needs_double
 def test_one_launch_a_pass_whatever_the_number_of_tensors(rule, launches, monkeypatch):
-    count = Counts(monkeypatch, cupy.cuda.function.Function, "__call__")
+    count = Counts(monkeypatch, driver, "cuLaunchKernel")
     params = [np.full((3, 4), k, np.float32) for k in range(40)]
     groups = [{"params": on("cupy", params[:20])}, {"params": on("cupy", params[20:]), "lr": 0.5}]
     optimizer = ss.Optimizer(rule, groups)
@@ -112,7 +113,7 @@ def test_one_launch_a_pass_whatever_the_number_of_tensors(rule, launches, monkey
 def test_any_number_of_blocks_has_the_same_bits(monkeypatch):
     results = []
     for blocks in (1, 3, 1000):
-        monkeypatch.setattr(cupy_launch, "BLOCKS_PER_PROCESSOR", blocks)
+        monkeypatch.setattr(cuda_launch, "BLOCKS_PER_PROCESSOR", blocks)
         for rule in ("adamw", "lamb", "adafactor"):
             optimizer = ss.Optimizer(rule, on("cupy", start()))
             optimizer.step(on("cupy", grads(0)))

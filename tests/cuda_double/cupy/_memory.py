@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 from typing import Any
 
 import numpy as np
 
-from ._work import Stream, check_not_capturing, get_current_stream, later, number
+from ._work import Stream, check_not_capturing, get_current_stream, number
 from .cuda.memory import OutOfMemoryError
 from .cuda.runtime import getDevice
 
@@ -81,43 +80,18 @@ class MemoryPointer:
     def device_id(self) -> int:
         return self.mem.device_id
 
-    def copy_from_host_async(self, mem: int, size: int, stream: Any = None) -> None:
-        self._copy_later(self.ptr, mem, mem, size, stream)
-
-    def copy_to_host_async(self, mem: int, size: int, stream: Any = None) -> None:
-        self._copy_later(mem, self.ptr, mem, size, stream)
-
-    def _copy_later(self, target: int, source: int, pinned: int, size: int, stream: Any) -> None:
-        check_pinned(pinned, size)
-
-        def copy() -> None:
-            check_pinned(pinned, size)  # still
-            ctypes.memmove(target, source, size)
-
-        later(copy, stream)
-
-
-class PinnedMemoryPointer:
-    def __init__(self, mem: Any, offset: int) -> None:
-        self.mem, self._offset = mem, offset
-
-    @property
-    def ptr(self) -> int:
-        return self.mem.ctypes.data + self._offset
-
-    def size(self) -> int:
-        return self.mem.size - self._offset
-
 
 _pinned: dict[int, int] = {}
+_pinned_memory: list[np.ndarray] = []  # never given back
 
 
-def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
+def pin(size: int) -> int:
+    """Address of new memory that a device reads and writes by itself."""
     check_not_capturing()
     memory = np.full(size, 0xFF, np.uint8)
+    _pinned_memory.append(memory)
     _pinned[memory.ctypes.data] = size
-    weakref.finalize(memory, _pinned.pop, memory.ctypes.data, None)
-    return PinnedMemoryPointer(memory, 0)
+    return memory.ctypes.data
 
 
 def _inside(allocations: dict[int, int], address: int, size: int) -> bool:

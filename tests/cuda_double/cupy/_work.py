@@ -141,6 +141,11 @@ def get_current_stream(device_id: int = -1) -> Stream:
     return _current[-1] if _current else Stream.null
 
 
+def stream_at(ptr: int) -> Stream:
+    """The stream with this handle."""
+    return _streams[ptr]
+
+
 def later(work: Work, stream: Stream | None = None) -> None:
     """Do it on the stream when its turn comes."""
     (stream or get_current_stream())._add(work)

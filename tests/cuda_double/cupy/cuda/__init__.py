@@ -1,13 +1,8 @@
 from __future__ import annotations
 
-from .._memory import (
-    MemoryPointer,
-    PinnedMemoryPointer,
-    UnownedMemory,
-    alloc_pinned_memory,
-)
+from .._memory import MemoryPointer, UnownedMemory
 from .._work import Event, ExternalStream, Graph, Stream, get_current_stream, run_everything
-from . import driver, function, memory, nvrtc, runtime
+from . import memory, runtime
 from ._device import Device
 
 __all__ = [
@@ -16,15 +11,10 @@ __all__ = [
     "ExternalStream",
     "Graph",
     "MemoryPointer",
-    "PinnedMemoryPointer",
     "Stream",
     "UnownedMemory",
-    "alloc_pinned_memory",
-    "driver",
-    "function",
     "get_current_stream",
     "memory",
-    "nvrtc",
     "run_everything",
     "runtime",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ DRIVER = 13020
 RUNTIME = 13020
 DEVICES = 2
 PROCESSORS = 2
+CONTEXT = False  # whether one is current; only what is allocated makes it so
 _device = 0
 
 

@@ -1,4 +1,4 @@
-"""Checks gradients that are tensors in host memory, a thousand of them in a few passes."""
+"""Checks gradients that are tensors of PyTorch, a thousand of them in a few passes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from ..gradients import CheckedGradients
-from ..torch_tensors.reader import Reader, Watch
-from ..torch_tensors.view import is_tensor, loaded
-from .gradients import HostChecker
-from .tensor import HostTensor
+from .arrays import Arrays
+from .gradients import CheckedGradients, GradientChecker
+from .tensor import AdoptedTensor
+from .torch_tensors.reader import Reader, Watch
+from .torch_tensors.view import is_lazy, is_tensor, loaded
 
 
-class TensorChecker(HostChecker):
+class TensorChecker(GradientChecker):
     """Checks the gradients of parameters that are tensors.
 
     A tensor can be made to stand for other memory or another shape (``tensor.data = other``) and
@@ -21,9 +21,12 @@ class TensorChecker(HostChecker):
     the parameters too: one that has moved is followed.
     """
 
-    def __init__(self, tensors: Sequence[HostTensor], reader: Reader) -> None:
-        super().__init__(tensors)
-        torch = loaded()
+    def __init__(self, tensors: Sequence[AdoptedTensor], arrays: Arrays, reader: Reader) -> None:
+        super().__init__(tensors, arrays)
+        self._watch(reader)
+
+    def _watch(self, reader: Reader) -> None:
+        torch, tensors = loaded(), self.tensors
         self._tensor, self._reader = torch.Tensor, reader
         self._followed = [t for t in tensors if is_tensor(t.owner)]
         self._owners = [t.owner for t in self._followed]
@@ -31,7 +34,7 @@ class TensorChecker(HostChecker):
         self._all_tensors = len(self._owners) == len(tensors)
         if self._all_tensors:
             self._types = {torch.Tensor, torch.nn.Parameter}
-            self._on_host = [torch.device("cpu")] * len(tensors)
+            self._devices = [owner.device for owner in self._owners]
             self._strided = [torch.strided] * len(tensors)
             self._torch_dtypes = [owner.dtype for owner in self._owners]
             self._yes, self._no = [True] * len(tensors), [False] * len(tensors)
@@ -58,6 +61,9 @@ class TensorChecker(HostChecker):
             self._seen_grads = Watch(self._reader, tensors)
         else:
             self.forget()
+
+    def _has_its_memory(self, leaf: Any, view: Any) -> bool:
+        return leaf is view or (is_tensor(leaf) and not is_lazy(leaf))
 
     def _check(self, leaves: list[Any]) -> CheckedGradients:
         self.moved = self._follow() or self.moved
@@ -101,7 +107,7 @@ class TensorChecker(HostChecker):
             self._types.issuperset(map(type, leaves))
             and self._shapes(leaves) == self.shapes
             and list(map(attrgetter("dtype"), leaves)) == self._torch_dtypes
-            and list(map(attrgetter("device"), leaves)) == self._on_host
+            and list(map(attrgetter("device"), leaves)) == self._devices
             and list(map(attrgetter("layout"), leaves)) == self._strided
             and list(map(tensor.is_contiguous, leaves)) == self._yes
             and list(map(tensor.is_neg, leaves)) == self._no

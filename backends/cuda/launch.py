@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
-import cupy
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,8 +16,9 @@ from ...printing.cuda import BLOCK, Cuda
 from ...printing.printer import Printer
 from ..gradients import CheckedGradients
 from ..launching.table import LaunchTable
-from . import compiler
-from .arrays import DeviceTensor
+from ..tensor import AdoptedTensor
+from . import compiler, driver
+from .device import Device, entered
 from .staging import Upload
 
 PART = 8 * BLOCK  # elements of a chunk that are worth a block of their own
@@ -27,21 +26,17 @@ BLOCKS_PER_PROCESSOR = 8  # as many of them as a multiprocessor holds
 GO_AHEAD = (1.0, 0.0)  # the control of a step that nothing was measured for
 
 
-@functools.cache
-def _processors(device: int) -> int:
-    return int(cupy.cuda.runtime.getDeviceProperties(device)["multiProcessorCount"])
-
-
-class CupyLaunch:
+class CudaLaunch:
     """Compiled kernels and the tables they run over; see `Launch`.
 
     What the kernels read is in buffers that stay where they are: captured launches can be
-    replayed after `prepare` has refilled the rows.
+    replayed after `prepare` has refilled the rows. ``control`` of a verdict is an address.
     """
 
     rows_dtype = "float64"
 
-    def __init__(self, rule: Rule, param_dtype: str, grad_dtype: str) -> None:
+    def __init__(self, device: Device, rule: Rule, param_dtype: str, grad_dtype: str) -> None:
+        self.device = device
         self.printer = Printer(program(rule), param_dtype, grad_dtype, Cuda)
         self.label = f"{rule.label}_{param_dtype}_{grad_dtype}"
         self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
@@ -52,31 +47,37 @@ class CupyLaunch:
         self._addresses: NDArray[np.int64] | None = None
         self._rows: Upload | None = None
 
-    def bind(self, tensors: Sequence[DeviceTensor], positions: Sequence[int]) -> None:
+    def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         """Make the tables, and compile what is not compiled yet."""
         self._positions, self._gradients, self._addresses = positions, None, None
         layout = self.printer.layout
-        shapes = [t.rows_and_columns if layout.matrix else (t.flat.size, 1) for t in tensors]
+        shapes = [t.rows_and_columns if layout.matrix else (t.size, 1) for t in tensors]
         limit = CHUNK**2 * (1 if layout.matrix else CHUNK)
         for tensor, (size, _) in zip(tensors, shapes, strict=True):
             if size > limit:
                 unit = "rows" if layout.matrix else "elements"
                 raise ValueError(f"{tensor.name} has {size} {unit}; kernels add up to {limit}")
-        addresses: dict[str, Sequence[int]] = {"param": [t.flat.data.ptr for t in tensors]}
+        found = self.device.addresses
+        addresses = {"param": found([t.flat for t in tensors]).tolist()}
         for name in self.printer.rule.state:
-            addresses[name] = [t.state[name].data.ptr for t in tensors]
+            addresses[name] = found([t.state[name] for t in tensors]).tolist()
         self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes)
-        self.device = tensors[0].flat.device
         functions = self.printer.functions()
-        with self.device:
+        with entered(self.device):
+            names = [name for name, _, _ in functions]
             kernels = compiler.functions(
-                self.label, self.printer.source(), [name for name, _, _ in functions]
+                self.label, self.printer.source(), names, self.device.number
             )
-            self._table = Upload(self.lines.table.nbytes)
-            self._tensors = Upload(self.lines.tensors.nbytes)
-            self._workspace = cupy.empty(self.lines.workspace_size, self.compute)
-            self._go_ahead = cupy.asarray(np.array(GO_AHEAD))
+            self._table = Upload(self.device, self.lines.table.nbytes)
+            self._tensors = Upload(self.device, self.lines.tensors.nbytes)
+            self._workspace = self.device.empty(self.lines.workspace_size, self.compute.name)
+            self._go_ahead = Upload(self.device, 8 * len(GO_AHEAD))
+            self._go_ahead.send(np.array(GO_AHEAD))
             parts = self._parts()
+        of_sums = []
+        if layout.reducing:
+            of_sums = [self._tensors.address, *found([self._workspace]).tolist()]
+        self._arguments = driver.Arguments(self._table.address, 0, 0, 0, *of_sums)
         grids = {
             ("pass", False): (len(self.lines.table), 1),
             ("pass", True): (len(self.lines.table), parts),
@@ -95,7 +96,7 @@ class CupyLaunch:
         table = self.lines.table
         if not len(table):
             return 1
-        processors = _processors(self.device.id)
+        processors = driver.processors(self.device.number)
         wanted = -(-BLOCKS_PER_PROCESSOR * processors // len(table))
         useful = STRIP_ROWS if self.printer.layout.matrix else -(-int(table[:, 1].max()) // PART)
         return max(1, min(wanted, useful))
@@ -114,38 +115,39 @@ class CupyLaunch:
         self._stale = True
         count = max(row_of_tensor) + 1
         nbytes = count * (8 + len(self.printer.program.scalars) * self.compute.itemsize)
-        if self._rows is None or self._rows.device.size != nbytes:
-            with self.device:
-                self._rows = Upload(nbytes)
-            coefficients, scalars = self._rows.address(), self._rows.address(8 * count)
-            self._arguments = (self._table.device, scalars, coefficients)
+        if self._rows is None or self._rows.nbytes != nbytes:
+            with entered(self.device):
+                self._rows = Upload(self.device, nbytes)
+        coefficients = self._rows.address
+        self._arguments.values[1:3] = coefficients + 8 * count, coefficients
 
     def prepare(self, rows: NDArray[np.float64]) -> None:
         """Send the next step's rows to where the kernels read them."""
+        with entered(self.device):
+            self._send(rows)
+
+    def _send(self, rows: NDArray[np.float64]) -> None:
         assert self._rows is not None
-        with self.device, np.errstate(over="ignore"):  # may be infinite in the compute dtype
+        with np.errstate(over="ignore"):  # may be infinite in the compute dtype
             self._rows.send(rows[:, -1], rows[:, :-1].astype(self.compute))
 
     def run(self, rows: NDArray[np.float64], gradients: CheckedGradients, control: Any) -> None:
         """Launch the kernels on the current stream."""
         self._point_at(gradients)
-        with self.device:
-            if not cupy.cuda.get_current_stream().is_capturing():
+        with entered(self.device):
+            stream = self.device.stream()
+            if not driver.capturing(stream):
                 self._refresh()
-                self.prepare(rows)
+                self._send(rows)
             elif self._stale:
                 raise RuntimeError(
                     "a captured step must be like the step before it: take one, with gradients "
                     "in the same arrays, and then capture"
                 )
-            arguments: tuple[Any, ...] = (
-                *self._arguments,
-                self._go_ahead if control is None else control,
-            )
-            if self.printer.layout.reducing:
-                arguments = (*arguments, self._tensors.device, self._workspace)
+            go_ahead = self._go_ahead.address if control is None else control
+            self._arguments.values[3] = go_ahead
             for kernel, grid in self._kernels:
-                kernel(grid, (BLOCK,), arguments)
+                driver.launch(kernel, grid, BLOCK, self._arguments, stream)
 
     def _refresh(self) -> None:
         if self._stale:

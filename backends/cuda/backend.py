@@ -1,0 +1,52 @@
+"""The part of a backend that all on CUDA devices share: printed kernels, in order on any stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...language.rule import Rule
+from ...protocol import Judge
+from . import driver
+from .device import Device, entered
+from .device_judge import DeviceJudge
+from .launch import CudaLaunch
+
+
+class CudaBackend:
+    """The part of a backend's protocol that is about steps: on the framework's current stream."""
+
+    device: Device
+    _last: tuple[int, Any] | None = None  # the stream of the last work: handle, and what keeps it
+
+    def launch(
+        self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
+    ) -> CudaLaunch:
+        return CudaLaunch(self.device, rule, param_dtype, grad_dtype)
+
+    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
+        return DeviceJudge(self.device, sums)
+
+    def capturing(self) -> bool:
+        with entered(self.device):
+            return driver.capturing(self.device.stream())
+
+    def check_arithmetic(self) -> None:
+        """Check nothing: kernels keep subnormal numbers whatever the processor is set to; what can
+        be seen is that a step comes on another stream than what was before it."""
+        self.follow()
+
+    def follow(self) -> None:
+        """Make the current stream wait for this optimizer's work on other streams. A captured step
+        runs when it is replayed, after `Launch.prepare`, which follows what was before that."""
+        current = self.device.stream()
+        if self._last is not None and self._last[0] == current:
+            return
+        with entered(self.device):
+            if driver.capturing(current):
+                return
+            if self._last is not None:
+                event = driver.Event()
+                event.record(self._last[0])
+                event.precede(current)
+        self._last = current, self.device.stream_object()

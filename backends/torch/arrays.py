@@ -1,0 +1,118 @@
+"""Tensors on a device, which only PyTorch can see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...interrupts import held
+from ..torch_tensors.view import (
+    as_numpy,
+    check_parameter,
+    check_plain,
+    described,
+    dtype_name,
+    is_tensor,
+    kind_of,
+    plain,
+)
+
+Tensor = torch.Tensor
+DEVICES = ("cuda",)  # types of device whose arithmetic is that of IEEE 754
+
+
+def check_device_parameter(name: str, tensor: Any) -> None:
+    """Raise TypeError or ValueError for a tensor that cannot be updated on its device."""
+    check_parameter(name, tensor)
+    if tensor.device.type not in DEVICES:
+        raise TypeError(
+            f"{name} is a {described(tensor)}; expected one in host memory or on "
+            f"{' or '.join(DEVICES)}"
+        )
+
+
+class TorchArrays:
+    """PyTorch's face of `Device`."""
+
+    kind = Tensor
+    view = staticmethod(plain)
+    dtype_name = staticmethod(dtype_name)
+
+    def __init__(self, device: torch.device) -> None:
+        self.place, self.number = device, device.index or 0
+
+    # ---- arrays
+
+    def check_parameter(self, name: str, owner: Any) -> None:
+        """Raise TypeError or ValueError for a tensor that cannot be updated on its device."""
+        check_device_parameter(name, owner)
+
+    def gradient(self, name: str, grad: Any) -> Tensor:
+        """Return a gradient as a tensor without history over the same memory."""
+        if not is_tensor(grad):
+            raise TypeError(
+                f"{name} is a {kind_of(grad)}; expected a tensor on {self.place} or None"
+            )
+        check_plain(name, grad)
+        if grad.device != self.place:
+            raise TypeError(f"{name} is a {described(grad)}; the parameter is on {self.place}")
+        found: Tensor = plain(grad)
+        return found
+
+    def usable(self, array: Tensor) -> bool:
+        """Say whether it is contiguous."""
+        return array.is_contiguous()
+
+    def copy(self, array: Tensor) -> Tensor:
+        """Return a contiguous copy."""
+        return array.clone(memory_format=torch.contiguous_format)
+
+    def reals(self, array: Tensor) -> Tensor:
+        """Return a contiguous tensor as a vector of reals."""
+        return (torch.view_as_real(array) if array.is_complex() else array).reshape(-1)
+
+    def shadow(self, array: Tensor) -> NDArray[Any]:
+        """Return a NumPy array over the same addresses, not to be touched."""
+        size, kind = array.element_size(), f"|V{array.element_size()}"
+        if not array.numel():  # which has no address
+            return np.empty(tuple(array.shape), kind)
+        interface = {
+            "data": (array.data_ptr(), True),
+            "shape": tuple(array.shape),
+            "strides": tuple(stride * size for stride in array.stride()),
+            "typestr": kind,
+            "version": 3,
+        }
+        return np.asarray(SimpleNamespace(__array_interface__=interface))
+
+    def addresses(self, arrays: Sequence[Tensor]) -> NDArray[np.int64]:
+        """Return where the data of each tensor begins."""
+        return np.fromiter((tensor.data_ptr() for tensor in arrays), np.int64, len(arrays))
+
+    # ---- the device
+
+    def current(self) -> Any:
+        """Return a block in which the device is current."""
+        return torch.cuda.device(self.place)
+
+    def stream(self) -> int:
+        """Return the handle of PyTorch's current stream."""
+        return int(torch.cuda.current_stream(self.place).cuda_stream)
+
+    def stream_object(self) -> Any:
+        """Return PyTorch's current stream."""
+        return torch.cuda.current_stream(self.place)
+
+    def empty(self, size: int, dtype: str) -> Tensor:
+        """Return a vector that is not initialized."""
+        with held(), torch.inference_mode(False):
+            return torch.empty(size, dtype=getattr(torch, dtype), device=self.place)
+
+    def to_numpy(self, array: Tensor) -> NDArray[Any]:
+        """Return a copy on the host, after what is under way on the current stream."""
+        return as_numpy(array.cpu())

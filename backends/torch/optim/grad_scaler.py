@@ -1,0 +1,24 @@
+"""Takes what torch's GradScaler leaves to a step: its scale, and whether a gradient is not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....step.settings import Settings
+
+
+def takes_scale(backend: Any) -> bool:
+    """Say whether launches take a scale and a flag from tensors on the device."""
+    return hasattr(backend, "verdict_of_scaler")
+
+
+def settings_now(optimizer: Any, backend: Any) -> Settings | None:
+    """Return the settings of the step that an optimizer is asked for; None if it is to be left out. A
+    GradScaler sets ``found_inf`` and ``grad_scale`` of the optimizer while it calls."""
+    found_inf = getattr(optimizer, "found_inf", None)
+    scale = getattr(optimizer, "grad_scale", None)
+    if found_inf is not None and takes_scale(backend):
+        return Settings(verdict=backend.verdict_of_scaler(found_inf, scale))
+    if found_inf is not None and found_inf.item():
+        return None
+    return Settings(grad_scale=1.0 if scale is None else float(scale))

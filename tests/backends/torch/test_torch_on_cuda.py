@@ -1,0 +1,77 @@
+"""The choice of an implementation on a CUDA device, which needs no device."""
+
+from __future__ import annotations
+
+import runpy
+
+import pytest
+import samestep.backends.torch as torch_backend
+import torch
+from helpers import run_python
+from samestep.backends.torch import device_choice, work
+
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture
+def without_bindings(monkeypatch):
+    def missing():
+        raise RuntimeError("cuda-bindings, NVIDIA's Python interface to CUDA, is not installed")
+
+    for module in (device_choice, torch_backend):
+        monkeypatch.setattr(module, "compiler_version", missing)
+
+
+def test_fused_is_the_default():
+    for implementation, name in [("", "torch"), ("fused", "torch:fused")]:
+        backend = device_choice.device_backend(implementation, CUDA)
+        assert (backend.implementation, backend.name) == ("fused", name)
+
+
+@pytest.mark.usefixtures("without_bindings")
+def test_without_the_bindings_it_is_foreach_and_fused_says_what_to_install():
+    assert device_choice.device_backend("", CUDA).implementation == "foreach"
+    message = r"'torch:fused' cannot run on cuda:0: cuda-bindings.*pip install cuda-bindings"
+    with pytest.raises(RuntimeError, match=message):
+        device_choice.device_backend("fused", CUDA)
+
+
+def test_nothing_else_needs_the_bindings():
+    script = """
+import sys
+sys.modules["cuda"] = None
+import samestep.torch, torch
+from samestep.backends.torch.device_choice import device_backend
+p = torch.ones(3, requires_grad=True)
+p.grad = torch.ones(3)
+samestep.torch.SGD([p], lr=1.0).step()
+print(p.tolist(), device_backend("", torch.device("cuda", 0)).implementation)
+"""
+    assert run_python(script) == "[0.0, 0.0, 0.0] foreach\n"
+
+
+def cuda_build(monkeypatch, version):
+    monkeypatch.setattr(runpy, "run_path", lambda file: {"cuda": version})
+    return torch_backend.availability().detail
+
+
+def test_what_is_said_of_cuda(monkeypatch):
+    assert "CUDA" not in cuda_build(monkeypatch, None)
+    monkeypatch.setattr(torch_backend, "compiler_version", lambda: "13.0")
+    assert cuda_build(monkeypatch, "13.0").endswith("; fused on CUDA by NVRTC 13.0")
+
+
+@pytest.mark.usefixtures("without_bindings")
+def test_what_is_said_where_the_bindings_are_missing(monkeypatch):
+    assert cuda_build(monkeypatch, "13.0").endswith(
+        "; no fused on CUDA: cuda-bindings, NVIDIA's Python interface to CUDA, is not installed"
+    )
+
+
+def test_slices_suit_the_device():
+    assert work.slice_on(torch.device("cpu")) == (work.SLICE, work.DIRECT)
+    slice_, direct = work.slice_on(CUDA)
+    sizes = [10_000] * 1000 + [50_000_000]
+    pieces = [len(w.pieces) for w in work.flat_work(sizes, range(1001), True, slice_, work.slice_on(CUDA))]  # fmt: skip
+    assert sorted(pieces) == [1, 1, 1, 1000]  # all small ones together; 16 M elements at a time
+    assert direct < slice_
