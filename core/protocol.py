@@ -126,7 +126,7 @@ class Verdict(Protocol):
     def norm(self) -> float: ...
 
 
-@dataclass
+@dataclass(eq=False)
 class KnownVerdict:
     """A `Verdict` that is known at once, as on a host; by default that on nothing measured."""
 
