@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,24 +13,30 @@ Groups = list[dict[str, Any]]
 
 
 class Slot(NamedTuple):
-    """A parameter's place: the parameter, its name in messages, its group."""
+    """A parameter's place: the parameter, its name in messages, its group, its entry of ``state``."""
 
     param: torch.Tensor
     name: str
     group: int
+    entry: dict[str, Any]
+
+    @property
+    def has_state(self) -> bool:
+        """True if the parameter can go on from its state. Others may keep things there, too."""
+        return "step" in self.entry
 
 
-def slots_of(groups: Groups, k: int) -> list[Slot]:
+def slots_of(groups: Groups, k: int, state: Mapping[Any, Any]) -> list[Slot]:
     """Return the places of a group's parameters."""
     params = groups[k]["params"]
     prefix = "params" if len(groups) == 1 else f"group[{k}]"
     names = groups[k].get("param_names") or [f"{prefix}[{i}]" for i in range(len(params))]
-    return [Slot(param, name, k) for param, name in zip(params, names, strict=True)]
+    return [Slot(p, name, k, state.get(p, {})) for p, name in zip(params, names, strict=True)]
 
 
-def all_slots(groups: Groups) -> list[Slot]:
+def all_slots(groups: Groups, state: Mapping[Any, Any]) -> list[Slot]:
     """Return the places of all parameters, in order."""
-    return [slot for k in range(len(groups)) for slot in slots_of(groups, k)]
+    return [slot for k in range(len(groups)) for slot in slots_of(groups, k, state)]
 
 
 def where(groups: Groups, k: int) -> str:
@@ -38,20 +44,19 @@ def where(groups: Groups, k: int) -> str:
     return "" if len(groups) == 1 else f"group {k}: "
 
 
-def values_of(rule: Rule, groups: Groups, k: int) -> dict[str, Any]:
-    """Return a group's hyperparameters as they are, but tensors as numbers."""
+def numbers_of(rule: Rule, groups: Groups, k: int) -> dict[str, Any]:
+    """Return a group's hyperparameters, checked, with numbers in place of tensors. Raises what
+    `Rule.hyperparameters` raises."""
     try:
-        return plain({n: groups[k][n] for n in rule.known_hyperparameters}, where(groups, k))
+        values = plain({n: groups[k][n] for n in rule.known_hyperparameters}, where(groups, k))
     except KeyError as error:
         raise ValueError(f"a group in param_groups has lost its entry {error}") from None
+    return rule.hyperparameters(values, where(groups, k))
 
 
-def numbers_of(rule: Rule, groups: Groups) -> list[dict[str, Any]]:
-    """Return the hyperparameters of all groups, checked. Raises what `Rule.hyperparameters` raises."""
-    return [
-        rule.hyperparameters(values_of(rule, groups, k), where(groups, k))
-        for k in range(len(groups))
-    ]
+def all_numbers(rule: Rule, groups: Groups) -> list[dict[str, Any]]:
+    """Return the hyperparameters of all groups, see `numbers_of`."""
+    return [numbers_of(rule, groups, k) for k in range(len(groups))]
 
 
 def plain(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
@@ -70,24 +75,20 @@ def _plain(value: Any, name: str) -> Any:
     return value
 
 
-def rules_of(
-    rule: Rule, numbers: list[dict[str, Any]], held: Iterable[tuple[Slot, Mapping[str, Any]]]
-) -> list[Rule]:
-    """Return each group's variant of the rule. ``held`` are the parameters that have state, with it: an
-    option that is also a number may have become zero, and its state is still there."""
-    states: list[list[tuple[tuple[int, ...], set[str]]]] = [[] for _ in numbers]
-    for slot, entry in held:
-        states[slot.group].append((tuple(slot.param.shape), set(entry)))
-    return [_variant(rule, n, found) for n, found in zip(numbers, states, strict=True)]
+def rules_of(rule: Rule, numbers: list[dict[str, Any]], held: Sequence[Slot]) -> list[Rule]:
+    """Return each group's variant of the rule. ``held`` are the parameters that have state: an option
+    that is also a number may have become zero, and its state is still there."""
+    return [
+        _variant(rule, n, [slot for slot in held if slot.group == k]) for k, n in enumerate(numbers)
+    ]
 
 
-def _variant(
-    rule: Rule, numbers: Mapping[str, Any], held: list[tuple[tuple[int, ...], set[str]]]
-) -> Rule:
+def _variant(rule: Rule, numbers: Mapping[str, Any], held: list[Slot]) -> Rule:
     options = rule.chosen_options(numbers)
     for name, on in options.items():
         if held and not on and name in rule.defaults:
             wider = rule.variant(**{**options, name: True})
-            if all(names.issuperset(wider.for_shape(shape).state) for shape, names in held):
+            needed = ((slot.entry, wider.for_shape(tuple(slot.param.shape)).state) for slot in held)
+            if all(set(entry).issuperset(state) for entry, state in needed):
                 return wider
     return rule.variant(**options)

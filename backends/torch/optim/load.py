@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ....checkpoint.state_dict import OWN
 from ....checkpoint.torch_layout import check_kind, read_entry
 from ....language.rule import Rule
 from ...torch_tensors.view import as_tensor
+from .groups import Groups, all_numbers, all_slots, rules_of
 
 # what `samestep.Optimizer` has as a whole, and its value where it does nothing
 NEUTRAL: dict[str, Any] = {
@@ -64,17 +66,31 @@ def loaded_groups(
     return result
 
 
-def loaded_entry(
-    rule: Rule, entry: Mapping[str, Any], param: torch.Tensor, where: str
-) -> dict[str, Any] | None:
-    """Return one parameter's state, with copies of the arrays on the parameter's device; None if it has
-    not stepped. Raises TypeError or ValueError for other entries than the rule has."""
-    found = read_entry(rule, entry, where)
-    if found is None:
-        return None
-    step, carry, arrays = found
-    copies = {name: _copied(array, param, where + name) for name, array in arrays.items()}
-    return {"step": step, **carry, **copies}
+def loaded_state(rule: Rule, groups: Groups, snapshot: Mapping[str, Any]) -> defaultdict[Any, Any]:
+    """Return the snapshot's state by parameter, with copies of the arrays on the parameter's device.
+
+    Raises TypeError or ValueError for other entries than the rule has.
+    """
+    keys = [key for group in snapshot["param_groups"] for key in group["params"]]
+    slots = {
+        key: slot._replace(entry=snapshot["state"].get(key, {}))
+        for key, slot in zip(keys, all_slots(groups, {}), strict=True)
+    }
+    held = [slot for slot in slots.values() if slot.entry]
+    rules = rules_of(rule, all_numbers(rule, groups), held)
+    state: defaultdict[Any, Any] = defaultdict(dict)
+    for key, entry in snapshot["state"].items():
+        if key not in slots:  # as torch: not of a parameter, so it is none of our business
+            state[key] = entry
+            continue
+        param, name, k, _ = slots[key]
+        where = f"state dict, {name}: "
+        found = read_entry(rules[k].for_shape(tuple(param.shape)), entry, where)
+        if found is not None:
+            step, carry, arrays = found
+            copies = {name: _copied(array, param, where + name) for name, array in arrays.items()}
+            state[param] = {"step": step, **carry, **copies}
+    return state
 
 
 def _copied(array: Any, param: torch.Tensor, where: str) -> torch.Tensor:

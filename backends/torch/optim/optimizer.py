@@ -6,7 +6,7 @@ Groups, state, hooks and checkpoints are torch's; the step is that of `samestep.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -17,12 +17,11 @@ from ....choice import get_backend
 from ....interrupts import held, hold, release
 from ....language.passes import check
 from ....language.rule import Rule
-from ....parameters.hyper import GroupHyper, is_fixed
+from ....parameters.hyper import GroupHyper
 from ....rules import find_rule
-from ...memory import identities
-from .groups import Groups, all_slots, numbers_of, plain, rules_of, slots_of, values_of, where
-from .load import loaded_entry, loaded_groups
-from .participants import Member, Participants
+from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of
+from .load import loaded_groups, loaded_state
+from .participants import Participants
 from .shards import check_rule, local, placed
 
 
@@ -83,7 +82,6 @@ class Optimizer(torch.optim.Optimizer):
     def _forget(self) -> None:
         """Look at everything anew at the next step; parameters may be elsewhere by then."""
         self._participants: Participants | None = None
-        self._hyper_seen: list[Any] | None = None  # the very objects
         params = chain.from_iterable(group["params"] for group in self.param_groups)
         self.backend = get_backend(self._backend_name, list(params))
         self._backend_name = self.backend.name
@@ -105,47 +103,18 @@ class Optimizer(torch.optim.Optimizer):
 
     def _check_last_group(self) -> None:
         self._forget()
-        last = len(self.param_groups) - 1
-        slots = slots_of(self.param_groups, last)
+        groups, last = self.param_groups, len(self.param_groups) - 1
+        slots = slots_of(groups, last, self.state)
         tensors = [self.backend.adopt(slot.name, local(slot.param)) for slot in slots]
         self.backend.check_overlap(tensors)
-        values = values_of(self.rule, self.param_groups, last)
-        numbers = self.rule.hyperparameters(values, where(self.param_groups, last))
+        numbers = numbers_of(self.rule, groups, last)
         (rule,) = rules_of(self.rule, [numbers], ())
-        for slot in slots:
+        for slot, tensor in zip(slots, tensors, strict=True):
             check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
-        for tensor in tensors:
             check(rule.for_shape(tensor.shape))
         if layout_of(self.rule).from_the_start:
-            for slot, tensor in zip(slots, tensors, strict=True):
-                self._begin(slot.param, tensor, rule, numbers)
-
-    # ---- what belongs to the user as well
-
-    def _gathered(self, groups: Groups, state: Mapping[Any, Any]) -> Participants:
-        """Return the parameters that have state, ready to step. Raises for what cannot be stepped."""
-        slots, numbers = all_slots(groups), numbers_of(self.rule, groups)
-        members = [
-            Member(i, *slot, state[slot.param])
-            for i, slot in enumerate(slots)
-            if has_state(state, slot.param)
-        ]
-        rules = rules_of(self.rule, numbers, [(slots[m.position], m.entry) for m in members])
-        params = [slot.param for slot in slots]
-        return Participants(self.backend, rules, numbers, members, params, state)
-
-    def _refresh(self, participants: Participants) -> None:
-        """Take over hyperparameters that were changed from outside."""
-        groups, names = self.param_groups, self.rule.known_hyperparameters
-        held = [group.get(name) for group in groups for name in names]
-        if self._hyper_seen is not None and identities(held) == identities(self._hyper_seen):
-            return
-        numbers = numbers_of(self.rule, groups)
-        for k, rule in enumerate(participants.rules):
-            rule.check_options(numbers[k], where(groups, k))
-        participants.set_hyper(numbers)
-        # what can change in place, such as a tensor, has to be read at every step
-        self._hyper_seen = held if all(map(is_fixed, held)) else None
+            for slot in slots:
+                self.state[slot.param] = self._first_entry(slot, rule, numbers)
 
     # ---- stepping
 
@@ -180,46 +149,45 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def _advance(self, grad_scale: float) -> None:
-        params = list(chain.from_iterable(group["params"] for group in self.param_groups))
+        groups = self.param_groups
+        params = list(chain.from_iterable(group["params"] for group in groups))
         if self._participants and not self._participants.unchanged(params, self.state):
             self._forget()
-        participants = self._participants
-        grads = [p.grad for p in params]
-        absent: Iterable[int] = range(len(params)) if participants is None else participants.absent
-        begun = [i for i in absent if grads[i] is not None and not has_state(self.state, params[i])]
-        before = {params[i]: self.state.get(params[i]) for i in begun}
-        try:
-            if begun:
-                self._begin_all(begun)
-            if participants is None or begun:
-                self._hyper_seen = None
-                participants = self._gathered(self.param_groups, self.state)
-            self._refresh(participants)
-            participants.step(grads, grad_scale)
-        except BaseException:
-            for param, entry in before.items():  # as if it had never been called
-                self._forget()
-                self.state.pop(param, None)
-                if entry is not None:
-                    self.state[param] = entry
-            raise
+        participants, grads = self._participants, [p.grad for p in params]
+        absent = range(len(params)) if participants is None else participants.absent
+        # `state` gets these when the step is taken: one that fails leaves none behind
+        begun = self._first_entries([i for i in absent if grads[i] is not None])
+        if participants is None or begun:
+            state = {**self.state, **begun}
+            participants = Participants(self.backend, self.rule, groups, state)
+        participants.step(groups, grads, grad_scale)
+        self.state.update(begun)
         self._participants = participants
 
-    def _begin_all(self, positions: Iterable[int]) -> None:
-        """Give these parameters a state from which to take their first step."""
-        slots, numbers = all_slots(self.param_groups), numbers_of(self.rule, self.param_groups)
-        held = [(s, self.state[s.param]) for s in slots if has_state(self.state, s.param)]
-        rules = rules_of(self.rule, numbers, held)
-        for param, name, k in [slots[i] for i in positions]:
-            self._begin(param, self.backend.adopt(name, local(param)), rules[k], numbers[k])
+    def _first_entries(self, positions: Sequence[int]) -> dict[torch.Tensor, dict[str, Any]]:
+        """Return entries of ``state`` from which the parameters at these positions that have none take
+        their first step."""
+        if not positions:
+            return {}
+        slots = all_slots(self.param_groups, self.state)
+        numbers = all_numbers(self.rule, self.param_groups)
+        rules = rules_of(self.rule, numbers, [slot for slot in slots if slot.has_state])
+        return {
+            slot.param: self._first_entry(slot, rules[slot.group], numbers[slot.group])
+            for slot in (slots[i] for i in positions)
+            if not slot.has_state
+        }
 
-    def _begin(self, param: torch.Tensor, tensor: Any, rule: Rule, numbers: dict[str, Any]) -> None:
+    def _first_entry(self, slot: Slot, rule: Rule, numbers: dict[str, Any]) -> dict[str, Any]:
+        tensor = self.backend.adopt(slot.name, local(slot.param))
         rule = rule.for_shape(tensor.shape)
-        carried = {"step": 0.0, **rule.carry}
-        counts = {n: torch.tensor(v, dtype=torch.float64) for n, v in carried.items()}
-        new = self.backend.new_state(tensor, rule, numbers)
-        arrays = {name: placed(array, param) for name, array in new.items()}
-        self.state[param] = {**self.state.get(param, {}), **counts, **arrays}
+        counts = {"step": 0.0, **rule.carry}
+        arrays = self.backend.new_state(tensor, rule, numbers)
+        return {
+            **slot.entry,
+            **{n: torch.tensor(value, dtype=torch.float64) for n, value in counts.items()},
+            **{n: placed(array, slot.param) for n, array in arrays.items()},
+        }
 
     # ---- checkpoints and copies
 
@@ -237,31 +205,11 @@ class Optimizer(torch.optim.Optimizer):
         with held():
             self._forget()
             groups = loaded_groups(self.rule, self.param_groups, state_dict)
-            state = self._loaded_state(groups, state_dict)
-            participants = self._gathered(groups, state)
-            self.state, self.param_groups = state, groups
-            self._participants, self._hyper_seen = participants, None
+            state = loaded_state(self.rule, groups, state_dict)
+            participants = Participants(self.backend, self.rule, groups, state)
+            self.state, self.param_groups, self._participants = state, groups, participants
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
-
-    def _loaded_state(self, groups: Groups, state_dict: Mapping[str, Any]) -> Any:
-        numbers = numbers_of(self.rule, groups)
-        keys = [key for group in state_dict["param_groups"] for key in group["params"]]
-        slots = dict(zip(keys, all_slots(groups), strict=True))
-        entries = state_dict["state"]
-        held = [(slots[key], entry) for key, entry in entries.items() if key in slots and entry]
-        rules = rules_of(self.rule, numbers, held)
-        state: defaultdict[Any, Any] = defaultdict(dict)
-        for key, entry in entries.items():
-            if key not in slots:  # as torch: not of a parameter, so it is none of our business
-                state[key] = entry
-                continue
-            param, name, k = slots[key]
-            rule = rules[k].for_shape(tuple(param.shape))
-            found = loaded_entry(rule, entry, param, f"state dict, {name}: ")
-            if found is not None:
-                state[param] = found
-        return state
 
     def __getstate__(self) -> dict[str, Any]:
         saved = super().__getstate__()
@@ -298,11 +246,6 @@ def with_grad(closure: Callable[[], Any]) -> Any:
         return closure()
     with held() as interrupts, torch.enable_grad():
         return interrupts.outside(closure)
-
-
-def has_state(state: Mapping[Any, Any], param: torch.Tensor) -> bool:
-    """Return True if a parameter can go on from its state. Others may keep things there, too."""
-    return "step" in state.get(param, ())
 
 
 def _unshared(entry: Any) -> Any:

@@ -9,7 +9,6 @@ tensors there as well, views of one vector each, so that a step writes a thousan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -20,24 +19,14 @@ from ....checkpoint.torch_layout import layout_of, read_entry
 from ....language.rule import Rule
 from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
-from ....parameters.hyper import GroupHyper
+from ....parameters.hyper import GroupHyper, is_fixed
 from ....protocol import Backend
 from ....step.settings import Settings
 from ....step.stepping import Stepping
 from ...launching.initial_state import initial_state
 from ...memory import identities
+from .groups import Groups, Slot, all_numbers, all_slots, rules_of, where
 from .shards import check_placement, check_rule, is_dtensor, is_part, local, local_gradient, placed
-
-
-@dataclass
-class Member:
-    """A parameter that has state: its position among all, its name in messages, its group."""
-
-    position: int
-    param: torch.Tensor
-    name: str
-    group: int
-    entry: dict[str, Any]
 
 
 class Numbers:
@@ -67,118 +56,115 @@ class Participants:
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        rules: Sequence[Rule],
-        numbers: list[dict[str, Any]],
-        members: Sequence[Member],
-        params: list[Any],
-        state: Mapping[Any, Any],
+        self, backend: Backend, rule: Rule, groups: Groups, state: Mapping[Any, Any]
     ) -> None:
-        self._positions = [m.position for m in members]
-        self.absent = sorted(set(range(len(params))).difference(self._positions))
-        self.rules = rules
-        self._members, self._sharded = members, any(is_dtensor(m.param) for m in members)
-        self._in_parts = any(is_part(m.param) for m in members)
+        slots, numbers = all_slots(groups, state), all_numbers(rule, groups)
+        self._positions = [i for i, slot in enumerate(slots) if slot.has_state]
+        self.absent = sorted(set(range(len(slots))).difference(self._positions))
+        self._members = members = [slots[i] for i in self._positions]
+        self._rule, self._rules = rule, rules_of(rule, numbers, members)
         tensors: list[Any] = []
-        clocks = []
+        self._clocks: list[Clock] = []
         for member in members:
             tensor = backend.adopt(member.name, local(member.param))
-            rule = rules[member.group].for_shape(tensor.shape)
-            step, carry, arrays = _split(rule, member)
+            own = self._rules[member.group].for_shape(tensor.shape)
+            step, carry, arrays = _split(own, member)
             tensor.state = {
                 name: _usable(member, name, arrays[name], shape, dtype.name)
-                for name, shape, dtype, _ in initial_state(tensor, rule, numbers[member.group])
+                for name, shape, dtype, _ in initial_state(tensor, own, numbers[member.group])
             }
             tensors.append(tensor)
-            clocks.append(Clock(rule, member.group, step, carry))
+            self._clocks.append(Clock(own, member.group, step, carry))
         backend.check_overlap(tensors)
-        self._clocks_seen, self._distinct = b"", list[Clock]()
-        self._clocks, self._takes_part = clocks, [True] * len(members)
-        self._stepping = Stepping(backend, tensors, clocks)
-        self._layout = layout_of(rules[0])
-        self._carried = tuple(rules[0].carry)
-        names = ("step", *self._carried, *self._layout.scalars)
+        self._takes_part = [True] * len(members)
+        self._in_parts = [
+            (member, clock.rule)
+            for member, clock in zip(members, self._clocks, strict=True)
+            if is_part(member.param)
+        ]
+        self._stepping = Stepping(backend, tensors, self._clocks)
+        self._hyper_seen: list[Any] | None = None  # the very objects
+        self._refresh(groups)
+        self._carried, self._next_scalars = tuple(rule.carry), layout_of(rule).scalars
+        names = ("step", *self._carried, *self._next_scalars)
         self._numbers = Numbers(names, len(members))
-        self.set_hyper(numbers)
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
             counts = {name: views[i] for name, views in self._numbers.views.items()}
-            member.entry.update(counts)
-            member.entry.update({n: placed(a, member.param) for n, a in tensor.state.items()})
-        self._dtypes = [m.param.dtype for m in members]
-        # what `unchanged` compares
-        self._params, self._entries = identities(params), [m.entry for m in members]
-        self._dicts, self._contents = identities(list(state.values())), self._look_up_contents()
-        entries = [(m.param, *m.entry.values()) for m in members if self._sharded]
-        self._dtensors = [array for entry in entries for array in entry if is_dtensor(array)]
-        self._parts = self._look_up_parts()
-        held = [array for tensor in tensors for array in tensor.state.values()]
-        self._in_place = backend.watcher([*(tensor.owner for tensor in tensors), *held])
+            arrays = {name: placed(a, member.param) for name, a in tensor.state.items()}
+            member.entry.update({**counts, **arrays})
+        self._dtypes = [member.param.dtype for member in members]
+        # what `unchanged` looks at
+        held = [array for m in members for array in (m.param, *m.entry.values())]
+        self._dtensors = [array for array in held if is_dtensor(array)]
+        self._seen = self._look([slot.param for slot in slots], state)
+        self._in_place = backend.watcher([a for t in tensors for a in (t.owner, *t.state.values())])
 
     def unchanged(self, params: list[Any], state: Mapping[Any, Any]) -> bool:
         """Return True if parameters and state are still those that this was made of: the same
         objects, over the same memory, with the step counts of the last step."""
         return (
-            identities(params) == self._params
-            and identities(list(state.values())) == self._dicts
-            and self._look_up_contents() == self._contents
-            and self._look_up_parts() == self._parts
+            self._look(params, state) == self._seen
             and self._numbers.unchanged()
             and self._in_place()
         )
 
-    def _look_up_contents(self) -> bytes:
-        return identities(list(chain.from_iterable(map(dict.values, self._entries))))
+    def _look(self, params: list[Any], state: Mapping[Any, Any]) -> tuple[Any, ...]:
+        """Return which objects there are, and where the parts of DTensors lie."""
+        contents = chain.from_iterable(member.entry.values() for member in self._members)
+        objects = (params, list(state.values()), list(contents))
+        return (*map(identities, objects), [local(array).data_ptr() for array in self._dtensors])
 
-    def _look_up_parts(self) -> list[int]:
-        return [local(dtensor).data_ptr() for dtensor in self._dtensors]
-
-    def set_hyper(self, numbers: Sequence[Mapping[str, Any]]) -> None:
-        """Use these hyperparameters of the groups from now on."""
+    def _refresh(self, groups: Groups) -> None:
+        """Take over hyperparameters that were changed from outside."""
+        held = [group.get(name) for group in groups for name in self._rule.known_hyperparameters]
+        if self._hyper_seen is not None and identities(held) == identities(self._hyper_seen):
+            return
+        numbers = all_numbers(self._rule, groups)
+        for k, rule in enumerate(self._rules):
+            rule.check_options(numbers[k], where(groups, k))
         hyper = [GroupHyper(group) for group in numbers]
-        if self._in_parts:
-            for member, clock in zip(self._members, self._clocks, strict=True):
-                check_rule(member.name, member.param, clock.rule, hyper[clock.group].clips)
+        for member, rule in self._in_parts:
+            check_rule(member.name, member.param, rule, hyper[member.group].clips)
         self._hyper = hyper
         self._stepping.set_hyper(hyper)
+        # what can change in place, such as a tensor, has to be read at every step
+        self._hyper_seen = held if all(map(is_fixed, held)) else None
 
-    def step(self, grads: list[Any], grad_scale: float) -> None:
-        """Update the parameters that have a gradient; ``grads`` are those of all parameters,
-        ``grad_scale`` times too large."""
+    def step(self, groups: Groups, grads: list[Any], grad_scale: float) -> None:
+        """Update the parameters that have a gradient, by the groups' hyperparameters; ``grads`` are
+        those of all parameters, ``grad_scale`` times too large."""
+        self._refresh(groups)
         mine = [grads[i] for i in self._positions] if self.absent else grads
-        if self._sharded:
+        if self._dtensors:
             mine = [
                 local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
             ]
         if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
             mine = list(map(_widened, mine, self._dtypes))
         self._stepping.run(mine, self._takes_part, Settings(grad_scale=grad_scale))
-        if self._sharded:
+        if self._dtensors:
             torch.autograd.graph.increment_version(
                 [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
             )
         self._write_numbers()
 
     def _write_numbers(self) -> None:
-        if (now := identities(self._clocks)) != self._clocks_seen:
-            self._clocks_seen, self._distinct = now, list({id(c): c for c in self._clocks}.values())
-        columns = {id(clock): self._column(clock) for clock in self._distinct}
-        if len(columns) == 1:
-            self._numbers.write(list(columns.values()))
-        else:
-            self._numbers.write([columns[id(clock)] for clock in self._clocks])
+        """Write the counts of all clocks, each computed once, to the state of its parameters."""
+        columns = {clock: self._column(clock) for clock in set(self._clocks)}
+        clocks = self._clocks if len(columns) > 1 else columns
+        self._numbers.write([columns[clock] for clock in clocks])
 
     def _column(self, clock: Clock) -> list[float]:
         column = [float(clock.step), *(clock.carry[name] for name in self._carried)]
-        if self._layout.scalars:
+        if self._next_scalars:
             numbers = self._hyper[clock.group].numbers(clock.decays)
             row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
-            column += [float(row[name]) for name in self._layout.scalars]
+            column += [float(row[name]) for name in self._next_scalars]
         return column
 
 
-def _split(rule: Rule, member: Member) -> tuple[int, dict[str, float], Mapping[str, Any]]:
+def _split(rule: Rule, member: Slot) -> tuple[int, dict[str, float], Mapping[str, Any]]:
     """Return step count, carry and arrays; others may keep things of their own in a state, too."""
     needed = {"step", *rule.carry, *rule.state}
     entry = {name: value for name, value in member.entry.items() if name in needed}
@@ -199,7 +185,7 @@ def _widened(grad: Any, dtype: torch.dtype) -> Any:
     return grad.to(torch.promote_types(grad.dtype, dtype))
 
 
-def _usable(member: Member, name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Any:
+def _usable(member: Slot, name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """Return the array, converted if a step needs another dtype or layout in memory."""
     where, expected = f"the state {name} of {member.name}", getattr(torch, dtype)
     if not isinstance(array, torch.Tensor):
@@ -212,8 +198,5 @@ def _usable(member: Member, name: str, array: Any, shape: tuple[int, ...], dtype
         raise ValueError(f"{where} has shape {tuple(array.shape)}; expected {shape}")
     if not _similar(array.dtype, expected):
         raise TypeError(f"{where} has dtype {array.dtype}; expected {expected}")
-    return array.detach().to(expected).contiguous() if _differs(array, expected) else array
-
-
-def _differs(array: torch.Tensor, dtype: torch.dtype) -> bool:
-    return array.dtype != dtype or not array.is_contiguous() or array.requires_grad
+    array = array.to(expected).contiguous()
+    return array.detach() if array.requires_grad else array
