@@ -95,6 +95,7 @@ class Participants:
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
         # what `unchanged` looks at
+        self._entries = [member.entry for member in members]
         held = [array for m in members for array in (m.param, *m.entry.values())]
         self._dtensors = [array for array in held if is_dtensor(array)]
         self._seen = self._look([slot.param for slot in slots], state)
@@ -111,7 +112,7 @@ class Participants:
 
     def _look(self, params: list[Any], state: Mapping[Any, Any]) -> tuple[Any, ...]:
         """Return which objects there are, and where the parts of DTensors lie."""
-        contents = chain.from_iterable(member.entry.values() for member in self._members)
+        contents = chain.from_iterable(map(dict.values, self._entries))
         objects = (params, list(state.values()), list(contents))
         return (*map(identities, objects), [local(array).data_ptr() for array in self._dtensors])
 
@@ -151,8 +152,12 @@ class Participants:
 
     def _write_numbers(self) -> None:
         """Write the counts of all clocks, each computed once, to the state of its parameters."""
-        columns = {clock: self._column(clock) for clock in set(self._clocks)}
-        clocks = self._clocks if len(columns) > 1 else columns
+        clocks = self._clocks
+        if clocks and clocks.count(clocks[0]) == len(
+            clocks
+        ):  # all parameters share one, as most often
+            clocks = clocks[:1]
+        columns = {clock: self._column(clock) for clock in set(clocks)}
         self._numbers.write([columns[clock] for clock in clocks])
 
     def _column(self, clock: Clock) -> list[float]:
