@@ -1,7 +1,7 @@
 """The formulas of the papers, for the oracle.
 
 Written afresh from the papers and from what the accepted references say; nothing here comes from
-the rules. Each function takes one step of one tensor:
+the rules. A rule's formula has the rule's name, and takes one step of one tensor:
 
     formula(h, t, p, g, s) -> new p
 
@@ -13,7 +13,6 @@ counts as zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,20 +21,9 @@ import numpy as np
 
 Vector = Any  # of mpmath numbers; matrices, too
 State = dict[str, Any]
-Formula = Callable[[SimpleNamespace, int, Vector, Vector, State], Vector]
 
 root = np.frompyfunc(mpmath.sqrt, 1, 1)
 sign = np.frompyfunc(mpmath.sign, 1, 1)
-
-FORMULAS: dict[str, Formula] = {}
-
-
-def formula_of(name: str) -> Callable[[Formula], Formula]:
-    def register(formula: Formula) -> Formula:
-        FORMULAS[name] = formula
-        return formula
-
-    return register
 
 
 def average(s: State, name: str, decay: Any, value: Vector) -> Vector:
@@ -52,7 +40,6 @@ def root_mean_square(x: Vector) -> Any:
     return mpmath.sqrt((x**2).sum() / x.size)
 
 
-@formula_of("sgd")
 def sgd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     g = g + h.weight_decay * p
     if h.momentum == 0:
@@ -77,17 +64,14 @@ def adam_direction(h: SimpleNamespace, t: int, g: Vector, s: State) -> Vector:
     return m_hat / (root(v_hat) + h.eps)
 
 
-@formula_of("adam")
 def adam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p - h.lr * adam_direction(h, t, g + h.weight_decay * p, s)
 
 
-@formula_of("adamw")
 def adamw(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p * (1 - h.lr * h.weight_decay) - h.lr * adam_direction(h, t, g, s)
 
 
-@formula_of("sparseadam")
 def sparseadam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     m = average(s, "exp_avg", beta1, g)
@@ -96,14 +80,12 @@ def sparseadam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Ve
     return p - alpha * m / (root(v) + h.eps)
 
 
-@formula_of("lamb")
 def lamb(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     update = adam_direction(h, t, g, s) + h.weight_decay * p
     trust = norm(p) / norm(update) if norm(p) and norm(update) else 1
     return p - h.lr * trust * update
 
 
-@formula_of("lars")
 def lars(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     denominator = norm(g) + h.weight_decay * norm(p) + h.eps
     trust = h.trust_coefficient * norm(p) / denominator if norm(p) and norm(g) else 1
@@ -114,7 +96,6 @@ def lars(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p - h.lr * (d + h.momentum * b if h.nesterov else b)
 
 
-@formula_of("novograd")
 def novograd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     if t == 1:
@@ -126,7 +107,6 @@ def novograd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vect
     return p - h.lr * s["exp_avg"]
 
 
-@formula_of("adafactor")
 def adafactor(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     eps1, eps2 = h.eps
     beta2 = 1 - mpmath.mpf(t) ** h.beta2_decay
@@ -146,7 +126,6 @@ def adafactor(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vec
     return p - step - alpha * h.weight_decay * p
 
 
-@formula_of("rmsprop")
 def rmsprop(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     g = g + h.weight_decay * p
     v = average(s, "square_avg", h.alpha, g**2)
@@ -158,14 +137,12 @@ def rmsprop(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vecto
     return p - h.lr * d
 
 
-@formula_of("adagrad")
 def adagrad(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     g = g + h.weight_decay * p
     s["sum"] = (h.initial_accumulator_value if t == 1 else s["sum"]) + g**2
     return p - h.lr / (1 + (t - 1) * h.lr_decay) * g / (root(s["sum"]) + h.eps)
 
 
-@formula_of("adadelta")
 def adadelta(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     g = g + h.weight_decay * p
     v = average(s, "square_avg", h.rho, g**2)
@@ -174,7 +151,6 @@ def adadelta(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vect
     return p - h.lr * delta
 
 
-@formula_of("adamax")
 def adamax(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     g = g + h.weight_decay * p
@@ -183,7 +159,6 @@ def adamax(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector
     return p - h.lr / (1 - beta1**t) * m / u
 
 
-@formula_of("nadam")
 def nadam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     if not h.decoupled_weight_decay:
@@ -199,7 +174,6 @@ def nadam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return decayed - h.lr * blend / (root(v_hat) + h.eps)
 
 
-@formula_of("radam")
 def radam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     if not h.decoupled_weight_decay:
@@ -215,7 +189,6 @@ def radam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return decayed - h.lr * m_hat * r * mpmath.sqrt(1 - beta2**t) / (root(v) + h.eps)
 
 
-@formula_of("asgd")
 def asgd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     g = g + h.weight_decay * p
     eta = h.lr / (1 + h.lambd * h.lr * (t - 1)) ** h.alpha
@@ -225,7 +198,6 @@ def asgd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p
 
 
-@formula_of("lion")
 def lion(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     direction = sign(beta1 * s["exp_avg"] + (1 - beta1) * g)
@@ -233,18 +205,15 @@ def lion(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p * (1 - h.lr * h.weight_decay) - h.lr * direction
 
 
-@formula_of("signsgd")
 def signsgd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p * (1 - h.lr * h.weight_decay) - h.lr * sign(g)
 
 
-@formula_of("signum")
 def signum(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     m = average(s, "momentum_buffer", h.momentum, g)
     return p * (1 - h.lr * h.weight_decay) - h.lr * sign(m)
 
 
-@formula_of("rprop")
 def rprop(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     """Take the first step; there is no gradient before it that could agree or disagree."""
     if t != 1:

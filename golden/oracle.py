@@ -15,9 +15,9 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
+from . import formulas
 from .exact_gradients import Seen, exact, gradients_seen
 from .format import Golden
-from .formulas import FORMULAS
 
 Array = NDArray[Any]
 DIGITS = 50
@@ -53,7 +53,7 @@ def truth(golden: Golden) -> dict[str, Array]:
 def _truth_of(golden: Golden, seen: list[Seen], tensor: str, steps: list[int]) -> dict[str, Array]:
     header = golden.header
     result: dict[str, Array] = {}
-    formula = FORMULAS[header.rule]
+    formula = getattr(formulas, header.rule)
     start = golden.tensors[f"param.0.{tensor}"]
     param, own_step = exact(start), 0
     state: defaultdict[str, Any] = defaultdict(mpmath.mpf)  # zero, until it is set
