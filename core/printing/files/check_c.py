@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 from ...language.rule import CLIPS
 from ..c import C
@@ -17,35 +16,22 @@ from ..c_host import numbers, states
 from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines, indented
-from ..templates import read
+from ..templates import filled, read
 
+TEXTS = read("check.c")
 READER = Path(__file__).parent / "golden_reader.c"
 DTYPE_NAME = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 COUNT = {"element": "n", "row": "rows", "column": "columns", "tensor": "1"}
 
 
-class Calls(NamedTuple):
-    """The calls of exported functions, as statements."""
-
-    release: str  # the function that frees memory
-    arrays: dict[str, tuple[str, str]]  # that they need besides parameter and state: type and count
-    prepared: Lines  # before the first step
-    initialized: Lines  # the state, at the first step
-    updated: Lines  # one step with the scalars `s`
-    finished: Lines  # after the last step
-
-
 def check_program(exported: Exported) -> str:
     """Return the text behind exported functions that makes them a program."""
     reader, _, _ = READER.read_text(encoding="utf-8").partition("/* ---- the example */")
-    texts, memory = read("check.c"), "memory"
-    if exported.target == "cuda":
-        memory = "memory of the device"
-    steps = [_steps(exported, printer) for printer in exported.printers(C)]
-    main = texts["main"].replace("@REQUIREMENTS", "\n    ".join(_required(exported)))
-    main = main.replace("@DISPATCH", "\n        ".join(_dispatch(exported)))
-    parts = [reader[reader.index("#include") :], texts["fields"], texts[memory], texts["bits"]]
-    return "".join([*parts, "\n".join(steps), main])
+    memory = "memory of the device" if exported.target == "cuda" else "memory"
+    parts = [reader[reader.index("#include") :], TEXTS["fields"], TEXTS[memory], TEXTS["bits"]]
+    steps = "\n".join(_steps(exported, printer) for printer in exported.printers(C))
+    words = {"REQUIREMENTS": _required(exported), "DISPATCH": _dispatch(exported)}
+    return "".join([*parts, steps, filled(TEXTS["main"], words)])
 
 
 def _required(exported: Exported) -> Lines:
@@ -72,98 +58,88 @@ def _dispatch(exported: Exported) -> Lines:
 
 def _steps(exported: Exported, p: Printer) -> str:
     """Return the function that takes one tensor through all steps of a file."""
-    label, stored, real = p.rule.label, C_TYPE[exported.dtype], p.target.real
-    counts = {f"state_{name}": COUNT[p.rule.per.get(name, "element")] for name in states(p)}
-    tensor_sizes = [
-        f"(int64_t){size}" for size in (["rows", "columns"] if p.layout.matrix else ["n"])
-    ]
-    make = _device_calls if exported.target == "cuda" else _host_calls
-    calls = make(p, stored, [*counts], tensor_sizes)
-    owned = {"params": (stored, "n")} | {name: (real, count) for name, count in counts.items()}
-    owned |= calls.arrays
-    lines = ["const size_t n = start.count;"]
-    if p.layout.matrix:
-        lines.append("const size_t rows = start.rows, columns = rows ? n / rows : 0;")
-    lines += [
-        f"{kind} *{name} = ({kind} *)memory({count}, sizeof *{name});"
-        for name, (kind, count) in owned.items()
-    ]
-    if p.rule.carry:
-        lines.append(f"{label}_carry carry = {label}_initial_carry();")
-    lines += [
-        "int stepped = 0;",
-        "memcpy(params, start.data, n * sizeof *params);",
-        *calls.prepared,
-    ]
-    loop = [f"{label}_hyper h = {label}_defaults();"]
-    loop += [f'h.{place} = number("{name}", {i}, step);' for place, name, i, _ in numbers(p)]
-    if counts:
-        loop += ["if (step == 1) {", *indented(calls.initialized), "}"]
-    loop += [
-        f"const {stored} *grads = (const {stored} *)tensor_at(",
-        f'    file, "grad", step, tensor, "", "{DTYPE_NAME[exported.dtype]}", n);',
-        "if (grads) {",
-        *indented([*_scalars(p), *calls.updated]),
-        "}",
-        *_compared("param", "", "params", "n", exported.dtype),
-    ]
-    for name, count in counts.items():
-        loop += _compared("state", f".{name.removeprefix('state_')}", name, count, p.compute)
-    lines += ["for (int step = 1; step <= steps; step++) {", *indented(loop), "}", *calls.finished]
-    lines += [f"{calls.release}({name});" for name in owned]
-    body = "\n".join(indented(lines))
-    return (
-        f"static void check_{label}(\n    const golden_file *file, const char *tensor, golden_tensor "
-        f"start, int steps)\n{{\n{body}\n}}\n"
-    )
+    label, stored, real, carry = p.rule.label, C_TYPE[exported.dtype], p.target.real, p.rule.carry
+    counts = {name: COUNT[p.rule.per.get(name, "element")] for name in states(p)}
+    memory = {"params": (stored, "n")}
+    memory |= {f"state_{name}": (real, count) for name, count in counts.items()}
+    sizes = [f"(int64_t){size}" for size in (["rows", "columns"] if p.layout.matrix else ["n"])]
+    arrays = [f"state_{name}" for name in counts]
+    if exported.target == "cuda":
+        memory["gradient"] = (stored, "n")
+        calls = _device_calls(label, arrays, sizes)
+    else:
+        if p.layout.reducing:
+            memory["workspace"] = (real, f"(size_t){label}_workspace({', '.join(sizes)})")
+        calls = _host_calls(label, arrays, sizes, ["workspace"] * p.layout.reducing)
+    scalars = {"REAL": real, "COUNT": str(len(p.program.scalars)), "DTYPE": DTYPE_NAME[p.compute]}
+    compared = filled(TEXTS["scalars"], scalars).splitlines() if p.program.scalars else []
+    compared += _compared("carry", "", "&carry", str(len(carry)), "float64") if carry else []
+    initialized = ["if (step == 1) {", *indented(calls["INITIALIZED"]), "}"] if counts else []
+    rows = "const size_t rows = start.rows, columns = rows ? n / rows : 0;"
+    words = {
+        **calls,
+        "LABEL": label,
+        "STORED": stored,
+        "DTYPE": DTYPE_NAME[exported.dtype],
+        "ROWS_AND_COLUMNS": [rows] if p.layout.matrix else [],
+        "MEMORY": [
+            f"{kind} *{name} = ({kind} *)memory({count}, sizeof *{name});"
+            for name, (kind, count) in memory.items()
+        ],
+        "CARRY": [f"{label}_carry carry = {label}_initial_carry();"] if carry else [],
+        "AND_CARRY": "&carry, " if carry else "",
+        "HYPER": [f'h.{place} = number("{name}", {i}, step);' for place, name, i, _ in numbers(p)],
+        "INITIALIZED": initialized,
+        "COMPARED_SCALARS": compared,
+        "COMPARED": [
+            *_compared("param", "", "params", "n", exported.dtype),
+            *(
+                line
+                for name, count in counts.items()
+                for line in _compared("state", f".{name}", f"state_{name}", count, p.compute)
+            ),
+        ],
+        "RELEASED": [f"{calls['RELEASE']}({name});" for name in memory],
+    }
+    return filled(TEXTS["steps"], words)
 
 
-def _host_calls(p: Printer, stored: str, arrays: Lines, tensor_sizes: Lines) -> Calls:
+Words = dict[str, str | Lines]
+
+
+def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> Words:
     """Return the calls of exported C."""
-    label, workspace = p.rule.label, {}
-    if p.layout.reducing:
-        count = f"(size_t){label}_workspace({', '.join(tensor_sizes)})"
-        workspace = {"workspace": (p.target.real, count)}
-    initialized = [f"{label}_init({', '.join(['&h', *tensor_sizes, *arrays])});"]
-    arguments = ["&s", *tensor_sizes, "params", "grads", *arrays, *workspace]
-    updated = [f"{label}_update({', '.join(arguments)});"]
-    return Calls("free", workspace, [], initialized, updated, [])
+    arguments = ", ".join(["&s", *sizes, "params", "grads", *arrays, *workspace])
+    return {
+        "PREPARED": [],
+        "INITIALIZED": [f"{label}_init({', '.join(['&h', *sizes, *arrays])});"],
+        "UPDATED": [f"{label}_update({arguments});"],
+        "FINISHED": [],
+        "RELEASE": "free",
+    }
 
 
-def _device_calls(p: Printer, stored: str, arrays: Lines, tensor_sizes: Lines) -> Calls:
+def _device_calls(label: str, arrays: Lines, sizes: Lines) -> Words:
     """Return the calls of exported CUDA: one tensor in a launch of its own."""
-    label, done = p.rule.label, "must(cudaDeviceSynchronize());"
-    fields = ", ".join(["params", "gradient", *arrays, *tensor_sizes, "0"])
-    prepared = [
-        f"{label}_tensor there = {{{fields}}};",
-        f"{label}_launch launch;",
-        f"must({label}_create(&launch, &there, 1, 1, 0));",
-    ]
-    initialized = [f"must({label}_init(&h, &there, 0));", done]
-    copied = "memcpy(gradient, grads, n * sizeof *gradient);"
-    updated = [copied, f"must({label}_step(&launch, &s, 0));", done]
-    finished = [f"must({label}_destroy(&launch));"]
-    return Calls("cudaFree", {"gradient": (stored, "n")}, prepared, initialized, updated, finished)
-
-
-def _scalars(p: Printer) -> Lines:
-    """Return statements that compute and compare a step's scalars."""
-    label, count, real = p.rule.label, len(p.program.scalars), p.target.real
-    carry = "&carry, " if p.rule.carry else ""
-    lines = [f"{label}_scalars s = {label}_compute_scalars(++stepped, {carry}&h);"]
-    if count:
-        lines += [
-            f"{real} row[{count}], expected[{count}];",
-            "const double *scalars = (const double *)tensor_at(",
-            f'    file, "scalars", step, tensor, "", "F64", {count});',
-            "memcpy(row, &s, sizeof row);",
-            f"for (int k = 0; scalars && k < {count}; k++) expected[k] = ({real})scalars[k];",
-            f'compare("scalars", step, tensor, "", "{DTYPE_NAME[p.compute]}", row,',
-            f"        scalars ? expected : NULL, {count});",
-        ]
-    if p.rule.carry:
-        lines += _compared("carry", "", "&carry", str(len(p.rule.carry)), "float64")
-    return [*lines, 's.grad_coefficient = number("maximize", 0, step) != 0 ? -1 : 1;']
+    fields, done = (
+        ", ".join(["params", "gradient", *arrays, *sizes, "0"]),
+        "must(cudaDeviceSynchronize());",
+    )
+    return {
+        "PREPARED": [
+            f"{label}_tensor there = {{{fields}}};",
+            f"{label}_launch launch;",
+            f"must({label}_create(&launch, &there, 1, 1, 0));",
+        ],
+        "INITIALIZED": [f"must({label}_init(&h, &there, 0));", done],
+        "UPDATED": [
+            "memcpy(gradient, grads, n * sizeof *gradient);",
+            f"must({label}_step(&launch, &s, 0));",
+            done,
+        ],
+        "FINISHED": [f"must({label}_destroy(&launch));"],
+        "RELEASE": "cudaFree",
+    }
 
 
 def _compared(kind: str, suffix: str, ours: str, count: str, dtype: str) -> Lines:

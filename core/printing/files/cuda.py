@@ -25,7 +25,7 @@ from ..cuda import BLOCK, Cuda, kernels
 from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines, indented
-from ..templates import read
+from ..templates import filled, read
 from .c import MATRIX, beginning_of_usage, scalars_in_usage, verification
 
 TEXTS = read("cuda_host.cu")
@@ -63,27 +63,25 @@ def _host_functions(host: Printer, device: Printer, namespace: str) -> str:
     parts += [scalars_function(host), _tensor(host), TEXTS["launch"]]
     parts += [_init(host, namespace)] if states(host) else []
     parts += [TEXTS[name] for name in ("tables", "create", "step", "destroy")]
-    text, layout = "\n".join(parts), host.layout
+    layout = host.layout
     numbers = [layout.slot_size(node, "size", "columns", "chunks") for node in layout.slots]
-    meanings = {
-        "@CHUNK_LINES": _chunk_lines(host),
-        "@TENSOR_LINES": _tensor_lines(host, numbers),
-        "@START": "    int64_t start = 0; /* in the workspace */\n" if layout.reducing else "",
-        "@KERNELS": _launches(device, namespace),
-        "@NUMBERS": " + ".join(numbers) or "0",
-        "@LABEL": host.rule.label,
-        "@REAL": host.target.real,
-        "@API": API,
-        "@SCALARS": str(len(host.program.scalars)),
-        "@TABLE_COLUMNS": str(layout.table_columns),
-        "@TENSORS_COLUMNS": str(layout.tensors_columns if layout.reducing else 0),
-        "@UNIT": str(STRIP_ROWS if layout.matrix else CHUNK),
-        "@SIZE": f"tensor->{sizes(host)[0]}",
-        "@COLUMNS": "tensor->columns" if layout.matrix else "1",
+    words: dict[str, str | Lines] = {
+        "CHUNK_LINES": _chunk_lines(host),
+        "TENSOR_LINES": _tensor_lines(host, numbers),
+        "START": ["int64_t start = 0; /* in the workspace */"] if layout.reducing else [],
+        "KERNELS": _launches(device, namespace),
+        "NUMBERS": " + ".join(numbers) or "0",
+        "LABEL": host.rule.label,
+        "REAL": host.target.real,
+        "API": API,
+        "SCALARS": str(len(host.program.scalars)),
+        "TABLE_COLUMNS": str(layout.table_columns),
+        "TENSORS_COLUMNS": str(layout.tensors_columns if layout.reducing else 0),
+        "UNIT": str(STRIP_ROWS if layout.matrix else CHUNK),
+        "SIZE": f"tensor->{sizes(host)[0]}",
+        "COLUMNS": "tensor->columns" if layout.matrix else "1",
     }
-    for word, meaning in meanings.items():
-        text = text.replace(word, meaning)
-    return text
+    return filled("\n".join(parts), words)
 
 
 def _tensor(p: Printer) -> str:
@@ -124,7 +122,7 @@ def _init(p: Printer, namespace: str) -> str:
     return about + function(f"{API} cudaError_t @LABEL_init", arguments, lines, used)
 
 
-def _chunk_lines(p: Printer) -> str:
+def _chunk_lines(p: Printer) -> Lines:
     """Return what a chunk's line of the table holds besides row and length."""
     lines = [
         f"line[{column}] = (int64_t)(tensor->{p.arrays[name]} + offset);"
@@ -132,24 +130,24 @@ def _chunk_lines(p: Printer) -> str:
     ]
     if p.layout.reducing:
         lines += [f"line[{p.layout.tensor}] = t;", f"line[{p.layout.index}] = index;"]
-    return "".join(f"            {line}\n" for line in lines)
+    return lines
 
 
-def _tensor_lines(p: Printer, numbers: Sequence[str]) -> str:
+def _tensor_lines(p: Printer, numbers: Sequence[str]) -> Lines:
     """Return what a tensor's line of ``tensors`` holds."""
     if not p.layout.reducing:
-        return ""
+        return []
     first = ["tensor->row", "size", "columns", "chunks"]
     first += [f"(int64_t)tensor->{p.arrays[name]}" for name in p.layout.small]
     lines = [f"of_tensor[{k}] = {value};" for k, value in enumerate(first)]
     for node, number in zip(p.layout.slots, numbers, strict=True):
         lines += [f"of_tensor[{p.layout.slot[id(node)]}] = start;", f"start += {number};"]
-    return "".join(f"        {line}\n" for line in lines)
+    return lines
 
 
-def _launches(p: Printer, namespace: str) -> str:
+def _launches(p: Printer, namespace: str) -> Lines:
     arguments = "table, of_rows, coefficients, launch->control"
-    lines = []
+    lines: Lines = []
     if p.layout.reducing:
         arguments += ", tensors, launch->workspace"
         columns = p.layout.table_columns
@@ -158,7 +156,7 @@ def _launches(p: Printer, namespace: str) -> str:
         grid = "(unsigned)launch->count" if kind == "fold" else "chunks"
         grid = f"dim3({grid}, shared)" if divisible else grid
         lines.append(f"{namespace}::{name}<<<{grid}, {BLOCK}, 0, stream>>>({arguments});")
-    return "".join(f"    {line}\n" for line in lines)
+    return lines
 
 
 def _usage(p: Printer) -> str:

@@ -6,9 +6,12 @@ or file replaces stand for what depends on the rule: ``REAL``, ``@LABEL``, ``{si
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+WORD = "@([A-Z]+(?:_[A-Z]+)*)"
 
 
 def read(file: str) -> dict[str, str]:
@@ -22,3 +25,18 @@ def read(file: str) -> dict[str, str]:
         else:
             texts[name] += line
     return texts
+
+
+def filled(text: str, meanings: Mapping[str, str | list[str]]) -> str:
+    """Return a text with the meaning of each ``@WORD`` in its place. A word that stands alone in a line
+    may mean several lines, or none; they get its indentation."""
+
+    def meaning(match: re.Match[str]) -> str:
+        indent, alone, within = match.groups()
+        found = meanings[alone or within]
+        if within:
+            return str(found)
+        lines = [found] if isinstance(found, str) else found
+        return "".join(f"{indent}{line}".rstrip() + "\n" for line in lines)
+
+    return re.sub(f"^( *){WORD}\n|{WORD}", meaning, text, flags=re.MULTILINE)

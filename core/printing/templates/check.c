@@ -114,6 +114,42 @@ static void compare(const char *what, int step, const char *tensor, const char *
 
 /* ---- one tensor's steps, for each variant of the rule */
 
+//// steps
+static void check_@LABEL(
+    const golden_file *file, const char *tensor, golden_tensor start, int steps)
+{
+    const size_t n = start.count;
+    @ROWS_AND_COLUMNS
+    @MEMORY
+    @CARRY
+    int stepped = 0;
+    memcpy(params, start.data, n * sizeof *params);
+    @PREPARED
+    for (int step = 1; step <= steps; step++) {
+        @LABEL_hyper h = @LABEL_defaults();
+        @HYPER
+        @INITIALIZED
+        const @STORED *grads = (const @STORED *)tensor_at(
+            file, "grad", step, tensor, "", "@DTYPE", n);
+        if (grads) {
+            @LABEL_scalars s = @LABEL_compute_scalars(++stepped, @AND_CARRY&h);
+            @COMPARED_SCALARS
+            s.grad_coefficient = number("maximize", 0, step) != 0 ? -1 : 1;
+            @UPDATED
+        }
+        @COMPARED
+    }
+    @FINISHED
+    @RELEASED
+}
+//// scalars
+@REAL row[@COUNT], expected[@COUNT];
+const double *scalars = (const double *)tensor_at(
+    file, "scalars", step, tensor, "", "F64", @COUNT);
+memcpy(row, &s, sizeof row);
+for (int k = 0; scalars && k < @COUNT; k++) expected[k] = (@REAL)scalars[k];
+compare("scalars", step, tensor, "", "@DTYPE", row,
+        scalars ? expected : NULL, @COUNT);
 //// main
 
 int main(int argc, char **argv)

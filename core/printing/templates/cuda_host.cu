@@ -34,15 +34,18 @@ typedef struct {
 {
     SAMESTEP_TRY(cudaEventSynchronize(launch->copied));
     int64_t *line = launch->host_tables, *of_tensor = line + launch->chunks * @TABLE_COLUMNS;
-@START    for (int64_t t = 0; t < launch->count; t++, of_tensor += @TENSORS_COLUMNS) {
+    @START
+    for (int64_t t = 0; t < launch->count; t++, of_tensor += @TENSORS_COLUMNS) {
         const @LABEL_tensor *tensor = tensors + t;
         const int64_t size = @SIZE, columns = @COLUMNS, chunks = (size + @UNIT - 1) / @UNIT;
         for (int64_t index = 0; index < chunks; index++, line += @TABLE_COLUMNS) {
             const int64_t at = index * @UNIT, offset = at * columns;
             line[0] = tensor->row;
             line[1] = size - at < @UNIT ? size - at : @UNIT;
-@CHUNK_LINES        }
-@TENSOR_LINES    }
+            @CHUNK_LINES
+        }
+        @TENSOR_LINES
+    }
     const size_t bytes = (size_t)((char *)of_tensor - (char *)launch->host_tables);
     SAMESTEP_TRY(cudaMemcpyAsync(launch->tables, launch->host_tables, bytes, cudaMemcpyHostToDevice, stream));
     return cudaEventRecord(launch->copied, stream);
@@ -104,7 +107,8 @@ typedef struct {
     const int64_t *table = launch->tables;
     const double *coefficients = launch->row_memory;
     const @REAL *of_rows = (const @REAL *)(coefficients + rows);
-@KERNELS    (void)shared;
+    @KERNELS
+    (void)shared;
     return cudaGetLastError();
 }
 //// destroy
