@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..c import C, array_arguments, file, typed_sizes
 from ..c_family import C_TYPE, comment, function
@@ -19,26 +19,29 @@ from ..c_host import (
 )
 from ..exported import Exported
 from ..printer import Printer
-from ..target import Lines, indented
+from ..target import Lines
+from ..templates import filled
+from .about import TEXTS, Words, about, paragraphs
 
 OF_16_BITS = {
     "bfloat16": "bfloat16 is the upper half of a float, as uint16_t",
     "float16": "float16 is IEEE binary16, as uint16_t",
 }
-MATRIX = (
-    "A tensor is seen as a matrix in C order: size rows, its first axis, by columns, all others "
-    "together."
-)
 
 
 def text(exported: Exported) -> str:
     """Return the text of the file."""
     printers = exported.printers(C, f"{exported.label}_")
-    guard = f"SAMESTEP_{exported.label.upper()}_H"
-    code = file(printers, f"#ifndef {guard}\n#define {guard}\n\n", _beginning)
+    code = file(printers, "", _beginning).rstrip()
+    return framed(exported, "H", about(exported, "c", _words(printers)), f"{code}\n")
+
+
+def framed(exported: Exported, suffix: str, top: Lines, code: str) -> str:
+    """Return the text of a file that can be included: the paragraphs on its ``top``, its code, which
+    is read once, and its main program."""
+    guard = f"SAMESTEP_{exported.label.upper()}_{suffix}"
     check = f"\n{exported.check}" if exported.check else ""
-    about = comment(_about(printers, exported))
-    return f"{about}{code.rstrip()}\n#endif /* {guard} */\n{check}"
+    return f"{comment(top)}#ifndef {guard}\n#define {guard}\n\n{code}#endif /* {guard} */\n{check}"
 
 
 def _beginning(p: Printer) -> Lines:
@@ -68,33 +71,49 @@ def _init(p: Printer) -> str:
 # ---- how to call it
 
 
-def beginning_of_usage(p: Printer) -> Lines:
-    """Return what a program begins with, as lines of C."""
+def words_of_usage(p: Printer) -> Words:
+    """Return the words of a program that calls the functions of C or CUDA."""
     label = p.rule.label
-    lines = [f"{label}_hyper hyper = {label}_defaults();"]
-    return lines + [f"{label}_carry carry = {label}_initial_carry();"] * bool(p.rule.carry)
+    return {
+        "LABEL": label,
+        "CARRY": [f"{label}_carry carry = {label}_initial_carry();"] if p.rule.carry else [],
+        "AND_CARRY": "&carry, " if p.rule.carry else "",
+    }
 
 
-def scalars_in_usage(p: Printer) -> Lines:
-    """Return the beginning of a loop over steps."""
-    label, carry = p.rule.label, "&carry, " if p.rule.carry else ""
-    return [
-        "for (int step = 1; step <= steps; step++) {",
-        f"    {label}_scalars s = {label}_compute_scalars(step, {carry}&hyper);",
+def matrix(p: Printer) -> Lines:
+    """Return the sentence about matrices, where parameters are seen as such."""
+    return [TEXTS["matrix"].strip()] if p.layout.matrix else []
+
+
+def _words(printers: Sequence[Printer]) -> Words:
+    first, *others = printers
+    passes = [line for p in printers if p.layout.reducing for line in (_passes(p), "")]
+    vectors = [
+        line for p in others for line in (*_tensors(p, "Tensors of fewer than two axes:"), "")
     ]
+    return {
+        "TENSORS": _tensors(first, "Include it where it is used:"),
+        "MATRIX": matrix(first),
+        "VECTORS": vectors,
+        "PASSES": passes,
+        "CARRY": " and has a carry of its own" if first.rule.carry else "",
+    }
 
 
-def _usage(p: Printer) -> str:
-    """Return what a program does with one tensor."""
+def _tensors(p: Printer, where: str) -> Lines:
+    """Return what a program does with one tensor, and how large its arrays are."""
     label, of_state = p.rule.label, [p.arrays[name] for name in states(p)]
-    lines = beginning_of_usage(p)
-    if of_state:
-        lines.append(f"{label}_init({', '.join(['&hyper', *sizes(p), *of_state])});")
-    arrays = [p.arrays["param"], p.arrays["grad"], *of_state]
-    arrays += ["workspace"] if p.layout.reducing else []
-    update = f"    {label}_update({', '.join(['&s', *sizes(p), *arrays])});"
-    lines += [*scalars_in_usage(p), *textwrap.wrap(update, 88, subsequent_indent=" " * 12), "}"]
-    return "\n".join(indented(lines))
+    init = f"{label}_init({', '.join(['&hyper', *sizes(p), *of_state])});"
+    arrays = [p.arrays["param"], p.arrays["grad"], *of_state, *["workspace"] * p.layout.reducing]
+    update = f"{label}_update({', '.join(['&s', *sizes(p), *arrays])});"
+    words: Words = {
+        "WHERE": where,
+        "INIT": [init] if of_state else [],
+        "UPDATE": textwrap.wrap(update, 84, subsequent_indent=" " * 8),
+        "MEMORY": _memory(p),
+    }
+    return filled(TEXTS["c tensors"], words_of_usage(p) | words).splitlines()
 
 
 def _memory(p: Printer) -> str:
@@ -113,10 +132,8 @@ def _memory(p: Printer) -> str:
         each = [f"{p.arrays[s]} has {count(p, s)}, initially {_start(p, s)}" for s in states(p)]
         text += f" State, of {real}: {'; '.join(each)}."
     if p.layout.reducing:
-        text += (
-            f" The workspace has {p.rule.label}_workspace({', '.join(sizes(p))}) numbers of {real}, "
-            "whatever is in them; one as large as the largest tensor needs serves all."
-        )
+        words: Words = {"LABEL": p.rule.label, "SIZES": ", ".join(sizes(p)), "REAL": real}
+        text += " " + "".join(paragraphs(TEXTS["workspace"], words))
     return text
 
 
@@ -138,52 +155,9 @@ def _passes(p: Printer) -> str:
         else:
             what = [writes if step.stores else "finishes sums"]
         done.append(f"{kind}{k} {', '.join(what)}")
-    unit = "64 rows" if p.layout.matrix else "65,536 elements"
-    return (
-        f"{p.rule.label}_update is passes over chunks of {unit}, and folds between them: "
-        f"{'; '.join(done)}. Sums have a fixed order, whatever the number of threads."
-    )
-
-
-def _about(printers: Sequence[Printer], exported: Exported) -> Lines:
-    first, label = printers[0], exported.label
-    about = [
-        f"{label}: updates {exported.dtype} parameters with {exported.grad_dtype} gradients, in "
-        "C99; C++ takes it, too.",
-        exported.reference,
-        f"Include it where it is used:\n\n{_usage(first)}",
-        _memory(first),
-    ]
-    about += [MATRIX] if first.layout.matrix else []
-    for other in printers[1:]:
-        about += [f"Tensors of fewer than two axes:\n\n{_usage(other)}", _memory(other)]
-    about += [_passes(printer) for printer in printers if printer.layout.reducing]
-    about += [
-        "Hyperparameters may change at any step. s.grad_coefficient multiplies each gradient as it "
-        "is read: 1, or -1 to maximize, 1 / scale of a scaled loss, what a global norm is clipped by. "
-        "A tensor that sits out some steps counts its own"
-        + (" and has a carry of its own." if first.rule.carry else "."),
-        "Needs nothing but the C library (-lm). With -fopenmp it runs on all threads; no bit "
-        "depends on how many. Nor on optimization, but do not give clang -ffp-contract=fast, which "
-        "overrides what stands here. Functions are static inline; -DSAMESTEP_API= makes them external.",
-    ]
-    build = f"cc -std=c99 -O2 {label}.c -o check -lm && ./check {exported.golden_file}"
-    return about + verification(exported, "machine", "c", "", [build])
-
-
-def verification(
-    exported: Exported, machine: str, suffix: str, statuses: str, build: Iterable[str]
-) -> Lines:
-    """Return how to hold a file to a golden file, and who wrote it."""
-    program = "\n".join(indented([*build]))
-    if exported.check:
-        how = (
-            "As it is, this is a program that replays a golden file (golden/README.md of samestep) "
-            f"and compares every bit; status 1 means a difference{statuses}:\n\n{program}"
-        )
-    else:
-        how = (
-            f"To verify it on your {machine}, write it with a main program that replays a golden "
-            f"file:\n\n    {exported.command} --with-check -o {exported.label}.{suffix}"
-        )
-    return [how, f"Printed by samestep {exported.version} from the rule's own text; do not edit."]
+    words: Words = {
+        "LABEL": p.rule.label,
+        "UNIT": "64 rows" if p.layout.matrix else "65,536 elements",
+        "DONE": "; ".join(done),
+    }
+    return "".join(paragraphs(TEXTS["passes"], words))

@@ -17,6 +17,7 @@ from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines, indented
 from ..templates import filled, read
+from .about import Words
 
 TEXTS = read("check.c")
 READER = Path(__file__).parent / "golden_reader.c"
@@ -102,9 +103,6 @@ def _steps(exported: Exported, p: Printer) -> str:
         "RELEASED": [f"{calls['RELEASE']}({name});" for name in memory],
     }
     return filled(TEXTS["steps"], words)
-
-
-Words = dict[str, str | Lines]
 
 
 def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> Words:

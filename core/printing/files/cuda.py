@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...language.summation import CHUNK, STRIP_ROWS
 from ..c import C
-from ..c_family import comment, function
+from ..c_family import function
 from ..c_host import (
     API,
     array_type,
@@ -26,7 +26,8 @@ from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines, indented
 from ..templates import filled, read
-from .c import MATRIX, beginning_of_usage, scalars_in_usage, verification
+from .about import Words, about
+from .c import framed, matrix, words_of_usage
 
 TEXTS = read("cuda_host.cu")
 
@@ -46,13 +47,12 @@ def text(exported: Exported) -> str:
     if any(_starts_nonzero(host) for host in hosts):
         fill = TEXTS["fill"].replace("REAL", hosts[0].target.real)
     host = hosts[0].target.helper_texts(set().union(*(p.called for p in hosts)))
-    guard = f"SAMESTEP_{exported.label.upper()}_CUH"
-    check = f"\n{exported.check}" if exported.check else ""
-    return (
-        f"{comment(_about(hosts, exported))}#ifndef {guard}\n#define {guard}\n\n"
+    return framed(
+        exported,
+        "CUH",
+        about(exported, "cuda", _words(hosts)),
         f"{TEXTS['preamble']}\nnamespace {namespace} {{\n{fill}{device}\n{code}\n"
-        f"}} /* namespace {namespace} */\n{host}\n{functions}\n#undef GLOBAL\n"
-        f"#endif /* {guard} */\n{check}"
+        f"}} /* namespace {namespace} */\n{host}\n{functions}\n#undef GLOBAL\n",
     )
 
 
@@ -65,7 +65,7 @@ def _host_functions(host: Printer, device: Printer, namespace: str) -> str:
     parts += [TEXTS[name] for name in ("tables", "create", "step", "destroy")]
     layout = host.layout
     numbers = [layout.slot_size(node, "size", "columns", "chunks") for node in layout.slots]
-    words: dict[str, str | Lines] = {
+    words: Words = {
         "CHUNK_LINES": _chunk_lines(host),
         "TENSOR_LINES": _tensor_lines(host, numbers),
         "START": ["int64_t start = 0; /* in the workspace */"] if layout.reducing else [],
@@ -159,49 +159,13 @@ def _launches(p: Printer, namespace: str) -> Lines:
     return lines
 
 
-def _usage(p: Printer) -> str:
-    label = p.rule.label
-    lines = [
-        *beginning_of_usage(p),
-        f"{label}_tensor tensors[] = {{...}};  // pointers to device memory, sizes, row 0",
-    ]
-    if states(p):
-        lines.append(f"{label}_init(&hyper, &tensors[0], stream);  // each of them")
-    lines += [
-        f"{label}_launch launch;",
-        f"{label}_create(&launch, tensors, count, 1, stream);",
-        *scalars_in_usage(p),
-        f"    {label}_step(&launch, &s, stream);",
-        "}",
-        f"{label}_destroy(&launch);",
-    ]
-    return "\n".join(indented(lines))
-
-
-def _about(hosts: Sequence[Printer], exported: Exported) -> Lines:
-    first, label = hosts[0], exported.label
-    flags = "-std=c++17 -O3 -fmad=false -Xcompiler -ffp-contract=off"
-    about = [
-        f"{label}: updates {exported.dtype} parameters with {exported.grad_dtype} gradients, "
-        "in CUDA C++17: all tensors of all groups in one launch a pass.",
-        exported.reference,
-        "Include it in a .cu file. Every function that can fail returns a cudaError_t:\n\n"
-        f"{_usage(first)}",
-    ]
-    about += [
-        f"Tensors of fewer than two axes have functions and launches named {host.rule.label}_."
-        for host in hosts[1:]
-    ]
-    about += [MATRIX] if first.layout.matrix else []
-    about += [
-        "Each group of tensors that have the same hyperparameters and have taken the same steps has a "
-        "row of scalars. s.grad_coefficient multiplies each gradient: 1, or -1 to maximize, 1 / "
-        "scale of a scaled loss. launch.control points to two doubles in device memory that a "
-        "kernel may write: another factor, such as that of clipping by a global norm, and whether "
-        "to leave the step out.",
-        f"{label}_create allocates, {label}_step does not: it copies rows from pinned "
-        "memory asynchronously and launches on the stream.",
-        f"Compile with nvcc {flags}, without -use_fast_math; the bits are then those of the CPU.",
-    ]
-    build = [f"nvcc {flags} {label}.cu -o check", f"./check {exported.golden_file}"]
-    return about + verification(exported, "GPU", "cu", ", 2 that it could not run", build)
+def _words(hosts: Sequence[Printer]) -> Words:
+    first, *others = hosts
+    named = "Tensors of fewer than two axes have functions and launches named"
+    init = f"{first.rule.label}_init(&hyper, &tensors[0], stream);  // each of them"
+    words: Words = {
+        "INIT": [init] if states(first) else [],
+        "VECTORS": [f"{named} {host.rule.label}_." for host in others],
+        "MATRIX": matrix(first),
+    }
+    return words_of_usage(first) | words

@@ -43,7 +43,7 @@ def text(exported: Exported) -> str:
         body=TEXTS["reducing" if reducing else "flat"],
     )
     return joined(
-        f"{file.docstring('NumPy and Numba')}\n{file.imports(STANDARD, third)}",
+        f"{file.docstring('NumPy and Numba', False)}\n{file.imports(STANDARD, third)}",
         f"# ---- the rule's own text, of scalars\n\n\n{file.text_of_rule}",
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}",
         f"# ---- the kernels\n\n{TEXTS['options']}{POINTER}\n\n{code}",

@@ -29,10 +29,6 @@ def text(exported: Exported) -> str:
         for program in exported.programs
     ]
     reducing = any(program.sums or program.small for program in exported.programs)
-    about = (
-        "Sums have a fixed order, so that their bits are the same everywhere; temporaries are as "
-        "large as the largest parameter."
-    )
     used = _vocabulary(str(file.text_of_rule))
     methods = [method_text(getattr(WholeArrays, name)) for name in ("__init__", *used)]
     functions = SUMS if "sum" in used else ()
@@ -59,7 +55,7 @@ def text(exported: Exported) -> str:
     needed = {f"from_{dtype}", f"from_{grad_dtype}", f"to_{dtype}"}
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(
-        f"{file.docstring('NumPy alone', [about] * reducing)}\n{file.imports()}",
+        f"{file.docstring('NumPy alone', reducing)}\n{file.imports()}",
         f"# ---- the rule's own text\n\n\n{file.text_of_rule}",
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),

@@ -11,6 +11,8 @@ from ...language.rule import Rule
 from ...language.vocabulary import HostScalars
 from ..exported import Exported
 from ..templates import read
+from .about import TEXTS as ABOUT
+from .about import Words, about
 from .rule_text import RuleText, attributes_of, method_text, quoted
 
 RESERVED = {
@@ -37,38 +39,22 @@ class PythonFile:
         self.text_of_rule = RuleText({*RESERVED, self.label})
         self.names = [self.text_of_rule.add(rule.scalars) for rule in self.rules]
 
-    def docstring(self, needs: str, about: Iterable[str] = ()) -> str:
-        """Return what the file is, how to call it, and how to verify it."""
-        exported, dtypes = self.exported, (self.exported.dtype, self.exported.grad_dtype)
-        example = "".join(f", {name}={self.defaults[name]!r}" for name in [*self.defaults][:1])
-        paragraphs = [
-            f"{self.label}: updates {dtypes[0]} parameters with {dtypes[1]} "
-            f"gradients, in place, with {needs}.",
-            exported.reference,
-            "    state = init(params)  # params, grads: lists of arrays\n"
-            f"    step(params, grads, state{example})",
-            *about,
-            "Hyperparameters may change at any step. A gradient that is None leaves its parameter "
-            "and its step count as they are. grad_coefficient multiplies each gradient as it is read: "
-            "-1 to maximize, 1 / scale of a scaled loss, what a global norm is clipped by. State has "
-            "torch's names. A complex parameter is passed as its view of reals.",
-        ]
-        if "bfloat16" in dtypes:
-            paragraphs.append("bfloat16 arrays are of ml_dtypes' dtype, or of uint16, as bits.")
-        if exported.check:
-            paragraphs += [
-                "As a program it replays a golden file (golden/README.md of samestep) and compares "
-                "every bit:",
-                f"    python {self.label}.py {exported.golden_file}",
-            ]
-        else:
-            paragraphs += [
-                "To verify it on your machine, write it with a main program that replays a golden "
-                "file:",
-                f"    {exported.command} --with-check -o {self.label}.py",
-            ]
-        paragraphs.append(f"Printed by samestep {exported.version} from the rule's own text.")
-        text = "\n\n".join(p if p.startswith(" ") else textwrap.fill(p, 98) for p in paragraphs)
+    def docstring(self, needs: str, temporaries: bool) -> str:
+        """Return what the file is, how to call it, and how to verify it. ``temporaries``: it makes some
+        that are as large as a parameter."""
+        dtypes = (self.exported.dtype, self.exported.grad_dtype)
+        words: Words = {
+            "NEEDS": needs,
+            "EXAMPLE": "".join(
+                f", {name}={self.defaults[name]!r}" for name in [*self.defaults][:1]
+            ),
+            "TEMPORARIES": ABOUT["temporaries"] if temporaries else "",
+            "BFLOAT": ABOUT["bfloat16"] if "bfloat16" in dtypes else "",
+        }
+        text = "\n\n".join(
+            paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, 98)
+            for paragraph in about(self.exported, "python", words)
+        )
         return f'"""{text}\n"""\n'
 
     def imports(self, standard: Iterable[str] = (), third: Iterable[str] = ()) -> str:
