@@ -7,6 +7,8 @@ and the pool's threads help; a forked child starts a pool of its own.
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 import queue
 import threading
@@ -20,28 +22,24 @@ class _Job:
     """A function to call on consecutive ranges."""
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], cuts: Sequence[int]):
-        self.function, self.args, self.cuts = function, args, cuts
-        self.lock, self.done = threading.Lock(), threading.Lock()
-        self.done.acquire()  # released when the last range is done
-        self.next = self.finished = 0
-        self.error: BaseException | None = None
+        self.function, self.args = function, args
+        self.ranges = collections.deque(itertools.pairwise(cuts))  # its pop needs no lock
+        self.outcomes: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def work(self) -> None:
-        """Take ranges until there are none left."""
-        ranges = len(self.cuts) - 1
+        """Take ranges until there are none left, and put an outcome for each: what it raised, or
+        None."""
         while True:
-            with self.lock:
-                i, self.next = self.next, self.next + 1
-            if i >= ranges:
-                return
             try:
-                self.function(*self.args, self.cuts[i], self.cuts[i + 1])
+                first, last = self.ranges.popleft()
+            except IndexError:
+                return
+            outcome = None
+            try:
+                self.function(*self.args, first, last)
             except BaseException as error:
-                self.error = error
-            with self.lock:
-                self.finished += 1
-                if self.finished == ranges:
-                    self.done.release()
+                outcome = error
+            self.outcomes.put(outcome)
 
 
 class Pool:
@@ -76,30 +74,23 @@ class Pool:
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], cuts: Sequence[int]) -> None:
         """Call ``function(*args, first, last)`` on the ranges between ``cuts``; return when all
         are done. Raises what a call raised."""
-        if len(cuts) < 2:
-            return
-        job = _Job(function, args, cuts)
-        for _ in range(min(self.threads, len(cuts) - 1) - 1):
+        job, ranges = _Job(function, args, cuts), len(cuts) - 1
+        for _ in range(min(self.threads, ranges) - 1):
             self._jobs.put(job)
         job.work()
-        with job.done:
-            pass
-        if job.error is not None:
-            raise job.error
+        for error in [job.outcomes.get() for _ in range(ranges)]:
+            if error is not None:
+                raise error
 
 
 def thread_count() -> int:
     """Return ``SAMESTEP_THREADS``, by default the number of cores this process may use."""
     wanted = os.environ.get(VARIABLE)
-    if wanted:
-        try:
-            threads = int(wanted)
-        except ValueError:
-            threads = 0
-        if threads < 1:
-            raise ValueError(f"{VARIABLE}={wanted!r}: expected a positive number of threads")
-        return threads
-    return _CORES
+    if not wanted:
+        return _CORES
+    if not wanted.strip().isdecimal() or int(wanted) < 1:
+        raise ValueError(f"{VARIABLE}={wanted!r}: expected a positive number of threads")
+    return int(wanted)
 
 
 def workers_flush() -> bool:
@@ -116,15 +107,12 @@ def get_pool(flushes: Callable[[], bool]) -> Pool:
     """Return this process's pool, with as many threads as `thread_count` says now."""
     global _pool
     threads = thread_count()
-    pool = _pool
-    if pool is None or pool.threads != threads:
-        with _lock:
-            if _pool is None or _pool.threads != threads:
-                if _pool is not None:
-                    _pool.retire()
-                _pool = Pool(threads, flushes)
-            pool = _pool
-    return pool
+    with _lock:
+        if _pool is None or _pool.threads != threads:
+            if _pool is not None:
+                _pool.retire()
+            _pool = Pool(threads, flushes)
+        return _pool
 
 
 def _forget() -> None:

@@ -3,6 +3,7 @@ through."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -38,7 +39,7 @@ def cache_directory() -> Path:
     if not writable:
         if chosen:
             raise PermissionError(f"{VARIABLE}={chosen}: cannot write there")
-        return _temporary_directory()
+        return Path(_temporary_directory().name)
     status = path.stat()
     if hasattr(os, "getuid"):
         if status.st_uid != os.getuid():
@@ -51,14 +52,10 @@ def cache_directory() -> Path:
     return path
 
 
-_temporary: list[tempfile.TemporaryDirectory[str]] = []
-
-
-def _temporary_directory() -> Path:
+@functools.cache
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
     """Return a directory of this process, for read-only homes."""
-    if not _temporary:
-        _temporary.append(tempfile.TemporaryDirectory(prefix="samestep-"))
-    return Path(_temporary[0].name)
+    return tempfile.TemporaryDirectory(prefix="samestep-")
 
 
 def load(name: str, source: str) -> ModuleType:
