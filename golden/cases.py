@@ -10,7 +10,7 @@ from typing import Any
 from ..language.rule import Rule
 from ..rules import registry
 from .floats import FORMATS
-from .inputs import NONE, Shapes
+from .inputs import Shapes
 
 CHANGES_FROM = 6  # the first step of the changed hyperparameters
 
@@ -53,7 +53,7 @@ class Case:
     @property
     def larger(self) -> Shapes:
         """The shapes of the tensors that it has besides those of every case."""
-        return LARGER.get(self.name, NONE)
+        return LARGER.get(self.name, {})
 
     @property
     def keys(self) -> set[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from math import inf, ldexp, nan, prod
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ Array = NDArray[Any]
 Gradients = dict[str, Array | None]
 Shapes = Mapping[str, tuple[int, ...]]
 
-NONE: Shapes = MappingProxyType({})
 ORDINARY: Shapes = {"weight": (6, 11), "bias": (13,), "scale": ()}  # the oracle computes these
 PARAMETER_RANGE = (-1, 1)  # powers of two
 GRADIENT_RANGE = (-6, -1)
@@ -32,7 +30,7 @@ ABSENT = (4, "bias")  # at this step this parameter has no gradient, so its step
 NONFINITE_STEP = 5  # the step whose gradient of "huge" has infinities and NaN
 
 
-def parameters(name: str, dtype: str, larger: Shapes = NONE) -> dict[str, Array]:
+def parameters(name: str, dtype: str, larger: Shapes) -> dict[str, Array]:
     """Return the initial parameters of the case called ``name``; ``larger`` are the shapes of
     tensors that it has besides those of every case."""
     stream = splitmix64(f"{name} parameters")
@@ -42,7 +40,7 @@ def parameters(name: str, dtype: str, larger: Shapes = NONE) -> dict[str, Array]
     return arrays | _larger(stream, dtype, PARAMETER_RANGE, larger)
 
 
-def gradients(name: str, dtype: str, larger: Shapes = NONE) -> list[Gradients]:
+def gradients(name: str, dtype: str, larger: Shapes) -> list[Gradients]:
     """Return one set of gradients per step; None where a parameter has none."""
     stream = splitmix64(f"{name} gradients")
     return [_gradients(stream, dtype, step, larger) for step in range(1, STEPS + 1)]

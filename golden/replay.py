@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from ..language.clipping import clipped
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers, next_scalars
 from ..optimizers.optimizer import Optimizer
-from ..parameters.clock import Clock
 from ..step.loss_scaler import LossScaler
 from .format import Golden, Header
 
@@ -38,60 +37,33 @@ def replay(golden: Golden, rule: Rule, backend: str) -> dict[str, Array]:
     variants = {
         name: clipped(variant.for_shape(array.shape), clips) for name, array in params.items()
     }
-    clocks = {name: Clock(each, 0, 0, dict(each.carry)) for name, each in variants.items()}
+    carries = {name: dict(each.carry) for name, each in variants.items()}
     for step in range(1, header.steps + 1):
         grads = {
             name: None if grad is None else place(grad)
             for name, grad in golden.gradients(step).items()
         }
-        optimizer.param_groups[0].update(rule.hyperparameters(header.hyper_at(step)))
-        before = optimizer.steps
+        hyper = optimizer.param_groups[0]
+        hyper.update(rule.hyperparameters(header.hyper_at(step)))
+        before = dict(zip(params, optimizer.steps, strict=True))
         optimizer.step(grads)
-        stepped = [a != b for a, b in zip(before, optimizer.steps, strict=True)]
-        result |= _scalars(clocks, stepped, optimizer.param_groups[0], step)
-        result |= _carries(optimizer, variant, clocks, stepped, step)
+        after = dict(zip(params, optimizer.steps, strict=True))
+        stepped = [name for name in params if after[name] != before[name]]
+        for name in stepped:  # the scalars, before they are rounded
+            each = variants[name]
+            numbers = as_numbers({key: hyper[key] for key in each.defaults})
+            row, carries[name] = next_scalars(each, before[name], carries[name], numbers)
+            result[f"scalars.{step}.{name}"] = np.array(list(row.values()), np.float64)
+        if variant.carry:
+            found = dict(zip(params, optimizer.state_dict()["state"].values(), strict=True))
+            for name in stepped:
+                carry = [found[name][key] for key in variant.carry]
+                result[f"carry.{step}.{name}"] = np.array(carry, np.float64)
         if optimizer.grad_norm is not None:
             result[f"grad_norm.{step}"] = np.array([optimizer.grad_norm], np.float64)
         if step in header.stored_steps:
             result |= _parameters_and_state(optimizer, params, step)
     return result
-
-
-def _scalars(
-    clocks: Mapping[str, Clock],
-    stepped: Sequence[bool],
-    hyper: Mapping[str, Any],
-    step: int,
-) -> dict[str, Array]:
-    """Return the row of scalars of every tensor that stepped now, before rounding; advances the
-    clocks."""
-    result = {}
-    for (name, clock), now in zip(clocks.items(), stepped, strict=True):
-        if now:
-            numbers = as_numbers({key: hyper[key] for key in clock.rule.defaults})
-            row, clock.carry = next_scalars(clock.rule, clock.step, clock.carry, numbers)
-            clock.step += 1
-            result[f"scalars.{step}.{name}"] = np.array(list(row.values()), np.float64)
-    return result
-
-
-def _carries(
-    optimizer: Optimizer,
-    rule: Rule,
-    names: Iterable[str],
-    stepped: Sequence[bool],
-    step: int,
-) -> dict[str, Array]:
-    """Return the numbers that the optimizer carries to the next step, of each tensor that stepped
-    now."""
-    if not rule.carry:
-        return {}
-    entries = optimizer.state_dict()["state"]
-    return {
-        f"carry.{step}.{name}": np.array([entries[i][key] for key in rule.carry], np.float64)
-        for i, (name, now) in enumerate(zip(names, stepped, strict=True))
-        if now
-    }
 
 
 def _settings(header: Header) -> dict[str, Any]:
