@@ -50,13 +50,6 @@ class ByTorch:
         return np.fromiter(found, np.int64, len(tensors))
 
 
-class Kinds:
-    """The distinct kinds as rows of words, type and item size; and which row each tensor has."""
-
-    def __init__(self, rows: Integers, index: NDArray[np.int32]) -> None:
-        self.rows, self.index = rows, index
-
-
 class ByStructs:
     """A reader with compiled code that looks into the tensors' own structs; see `structs`.
 
@@ -66,18 +59,20 @@ class ByStructs:
     def __init__(self, where: Structs, compiled: Any) -> None:
         self._compiled, self._columns = compiled, len(where.kind) + 2
 
-    def kinds(self, tensors: list[Any]) -> Kinds:
+    def kinds(self, tensors: list[Any]) -> tuple[Integers, NDArray[np.int32]]:
+        """Return the distinct kinds as rows of words, type and item size first; and which row each
+        tensor has."""
         words = np.zeros((len(tensors), self._columns), np.int64)
         self._compiled.read_kinds(ids_of(tensors), words)
         words[:, 1] = [tensor.element_size() for tensor in tensors]
         known: dict[bytes, int] = {}
         index = [known.setdefault(row.tobytes(), len(known)) for row in words]
         rows = np.frombuffer(b"".join(known), np.int64).reshape(len(known), self._columns)
-        return Kinds(rows, np.array(index, np.int32))
+        return rows, np.array(index, np.int32)
 
-    def look(self, tensors: list[Any], kinds: Kinds) -> Integers | None:
+    def look(self, tensors: list[Any], kinds: Any) -> Integers | None:
         found = np.empty(len(tensors), np.int64)
-        alike = self._compiled.look(ids_of(tensors), kinds.rows, kinds.index, found)
+        alike = self._compiled.look(ids_of(tensors), *kinds, found)
         return found if alike else None
 
 

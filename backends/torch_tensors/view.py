@@ -19,8 +19,6 @@ from ...interrupts import held
 from ...language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, numpy_dtype
 
 Array = NDArray[Any]
-# what PyTorch can hand over to NumPy under a dtype of the same size, and what it then is
-AS_INTEGERS = {"bfloat16": "uint16"}
 
 
 def loaded() -> Any:
@@ -49,11 +47,10 @@ def as_numpy(array: Any) -> Array:
     arrays as they are."""
     if not is_tensor(array):
         return np.asanyarray(array)
-    plain, name = array.detach(), dtype_name(array)
-    if name in AS_INTEGERS:
-        integers = plain.view(getattr(loaded(), AS_INTEGERS[name]))
-        result: Array = integers.numpy().view(numpy_dtype(name))
-        return result
+    plain = array.detach()
+    if plain.dtype == loaded().bfloat16:  # which NumPy takes as integers only
+        bits: Array = plain.view(loaded().uint16).numpy().view(numpy_dtype("bfloat16"))
+        return bits
     if is_lazy(plain):
         plain = plain.resolve_conj().resolve_neg()
     shared: Array = plain.numpy()
@@ -62,16 +59,11 @@ def as_numpy(array: Any) -> Array:
 
 def as_tensor(array: Array) -> Any:
     """Return a NumPy array as a tensor over the same memory; PyTorch must be loaded."""
-    torch = loaded()
-    if array.dtype.name in AS_INTEGERS:
-        integers = array.view(AS_INTEGERS[array.dtype.name])
-        return _shared(torch, integers).view(getattr(torch, array.dtype.name))
-    return _shared(torch, array)
-
-
-def _shared(torch: Any, array: Array) -> Any:
+    torch, is_bfloat16 = loaded(), array.dtype.name == "bfloat16"
+    array = array.view(np.uint16) if is_bfloat16 else array
     # one that is not writable is a gradient, which is only read; PyTorch would warn of it
-    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+    tensor = torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+    return tensor.view(torch.bfloat16) if is_bfloat16 else tensor
 
 
 class _Writable:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ..language.passes import Program
 from ..language.rule import Rule
 from ..version import __version__
-
-if TYPE_CHECKING:
-    from ..language.passes import Program
-    from .printer import Printer
-    from .target import Target
+from .printer import Printer
+from .target import Target
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,4 @@ class Exported:
 
     def printers(self, target: type[Target], prefix: str = "") -> list[Printer]:
         """Return a printer for each program."""
-        from .printer import Printer
-
         return [Printer(p, self.dtype, self.grad_dtype, target, prefix) for p in self.programs]

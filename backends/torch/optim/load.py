@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,12 @@ import torch
 from ....checkpoint.state_dict import OWN
 from ....checkpoint.torch_layout import check_kind, read_entry
 from ....language.rule import Rule
+from ....step.settings import Settings
 from ...torch_tensors.view import as_tensor
 from .groups import Groups, all_numbers, all_slots, rules_of
 
 # what `samestep.Optimizer` has as a whole, and its value where it does nothing
-NEUTRAL: dict[str, Any] = {
-    "clip_global_norm": None,
-    "skip_nonfinite": False,
-    "loss_scaler": None,
-    "accumulation_steps": 1,
-    "micro_steps": 0,
-}
+NEUTRAL: dict[str, Any] = {**asdict(Settings()), "micro_steps": 0}
 IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable")
 
 

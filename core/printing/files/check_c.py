@@ -66,18 +66,19 @@ def _steps(exported: Exported, p: Printer) -> str:
     sizes = [f"(int64_t){size}" for size in (["rows", "columns"] if p.layout.matrix else ["n"])]
     arrays = [f"state_{name}" for name in counts]
     if exported.target == "cuda":
-        memory["gradient"] = (stored, "n")
+        memory["gradient"], release = (stored, "n"), "cudaFree"
         calls = _device_calls(label, arrays, sizes)
     else:
         if p.layout.reducing:
             memory["workspace"] = (real, f"(size_t){label}_workspace({', '.join(sizes)})")
+        release = "free"
         calls = _host_calls(label, arrays, sizes, ["workspace"] * p.layout.reducing)
     scalars = {"REAL": real, "COUNT": str(len(p.program.scalars)), "DTYPE": DTYPE_NAME[p.compute]}
     compared = filled(TEXTS["scalars"], scalars).splitlines() if p.program.scalars else []
     compared += _compared("carry", "", "&carry", str(len(carry)), "float64") if carry else []
     initialized = ["if (step == 1) {", *indented(calls["INITIALIZED"]), "}"] if counts else []
     rows = "const size_t rows = start.rows, columns = rows ? n / rows : 0;"
-    words = {
+    words: Words = {
         **calls,
         "LABEL": label,
         "STORED": stored,
@@ -100,12 +101,12 @@ def _steps(exported: Exported, p: Printer) -> str:
                 for line in _compared("state", f".{name}", f"state_{name}", count, p.compute)
             ),
         ],
-        "RELEASED": [f"{calls['RELEASE']}({name});" for name in memory],
+        "RELEASED": [f"{release}({name});" for name in memory],
     }
     return filled(TEXTS["steps"], words)
 
 
-def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> Words:
+def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> dict[str, Lines]:
     """Return the calls of exported C."""
     arguments = ", ".join(["&s", *sizes, "params", "grads", *arrays, *workspace])
     return {
@@ -113,19 +114,15 @@ def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> Wo
         "INITIALIZED": [f"{label}_init({', '.join(['&h', *sizes, *arrays])});"],
         "UPDATED": [f"{label}_update({arguments});"],
         "FINISHED": [],
-        "RELEASE": "free",
     }
 
 
-def _device_calls(label: str, arrays: Lines, sizes: Lines) -> Words:
+def _device_calls(label: str, arrays: Lines, sizes: Lines) -> dict[str, Lines]:
     """Return the calls of exported CUDA: one tensor in a launch of its own."""
-    fields, done = (
-        ", ".join(["params", "gradient", *arrays, *sizes, "0"]),
-        "must(cudaDeviceSynchronize());",
-    )
+    fields, done = ["params", "gradient", *arrays, *sizes], "must(cudaDeviceSynchronize());"
     return {
         "PREPARED": [
-            f"{label}_tensor there = {{{fields}}};",
+            f"{label}_tensor there = {{{', '.join(fields)}, 0}};",
             f"{label}_launch launch;",
             f"must({label}_create(&launch, &there, 1, 1, 0));",
         ],
@@ -136,7 +133,6 @@ def _device_calls(label: str, arrays: Lines, sizes: Lines) -> Words:
             done,
         ],
         "FINISHED": [f"must({label}_destroy(&launch));"],
-        "RELEASE": "cudaFree",
     }
 
 
