@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ..exported import Exported
-from ..templates import filled, read
+from ..templates import Words, filled, read
 
 TEXTS = read("about.txt")
-Words = dict[str, str | list[str]]
 # the machine that a file is verified on, and how the file's name ends
 OF_LANGUAGE = {"c": ("machine", "c"), "cuda": ("GPU", "cu"), "python": ("machine", "py")}
 
@@ -27,7 +26,9 @@ def about(exported: Exported, language: str, words: Words) -> list[str]:
         "COMMAND": exported.command,
         "GOLDEN": exported.golden_file,
     }
-    return paragraphs(TEXTS[language].replace("@VERIFICATION", text.strip("\n")), common | words)
+    return paragraphs(
+        TEXTS[language].replace("@VERIFICATION", text.strip("\n")), {**common, **words}
+    )
 
 
 def paragraphs(text: str, words: Words) -> list[str]:

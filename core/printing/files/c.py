@@ -20,8 +20,8 @@ from ..c_host import (
 from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines
-from ..templates import filled
-from .about import TEXTS, Words, about, paragraphs
+from ..templates import Words, filled
+from .about import TEXTS, about, paragraphs
 
 OF_16_BITS = {
     "bfloat16": "bfloat16 is the upper half of a float, as uint16_t",
@@ -113,7 +113,7 @@ def _tensors(p: Printer, where: str) -> Lines:
         "UPDATE": textwrap.wrap(update, 84, subsequent_indent=" " * 8),
         "MEMORY": _memory(p),
     }
-    return filled(TEXTS["c tensors"], words_of_usage(p) | words).splitlines()
+    return filled(TEXTS["c tensors"], {**words_of_usage(p), **words}).splitlines()
 
 
 def _memory(p: Printer) -> str:

@@ -16,8 +16,7 @@ from ..c_host import numbers, states
 from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines, indented
-from ..templates import filled, read
-from .about import Words
+from ..templates import Words, filled, read
 
 TEXTS = read("check.c")
 READER = Path(__file__).parent / "golden_reader.c"

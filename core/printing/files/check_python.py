@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...language.rule import CLIPS
 from ..exported import Exported
-from ..templates import read
+from ..templates import Words, filled, read
 from .golden_reader import differing_elements, read_golden
 from .rule_text import function_text, quoted
 
@@ -13,12 +13,13 @@ def check_program(exported: Exported) -> str:
     """Return the text behind an exported module that makes it a program; it needs ``sys`` and
     ``json``."""
     defaults = exported.rules[0].defaults
-    main = read("python_file.py.txt")["check"].format(
-        rule=exported.family.name,
-        options=quoted(dict(exported.family.options)),
-        dtype=exported.dtype,
-        unclipped=quoted(tuple(clip for clip in CLIPS if clip not in defaults)),
-        hyper=quoted(tuple(defaults)),
-    )
+    words: Words = {
+        "RULE": exported.family.name,
+        "OPTIONS": quoted(dict(exported.family.options)),
+        "DTYPE": exported.dtype,
+        "UNCLIPPED": quoted(tuple(clip for clip in CLIPS if clip not in defaults)),
+        "HYPER": quoted(tuple(defaults)),
+    }
+    main = filled(read("python_file.py.txt")["check"], words)
     reader = "\n\n\n".join(function_text(each) for each in (read_golden, differing_elements))
     return f"# ---- the check\n\n\n{reader}\n{main}"

@@ -25,8 +25,8 @@ from ..cuda import BLOCK, Cuda, kernels
 from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines, indented
-from ..templates import filled, read
-from .about import Words, about
+from ..templates import Words, filled, read
+from .about import about
 from .c import framed, matrix, words_of_usage
 
 TEXTS = read("cuda_host.cu")
@@ -45,7 +45,7 @@ def text(exported: Exported) -> str:
     )
     fill = ""
     if any(_starts_nonzero(host) for host in hosts):
-        fill = TEXTS["fill"].replace("REAL", hosts[0].target.real)
+        fill = filled(TEXTS["fill"], {"REAL": hosts[0].target.real})
     host = hosts[0].target.helper_texts(set().union(*(p.called for p in hosts)))
     return framed(
         exported,
@@ -168,4 +168,4 @@ def _words(hosts: Sequence[Printer]) -> Words:
         "VECTORS": [f"{named} {host.rule.label}_." for host in others],
         "MATRIX": matrix(first),
     }
-    return words_of_usage(first) | words
+    return {**words_of_usage(first), **words}

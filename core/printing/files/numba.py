@@ -9,7 +9,7 @@ from ...language.summation import CHUNK, STRIP_ROWS
 from ..exported import Exported
 from ..numba import POINTER, Numba, kernels
 from ..printer import Printer
-from ..templates import read
+from ..templates import Words, read
 from .python import PythonFile, joined
 from .rule_text import quoted
 
@@ -34,14 +34,15 @@ def text(exported: Exported) -> str:
     constants.append(f"SMALL_WORK = {1 << 15:_}  # elements; done before another thread wakes up")
     constants.append(file.constants([_launch_words(printer, reducing) for printer in printers]))
     code = f"{target.helper_texts(called)}\n\n{printed}".strip("\n")
-    step = file.step(
-        TEXTS["step"],
-        rules="(MATRICES, VECTORS)" if len(file.rules) > 1 else "(RULE,)",
-        launches="One pass after the other over the chunks of all tensors, folds between them."
-        if reducing
-        else "All chunks of all tensors in one launch.",
-        body=TEXTS["reducing" if reducing else "flat"],
-    )
+    launches = "All chunks of all tensors in one launch."
+    if reducing:
+        launches = "One pass after the other over the chunks of all tensors, folds between them."
+    words: Words = {
+        "RULES": "(MATRICES, VECTORS)" if len(file.rules) > 1 else "(RULE,)",
+        "LAUNCHES": launches,
+        "BODY": TEXTS["reducing" if reducing else "flat"],
+    }
+    step = file.step(TEXTS["step"], words)
     return joined(
         f"{file.docstring('NumPy and Numba', False)}\n{file.imports(STANDARD, third)}",
         f"# ---- the rule's own text, of scalars\n\n\n{file.text_of_rule}",

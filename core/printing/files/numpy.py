@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...language import summation
 from ...language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS
 from ..exported import Exported
-from ..templates import read
+from ..templates import Words, filled, read
 from .numpy_arrays import WholeArrays, sum_columns
 from .python import PythonFile, joined
 from .rule_text import attributes_of, function_text, method_text
@@ -42,16 +42,18 @@ def text(exported: Exported) -> str:
         constants += (
             f"{names} = {CHUNK:_}, {LANES:_}, {ROW_LANES}, {STRIP_ROWS}  # the order of sums\n"
         )
-    params = "param.reshape(-1)" + ".view(np.uint16)" * (dtype == "bfloat16")
-    grads = "grad.reshape(-1)" + ".view(np.uint16)" * (grad_dtype == "bfloat16")
-    step = file.step(
-        TEXTS["step"],
-        by="all at once" if reducing else "block by block",
-        body=TEXTS["whole" if reducing else "flat"].format(params=params, grads=grads),
-        param=dtype,
-        grad=grad_dtype,
-        rounded="to_bfloat16(results[0])" if dtype == "bfloat16" else "results[0]",
-    )
+    body: Words = {
+        "PARAMS": "param.reshape(-1)" + ".view(np.uint16)" * (dtype == "bfloat16"),
+        "GRADS": "grad.reshape(-1)" + ".view(np.uint16)" * (grad_dtype == "bfloat16"),
+    }
+    words: Words = {
+        "BY": "all at once" if reducing else "block by block",
+        "BODY": filled(TEXTS["whole" if reducing else "flat"], body),
+        "PARAM": dtype,
+        "GRAD": grad_dtype,
+        "ROUNDED": "to_bfloat16(results[0])" if dtype == "bfloat16" else "results[0]",
+    }
+    step = file.step(TEXTS["step"], words)
     needed = {f"from_{dtype}", f"from_{grad_dtype}", f"to_{dtype}"}
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(

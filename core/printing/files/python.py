@@ -10,9 +10,9 @@ from ...language.dtypes import COMPUTE_DTYPE
 from ...language.rule import Rule
 from ...language.vocabulary import HostScalars
 from ..exported import Exported
-from ..templates import read
+from ..templates import Words, filled, read
 from .about import TEXTS as ABOUT
-from .about import Words, about
+from .about import about
 from .rule_text import RuleText, attributes_of, method_text, quoted
 
 RESERVED = {
@@ -118,13 +118,13 @@ class PythonFile:
     def host(self) -> str:
         """Return the functions that both kinds of files have."""
         carry = ", what the scalars carry on" if any(rule.carry for rule in self.rules) else ""
-        init = self.signature("params")
-        return TEXTS["host"].format(init=init, given=self.given(), carry=carry)
+        words: Words = {"INIT": self.signature("params"), "GIVEN": self.given(), "CARRY": carry}
+        return filled(TEXTS["host"], words)
 
-    def step(self, text: str, **words: str) -> str:
+    def step(self, text: str, words: Words) -> str:
         """Return the function that takes a step, from its template and the ``words`` in it."""
         signature = self.signature("params", "grads", "state", more=["grad_coefficient=1.0"])
-        return text.format(signature=signature, given=self.given(), **words)
+        return filled(text, {"SIGNATURE": signature, "GIVEN": self.given(), **words})
 
 
 def joined(*parts: str) -> str:

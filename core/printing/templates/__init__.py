@@ -1,7 +1,7 @@
 """Texts that printed source contains as they are, in files of their own language.
 
 A line ``//// NAME`` or ``#### NAME`` begins the text of that name. In a text, words that a target
-or file replaces stand for what depends on the rule: ``REAL``, ``@LABEL``, ``{signature}``.
+or file replaces stand for what depends on the rule: ``REAL``, ``@LABEL``, ``{reference}``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+Words = Mapping[str, str | list[str]]  # the meanings of a text's words
 FOLDER = Path(__file__).parent
 WORD = "@([A-Z]+(?:_[A-Z]+)*)"
 
@@ -27,13 +28,13 @@ def read(file: str) -> dict[str, str]:
     return texts
 
 
-def filled(text: str, meanings: Mapping[str, str | list[str]]) -> str:
+def filled(text: str, words: Words) -> str:
     """Return a text with the meaning of each ``@WORD`` in its place. A word that stands alone in a line
     may mean several lines, or none; they get its indentation."""
 
     def meaning(match: re.Match[str]) -> str:
         indent, alone, within = match.groups()
-        found = meanings[alone or within]
+        found = words[alone or within]
         if within:
             return str(found)
         lines = [found] if isinstance(found, str) else found

@@ -127,7 +127,7 @@ typedef struct {
 //// fill
 
 /* n numbers, all of one value */
-static __global__ void fill(REAL *numbers, int64_t n, REAL value)
+static __global__ void fill(@REAL *numbers, int64_t n, @REAL value)
 {
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
         numbers[i] = value;
