@@ -82,6 +82,11 @@ def all_checks(python: Path, out: Path, quick: bool, found: Mapping[str, Any]) -
     command += ["--quick"] * quick
     checks.append(Check("benchmark", command, last_line, missing=missing, share=LATE, loud=True))
     if not quick:
+        command = [python, "-m", "gpu.kernel_variants", "--json", out / "kernel_variants.json"]
+        missing = lacks.get("cupy", "")
+        checks.append(
+            Check("kernel variants", command, last_line, missing=missing, share=LATE, loud=True)
+        )
         checks += [sanitized(tool, samestep, lacks, 1.0) for tool in ("initcheck", "synccheck")]
         checks.append(tests("all tests", python, [TESTS], lacks, 1.0))
     return checks
