@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,5 +42,5 @@ class Arrays(Protocol):
         """Return a NumPy array over the same addresses, to look at how arrays lie to each other.
         Its elements must not be touched: they may be on a device."""
 
-    def addresses(self, arrays: Sequence[Any]) -> NDArray[np.int64]:
+    def addresses(self, arrays: list[Any]) -> NDArray[np.int64]:
         """Return where the data of each array, its own kind's or its owner's, begins."""

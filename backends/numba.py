@@ -138,9 +138,9 @@ class NumbaLaunch(HostLaunch):
 class CompiledArrays(HostArrays):
     """NumPy arrays, whose addresses compiled code reads in their structs."""
 
-    def addresses(self, arrays: Sequence[Any]) -> NDArray[np.int64]:
+    def addresses(self, arrays: list[Any]) -> NDArray[np.int64]:
         """Return where the data of each array begins."""
-        ids = np.frombuffer(memory.identities(list(arrays)), np.int64)
+        ids = np.frombuffer(memory.identities(arrays), np.int64)
         found = np.empty_like(ids)
         _compiled("addresses", ADDRESSES).read_pointers(ids, object.__basicsize__, found)
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,7 +147,7 @@ class CupyArrays:
         }
         return np.asarray(SimpleNamespace(__array_interface__=interface))
 
-    def addresses(self, arrays: Sequence[Any]) -> NDArray[np.int64]:
+    def addresses(self, arrays: list[Any]) -> NDArray[np.int64]:
         """Return where the data of each array begins."""
         return np.fromiter((a.data.ptr for a in arrays), np.int64, len(arrays))
 

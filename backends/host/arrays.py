@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ class HostArrays:
         """Return a contiguous array as a vector of reals."""
         return reals(array)
 
-    def addresses(self, arrays: Sequence[Array]) -> NDArray[np.int64]:
+    def addresses(self, arrays: list[Array]) -> NDArray[np.int64]:
         """Return where the data of each array begins."""
         return addresses(arrays)
 

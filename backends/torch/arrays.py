@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,7 +89,7 @@ class TorchArrays:
         }
         return np.asarray(SimpleNamespace(__array_interface__=interface))
 
-    def addresses(self, arrays: Sequence[Tensor]) -> NDArray[np.int64]:
+    def addresses(self, arrays: list[Tensor]) -> NDArray[np.int64]:
         """Return where the data of each tensor begins."""
         return np.fromiter((tensor.data_ptr() for tensor in arrays), np.int64, len(arrays))
 

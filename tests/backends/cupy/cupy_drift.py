@@ -79,7 +79,7 @@ def _from_docstring(thing: Any, name: str) -> list[tuple[str, str]] | None:
     found = []
     for text in filter(None, (part.strip() for part in call[1].split(","))):
         declared, _, default = text.partition("=")
-        if declared not in ("self", "/") and not declared.startswith("*"):
+        if declared not in ("self", "/") and not declared.lstrip("\\").startswith("*"):
             found.append((declared.split(":")[0].split()[-1].lstrip("*"), default.strip()))
     return found
 

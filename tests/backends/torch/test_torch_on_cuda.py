@@ -5,8 +5,10 @@ from __future__ import annotations
 import runpy
 
 import pytest
+import samestep as ss
 import samestep.backends.torch as torch_backend
 import torch
+from conftest import needs_double
 from helpers import run_python
 from samestep.backends.torch import device_choice, work
 
@@ -75,3 +77,30 @@ def test_slices_suit_the_device():
     pieces = [len(w.pieces) for w in work.flat_work(sizes, range(1001), True, slice_, work.slice_on(CUDA))]  # fmt: skip
     assert sorted(pieces) == [1, 1, 1, 1000]  # all small ones together; 16 M elements at a time
     assert direct < slice_
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "complex64"])
+@pytest.mark.parametrize("rule", ["adamw", "lamb"])
+@needs_double
+def test_tensors_with_strides_are_updated_in_place(rule, dtype, monkeypatch):
+    """Kernels are done here when they are launched: PyTorch copies back at once, behind the double."""
+    import doubled_tensors
+    from cuda.bindings import driver
+
+    original = driver.cuLaunchKernel
+
+    def launch(*arguments):
+        status = original(*arguments)
+        doubled_tensors.finish()
+        return status
+
+    monkeypatch.setattr(driver, "cuLaunchKernel", launch)
+    torch.manual_seed(0)
+    base = torch.randn(6, 10).to(getattr(torch, dtype))
+    grad = torch.randn(4, 3).to(base.dtype)
+    results = {}
+    for backend in ("doubled", "numpy"):
+        results[backend] = base.clone()
+        ss.Optimizer(rule, [results[backend][1:5, ::4]], backend=backend).step([grad])
+    assert torch.equal(results["doubled"], results["numpy"])
+    assert not torch.equal(results["numpy"], base)
