@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from ...language.passes import program
 from ...language.rule import Rule
-from ...language.summation import CHUNK, STRIP_ROWS
+from ...language.summation import CHUNK
 from ...printing.cuda import BLOCK, Cuda
 from ...printing.printer import Printer
 from ..gradients import CheckedGradients
@@ -52,11 +52,9 @@ class CudaLaunch:
         self._positions, self._gradients, self._addresses = positions, None, None
         layout = self.printer.layout
         shapes = [t.rows_and_columns if layout.matrix else (t.size, 1) for t in tensors]
-        limit = CHUNK**2 * (1 if layout.matrix else CHUNK)
         for tensor, (size, _) in zip(tensors, shapes, strict=True):
-            if size > limit:
-                unit = "rows" if layout.matrix else "elements"
-                raise ValueError(f"{tensor.name} has {size} {unit}; kernels add up to {limit}")
+            if size > CHUNK**3 and not layout.matrix:
+                raise ValueError(f"{tensor.name} has {size} elements; kernels add up to {CHUNK**3}")
         found = self.device.addresses
         addresses = {"param": found([t.flat for t in tensors]).tolist()}
         for name in self.printer.rule.state:
@@ -64,7 +62,7 @@ class CudaLaunch:
         self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes)
         functions = self.printer.functions()
         with entered(self.device):
-            names = [name for name, _, _ in functions]
+            names = [launch.name for launch in functions]
             kernels = compiler.functions(
                 self.label, self.printer.source(), names, self.device.number
             )
@@ -78,15 +76,11 @@ class CudaLaunch:
         if layout.reducing:
             of_sums = [self._tensors.address, *found([self._workspace]).tolist()]
         self._arguments = driver.Arguments(self._table.address, 0, 0, 0, *of_sums)
-        grids = {
-            ("pass", False): (len(self.lines.table), 1),
-            ("pass", True): (len(self.lines.table), parts),
-            ("fold", False): (len(self.lines.tensors), 1),
-        }
+        lines = {"table": len(self.lines.table), "tensors": len(self.lines.tensors)}
         self._kernels = [
-            (kernel, grids[kind, divisible])
-            for kernel, (_, kind, divisible) in zip(kernels, functions, strict=True)
-            if grids[kind, divisible][0]
+            (kernel, (lines[over], parts if divisible else 1))
+            for kernel, (_, over, divisible) in zip(kernels, functions, strict=True)
+            if lines[over]
         ]
         self._stale = True
 
@@ -98,7 +92,7 @@ class CudaLaunch:
             return 1
         processors = driver.processors(self.device.number)
         wanted = -(-BLOCKS_PER_PROCESSOR * processors // len(table))
-        useful = STRIP_ROWS if self.printer.layout.matrix else -(-int(table[:, 1].max()) // PART)
+        useful = -(-int(self.lines.elements_of_chunk.max()) // PART)
         return max(1, min(wanted, useful))
 
     def _point_at(self, gradients: CheckedGradients) -> None:
