@@ -17,10 +17,13 @@ TESTS = Path(__file__).parent.parent
 SANITIZER = "compute-sanitizer"
 CASES = ("adamw.float32", "adamw.bfloat16", "lamb.float32", "novograd.float16", "adafactor.float32")
 COMMAND_LINE = "import sys; from samestep.tools.cli.commands import main; sys.exit(main())"
-TORCH = ("torch:fused", "torch:foreach", "torch:forloop", "torch:compiled")
+FAST = ("cupy", "torch:fused", "torch:foreach", "torch:forloop")  # to compile
+WHAT = ("golden", "random")  # `gpu.bits` compares
 # of the tests, these first
-TELLING = ("backends/cupy", "backends/cuda", "step", "language/test_clipping.py")
-EARLY, LATE = 0.6, 0.9  # shares of the time by which bits and the benchmark are done
+TELLING = ("backends/cupy", "backends/cuda", "step/test_sparse.py", "step/test_mixed_precision.py",
+           "language/test_clipping.py")  # fmt: skip
+# shares of the time by which bits, the benchmark and variants of the kernel are done
+EARLY, LATE, LATER = 0.6, 0.85, 0.95
 NEEDED = ("numpy", "safetensors", "ml_dtypes")  # by the package itself
 MODULES = (*NEEDED, "cupy", "torch", "pytest", "hypothesis", "xdist")
 
@@ -67,16 +70,12 @@ def all_checks(python: Path, out: Path, quick: bool, found: Mapping[str, Any]) -
         checks.append(Check(name, command, last_line, refused, share=EARLY))
     if not found["compilers"]:
         checks.append(Check("compile", [], last_line, missing="no NVRTC is found"))
-    for what in ("golden", "random"):
-        for backend in ("cupy", *TORCH):
-            missing = lacks.get(backend.partition(":")[0], "")
-            command = [python, "-m", "gpu.bits", what, backend]
-            checks.append(
-                Check(f"{what} {backend}", command, last_line, failed, missing=missing, share=EARLY)
-            )
+    checks += [on_bits(python, what, backend, lacks) for what in WHAT for backend in FAST]
     telling = [TESTS / name for name in TELLING if (TESTS / name).exists()]
     checks.append(tests("streams, capture, sparse", python, telling, lacks, EARLY))
     checks += [sanitized(tool, samestep, lacks, EARLY) for tool in ("memcheck", "racecheck")]
+    # whose compiler takes minutes
+    checks += [on_bits(python, what, "torch:compiled", lacks) for what in WHAT]
     command = [python, "-m", "gpu.benchmark", "--json", out / "benchmark.json"]
     missing = lacks["torch"] if "cupy" in lacks and "torch" in lacks else ""
     command += ["--quick"] * quick
@@ -85,18 +84,25 @@ def all_checks(python: Path, out: Path, quick: bool, found: Mapping[str, Any]) -
         command = [python, "-m", "gpu.kernel_variants", "--json", out / "kernel_variants.json"]
         missing = lacks.get("cupy", "")
         checks.append(
-            Check("kernel variants", command, last_line, missing=missing, share=LATE, loud=True)
+            Check("kernel variants", command, last_line, missing=missing, share=LATER, loud=True)
         )
         checks += [sanitized(tool, samestep, lacks, 1.0) for tool in ("initcheck", "synccheck")]
         checks.append(tests("all tests", python, [TESTS], lacks, 1.0))
     return checks
 
 
+def on_bits(python: Path, what: str, backend: str, lacks: Mapping[str, str]) -> Check:
+    """Compare the bits of a backend on the device."""
+    missing = lacks.get(backend.partition(":")[0], "")
+    command = [python, "-m", "gpu.bits", what, backend]
+    return Check(f"{what} {backend}", command, last_line, failed, missing=missing, share=EARLY)
+
+
 def tests(
     name: str, python: Path, paths: list[Path], lacks: Mapping[str, str], share: float
 ) -> Check:
     """Run tests on the backends whose arrays are on the device."""
-    there = [backend for backend in ("cupy", *TORCH[:3]) if backend.partition(":")[0] not in lacks]
+    there = [backend for backend in FAST if backend.partition(":")[0] not in lacks]
     plugins = [] if "torch" in lacks else ["-p", "gpu.on_cuda"]
     workers = [] if "xdist" in lacks else ["-n", "4"]
     command = [python, "-m", "pytest", "-v", "-rN", "--tb=short", *plugins, *workers, *paths]
