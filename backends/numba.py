@@ -57,7 +57,7 @@ class NumbaLaunch(HostLaunch):
         label += "" if grad_dtype == param_dtype else f"_{grad_dtype}"
         module = source_cache.load(label, self.printer.source())
         functions = self.printer.functions()
-        self.kernels = [(getattr(module, name), kind) for name, kind, _ in functions]
+        self.kernels = [(getattr(module, each.name), each.over) for each in functions]
         self.itemsizes = {
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()
         }
@@ -103,8 +103,8 @@ class NumbaLaunch(HostLaunch):
             args = (*args, self.launch_table.tensors, self.workspace)
         if self.threads != (threads := thread_count()):
             self._cut(threads)
-        for kernel, kind in self.kernels:
-            cuts = self.cuts if kind == "pass" else self.tensor_cuts
+        for kernel, over in self.kernels:
+            cuts = self.cuts if over == "table" else self.tensor_cuts
             if self.small or len(cuts) <= 2 or self.threads == 1:
                 kernel(*args, 0, cuts[-1])
             else:

@@ -18,8 +18,8 @@ from ..language.rule import Rule
 from ..language.summation import (
     CHUNK,
     LANES,
-    ROW_LANES,
     STRIP_ROWS,
+    add_neighbours,
     add_to_lanes,
     fold_by_halves,
     lanes_for,
@@ -113,17 +113,17 @@ class _Gathered:
                 lines = x[offset::STRIP_ROWS]  # of each strip one
                 self.strips[first : first + len(lines)] += lines
         elif self.passes.matrix:
-            self.row_sums[where] = sum_rows(x, ROW_LANES)
+            self.row_sums[where] = sum_rows(x)
         else:
             add_to_lanes(self.chunk_lanes[where.start // CHUNK], x)
 
     def result(self) -> Any:
         if self.per == "column":
-            return np.asarray(fold_by_halves(self.strips)[None, :])
+            return np.asarray(add_neighbours(self.strips)[None, :])
         if self.per == "row":
             return self.row_sums
         if self.passes.matrix:
-            return total(self.row_sums)
+            return sum_rows(self.row_sums[None, :])[0]
         return total(fold_by_halves(self.chunk_lanes.T))
 
 

@@ -17,7 +17,7 @@ from ..language.dtypes import numpy_dtype
 from ..language.names import suggestion
 
 Array = NDArray[Any]
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEY = "samestep"  # the only metadata key: safetensors writes several in random order
 EXTENSION = ".safetensors"
 VALUES = Path(__file__).parent / "values"

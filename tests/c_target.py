@@ -83,7 +83,13 @@ class COptimizer:
             value = self.hyper[start] if isinstance(start, str) else start
             shape = shapes.get(rule.per.get(name), param.shape)
             self.state[name] = np.full(shape, value, self.compute)
-        self.workspace = np.zeros(4 * param.size + 1000, self.compute)
+        self.sizes = [param.size]
+        if self.program.matrix:
+            self.sizes = [param.shape[0], param.size // param.shape[0]]
+        if Layout(self.program).reducing:
+            numbers = self.library[f"{rule.label}_workspace"]
+            numbers.restype = ctypes.c_int64
+            self.workspace = np.zeros(numbers(*map(ctypes.c_int64, self.sizes)), self.compute)
 
     def step(self, grad):
         self.step_count += 1
@@ -101,10 +107,7 @@ class COptimizer:
         if not Layout(self.program).reducing:
             update(_at(scalars), ctypes.c_int64(self.param.size), *arrays)
             return
-        sizes = [self.param.size]
-        if self.program.matrix:
-            sizes = [self.param.shape[0], self.param.size // self.param.shape[0]]
-        update(_at(scalars), *map(ctypes.c_int64, sizes), *arrays, _at(self.workspace))
+        update(_at(scalars), *map(ctypes.c_int64, self.sizes), *arrays, _at(self.workspace))
 
 
 def _at(array):

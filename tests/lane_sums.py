@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from samestep.language.summation import CHUNK, LANES
+from samestep.language.summation import CHUNK, LANES, ROW_CHUNK, ROW_LANES
 
 
 def in_all_lanes(vector, lanes):
@@ -22,3 +22,15 @@ def in_all_lanes(vector, lanes):
 def over_tensor(vector):
     sums = [in_all_lanes(vector[i : i + CHUNK], LANES) for i in range(0, vector.size, CHUNK)]
     return sums[0] if len(sums) == 1 else over_tensor(np.array(sums))
+
+
+def along_row(vector):
+    sums = [
+        in_all_lanes(vector[i : i + ROW_CHUNK], ROW_LANES) for i in range(0, vector.size, ROW_CHUNK)
+    ]
+    with np.errstate(all="ignore"):
+        while len(sums) > 1:
+            sums = [
+                a + b for a, b in zip(sums[::2], [*sums[1::2], vector.dtype.type(0)], strict=False)
+            ]
+    return sums[0]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from ...language.passes import program
 from ...language.rule import Rule
-from ...language.summation import CHUNK, STRIP_ROWS
+from ...language.summation import CHUNK
 from ...printing.cuda import BLOCK, Cuda
 from ...printing.printer import Printer
 from ..gradients import CheckedGradients
@@ -57,11 +57,9 @@ class CupyLaunch:
         self._positions, self._gradients, self._addresses = positions, None, None
         layout = self.printer.layout
         shapes = [t.rows_and_columns if layout.matrix else (t.flat.size, 1) for t in tensors]
-        limit = CHUNK**2 * (1 if layout.matrix else CHUNK)
         for tensor, (size, _) in zip(tensors, shapes, strict=True):
-            if size > limit:
-                unit = "rows" if layout.matrix else "elements"
-                raise ValueError(f"{tensor.name} has {size} {unit}; kernels add up to {limit}")
+            if size > CHUNK**3 and not layout.matrix:
+                raise ValueError(f"{tensor.name} has {size} elements; kernels add up to {CHUNK**3}")
         addresses: dict[str, Sequence[int]] = {"param": [t.flat.data.ptr for t in tensors]}
         for name in self.printer.rule.state:
             addresses[name] = [t.state[name].data.ptr for t in tensors]
@@ -70,22 +68,18 @@ class CupyLaunch:
         functions = self.printer.functions()
         with self.device:
             kernels = compiler.functions(
-                self.label, self.printer.source(), [name for name, _, _ in functions]
+                self.label, self.printer.source(), [launch.name for launch in functions]
             )
             self._table = Upload(self.lines.table.nbytes)
             self._tensors = Upload(self.lines.tensors.nbytes)
             self._workspace = cupy.empty(self.lines.workspace_size, self.compute)
             self._go_ahead = cupy.asarray(np.array(GO_AHEAD))
             parts = self._parts()
-        grids = {
-            ("pass", False): (len(self.lines.table), 1),
-            ("pass", True): (len(self.lines.table), parts),
-            ("fold", False): (len(self.lines.tensors), 1),
-        }
+        lines = {"table": len(self.lines.table), "tensors": len(self.lines.tensors)}
         self._kernels = [
-            (kernel, grids[kind, divisible])
-            for kernel, (_, kind, divisible) in zip(kernels, functions, strict=True)
-            if grids[kind, divisible][0]
+            (kernel, (lines[over], parts if divisible else 1))
+            for kernel, (_, over, divisible) in zip(kernels, functions, strict=True)
+            if lines[over]
         ]
         self._stale = True
 
@@ -97,7 +91,7 @@ class CupyLaunch:
             return 1
         processors = _processors(self.device.id)
         wanted = -(-BLOCKS_PER_PROCESSOR * processors // len(table))
-        useful = STRIP_ROWS if self.printer.layout.matrix else -(-int(table[:, 1].max()) // PART)
+        useful = -(-int(self.lines.elements_of_chunk.max()) // PART)
         return max(1, min(wanted, useful))
 
     def _point_at(self, gradients: CheckedGradients) -> None:

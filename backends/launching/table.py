@@ -1,4 +1,4 @@
-"""The launch table: one line per chunk, for all tensors of a launch at once.
+"""The launch table: one line per chunk or tile, for all tensors of a launch at once.
 
 Printed kernels are called on ranges of it. It is built once; after that only the columns that
 changed are written: addresses of fresh gradients, rows of scalars.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...language.summation import CHUNK, STRIP_ROWS
+from ...language.summation import CHUNK, tile_rows
 from ...printing.layout import Layout
 
 Integers = NDArray[np.int64]
@@ -44,23 +44,35 @@ class LaunchTable:
     ) -> None:
         self.layout, self.itemsizes = layout, itemsizes
         size, columns = np.array(shapes, np.int64).reshape(-1, 2).T
-        unit = STRIP_ROWS if layout.matrix else CHUNK
-        chunks = np.where(size * columns > 0, -(-size // unit), 0)
+        unit, across = np.full_like(size, CHUNK), np.ones_like(size)
+        if layout.matrix:
+            unit = np.array([tile_rows(width) for width in columns.tolist()], np.int64)
+            across = -(-columns // layout.tile_columns)
+        chunks = np.where(size * columns > 0, -(-size // unit) * across, 0)
         for i, indices in (rows or {}).items():
             chunks[i] = len(indices)
-        self.tensor_of_chunk = np.repeat(np.arange(len(shapes), dtype=np.int32), chunks)
+        of = self.tensor_of_chunk = np.repeat(np.arange(len(shapes), dtype=np.int32), chunks)
         first = np.cumsum(chunks) - chunks
-        index = np.arange(len(self.tensor_of_chunk)) - first[self.tensor_of_chunk]
+        index = np.arange(len(of)) - first[of]
         self.one_chunk_each = bool((chunks == 1).all()) and not rows
-        width = columns[self.tensor_of_chunk]
-        self.offset = index * unit * width  # in elements
-        length = np.minimum(size[self.tensor_of_chunk] - index * unit, unit)
+        across = np.maximum(across, 1)  # of empty tensors, which have no chunks
+        first_row, first_column = (
+            index // across[of] * unit[of],
+            index % across[of] * layout.tile_columns,
+        )
+        self.offset = first_row * columns[of] + first_column  # in elements
+        length = np.minimum(size[of] - first_row, unit[of])
         place = self.offset.copy() if rows else self.offset  # of all arrays but the gradient
         for i, indices in (rows or {}).items():
             where, each = slice(first[i], first[i] + chunks[i]), size[i] // max(chunks[i], 1)
             length[where] = each
             self.offset[where], place[where] = index[where] * each, indices * each
-        self.table = np.zeros((len(self.tensor_of_chunk), layout.table_columns), np.int64)
+        self.elements_of_chunk = length
+        if layout.matrix:
+            self.elements_of_chunk = length * np.minimum(
+                columns[of] - first_column, layout.tile_columns
+            )
+        self.table = np.zeros((len(of), layout.table_columns), np.int64)
         self.table[:, 1] = length
         for name, column in layout.array.items():
             if name != "grad":
@@ -70,9 +82,13 @@ class LaunchTable:
         self.tensors = np.zeros((lines, layout.tensors_columns), np.int64)
         self.workspace_size = 0
         if layout.reducing:
-            self.table[:, layout.tensor] = self.tensor_of_chunk
-            self.table[:, layout.index] = index
-            self._fill_tensors(size, columns, chunks, addresses)
+            self.table[:, layout.tensor] = of
+            if layout.matrix:
+                self.table[:, layout.first_row] = first_row
+                self.table[:, layout.first_column] = first_column
+            else:
+                self.table[:, layout.index] = index
+            self._fill_tensors(size, columns, unit if layout.matrix else chunks, addresses)
 
     def _write_addresses(
         self, column: int, addresses: Integers, itemsize: int, offset: Integers
@@ -88,9 +104,11 @@ class LaunchTable:
         self.tensors[:, 1:4] = np.stack([size, columns, chunks], axis=1)
         for name, column in self.layout.small.items():
             self.tensors[:, column] = addresses[name]
+        known = {"size": size, "columns": columns, "1": np.ones_like(size)}
+        for name, of, unit in self.layout.numbers:
+            known[name] = -(-known[of] // unit)
         for node in self.layout.slots:
-            factors = self.layout.slot_size(node, "size", "columns", "chunks").split(" * ")
-            known = {"size": size, "columns": columns, "chunks": chunks, "1": np.ones_like(size)}
+            factors = self.layout.slot_size(node).split(" * ")
             needed = np.prod([known[factor] for factor in factors], axis=0)
             starts = self.workspace_size + np.cumsum(needed) - needed
             self.tensors[:, self.layout.slot[id(node)]] = starts
@@ -109,13 +127,7 @@ class LaunchTable:
     @property
     def elements(self) -> int:
         """The number of elements of all tensors."""
-        return int(self._elements_of_chunks().sum())
-
-    def _elements_of_chunks(self) -> Integers:
-        length = self.table[:, 1]
-        if not self.layout.matrix:
-            return length
-        return np.asarray(length * self.tensors[self.tensor_of_chunk, 2])
+        return int(self.elements_of_chunk.sum())
 
     def ranges(self, threads: int, at_least: int, at_most: int) -> list[int]:
         """Return line numbers that split the table into ranges for this many threads.
@@ -125,7 +137,7 @@ class LaunchTable:
         less than ``at_least`` elements, if there are as many, or much more than ``at_most``: a
         thread that is held up leaves the rest to others.
         """
-        before = np.concatenate([[0], np.cumsum(self._elements_of_chunks())])
+        before = np.concatenate([[0], np.cumsum(self.elements_of_chunk)])
         total, done, goals = int(before[-1]), 0, []
         while total - done >= 2 * at_least:
             done += min(max((total - done) // threads, at_least), at_most)

@@ -96,8 +96,7 @@ def operations(rule: Rule, kind: str, k: int, scaled: bool) -> Operations:
     names = traced.small
     if in_pass:
         names = (*(name for name in traced.arrays if name != "grad"), "grad")
-    sums = {id(node) for node in traced.sums}
-    received = step.received if in_pass else tuple(n for n in step.nodes if id(n) in sums)
+    received = step.received
     scalars = {n: Expr("scalar", (), "scalar", n) for n in (*traced.scalars, COEFFICIENT)}
     arrays = {n: Expr("input", (), rule.per.get(n, "element"), n) for n in names}
     sizes = [node for node in traced.asked if node.op == "size"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ...language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS, lanes_for
+from ...language.summation import CHUNK, LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS, lanes_for
 from .work import Work
 
 Tensor = torch.Tensor
@@ -19,13 +19,12 @@ def fold(lanes: Tensor) -> Tensor:
     return lanes[..., 0]
 
 
-def fold_strips(strips: Tensor) -> Tensor:
-    """Return the sum of axis 1, of any length, by halves: line ``i`` adds line ``i + ceil(w / 2)``."""
-    while (width := strips.shape[1]) > 1:
-        half = (width + 1) // 2
-        upper = strips[:, : width - half] + strips[:, half:]
-        strips = torch.cat([upper, strips[:, width - half : half]], dim=1)
-    return strips[:, 0]
+def add_neighbours(lines: Tensor) -> Tensor:
+    """Return the sum of axis 1, of any length, in pairs of neighbours, pairs of pairs, and so on."""
+    while (count := lines.shape[1]) > 1:
+        pairs = lines[:, : count - 1 : 2] + lines[:, 1::2]
+        lines = torch.cat([pairs, lines[:, -1:]], dim=1) if count % 2 else pairs
+    return lines[:, 0]
 
 
 def sum_lanes(x: Tensor, lanes: int) -> Tensor:
@@ -39,27 +38,31 @@ def sum_lanes(x: Tensor, lanes: int) -> Tensor:
     return fold(sums)
 
 
-def chunk_sums(x: Tensor) -> Tensor:
-    """Return the sum of each chunk: (batch, n) to (batch, number of chunks)."""
-    batch, n = x.shape
-    whole = n // CHUNK * CHUNK
+def chunk_sums(x: Tensor, chunk: int, lanes: int) -> Tensor:
+    """Return the sum of each chunk of the last axis: (..., n) to (..., number of chunks)."""
+    whole = x.shape[-1] // chunk * chunk
     parts = []
     if whole:
-        parts.append(sum_lanes(x[:, :whole].reshape(batch, -1, CHUNK), LANES))
-    if n > whole:
-        parts.append(sum_lanes(x[:, None, whole:], LANES))
-    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        parts.append(sum_lanes(x[..., :whole].unflatten(-1, (-1, chunk)), lanes))
+    if x.shape[-1] > whole:
+        parts.append(sum_lanes(x[..., None, whole:], lanes))
+    return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
 def total(values: Tensor) -> Tensor:
     """Return the sums of vectors, (batch, n) to (batch,), in the order of a sum over a tensor."""
-    sums = chunk_sums(values)
+    sums = chunk_sums(values, CHUNK, LANES)
     return sums[:, 0] if sums.shape[1] == 1 else total(sums)
+
+
+def sum_rows(x: Tensor) -> Tensor:
+    """Return the sums along rows: (batch, rows, columns) to (batch, rows)."""
+    return add_neighbours(chunk_sums(x, ROW_CHUNK, ROW_LANES).transpose(1, 2))
 
 
 def total_of_rows(x: Tensor) -> Tensor:
     """Return the sum over each tensor, (batch, 1, 1), of a value per row, (batch, rows, 1)."""
-    return total(x[:, :, 0])[:, None, None]
+    return sum_rows(x.transpose(1, 2))[:, :, None]
 
 
 class Gathered:
@@ -78,9 +81,9 @@ class Gathered:
         if self.per == "column":
             self._add_to_strips(x, start)
         elif self.matrix:
-            self.parts.append(sum_lanes(x, ROW_LANES))
+            self.parts.append(sum_rows(x))
         else:
-            self.parts.append(chunk_sums(x))
+            self.parts.append(chunk_sums(x, CHUNK, LANES))
 
     def _add_to_strips(self, x: Tensor, start: int) -> None:
         """Add a block, which is some strips or a fraction of one."""
@@ -93,12 +96,10 @@ class Gathered:
             self.strips[:, first : first + lines.shape[1]] += lines
 
     def result(self) -> Tensor:
-        """Return the sum: (batch, rows, 1) per row, (batch, 1, columns) per column; per tensor
-        (batch, 1), or (batch, 1, 1) of matrices."""
+        """Return the sum: (batch, rows, 1) per row, (batch, 1, columns) per column, (batch, 1) per
+        tensor."""
         if self.per == "column":
             assert self.strips is not None
-            return fold_strips(self.strips)[:, None, :]
+            return add_neighbours(self.strips)[:, None, :]
         sums = torch.cat(self.parts, dim=1) if len(self.parts) > 1 else self.parts[0]
-        if self.per == "row":
-            return sums[:, :, None]
-        return total(sums).reshape((-1, 1, 1) if self.matrix else (-1, 1))
+        return sums[:, :, None] if self.matrix else total(sums)[:, None]

@@ -4,8 +4,8 @@ A reduction over elements is a pass boundary: its result is known only after eve
 seen. The kernel is split there, and what a later pass needs is computed again from the inputs
 instead of being stored. ``folds[k]`` stands before ``passes[k]``: for each tensor it finishes the
 sums of earlier passes and computes what exists per tensor, row or column and is known by then;
-the values that element code needs *cross* over in small buffers. The last fold, behind the last
-pass, writes the state that is smaller than the parameter.
+what element code or a later fold needs *crosses* over in small buffers. The last fold, behind the
+last pass, writes the state that is smaller than the parameter.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Step:
     """One pass or fold: ``nodes`` to compute in this order, then ``stores`` and ``sums``.
 
     ``loads`` are the arrays read. ``reloaded`` (node id to array) are results that an earlier
-    pass has already stored; ``received`` are the values of folds that a pass uses. In a fold,
-    ``crossings`` are what it hands to element code and ``finished`` the sums first known there.
+    pass has already stored; ``received`` are the sums and the values of earlier folds that it uses.
+    In a fold, ``crossings`` are what it hands on and ``finished`` the sums first known there.
     """
 
     nodes: tuple[Expr, ...]
@@ -50,7 +50,8 @@ class Program:
 
     ``arrays`` are the full-size arrays (param, grad, states), ``small`` the smaller states; the
     position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the sums and sizes
-    that the text asks for, needed or not.
+    that the text asks for, needed or not. In a ``matrix`` program the parameter is seen as a matrix:
+    rows or columns are reduced or kept, and a sum over the tensor is that of the sums of its rows.
     """
 
     rule: Rule
@@ -62,14 +63,7 @@ class Program:
     passes: tuple[Step, ...]
     folds: tuple[Step, ...]
     asked: tuple[Expr, ...]
-
-    @property
-    def matrix(self) -> bool:
-        """True if the parameter is seen as a matrix: rows or columns are reduced or kept."""
-        found = {n.per if n.op == "sum" else n.value[1] for n in self.asked}
-        found |= {self.rule.per[name] for name in self.small}
-        needed = self.sums or self.crossings or self.small
-        return bool(needed and found & {"row", "column"})
+    matrix: bool
 
     @property
     def size_kinds(self) -> list[tuple[str, str]]:
@@ -83,7 +77,7 @@ class Program:
         are left out."""
         found = []
         for k, fold in enumerate(self.folds):
-            if fold.crossings or fold.stores or fold.finished:
+            if fold.crossings or fold.stores or any(n.per != "tensor" for n in fold.finished):
                 found.append(("fold", k))
             if k < len(self.passes) and self.passes[k].roots:
                 found.append(("pass", k))
@@ -122,6 +116,7 @@ def program(rule: Rule) -> Program:
         passes=graph.passes,
         folds=tuple(graph.fold(k) for k in range(graph.last + 2)),
         asked=graph.asked,
+        matrix=graph.matrix,
     )
 
 
@@ -130,6 +125,10 @@ class _Graph:
 
     def __init__(self, rule: Rule) -> None:
         outputs, asked = trace_update(rule)
+        kinds = {n.per if n.op == "sum" else n.value[1] for n in asked} | {*rule.per.values()}
+        in_rows_or_columns = bool(kinds & {"row", "column"})
+        if in_rows_or_columns:
+            outputs, asked = trace_update(rule, along_rows=True)
         self.asked = tuple(asked)
         self.nodes = reachable(outputs.values())
         self.small = {n: e for n, e in outputs.items() if rule.per.get(n, "element") != "element"}
@@ -151,14 +150,28 @@ class _Graph:
             self.stage[id(node)] = stage + _reduces_elements(node)
         self.sums = tuple(n for n in self.nodes if _reduces_elements(n))
         self.last = max((self.stage[id(n)] for n in self.sums), default=0)
-        self.crossings = tuple(n for n in self.nodes if self._crosses(n))
+        crossings = [n for n in self.nodes if self._is_used_by_elements(n)]
+        self.crossings = tuple(self._kept(crossings))
+        self.matrix = in_rows_or_columns and bool(self.sums or self.crossings or self.small)
         self.passes = self._element_passes()
 
-    def _crosses(self, node: Expr) -> bool:
+    def _is_used_by_elements(self, node: Expr) -> bool:
         if node.per in ("element", "scalar") or node.op == "size":
             return False
         used = any(n.per == "element" and any(a is node for a in n.args) for n in self.nodes)
         return used or any(expr is node for expr in self.full.values())
+
+    def _kept(self, crossings: list[Expr]) -> list[Expr]:
+        """Return ``crossings`` and what else folds keep for each other: vectors that have a
+        statement of their own, and their sums."""
+        stores = tuple(self.small.items())
+        nodes = reachable([*crossings, *self.small.values()], _reduces_elements)
+        every = Step(tuple(nodes), (), stores=stores, crossings=tuple(crossings))
+        totals = [n for n in nodes if n.op == "sum" and not _reduces_elements(n)]
+        kept = {id(n) for n in statements(every) if n.per in ("row", "column")}
+        kept |= {id(n) for n in (*crossings, *totals, *(n.args[0] for n in totals))}
+        sums = {id(n) for n in self.sums if n.per != "tensor"}  # where passes have put them
+        return [n for n in nodes if id(n) in kept - sums or any(n is c for c in crossings)]
 
     def _element_passes(self) -> tuple[Step, ...]:
         """Return the passes. Each array is written by the last pass, or as soon as its new value is known if later
@@ -210,13 +223,20 @@ class _Graph:
     def fold(self, k: int) -> Step:
         """Return the fold that stands before pass ``k``."""
         crossings = tuple(c for c in self.crossings if self.stage[id(c)] == k)
+        earlier = {id(c) for c in self.crossings if self.stage[id(c)] < k}
         stores = tuple(self.small.items()) if k == self.last + 1 else ()
-        nodes = reachable([*crossings, *(e for _, e in stores)], _reduces_elements)
+
+        def is_given(node: Expr) -> bool:
+            return _reduces_elements(node) or id(node) in earlier
+
+        nodes = reachable([*crossings, *(e for _, e in stores)], is_given)
+        computed = [n for n in nodes if not is_given(n)]
         return Step(
-            nodes=tuple(nodes),
-            loads=tuple(str(n.name) for n in nodes if n.op == "input"),
+            nodes=tuple(computed),
+            loads=tuple(str(n.name) for n in computed if n.op == "input"),
             stores=stores,
             crossings=crossings,
+            received=tuple(n for n in nodes if is_given(n)),
             finished=tuple(s for s in self.sums if self.stage[id(s)] == k),
         )
 

@@ -110,10 +110,13 @@ def _join(args: tuple[Expr, ...]) -> str:
 class TracedVocabulary(Words, Vocabulary):
     """The ``xp`` of ``update`` while tracing. The composites stay one node each, so that printed source can say
     ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the sums
-    and sizes that the text asks for in its order, needed or not: whoever runs it computes all."""
+    and sizes that the text asks for in its order, needed or not: whoever runs it computes all.
+    With ``along_rows``, as in matrices, a sum over the tensor is that of the sums of its rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, along_rows: bool) -> None:
         self.asked: list[Expr] = []
+        self.along_rows = along_rows
+        self.sums: dict[tuple[int, str], Expr] = {}
 
     def sqrt(self, x: Any) -> Expr:
         return operation("sqrt", x)
@@ -134,10 +137,19 @@ class TracedVocabulary(Words, Vocabulary):
         return operation("minimum", a, b)
 
     def sum(self, x: Any, per: str = "tensor") -> Expr:
-        result = Expr("sum", (_summand(x, per),), per)
+        summand = _summand(x, per)
+        if self.along_rows and (summand.per, per) == ("element", "tensor"):
+            summand = self._summed(summand, "row")
+        result = self._summed(summand, per)
         self.asked.append(result)
         # what crosses to the next pass is the total, not the chunks' partial sums
         return operation("total", result) if per == "tensor" else result
+
+    def _summed(self, x: Expr, per: str) -> Expr:
+        """Return the sum of a value; there is one node of it, however often the text asks."""
+        if (id(x), per) not in self.sums:
+            self.sums[id(x), per] = Expr("sum", (x,), per)
+        return self.sums[id(x), per]
 
     def size(self, x: Any, per: str = "tensor") -> Expr:
         size = Expr("size", (), "tensor", None, (_summand(x, per).per, per))
@@ -199,14 +211,15 @@ def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
         )
 
 
-def trace_update(rule: Rule) -> tuple[dict[str, Expr], list[Expr]]:
+def trace_update(rule: Rule, along_rows: bool = False) -> tuple[dict[str, Expr], list[Expr]]:
     """Return the graph of ``rule.update``: the new value of ``param`` and of each state, by name; and
-    the sums and sizes that the text asks for, needed or not."""
+    the sums and sizes that the text asks for, needed or not. ``along_rows``: see
+    `TracedVocabulary`."""
     known = {name: Expr("scalar", (), "scalar", name) for name in trace_scalars(rule)[0]}
     scalars = attributes("update uses s.{}, which scalars does not return", known)
     inputs = [Expr("input", (), "element", name) for name in ("param", "grad")]
     inputs += [Expr("input", (), rule.per.get(name, "element"), name) for name in rule.state]
-    xp, names = TracedVocabulary(), ("param", *rule.state)
+    xp, names = TracedVocabulary(along_rows), ("param", *rule.state)
     with _explained(rule, "update", WORDS):
         results = _with_local_names(rule.update, xp, scalars, *inputs)
     results = results if isinstance(results, tuple) else (results,)

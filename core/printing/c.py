@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..language.passes import Step
 from ..language.summation import CHUNK, STRIP_ROWS
-from ..language.tracer import Expr
 from .c_family import CFamily, function, title
 from .c_host import API, array_type, scalars_function, sizes, structures
 from .c_names import field
@@ -80,17 +79,31 @@ def _pass(p: Printer, k: int) -> str:
         arguments = [scalars, "int64_t n", *array_arguments(p, p.program.arrays)]
         name = f"{API} void {p.rule.label}_update"
         return function(name, arguments, body, _used(p, step) | {"n"})
-    unit, length, columns = CHUNK, "n", ""
-    if p.layout.matrix:
-        unit, length, columns = STRIP_ROWS, "height", " * columns"
-    shifted = [
-        f"{p.arrays[name]} += {p.use(f'index * {unit}{columns}')};" for name in p.touched(step)
-    ]
-    rest = p.target.smaller(f"size - index * {unit}", str(unit))
-    lines = [*p.integer(length, rest, "size index"), *_slots(p), *shifted, *body]
+    lines = _tile(p, step) if p.layout.matrix else _chunk(p, step)
     arguments = [scalars, "int64_t index", *typed_sizes(p)]
     arguments += [*array_arguments(p, p.touched(step)), f"{p.target.real} *workspace"]
+    lines = [*lines, *body]
     return function(f"static void {p.rule.label}_pass{k}", arguments, lines, _used(p, step))
+
+
+def _chunk(p: Printer, step: Step) -> Lines:
+    """Return where a chunk is, as declarations."""
+    shifted = [f"{p.arrays[name]} += {p.use(f'index * {CHUNK}')};" for name in p.touched(step)]
+    rest = p.target.smaller(f"size - index * {CHUNK}", str(CHUNK))
+    length = p.integer("n", rest, "size index")
+    return [*length, *_slots(p), *shifted]
+
+
+def _tile(p: Printer, step: Step) -> Lines:
+    """Return where a tile is, as declarations: one strip of rows by some chunks of columns."""
+    place = "first_row * columns + first_column"
+    shifted = [f"{p.arrays[name]} += {p.use(place)};" for name in p.touched(step)]
+    rest = p.target.smaller("size - first_row", str(STRIP_ROWS))
+    extent = [*p.integer("height", rest, "size first_row"), *p.tile_width()]
+    row = p.integer("first_row", f"index / across * {STRIP_ROWS}", "index across")
+    width = p.layout.tile_columns
+    column = p.integer("first_column", f"index % across * {width}", "index across")
+    return [*_across(p), *row, *column, *_slots(p), *extent, *shifted]
 
 
 def _fold(p: Printer, k: int) -> str:
@@ -110,33 +123,39 @@ def _used(p: Printer, step: Step) -> set[str]:
     return p.used | arrays | ({"s"} if scalars else set())
 
 
+def _across(p: Printer) -> Lines:
+    """Return the declaration of how many tiles stand side by side."""
+    width = p.layout.tile_columns
+    return p.integer("across", f"(columns + {width - 1}) / {width}", "columns")
+
+
 def _slots(p: Printer) -> Lines:
-    """Return offsets into the workspace: each slot starts where the one before it ends."""
+    """Return numbers of chunks and offsets into the workspace: each slot starts where the one before
+    it ends."""
     starts, position = [], "0"
     for node in p.layout.slots:
         name = p.slot_name[id(node)]
         starts.append((name, position))
-        position = f"{name} + {_slot_size(p, node)}"
+        position = f"{name} + {p.layout.slot_size(node)}"
     lines: Lines = []
     for name, position in reversed(starts):  # what is used is known from behind
         lines = [*p.integer(name, position), *lines]
-    return [*_chunks(p), *lines]
+    return [*_numbers(p), *lines]
 
 
-def _chunks(p: Printer) -> Lines:
-    unit = STRIP_ROWS if p.layout.matrix else CHUNK
-    return p.integer("chunks", f"(size + {unit - 1}) / {unit}", "size")
-
-
-def _slot_size(p: Printer, node: Expr) -> str:
-    return p.layout.slot_size(node, "size", "columns", "chunks")
+def _numbers(p: Printer) -> Lines:
+    return [
+        line
+        for name, of, unit in p.layout.numbers
+        for line in p.integer(name, f"({of} + {unit - 1}) / {unit}", of)
+    ]
 
 
 def _workspace_size(p: Printer) -> str:
     label = p.rule.label
     p.begin()
-    numbers = p.use(" + ".join(_slot_size(p, node) for node in p.layout.slots) or "0")
-    lines = [*_chunks(p), f"return {numbers};"]
+    numbers = p.use(" + ".join(map(p.layout.slot_size, p.layout.slots)) or "0")
+    lines = [*_numbers(p), f"return {numbers};"]
     about = f"/* How many numbers the workspace of {label}_update holds. */\n"
     return about + function(f"{API} int64_t {label}_workspace", typed_sizes(p), lines, p.used)
 
@@ -145,6 +164,7 @@ def _driver(p: Printer) -> str:
     label, program = p.rule.label, p.program
     p.begin()
     lines: Lines = []
+    count = "strips * across" if p.layout.matrix else "chunks"
     for kind, k in program.launches:
         arrays = p.touched(program.passes[k]) if kind == "pass" else program.small
         passed = [*sizes(p), *(p.arrays[name] for name in arrays), "workspace"]
@@ -153,14 +173,14 @@ def _driver(p: Printer) -> str:
             lines.append(f"{label}_fold{k}(s, {', '.join(passed)});")
         else:
             call = f"{label}_pass{k}(s, index, {', '.join(passed)});"
-            lines += [*_parallel(" * ".join(sizes(p))), *p.loop("index", "chunks", [call])]
+            lines += [*_parallel(" * ".join(sizes(p))), *p.loop("index", count, [call])]
     arguments = [f"const {label}_scalars *s", *typed_sizes(p)]
     arguments += array_arguments(p, (*program.arrays, *program.small))
     shape = "size rows by columns" if p.layout.matrix else "size elements"
     return f"/* One step of one tensor of {shape}. */\n" + function(
         f"{API} void {label}_update",
         [*arguments, f"{p.target.real} *workspace"],
-        [*_chunks(p), *lines],
+        [*_numbers(p), *_across(p), *lines],
         p.used,
     )
 

@@ -32,8 +32,9 @@ class CFamily(Target):
     needed_by = {  # noqa: RUF012
         "bits_of": ("to_bfloat16", "from_float16", "to_float16"),
         "float_of": ("from_bfloat16", "from_float16", "to_float16"),
-        "fold": ("fold", "total"),
-        "lanes_for": ("lanes_for", "total"),
+        "fold": ("fold", "total", "sum_as_row"),
+        "lanes_for": ("lanes_for", "total", "sum_as_row"),
+        "add_lines": ("add_lines", "sum_as_row"),
     }
     const, end, warns_of_unused = "const ", ";", True
     declared = "static inline"  # as what helper functions are
@@ -78,10 +79,13 @@ class CFamily(Target):
         return {"sqrt": f"sqrt{self.suffix}", "abs": f"fabs{self.suffix}"}.get(op, op)
 
     def part(self, start: str, count: str) -> Lines:
-        return [f"workspace + {start}", count]
+        return [self.behind(start), count]
 
-    def strips(self, start: str) -> Lines:
-        return [f"workspace + {start}", "chunks", "columns"]
+    def behind(self, start: str) -> str:
+        return f"workspace + {start}"
+
+    def lines(self, start: str, count: str, width: str) -> Lines:
+        return [self.behind(start), count, width]
 
     def helper_texts(self, called: set[str]) -> str:
         text = super().helper_texts(called).replace("@", self.prefix)

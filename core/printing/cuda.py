@@ -1,4 +1,4 @@
-"""Printer of a rule as CUDA C: a kernel per pass and a kernel per fold.
+"""Printer of a rule as CUDA C: a kernel per pass and a kernel per fold, or part of a fold.
 
 How the kernels are called
 --------------------------
@@ -21,25 +21,25 @@ All kernels of a rule take the same arguments, every one of them a pointer to de
 rounded once. Addresses in the tables are those of global memory, at least as aligned as an element.
 
 - Block: 256 threads in x, for all kernels.
-- Grid of a pass: x = lines of ``table``. y = 1, or any number in passes that can be divided (see
-  `Printer.functions`): the blocks of one chunk then share it. Bits do not depend on it.
-- Grid of a fold: x = lines of ``tensors``.
-- Launches follow each other in the order of `Printer.functions`, on one stream. A tensor may have up to
-  ``CHUNK**2`` rows, or chunks where it is not seen as a matrix.
+- Grid: x = lines of what the launch is over, ``table`` or ``tensors`` (see `Printer.functions`).
+  y = 1, or any number where the launch is divisible: the blocks of one line then share it. Bits do
+  not depend on it.
+- Launches follow each other in the order of `Printer.functions`, on one stream. A tensor that is not
+  seen as a matrix may have up to ``CHUNK**2`` chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from ..language.dtypes import numpy_dtype
 from ..language.passes import Step
-from ..language.summation import LANES
-from ..language.tracer import Expr
+from ..language.summation import LANES, ROW_CHUNK
 from .c_family import C_TYPE, CFamily, function, title
-from .folds import fold_body
+from .cuda_folds import add_chunks, fold_kernels, vector_loop
+from .cuda_tiles import BLOCK, NAMES, tile_loops
 from .printer import Printer
-from .target import Lines, indented
+from .target import Launch, Lines, indented
 from .templates import read
 
 # of NVRTC: without the first four it contracts, approximates and flushes. Without the last one,
@@ -48,24 +48,30 @@ OPTIONS = (
     "--fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "--std=c++17",
     "-default-device",
 )  # fmt: skip
-BLOCK = 256  # threads
 WIDEST = 16  # bytes that one load or store moves
 TEXTS = read("cuda_helpers.cu")
 HEAD = TEXTS.pop("head")
 
 
 class Cuda(CFamily):
-    """CUDA C: a kernel per pass, a block per chunk of the launch table; a kernel per fold, a
-    block per tensor."""
+    """CUDA C: a kernel per pass, a block per chunk or tile of the launch table; kernels for each fold,
+    spread over tiles where its numbers exist per row or column."""
 
     helpers = CFamily.helpers | TEXTS
-    needed_by = CFamily.needed_by | {"group": ("each_group",)}
-    reserved = CFamily.reserved | {
-        "coefficients", "control", "group", "before", "before_groups", "each_group", "load",
-        "store", "update", "k", "at", "Width", "Group", "BLOCK", "GLOBAL", "gridDim", "blockDim",
+    needed_by = CFamily.needed_by | {
+        "group": ("each_group",),
+        "width": ("each_group", "width"),
+        "fold": ("fold", "total", "sum_chunks"),
+        "lanes_for": ("lanes_for", "total", "sum_chunks"),
+        "add_lines": ("add_lines",),
+    }
+    reserved = CFamily.reserved | NAMES | {
+        "coefficients", "control", "before", "before_groups", "each_group", "load", "store", "Width",
+        "Group", "BLOCK", "GLOBAL", "gridDim", "blockDim",
     }  # fmt: skip
     declared = "static __device__ __forceinline__"
-    threads, blocks = ("threadIdx.x", "blockDim.x"), ("blockIdx.y", "gridDim.y")
+    tile_columns = ROW_CHUNK
+    threads = ("threadIdx.x", "blockDim.x")
     barrier, once = ["__syncthreads();"], "if (threadIdx.x == 0) "
 
     def scalar(self, name: str, scalars: Sequence[str]) -> str:
@@ -77,6 +83,18 @@ class Cuda(CFamily):
     def flat_loops(self, printer: Printer, step: Step, element: Lines) -> Lines:
         return _loops_over_groups(printer, step, element)
 
+    def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
+        return tile_loops(printer, step, per_row, element)
+
+    def vector_loop(self, printer: Printer, variable: str, count: str, body: Lines) -> Lines:
+        return vector_loop(printer, variable, body)
+
+    def sum_as_row(self, printer: Printer, values: str, sums: str) -> str:
+        return add_chunks(printer, sums)
+
+    def fold_launches(self, printer: Printer, name: str, fold: Step) -> list[Launch]:
+        return [launch for launch, _ in fold_kernels(printer, name, fold)]
+
     def source(self, printer: Printer) -> str:
         body = kernels(printer)
         return f"{title(printer)}{HEAD}{self.helper_texts(printer.called)}\n{body}"
@@ -84,68 +102,88 @@ class Cuda(CFamily):
 
 def kernels(printer: Printer) -> str:
     """Return the texts of all kernels."""
-    return "\n".join(
-        _pass(printer, k) if kind == "pass" else _fold(printer, k)
-        for kind, k in printer.program.launches
-    )
+    texts: Lines = []
+    for kind, k in printer.program.launches:
+        if kind == "pass":
+            texts.append(_pass(printer, k))
+        else:
+            fold = printer.program.folds[k]
+            for launch, body in fold_kernels(printer, printer.name_of(kind, k), fold):
+                texts.append(_fold(printer, launch, fold, body))
+    return "\n".join(texts)
 
 
 def _pass(p: Printer, k: int) -> str:
     step, layout = p.program.passes[k], p.layout
     p.begin()
-    groups = {array: p.new_name(f"{array}_group") for array in p.program.arrays}
-    if not layout.matrix:
-        p.placed = {array: f"{name}.at[k]" for array, name in groups.items()}
+    kind, place = ("row", "[k]") if layout.matrix else ("group", ".at[k]")
+    p.placed = {array: p.new_name(f"{array}_{kind}") + place for array in p.program.arrays}
     body = p.pass_body(step)
-    length = "height" if layout.matrix else "n"
     lines = [
         f"alignas({WIDEST}) __shared__ {p.target.real} {name}[{size}];"
         for name, size in p.lanes.items()
     ]
-    lines += [
-        f"const int64_t *chunk = table + (int64_t)blockIdx.x * {layout.table_columns};",
-        "const int64_t row = chunk[0];",
-        f"const int64_t {length} = chunk[1];",
-        "if (row < 0 || control[1] != 0) return;",
-    ]
-    if layout.reducing:
-        lines += [
-            f"const int64_t *tensor = tensors + chunk[{layout.tensor}] * {layout.tensors_columns};",
-            *p.integer("index", f"chunk[{layout.index}]"),
-            *p.integer("size", "tensor[1]"),
-            *p.integer("columns", "tensor[2]"),
-        ]
+    lines += _line_of_table(p)
     lines += [_view(p, name, f"chunk[{layout.array[name]}]") for name in p.touched(step)]
-    lines += _slots(p, [*step.sums, *step.received])
     # Where there are sums, left alone, ptxas aims at four blocks a multiprocessor and spills on
     # sm_80. Three that load 16 bytes at a time keep enough under way.
     bounds = f"{BLOCK}, 2" if step.sums else f"{BLOCK}"
-    p.use("table tensors")
     if "grad" in step.loads:
         p.use("coefficients")
-    return _kernel(p, p.name_of("pass", k), step, [*lines, *body], bounds)
+    return _kernel(p, p.name_of("pass", k), step, [*lines, *_slots(p), *body], bounds)
 
 
-def _fold(p: Printer, k: int) -> str:
-    step, layout = p.program.folds[k], p.layout
+def _fold(p: Printer, launch: Launch, fold: Step, body: Callable[[], Lines]) -> str:
     p.begin()
-    body = fold_body(p, step)
-    p.use("tensors")
+    statements = body()
+    lines = _line_of_table(p) if launch.over == "table" else _line_of_tensors(p)
+    lines += [
+        _view(p, name, f"tensor[{p.layout.small[name]}]")
+        for name in p.program.small
+        if p.arrays[name] in p.used
+    ]
+    return _kernel(p, launch.name, fold, [*lines, *_slots(p), *statements])
+
+
+def _line_of_table(p: Printer) -> Lines:
+    """Return what a kernel over the lines of ``table`` begins with."""
+    layout = p.layout
+    length = "height" if layout.matrix else "n"
+    p.use("table")
     lines = [
-        f"const int64_t *tensor = tensors + (int64_t)blockIdx.x * {layout.tensors_columns};",
-        "const int64_t row = tensor[0];",
-        *p.integer("size", "tensor[1]"),
-        *p.integer("columns", "tensor[2]"),
-        *p.integer("chunks", "tensor[3]"),
+        f"const int64_t *chunk = table + (int64_t)blockIdx.x * {layout.table_columns};",
+        "const int64_t row = chunk[0];",
+        *p.integer(length, "chunk[1]"),
         "if (row < 0 || control[1] != 0) return;",
     ]
-    stored = dict(step.stores)
-    lines += [
-        _view(p, name, f"tensor[{layout.small[name]}]")
-        for name in p.program.small
-        if name in step.loads or name in stored
+    if not layout.reducing:
+        return lines
+    p.use("tensors")
+    lines.append(
+        f"const int64_t *tensor = tensors + chunk[{layout.tensor}] * {layout.tensors_columns};"
+    )
+    if not layout.matrix:
+        return [*lines, *p.integer("index", f"chunk[{layout.index}]"), *_sizes(p)]
+    width = p.tile_width()
+    lines += p.integer("first_row", f"chunk[{layout.first_row}]")
+    lines += p.integer("first_column", f"chunk[{layout.first_column}]")
+    return [*lines, *_sizes(p), *width]
+
+
+def _line_of_tensors(p: Printer) -> Lines:
+    """Return what a kernel over the lines of ``tensors`` begins with."""
+    p.use("tensors")
+    return [
+        f"const int64_t *tensor = tensors + (int64_t)blockIdx.x * {p.layout.tensors_columns};",
+        "const int64_t row = tensor[0];",
+        *_sizes(p),
+        "if (row < 0 || control[1] != 0) return;",
     ]
-    return _kernel(p, p.name_of("fold", k), step, [*lines, *_slots(p, layout.slots), *body])
+
+
+def _sizes(p: Printer) -> Lines:
+    names = ("size", "columns", "tile_rows" if p.layout.matrix else "chunks")
+    return [line for k, name in enumerate(names, 1) for line in p.integer(name, f"tensor[{k}]")]
 
 
 def _kernel(p: Printer, name: str, step: Step, lines: Lines, bounds: str = f"{BLOCK}") -> str:
@@ -157,7 +195,7 @@ def _kernel(p: Printer, name: str, step: Step, lines: Lines, bounds: str = f"{BL
     ]
     if p.layout.reducing:
         arguments += ["const int64_t *__restrict__ tensors", f"{p.target.real} *workspace"]
-    if any(node.op == "scalar" for node in step.nodes):
+    if any("rows[" in line for line in lines):
         p.use("rows")
     head = f'extern "C" __global__ void __launch_bounds__({bounds}) {name}'
     return function(head, arguments, lines, p.used | {"control"})
@@ -169,10 +207,10 @@ def _view(p: Printer, array: str, address: str) -> str:
     return f"{dtype} *{p.arrays[array]} = GLOBAL({dtype}, {address});"
 
 
-def _slots(p: Printer, nodes: Iterable[Expr]) -> Lines:
+def _slots(p: Printer) -> Lines:
     return [
         line
-        for node in nodes
+        for node in p.layout.slots
         for line in p.integer(p.slot_name[id(node)], f"tensor[{p.layout.slot[id(node)]}]")
     ]
 

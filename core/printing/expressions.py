@@ -13,8 +13,9 @@ PRECEDENCE = {"+": 2, "-": 2, "*": 3, "/": 3, **dict.fromkeys(COMPARISONS, 1)}
 OWN_NAMES = {
     "table", "rows", "tensors", "workspace", "first", "last", "chunk", "row", "tensor", "index",
     "n", "i", "r", "height", "size", "columns", "chunks", "column", "start", "lane", "first_row",
+    "first_column", "tile", "tile_width", "tile_rows", "strip", "strips", "end", "across", "add_lines", "sum_as_row",
     "grad_coefficient", "sign", "maximum", "minimum", "fold", "lanes_for", "width", "total",
-    "fold_strips", "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
+    "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
     "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of",
     "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",
 }  # fmt: skip
@@ -28,13 +29,16 @@ class Expressions:
     """
 
     def __init__(self, program: Program, target: Target) -> None:
-        self.program, self.rule, self.layout = program, program.rule, Layout(program)
+        self.program, self.rule = program, program.rule
+        self.layout = Layout(program, target.tile_columns)
         self.target, self.compute = target, target.compute
         self.scalars = (*program.scalars, "grad_coefficient")
         self.text_of: dict[int, str] = {}
         self.called: set[str] = set()
         self.used: set[str] = set()
-        self.default_name = {id(node): f"sum{k}" for k, node in enumerate(program.sums)}
+        totals = [n for n in program.crossings if n.op == "sum" and n.per == "tensor"]
+        self.default_name = {id(node): f"total{k}" for k, node in enumerate(totals)}
+        self.default_name |= {id(node): f"sum{k}" for k, node in enumerate(program.sums)}
         # arrays and places in the workspace have the same names in all functions
         self.taken: set[str] = {*target.reserved, *OWN_NAMES}
         self.arrays = {
@@ -45,6 +49,9 @@ class Expressions:
         }
         self.lanes_name = {
             id(node): self.new_name(f"{self.wanted(node)}_lanes") for node in program.sums
+        }
+        self.line_name = {
+            id(node): self.new_name(f"{self.wanted(node)}_line") for node in program.sums
         }
         self._taken_everywhere = frozenset(self.taken)
 

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-from ..language.passes import Program, statements
+from ..language.passes import Program
+from ..language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS
 from ..language.tracer import Expr
 
 
 class Layout:
     """The columns of the launch tables of one program.
 
-    ``table`` has a line per chunk: row of scalars (negative: skip), length (elements; matrix rows,
-    if the parameter is seen as a matrix), addresses of the arrays; in reducing programs also the
-    line of ``tensors`` and the chunk's index in its tensor. ``tensors`` has a line per tensor:
-    row of scalars, matrix rows and columns (number of elements and 1, if it is not seen as a matrix),
-    number of chunks, addresses of the small states, then where in the workspace each of
-    ``slots`` starts.
+    ``table`` has a line per chunk of a tensor; if the parameter is seen as a matrix, per tile of it:
+    row of scalars (negative: skip), length (elements; matrix rows), addresses of the arrays; in
+    reducing programs also the line of ``tensors``, then the chunk's index in its tensor, or the
+    first row and the first column of the tile. ``tensors`` has a line per tensor: row of scalars,
+    matrix rows and columns (number of elements and 1, if it is not seen as a matrix), number of
+    chunks (rows of a tile), addresses of the small states, then where in the workspace each of
+    ``slots`` starts. A tile has up to ``tile_columns`` columns.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, tile_columns: int = ROW_CHUNK) -> None:
+        self.tile_columns = tile_columns
         self.reducing = bool(program.sums or program.crossings or program.small)
+        self.matrix = program.matrix
+        # how many of something a tensor has: name, what it is the number of, how much is one
+        self.numbers = [("chunks", "size", CHUNK)]
+        if self.matrix:
+            self.numbers = [("strips", "size", STRIP_ROWS), ("chunks", "columns", ROW_CHUNK)]
         self.array = {name: 2 + i for i, name in enumerate(program.arrays)}
         self.tensor = 2 + len(program.arrays)
-        self.index = self.tensor + 1
-        self.table_columns = self.index + 1 if self.reducing else self.tensor
+        self.index = self.first_row = self.tensor + 1
+        self.first_column = self.tensor + 2
+        self.table_columns = self.tensor + (3 if self.matrix else 2 if self.reducing else 0)
         self.small = {name: 4 + i for i, name in enumerate(program.small)}
-        slots = {id(node): node for node in (*program.sums, *program.crossings)}
-        for step in program.folds:
-            slots |= {id(n): n for n in statements(step) if n.per in ("row", "column")}
-        self.slots = tuple(slots.values())
+        self.slots = tuple({id(n): n for n in (*program.sums, *program.crossings)}.values())
         first = 4 + len(program.small)
         self.slot = {id(node): first + i for i, node in enumerate(self.slots)}
         self.tensors_columns = first + len(self.slots)
-        self.matrix = program.matrix
 
-    def slot_size(self, node: Expr, size: str, columns: str, chunks: str) -> str:
-        """Return how many numbers ``node`` needs in the workspace, as an expression of the given names."""
+    def slot_size(self, node: Expr) -> str:
+        """Return how many numbers ``node`` needs in the workspace, as a product of ``size``, ``columns``
+        and the numbers of ``chunks`` (in a matrix, along a row) and ``strips``."""
         if node.op == "sum" and node.args[0].per == "element":
-            if node.per == "column":
-                return f"{chunks} * {columns}"
-            return size if self.matrix else chunks
-        return {"row": size, "column": columns, "tensor": "1"}[node.per]
+            return {"row": "chunks * size", "column": "strips * columns", "tensor": "chunks"}[
+                node.per
+            ]
+        if node.op == "sum":  # of a value a row: there are more strips than chunks of them
+            return "strips"
+        return {"row": "size", "column": "columns", "tensor": "1"}[node.per]

@@ -10,9 +10,8 @@ import builtins
 import keyword
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from ..language.tracer import Expr
 from .expressions import is_whole
 from .folds import fold_body
 from .printer import Printer
@@ -43,14 +42,17 @@ class Numba(Target):
     needed_by = {  # noqa: RUF012
         "bfloat16": ("from_bfloat16", "to_bfloat16"),
         "float16": ("from_float16", "to_float16"),
-        "fold": ("fold", "total"),
-        "lanes_for": ("lanes_for", "total"),
+        "fold": ("fold", "total", "sum_as_row"),
+        "lanes_for": ("lanes_for", "total", "sum_as_row"),
+        "add_lines": ("add_lines", "sum_as_row"),
     }
+    quotient = " // "
     block = 128  # measured against 64, 256 and whole lanes, see docs/benchmark.md
     fetches_ahead = True
 
     def loop(self, variable: str, count: str, body: Lines, first: str, step: str) -> Lines:
-        bounds = count if step == "1" else f"{first}, {count}, {step}"
+        bounds = f"{first}, {count}, {step}".removesuffix(", 1")
+        bounds = count if bounds == f"0, {count}" else bounds
         return [f"for {variable} in range({bounds}):", *indented(body)]
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
@@ -75,8 +77,11 @@ class Numba(Target):
     def part(self, start: str, count: str) -> Lines:
         return [f"workspace[{start} : {start} + {count}]"]
 
-    def strips(self, start: str) -> Lines:
-        return [f"workspace[{start} : {start} + chunks * columns].reshape(chunks, columns)"]
+    def behind(self, start: str) -> str:
+        return f"workspace[{start}:]"
+
+    def lines(self, start: str, count: str, width: str) -> Lines:
+        return [f"workspace[{start} : {start} + {count} * {width}].reshape({count}, {width})"]
 
     def subscript(self, value: str) -> str:
         return f"uint64({value})"  # a signed index is looked at, which keeps loops from SIMD
@@ -86,14 +91,16 @@ class Numba(Target):
         columns = ["row of `rows` (negative: skip)", "rows" if layout.matrix else "length"]
         columns += [f"address of {name}" for name in printer.program.arrays]
         if layout.reducing:
-            columns += ["line of `tensors`", "index in its tensor"]
+            columns += ["line of `tensors`"]
+            columns += ["first row", "first column"] if layout.matrix else ["index in its tensor"]
+        unit = "tile" if layout.matrix else "chunk"
         header = HEAD.format(
             title=f"{printer.rule.label}: fused update of {stored['param']} parameters"
             f" with {stored['grad']} gradients.",
             reference=textwrap.fill(printer.rule.reference or "A rule of the user's own.", 98),
-            table=textwrap.fill(f"A line of `table` is a chunk: {', '.join(columns)}.", 98),
+            table=textwrap.fill(f"A line of `table` is a {unit}: {', '.join(columns)}.", 98),
             scalars=textwrap.fill(f"A line of `rows` holds {', '.join(printer.scalars)}.", 98),
-            names=f"{self.compute}, uint64" if layout.reducing else self.compute,
+            names=f"{self.compute}, uint64" if "subscript" in printer.called else self.compute,
         )
         return f"{header}{POINTER}{self.helper_texts(printer.called)}\n\n{body}"
 
@@ -109,37 +116,51 @@ def kernels(printer: Printer) -> str:
 def _pass(p: Printer, k: int) -> str:
     step, layout = p.program.passes[k], p.layout
     p.begin()
-    length, count = ("height", "height * columns") if layout.matrix else ("n", "n")
-    lines = [f"row, {length} = table[chunk, 0], table[chunk, 1]", "if row < 0:", "    continue"]
+    body = p.pass_body(step)
+    unit, length, count = "chunk", "n", "n"
+    if layout.matrix:
+        unit, length, count = "tile", "height", "(height - 1) * columns + tile_width"
+    lines = [f"row, {length} = table[{unit}, 0], table[{unit}, 1]", "if row < 0:", "    continue"]
     if layout.reducing:
+        lines.append(f"tensor = table[{unit}, {layout.tensor}]")
+    if layout.matrix:
         lines += [
-            f"tensor, index = table[chunk, {layout.tensor}], table[chunk, {layout.index}]",
+            f"first_row, first_column = table[tile, {layout.first_row}], table[tile, {layout.first_column}]",
             "size, columns = tensors[tensor, 1], tensors[tensor, 2]",
+            *p.tile_width(),
         ]
+    elif layout.reducing:
+        lines.append(f"index = table[chunk, {layout.index}]")
     for name in p.touched(step):
-        lines.append(_view(p, name, f"table[chunk, {layout.array[name]}]", count))
-    lines += [*_slots(p, [*step.sums, *step.received]), *p.pass_body(step)]
+        lines.append(_view(p, name, f"table[{unit}, {layout.array[name]}]", count))
+    lines += [*_slots(p), *body]
     lanes = [f"{name} = np.empty({size}, {p.compute})" for name, size in p.lanes.items()]
-    loop = ["for chunk in range(first, last):", *indented(lines)]
+    loop = [f"for {unit} in range(first, last):", *indented(lines)]
     return _function(p, p.name_of("pass", k), [*lanes, *loop])
 
 
 def _fold(p: Printer, k: int) -> str:
     step, layout = p.program.folds[k], p.layout
     p.begin()
+    body = fold_body(p, step)
     lines = [
         "row, size = tensors[tensor, 0], tensors[tensor, 1]",
         "columns, chunks = tensors[tensor, 2], tensors[tensor, 3]",
         "if row < 0:",
         "    continue",
     ]
+    if layout.matrix:
+        lines[1] = "columns = tensors[tensor, 2]"
+        lines += [
+            f"{name} = ({of} + {unit - 1}) // {unit}"
+            for name, of, unit in p.layout.numbers
+            if name in p.used
+        ]
     counts = {"row": "size", "column": "columns", "tensor": "1"}
     for name, column in layout.small.items():
         if name in step.loads or name in dict(step.stores):
             lines.append(_view(p, name, f"tensors[tensor, {column}]", counts[p.rule.per[name]]))
-    used = {id(n) for n in (*step.nodes, *step.finished)}
-    lines += _slots(p, [n for n in layout.slots if id(n) in used])
-    loop = ["for tensor in range(first, last):", *indented([*lines, *fold_body(p, step)])]
+    loop = ["for tensor in range(first, last):", *indented([*lines, *_slots(p), *body])]
     return _function(p, p.name_of("fold", k), loop)
 
 
@@ -161,5 +182,9 @@ def _view(p: Printer, array: str, address: str, count: str) -> str:
     return f"{p.arrays[array]} = carray(pointer({address}, np.{bits}), {count})"
 
 
-def _slots(p: Printer, nodes: Iterable[Expr]) -> Lines:
-    return [f"{p.slot_name[id(n)]} = tensors[tensor, {p.layout.slot[id(n)]}]" for n in nodes]
+def _slots(p: Printer) -> Lines:
+    return [
+        f"{name} = tensors[tensor, {p.layout.slot[id(node)]}]"
+        for node in p.layout.slots
+        if (name := p.slot_name[id(node)]) in p.used
+    ]

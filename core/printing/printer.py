@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import Program, Step, statements
-from ..language.summation import LANES, ROW_LANES, STRIP_ROWS
+from ..language.summation import LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS
 from ..language.tracer import Expr
 from .expressions import Expressions
-from .target import Lines, Target
+from .target import Launch, Lines, Target
 
 
 class Printer(Expressions):
@@ -33,13 +33,16 @@ class Printer(Expressions):
         """Return the text of all passes and folds, with what they need."""
         return self.target.source(self)
 
-    def functions(self) -> list[tuple[str, str, bool]]:
-        """Return for each launch the name of its function, "pass" or "fold", and whether several
-        blocks may share a chunk."""
-        return [
-            (self.name_of(kind, k), kind, kind == "pass" and self.divisible(self.program.passes[k]))
-            for kind, k in self.program.launches
-        ]
+    def functions(self) -> list[Launch]:
+        """Return the launches in their order."""
+        return [each for kind, k in self.program.launches for each in self.launches_of(kind, k)]
+
+    def launches_of(self, kind: str, k: int) -> list[Launch]:
+        """Return the launches of a pass or fold, each with a function."""
+        name = self.name_of(kind, k)
+        if kind == "pass":
+            return [Launch(name, "table", self.divisible(self.program.passes[k]))]
+        return self.target.fold_launches(self, name, self.program.folds[k])
 
     def name_of(self, kind: str, k: int) -> str:
         """Return the name of the function of a pass or fold."""
@@ -47,9 +50,7 @@ class Printer(Expressions):
 
     def divisible(self, step: Step) -> bool:
         """Return true if the order of the step's sums, if it has any, lies within a row."""
-        if self.layout.matrix:
-            return all(node.per != "column" for node in step.sums)
-        return not step.sums
+        return all(node.per == "row" for node in step.sums)
 
     def begin(self) -> None:
         """Start a new function. ``lanes`` are its arrays of lanes and their sizes, ``placed`` the
@@ -124,8 +125,9 @@ class Printer(Expressions):
     # ---- passes
 
     def pass_body(self, step: Step) -> Lines:
-        """Return the loops of one pass over one chunk; the arrays, ``n`` (in a matrix program
-        ``height`` and ``columns``) and the chunk's ``index`` are known."""
+        """Return the loops of one pass over one chunk or tile; the arrays are known, ``n`` and the
+        chunk's ``index``, or the tile's ``height``, ``tile_width``, ``first_row`` and
+        ``first_column``, and ``columns``."""
         let = self.target.let
         before = self.scalar_lines(step)
         per_row: Lines = []
@@ -138,7 +140,7 @@ class Printer(Expressions):
             elif node.per == "row":
                 per_row.append(let(name, self.in_workspace(node, "first_row + r")))
             else:
-                element.append(let(name, self.in_workspace(node, "column")))
+                element.append(let(name, self.in_workspace(node, "first_column + column")))
         if "grad" in step.loads:
             coefficient, line = self.scalar("grad_coefficient")
             before.append(line)
@@ -152,7 +154,7 @@ class Printer(Expressions):
         element += self.assignments(statements(step), step)
         element += [self.store(array, self.text(expr)) for array, expr in step.stores]
         if self.program.matrix:
-            return before + self._matrix_loops(step, per_row, element)
+            return before + self.target.tile_loops(self, step, per_row, element)
         return before + self.target.flat_loops(self, step, element)
 
     def flat_loops(self, step: Step, element: Lines) -> Lines:
@@ -176,29 +178,72 @@ class Printer(Expressions):
             lines += self.folded(node, "index")
         return lines
 
-    def _matrix_loops(self, step: Step, per_row: Lines, element: Lines) -> Lines:
-        lines: Lines = []
-        if any(node.per != "column" for node in step.sums):
-            lines.append(self.width("columns", ROW_LANES))
+    def tile_loops(self, step: Step, per_row: Lines, element: Lines) -> Lines:
+        """Return ``per_row`` for each row ``r`` of a tile, and ``element`` for each ``i`` at one of its
+        ``column``s."""
+        by_row = [node for node in step.sums if node.per == "row"]
+        by_column = [node for node in step.sums if node.per == "column"]
+        before: Lines = []
         after: Lines = []
-        for node in step.sums:
-            if node.per == "column":
-                place = self.in_workspace(node, "index * columns + column")
-                zero = self.target.assign(place, self.target.constant(0))
-                lines += self.shared_loop("column", "columns", [zero])
-                element.append(self.add(place, node))
-            else:
-                per_row += self.zero_lanes(node, ROW_LANES)
-                element.append(self.add(f"{self.lanes_name[id(node)]}[lane]", node))
-                after += self.folded(node, "first_row + r")
+        for node in by_row:
+            before += self.zero_lanes(node, ROW_LANES)
+            element = [*element, self.add(f"{self.lanes_name[id(node)]}[lane]", node)]
+            after += self.folded(node, "r", self.line_name[id(node)])
+        for node in by_column:
+            place = (
+                f"{self.use('workspace')}[{self.subscript(f'{self.line_name[id(node)]} + column')}]"
+            )
+            element = [*element, self.add(place, node)]
         i = self.integer("i", self.subscript("r * columns + column"), "columns column")
         body = [*self.integer("column", "start + lane"), *i, *element]
-        first = "r * columns + start"
-        inner = self._lane_loop(step, first, ROW_LANES, "columns - start", body)
-        of_row = per_row + self.loop("start", "columns", inner, ROW_LANES) + after
-        blocks = self.target.blocks if self.divisible(step) else ("0", "1")
-        rows = self.target.loop("r", self.use("height"), of_row, *blocks)
-        return [*self.integer("first_row", f"index * {STRIP_ROWS}"), *lines, *rows]
+        end = "end" if by_row else "tile_width"
+        inner = self._lane_loop(step, "r * columns + start", ROW_LANES, f"{end} - start", body)
+        self.use("tile_width")
+        start = "chunk" if by_row else "0"
+        of_row = self.target.loop("start", end, inner, start, str(ROW_LANES))
+        if by_row:
+            of_row = self._chunks_of_row(by_row, [*before, *of_row, *after])
+        of_row = per_row + of_row
+        rows = self.strips(by_column, of_row) if by_column else self.loop("r", "height", of_row)
+        return [self.width("tile_width", ROW_LANES), *rows] if by_row else rows
+
+    def _chunks_of_row(self, nodes: list[Expr], of_chunk: Lines) -> Lines:
+        """Return ``of_chunk`` for each chunk of a row, whose sums each have their place."""
+        smaller, let = self.target.smaller, self.target.let
+        end = let("end", smaller(f"chunk + {ROW_CHUNK}", "tile_width"), index=True)
+        body = [end, *self.tile_lines(nodes), *of_chunk]
+        return self.loop("chunk", "tile_width", body, ROW_CHUNK)
+
+    def tile_width(self) -> Lines:
+        """Return the declaration of how many columns a tile has."""
+        width = self.target.smaller(str(self.layout.tile_columns), "columns - first_column")
+        return self.integer("tile_width", width, "columns first_column")
+
+    def tile_lines(self, nodes: list[Expr], column: str = "(first_column + chunk)") -> Lines:
+        """Return where in the workspace a chunk's part of sums along rows begins."""
+        lines = []
+        for node in nodes:
+            slot = self.use(f"{self.slot_name[id(node)]} size first_column first_row").split()[0]
+            chunk = f"{column}{self.target.quotient}{ROW_CHUNK}"
+            value = f"{slot} + {chunk} * size + first_row"
+            lines.append(self.target.let(self.line_name[id(node)], value, index=True))
+        return lines
+
+    def strips(self, nodes: list[Expr], of_row: Lines) -> Lines:
+        """Return ``of_row`` for each row ``r``, strip by strip; each strip has its line of sums down
+        columns, which begins as zero."""
+        lines = []
+        for node in nodes:
+            slot = self.use(f"{self.slot_name[id(node)]} first_row columns first_column").split()[0]
+            line = f"(first_row + strip){self.target.quotient}{STRIP_ROWS} * columns + first_column"
+            name = self.line_name[id(node)]
+            lines.append(self.target.let(name, f"{slot} + {line}", index=True))
+            place = f"{self.use('workspace')}[{self.subscript(f'{name} + column')}]"
+            zero = self.target.assign(place, self.target.constant(0))
+            lines += self.loop("column", "tile_width", [zero])
+        end = self.target.smaller(f"strip + {STRIP_ROWS}", self.use("height"))
+        rows = self.target.loop("r", end, of_row, "strip", "1")
+        return self.loop("strip", "height", [*lines, *rows], STRIP_ROWS)
 
     def _lane_loop(self, step: Step, first: str, most: int, left: str, body: Lines) -> Lines:
         """Return the inner loop: ``body`` for every ``lane`` of the elements from ``first`` on, of
@@ -226,9 +271,12 @@ class Printer(Expressions):
         self.lanes[name] = lanes
         return self.target.zero_lanes(name, lanes)
 
-    def folded(self, node: Expr, place: str) -> Lines:
-        """Return statements that store the fold of a sum's lanes."""
+    def folded(self, node: Expr, place: str, start: str | None = None) -> Lines:
+        """Return statements that store the fold of a sum's lanes at a place in the workspace behind
+        ``start``, by default that of the sum."""
         folded = self.new_name(self.wanted(node))
         value = self.helper("fold", self.lanes_name[id(node)], "width")
-        store = self.target.assign(self.in_workspace(node, place), folded)
+        start = start or self.slot_name[id(node)]
+        at = self.subscript(f"{self.use(start)} + {self.use(place)}")
+        store = self.target.assign(f"{self.use('workspace')}[{at}]", folded)
         return [self.target.let(folded, value), f"{self.target.once}{store}"]

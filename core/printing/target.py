@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ..language.passes import Step
-from ..language.summation import CHUNK, LANES
+from ..language.summation import CHUNK, LANES, ROW_CHUNK, ROW_LANES
 
 Lines = list[str]
+
+
+class Launch(NamedTuple):
+    """A call of a printed function: ``over`` the lines of ``table`` or of ``tensors``. If it is
+    ``divisible``, several blocks may share a line."""
+
+    name: str
+    over: str
+    divisible: bool
 
 
 class Target:
@@ -20,13 +29,14 @@ class Target:
     reserved: ClassVar[frozenset[str]] = frozenset()  # names that no variable may have
     helpers: ClassVar[dict[str, str]] = {}  # texts of functions, in the order of a file
     needed_by: ClassVar[dict[str, tuple[str, ...]]] = {}  # calls that need it, if not its own
+    tile_columns = 16 * ROW_CHUNK  # of a tile at most: whole chunks, long enough to be read ahead
     block = LANES  # elements that an inner loop takes in a rule that reduces; divides LANES
     threads = ("0", "1")  # start and stride of a loop that the threads of a block share
-    blocks = ("0", "1")  # the same for the blocks of one chunk
     barrier: ClassVar[Lines] = []  # where threads wait for each other
     once = ""  # stands before a statement that one thread executes
     const = ""  # stands before the declaration of a scalar
     end = ""  # of a statement
+    quotient = " / "  # of two integers that are not negative
     fetches_ahead = False  # inner loops ask for the memory of those that follow
     warns_of_unused = False  # so that integers are declared only where they are used
     prefix = ""  # of the names of helper functions
@@ -55,6 +65,25 @@ class Target:
         """Return the loops over the elements of a chunk or tensor. ``printer`` is the `Printer`."""
         loops: Lines = printer.flat_loops(step, element)
         return loops
+
+    def tile_loops(self, printer: Any, step: Step, per_row: Lines, element: Lines) -> Lines:
+        """Return the loops over the elements of a tile."""
+        loops: Lines = printer.tile_loops(step, per_row, element)
+        return loops
+
+    def vector_loop(self, printer: Any, variable: str, count: str, body: Lines) -> Lines:
+        """Return the loop over numbers that a fold has for each row or column."""
+        loop: Lines = printer.loop(variable, count, body)
+        return loop
+
+    def sum_as_row(self, printer: Any, values: str, sums: str) -> str:
+        """Return the statement that sums the vector at ``values`` of the workspace to ``sums``."""
+        part = self.part(printer.use(values), printer.use("size"))
+        return f"{printer.helper('sum_as_row', *part, self.behind(printer.use(sums)))}{self.end}"
+
+    def fold_launches(self, printer: Any, name: str, fold: Step) -> list[Launch]:
+        """Return the launches of a fold; ``name`` is its own."""
+        return [Launch(name, "tensors", False)]
 
     # ---- expressions
 
@@ -85,11 +114,15 @@ class Target:
         raise NotImplementedError
 
     def part(self, start: str, count: str) -> Lines:
-        """Return part of the workspace as arguments of ``total``."""
+        """Return part of the workspace as arguments of a helper."""
         raise NotImplementedError
 
-    def strips(self, start: str) -> Lines:
-        """Return the strips of a column sum as arguments of ``fold_strips``."""
+    def behind(self, start: str) -> str:
+        """Return the workspace from there on."""
+        raise NotImplementedError
+
+    def lines(self, start: str, count: str, width: str) -> Lines:
+        """Return so many lines of the workspace as arguments of ``add_lines``."""
         raise NotImplementedError
 
     def subscript(self, value: str) -> str:
@@ -105,7 +138,9 @@ class Target:
             for name, text in self.helpers.items()
             if called & {*self.needed_by.get(name, (name,))}
         )
-        text = text.replace("LANES", str(LANES)).replace("CHUNK", str(CHUNK))
+        constants = {"ROW_LANES": ROW_LANES, "ROW_CHUNK": ROW_CHUNK, "LANES": LANES, "CHUNK": CHUNK}
+        for word, number in constants.items():
+            text = text.replace(word, str(number))
         return text.replace("REAL", self.real)
 
     def source(self, printer: Any) -> str:

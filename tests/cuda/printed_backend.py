@@ -61,10 +61,10 @@ class PrintedLaunch(HostLaunch):
             only_read.append(self.launch_table.tensors)
             written.append(self.workspace)
         launches = []
-        for name, kind, divisible in self.printer.functions():
-            lines = self.launch_table.table if kind == "pass" else self.launch_table.tensors
-            if len(lines):
-                launches.append((name, (len(lines), SHARERS if divisible else 1)))
+        for name, over, divisible in self.printer.functions():
+            lines = len(getattr(self.launch_table, over))
+            if lines:
+                launches.append((name, (lines, SHARERS if divisible else 1)))
         self.execute(launches, arguments, written, only_read)
 
     def execute(

@@ -96,6 +96,8 @@ def _integer(
         return lambda a, b, c: a.astype(wide) * b.astype(wide) + c, [dtype, dtype, wide], wide
     if name in ("div", "rem") and dtype.kind == "u" and not modifiers:
         return _division(name == "div"), [dtype, dtype], dtype
+    if name == "popc" and not modifiers:
+        return lambda x: np.bitwise_count(x).astype(np.uint32), [dtype], TYPES["u32"]
     if name == "prmt" and not modifiers:
         return _permute, [dtype, dtype, dtype], dtype
     if name in INTEGER and not modifiers:

@@ -32,7 +32,7 @@ class SanitizedLaunch(PrintedLaunch):
 
     def __init__(self, rule: Any, param_dtype: str, grad_dtype: str) -> None:
         super().__init__(rule, param_dtype, grad_dtype)
-        self.names = [name for name, _, _ in self.printer.functions()]
+        self.names = [launch.name for launch in self.printer.functions()]
         listed = "#define KERNELS " + " ".join(f"X({name})" for name in self.names)
         source = self.broken(self.printer.source())
         main = (HERE / "sanitized_main.cpp").read_text()

@@ -51,7 +51,7 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
     for architecture, pair in matrix(label):
         printed = printer(label, pair)
         usage = resources(cubin(printed.source(), architecture), tmp_path)
-        assert set(usage) == {name for name, _, _ in printed.functions()}
+        assert set(usage) == {launch.name for launch in printed.functions()}
         assert not over_budget(usage), (architecture, pair)
 
 

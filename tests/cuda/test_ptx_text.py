@@ -76,8 +76,9 @@ def test_elements_are_moved_in_groups_as_wide_as_can_be(label, pair):
 def in_order(printed):
     """Name, kind and step of each kernel."""
     steps = {"pass": printed.program.passes, "fold": printed.program.folds}
-    for (name, kind, _), (_, k) in zip(printed.functions(), printed.program.launches, strict=True):
-        yield name, kind, steps[kind][k]
+    for kind, k in printed.program.launches:
+        for launch in printed.launches_of(kind, k):
+            yield launch.name, kind, steps[kind][k]
 
 
 def test_adamw_moves_28_bytes_a_parameter():

@@ -36,10 +36,8 @@ def complaints(printed, code):
     """What is wrong with the machine code of these kernels; ``code``: `cubin.instructions`."""
     found = []
     steps = {
-        name: printed.program.passes[k]
-        for (name, kind, _), (_, k) in zip(
-            printed.functions(), printed.program.launches, strict=True
-        )
+        printed.name_of("pass", k): printed.program.passes[k]
+        for kind, k in printed.program.launches
         if kind == "pass"
     }
     for name, counts in code.items():

@@ -15,6 +15,7 @@ from samestep.golden.format import VALUES, Golden
 from samestep.golden.generate import generate
 from samestep.golden.replay import replay
 from samestep.golden.verify import verify_one
+from samestep.language import summation
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.summation import LANES, ROW_LANES, STRIP_ROWS
 from variants import DTYPES, variants
@@ -79,12 +80,15 @@ def test_sums_go_around_their_lanes_and_over_several_strips():
         ("STRIP_ROWS", "tall", 2),
         ("ROW_LANES", "wide", 0.5),
         ("ROW_LANES", "wide", 2),
+        ("ROW_CHUNK", "wide", 0.5),
         ("LANES", "long", 0.5),
     ],
 )
 def test_control_another_order_is_noticed(constant, tensor, factor, monkeypatch):
     name = "lars_no_momentum.float32" if tensor == "long" else "adafactor.float32"
-    monkeypatch.setattr(reference, constant, int(getattr(reference, constant) * factor))
+    for module in (reference, summation):
+        if hasattr(module, constant):
+            monkeypatch.setattr(module, constant, int(getattr(module, constant) * factor))
     result = verify_one(load(name), ss.rules.registry[name.split(".")[0].split("_")[0]], "numpy")
     assert result.differences
     assert all(f".{tensor}" in difference for difference in result.differences)

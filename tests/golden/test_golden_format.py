@@ -65,8 +65,8 @@ def test_container_is_what_the_readme_says():
 
 def test_other_files_are_refused():
     golden = load("sgd.float32")
-    with pytest.raises(ValueError, match="x has format version 2; this reads 1"):
-        from_bytes(to_bytes(changed(golden, format_version=2)), "x")
+    with pytest.raises(ValueError, match="x has format version 3; this reads 2"):
+        from_bytes(to_bytes(changed(golden, format_version=3)), "x")
     data = to_bytes(golden)
     for broken in (b"", data[:7], data[:-1], data.replace(b"samestep", b"samestop", 1)):
         with pytest.raises(ValueError, match="x is not a golden file"):

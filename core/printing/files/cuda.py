@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...language.summation import CHUNK, STRIP_ROWS
+from ...language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS, TILE
 from ..c import C
 from ..c_family import comment, function
 from ..c_host import (
@@ -62,10 +62,15 @@ def _host_functions(host: Printer, device: Printer, namespace: str) -> str:
     parts += [initial_carry(host)] if host.rule.carry else []
     parts += [scalars_function(host), _tensor(host), TEXTS["launch"]]
     parts += [_init(host, namespace)] if states(host) else []
+    layout = host.layout
+    parts += [TEXTS["tile"]] if layout.matrix else []
     parts += [TEXTS[name] for name in ("tables", "create", "step", "destroy")]
-    text, layout = "\n".join(parts), host.layout
-    numbers = [layout.slot_size(node, "size", "columns", "chunks") for node in layout.slots]
+    text, numbers = "\n".join(parts), [layout.slot_size(node) for node in layout.slots]
     meanings = {
+        "@EXTENT": _extent(host),
+        "@WIDTH": str(ROW_CHUNK),
+        "@STRIP_ROWS": str(STRIP_ROWS),
+        "@TILE": str(TILE),
         "@CHUNK_LINES": _chunk_lines(host),
         "@TENSOR_LINES": _tensor_lines(host, numbers),
         "@START": "    int64_t start = 0; /* in the workspace */\n" if layout.reducing else "",
@@ -77,9 +82,6 @@ def _host_functions(host: Printer, device: Printer, namespace: str) -> str:
         "@SCALARS": str(len(host.program.scalars)),
         "@TABLE_COLUMNS": str(layout.table_columns),
         "@TENSORS_COLUMNS": str(layout.tensors_columns if layout.reducing else 0),
-        "@UNIT": str(STRIP_ROWS if layout.matrix else CHUNK),
-        "@SIZE": f"tensor->{sizes(host)[0]}",
-        "@COLUMNS": "tensor->columns" if layout.matrix else "1",
     }
     for word, meaning in meanings.items():
         text = text.replace(word, meaning)
@@ -124,6 +126,26 @@ def _init(p: Printer, namespace: str) -> str:
     return about + function(f"{API} cudaError_t @LABEL_init", arguments, lines, used)
 
 
+def _extent(p: Printer) -> str:
+    """Return how large a tensor is, and how many lines of the table it has."""
+    if p.layout.matrix:
+        lines = ["const int64_t size = tensor->size, columns = tensor->columns;"]
+        unit, across = "@LABEL_tile_rows(columns)", f"(columns + {ROW_CHUNK - 1}) / {ROW_CHUNK}"
+    else:
+        lines = [f"const int64_t size = tensor->{sizes(p)[0]}, columns = 1;"]
+        unit, across = str(CHUNK), "1"
+    lines += [
+        f"const int64_t unit = {unit}, across = {across};",
+        "const int64_t lines = (size + unit - 1) / unit * across;",
+    ]
+    if p.layout.reducing:
+        numbers = [f"{name} = ({of} + {n - 1}) / {n}" for name, of, n in p.layout.numbers]
+        lines += [f"const int64_t {', '.join(numbers)};"]
+        lines += [f"(void){name};" for name, _, _ in p.layout.numbers]
+    lines.append("(void)columns;")
+    return "".join(f"        {line}\n" for line in lines)
+
+
 def _chunk_lines(p: Printer) -> str:
     """Return what a chunk's line of the table holds besides row and length."""
     lines = [
@@ -131,7 +153,14 @@ def _chunk_lines(p: Printer) -> str:
         for name, column in p.layout.array.items()
     ]
     if p.layout.reducing:
-        lines += [f"line[{p.layout.tensor}] = t;", f"line[{p.layout.index}] = index;"]
+        lines.append(f"line[{p.layout.tensor}] = t;")
+    if p.layout.matrix:
+        lines += [
+            f"line[{p.layout.first_row}] = first;",
+            f"line[{p.layout.first_column}] = column;",
+        ]
+    elif p.layout.reducing:
+        lines.append(f"line[{p.layout.index}] = index;")
     return "".join(f"            {line}\n" for line in lines)
 
 
@@ -139,7 +168,7 @@ def _tensor_lines(p: Printer, numbers: Sequence[str]) -> str:
     """Return what a tensor's line of ``tensors`` holds."""
     if not p.layout.reducing:
         return ""
-    first = ["tensor->row", "size", "columns", "chunks"]
+    first = ["tensor->row", "size", "columns", "unit" if p.layout.matrix else "chunks"]
     first += [f"(int64_t)tensor->{p.arrays[name]}" for name in p.layout.small]
     lines = [f"of_tensor[{k}] = {value};" for k, value in enumerate(first)]
     for node, number in zip(p.layout.slots, numbers, strict=True):
@@ -154,8 +183,8 @@ def _launches(p: Printer, namespace: str) -> str:
         arguments += ", tensors, launch->workspace"
         columns = p.layout.table_columns
         lines.append(f"const int64_t *tensors = table + launch->chunks * {columns};")
-    for name, kind, divisible in p.functions():
-        grid = "(unsigned)launch->count" if kind == "fold" else "chunks"
+    for name, over, divisible in p.functions():
+        grid = "(unsigned)launch->count" if over == "tensors" else "chunks"
         grid = f"dim3({grid}, shared)" if divisible else grid
         lines.append(f"{namespace}::{name}<<<{grid}, {BLOCK}, 0, stream>>>({arguments});")
     return "".join(f"    {line}\n" for line in lines)

@@ -45,7 +45,7 @@ static golden_file golden_open(const char *path)
     golden_file file = {bytes, (char *)calloc(length + 1, 1), bytes + 8 + length, size - 8 - length};
     if (!file.header) fail("out of memory", path);
     memcpy(file.header, bytes + 8, length);
-    if (!strstr(file.header, "\\\"format_version\\\":1,")) fail("not format version 1", path);
+    if (!strstr(file.header, "\\\"format_version\\\":2,")) fail("not format version 2", path);
     return file;
 }
 

@@ -22,8 +22,8 @@ def read_golden(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         fields = json.loads(header.pop("__metadata__")["samestep"])
     except (ValueError, KeyError):
         raise SystemExit(f"{path}: is not a golden file") from None
-    if fields["format_version"] != 1:
-        raise SystemExit(f"{path}: not format version 1")
+    if fields["format_version"] != 2:
+        raise SystemExit(f"{path}: not format version 2")
     dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
     arrays = {}
     for name, entry in header.items():

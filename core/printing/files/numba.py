@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...language.summation import CHUNK, STRIP_ROWS
+from ...language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS
 from ..exported import Exported
 from ..numba import POINTER, Numba, kernels
 from ..printer import Printer
@@ -30,7 +30,9 @@ def text(exported: Exported) -> str:
     ]
     constants = [f"CHUNK = {CHUNK:_}  # elements, of which a line of the launch table takes care"]
     if reducing:
-        constants.append(f"STRIP_ROWS = {STRIP_ROWS}  # the same, of a matrix")
+        constants.append(
+            f"STRIP_ROWS, ROW_CHUNK = {STRIP_ROWS}, {ROW_CHUNK:_}  # a tile of a matrix"
+        )
     constants.append(f"SMALL_WORK = {1 << 15:_}  # elements; done before another thread wakes up")
     constants.append(file.constants([_launch_words(printer, reducing) for printer in printers]))
     code = f"{target.helper_texts(called)}\n\n{printed}".strip("\n")
@@ -55,15 +57,15 @@ def text(exported: Exported) -> str:
 def _launch_words(printer: Printer, reducing: bool) -> str:
     """Return what a launch must know of a variant, as arguments."""
     layout, program = printer.layout, printer.program
-    over = {"fold": quoted("tensors"), "pass": quoted("chunks")}
-    kernels = _tuple(f"({name}, {over[kind]})" for name, kind, _ in printer.functions())
+    kernels = _tuple(f"({each.name}, {quoted(each.over)})" for each in printer.functions())
     lines = [f"kernels={kernels}", f"arrays={_tuple(map(quoted, program.arrays))}"]
     if reducing:
-        slots = _tuple(layout.slot_size(n, "size", "columns", "chunks") for n in layout.slots)
+        slots = _tuple(map(layout.slot_size, layout.slots))
+        numbers = ", ".join(name for name, _, _ in layout.numbers)
         lines += [
             f"small={_tuple(map(quoted, program.small))}",
             f"matrix={layout.matrix}",
-            f"slots=lambda size, columns, chunks: {slots}",
+            f"slots=lambda size, columns, {numbers}: {slots}",
         ]
     return ",\n    ".join(lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...language import summation
-from ...language.summation import CHUNK, LANES, ROW_LANES, STRIP_ROWS
+from ...language.summation import CHUNK, LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS
 from ..exported import Exported
 from ..templates import read
 from .numpy_arrays import WholeArrays, sum_columns
@@ -15,8 +15,8 @@ METHODS = (
     "sqrt", "abs", "where", "_typed", "sign", "maximum", "minimum", "sum", "size", "mean", "norm"
 )  # fmt: skip
 SUMS = (
-    summation.total, summation.sum_rows, sum_columns, summation.add_to_lanes, summation.lanes_for,
-    summation.fold_by_halves,
+    summation.total, summation.sum_rows, sum_columns, summation.sum_in_lanes, summation.add_to_lanes,
+    summation.lanes_for, summation.fold_by_halves, summation.add_neighbours,
 )  # fmt: skip
 TEXTS = read("numpy_file.py.txt")
 
@@ -42,9 +42,9 @@ def text(exported: Exported) -> str:
             f"BLOCK = {BLOCK:_}  # elements at a time, so that temporaries stay in the cache\n"
         )
     if "sum" in used:
-        names = "CHUNK, LANES, ROW_LANES, STRIP_ROWS"
         constants += (
-            f"{names} = {CHUNK:_}, {LANES:_}, {ROW_LANES}, {STRIP_ROWS}  # the order of sums\n"
+            "# the order of sums\nCHUNK, LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS = "
+            f"{CHUNK:_}, {LANES:_}, {ROW_CHUNK:_}, {ROW_LANES}, {STRIP_ROWS}\n"
         )
     params = "param.reshape(-1)" + ".view(np.uint16)" * (dtype == "bfloat16")
     grads = "grad.reshape(-1)" + ".view(np.uint16)" * (grad_dtype == "bfloat16")

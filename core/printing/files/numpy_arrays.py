@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...language.summation import ROW_LANES, STRIP_ROWS, fold_by_halves, sum_rows, total
+from ...language.summation import STRIP_ROWS, add_neighbours, sum_rows, total
 from ...language.vocabulary import NumpyVocabulary
 
 
@@ -26,8 +26,8 @@ class WholeArrays(NumpyVocabulary):
             return total(x)
         if per == "column":
             return sum_columns(x)[None, :]
-        rows = sum_rows(x, ROW_LANES)
-        return rows[:, None] if per == "row" else total(rows)
+        rows = sum_rows(x)
+        return rows[:, None] if per == "row" else sum_rows(rows[None, :])[0]
 
     def size(self, x: Any, per: str = "tensor") -> Any:
         columns = self.columns or 1
@@ -37,9 +37,9 @@ class WholeArrays(NumpyVocabulary):
 
 
 def sum_columns(x: Any) -> Any:
-    """The sum of each column: strips of rows, each added in order, folded by halves."""
+    """The sum of each column: strips of rows, each added in order, then by neighbours."""
     strips = np.zeros((max(-(-len(x) // STRIP_ROWS), 1), x.shape[1]), x.dtype)
     for offset in range(min(len(x), STRIP_ROWS)):
         lines = x[offset::STRIP_ROWS]  # of each strip one
         strips[: len(lines)] += lines
-    return fold_by_halves(strips)
+    return add_neighbours(strips)

@@ -92,15 +92,31 @@ static REAL @total(const REAL *values, int64_t n)
     }
     return @fold(lanes, width);
 }
-//// fold_strips
+//// add_lines
 
-/* add up the lines of strips by halves, into line 0 */
-FUNCTION void @fold_strips(REAL *strips, int64_t width, int64_t columns)
+/* add up so many lines by neighbours, into line 0 */
+FUNCTION void @add_lines(REAL *lines, int64_t count, int64_t width)
 {
-    while (width > 1) {
-        const int64_t half = (width + 1) / 2;
-        for (int64_t i = 0; i < (width - half) * columns; i++)
-            strips[i] = strips[i] + strips[half * columns + i];
-        width = half;
+    for (int64_t step = 1; step < count; step *= 2)
+        for (int64_t line = 0; line + step < count; line += 2 * step)
+            for (int64_t i = line * width; i < (line + 1) * width; i++)
+                lines[i] = lines[i] + lines[i + step * width];
+}
+//// sum_as_row
+
+/* sum a vector in the fixed order of a sum along a row, into sums[0]; there is room for a number for
+   each chunk */
+FUNCTION void @sum_as_row(const REAL *values, int64_t n, REAL *sums)
+{
+    const int64_t chunks = (n + ROW_CHUNK - 1) / ROW_CHUNK;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        REAL lanes[ROW_LANES];
+        const int64_t left = n - chunk * ROW_CHUNK, count = left < ROW_CHUNK ? left : ROW_CHUNK;
+        const int64_t width = @lanes_for(count, ROW_LANES);
+        for (int64_t lane = 0; lane < width; lane++) lanes[lane] = 0;
+        for (int64_t j = 0; j < count; j++)
+            lanes[j % ROW_LANES] = lanes[j % ROW_LANES] + values[chunk * ROW_CHUNK + j];
+        sums[chunk] = @fold(lanes, width);
     }
+    @add_lines(sums, chunks, 1);
 }

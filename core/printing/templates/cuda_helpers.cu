@@ -50,25 +50,68 @@ FUNCTION REAL @total(const REAL *values, int64_t n)
     }
     return @fold(upper, upper_width);
 }
-//// fold_strips
+//// add_lines
 
-/* add up the lines of strips by halves, into line 0; a thread has its own columns */
-FUNCTION void @fold_strips(REAL *strips, int64_t width, int64_t columns)
+/* add up so many lines of n numbers, that far apart, by neighbours, into the first one. A thread adds
+   eight of them at once; those that are missing are +0, which changes no sum */
+FUNCTION void @add_lines(REAL *lines, int64_t count, int64_t apart, int64_t n)
 {
-    while (width > 1) {
-        const int64_t half = (width + 1) / 2;
-        for (int64_t strip = 0; strip < width - half; strip++)
-            for (int64_t column = threadIdx.x; column < columns; column += blockDim.x)
-                strips[strip * columns + column] =
-                    strips[strip * columns + column] + strips[(strip + half) * columns + column];
-        width = half;
+    for (int64_t step = 1; step < count; step *= 8) {
+        const int64_t groups = (count + 8 * step - 1) / (8 * step);
+        __syncthreads();
+        for (int64_t i = threadIdx.x; i < groups * n; i += blockDim.x) {
+            const int64_t line = i / n * 8 * step;
+            REAL *const at = lines + line * apart + i % n;
+            REAL x[8];
+            _Pragma("unroll")
+            for (int k = 0; k < 8; k++) x[k] = line + k * step < count ? at[k * step * apart] : 0;
+            *at = ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
+        }
     }
     __syncthreads();
 }
+//// fold_each
+
+/* fold so many groups of lanes, a power of two each, by halves, into the first lane of each group */
+FUNCTION void @fold_each(REAL *lanes, int groups, int width)
+{
+    int bits = 0;
+    while (1 << bits < width) bits++;
+    for (int half = bits - 1; half >= 0; half--) {
+        __syncthreads();
+        for (int i = threadIdx.x; i < groups << half; i += blockDim.x) {
+            REAL *const lane = lanes + ((i >> half) << bits) + (i & ((1 << half) - 1));
+            *lane = *lane + lane[1 << half];
+        }
+    }
+    __syncthreads();
+}
+//// sum_chunks
+
+/* sum the chunks of a vector that begin in this part of it, each in the order of a sum along a row */
+FUNCTION void @sum_chunks(const REAL *values, int64_t first, int64_t end, REAL *sums)
+{
+    __shared__ REAL lanes[ROW_LANES];
+    for (int64_t chunk = first; chunk < end; chunk += ROW_CHUNK) {
+        const int64_t count = end - chunk < ROW_CHUNK ? end - chunk : ROW_CHUNK;
+        const int64_t width = @lanes_for(count, ROW_LANES);
+        __syncthreads();
+        for (int lane = threadIdx.x; lane < width; lane += blockDim.x) {
+            REAL sum = 0;
+            for (int64_t i = lane; i < count; i += ROW_LANES) sum = sum + values[chunk + i];
+            lanes[lane] = sum;
+        }
+        const REAL sum = @fold(lanes, width);
+        if (threadIdx.x == 0) sums[chunk / ROW_CHUNK] = sum;
+    }
+}
+//// width
+
+/* a number that is known when a kernel is compiled */
+template <int N> struct Width { enum : int { n = N }; };
 //// group
 
 /* N neighbours of an array, moved by loads and stores of up to 16 bytes */
-template <int N> struct Width { enum : int { n = N }; };
 template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Group { T at[N]; };
 template <int N, typename T> FUNCTION Group<T, N> load(const T *from)
 {

@@ -27,6 +27,14 @@ typedef struct {
     @REAL *workspace;
     cudaEvent_t copied; /* pinned memory may be written again */
 } @LABEL_launch;
+//// tile
+/* How many rows a tile has: one strip, or a power of two of strips where columns are few. */
+static inline int64_t @LABEL_tile_rows(int64_t columns)
+{
+    int64_t rows = @STRIP_ROWS;
+    while (2 * rows * columns <= @TILE && rows < @TILE) rows *= 2;
+    return rows;
+}
 //// tables
 /* Where the tensors are: again whenever an address or a row has changed. Their number and sizes are
  * those of @LABEL_create. */
@@ -36,11 +44,11 @@ typedef struct {
     int64_t *line = launch->host_tables, *of_tensor = line + launch->chunks * @TABLE_COLUMNS;
 @START    for (int64_t t = 0; t < launch->count; t++, of_tensor += @TENSORS_COLUMNS) {
         const @LABEL_tensor *tensor = tensors + t;
-        const int64_t size = @SIZE, columns = @COLUMNS, chunks = (size + @UNIT - 1) / @UNIT;
-        for (int64_t index = 0; index < chunks; index++, line += @TABLE_COLUMNS) {
-            const int64_t at = index * @UNIT, offset = at * columns;
+@EXTENT        for (int64_t index = 0; index < lines; index++, line += @TABLE_COLUMNS) {
+            const int64_t first = index / across * unit, column = index % across * @WIDTH;
+            const int64_t offset = first * columns + column;
             line[0] = tensor->row;
-            line[1] = size - at < @UNIT ? size - at : @UNIT;
+            line[1] = size - first < unit ? size - first : unit;
 @CHUNK_LINES        }
 @TENSOR_LINES    }
     const size_t bytes = (size_t)((char *)of_tensor - (char *)launch->host_tables);
@@ -60,10 +68,8 @@ typedef struct {
     launch->rows = rows;
     for (int64_t t = 0; t < count; t++) {
         const @LABEL_tensor *tensor = tensors + t;
-        const int64_t size = @SIZE, columns = @COLUMNS, chunks = (size + @UNIT - 1) / @UNIT;
-        launch->chunks += chunks;
+@EXTENT        launch->chunks += lines;
         launch->numbers += @NUMBERS;
-        (void)columns;
     }
     const size_t tables = (size_t)(launch->chunks * @TABLE_COLUMNS + count * @TENSORS_COLUMNS + 1) * sizeof(int64_t);
     const size_t row_memory = (size_t)(rows + 1) * (sizeof(double) + @SCALARS * sizeof(@REAL));

@@ -39,54 +39,77 @@ static __device__ __forceinline__ int64_t lanes_for(int64_t n, int64_t lanes)
     return width;
 }
 
-/* the sum of a vector of up to 65536 * 65536 values in the fixed order of a sum over a tensor */
-static __device__ __forceinline__ float total(const float *values, int64_t n)
+/* add up so many lines of n numbers, that far apart, by neighbours, into the first one. A thread adds
+   eight of them at once; those that are missing are +0, which changes no sum */
+static __device__ __forceinline__ void add_lines(float *lines, int64_t count, int64_t apart, int64_t n)
 {
-    __shared__ float lanes[2048], upper[2048];
-    const int64_t chunks = n > 65536 ? (n + 65536 - 1) / 65536 : 1, upper_width = lanes_for(chunks, 2048);
-    for (int lane = threadIdx.x; lane < upper_width; lane += blockDim.x) upper[lane] = 0;
-    for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        const int64_t first = chunk * 65536, count = n - first < 65536 ? n - first : 65536;
-        const int64_t width = lanes_for(count, 2048);
-        for (int lane = threadIdx.x; lane < width; lane += blockDim.x) {
-            float sum = 0;
-            for (int64_t i = lane; i < count; i += 2048) sum = sum + values[first + i];
-            lanes[lane] = sum;
+    for (int64_t step = 1; step < count; step *= 8) {
+        const int64_t groups = (count + 8 * step - 1) / (8 * step);
+        __syncthreads();
+        for (int64_t i = threadIdx.x; i < groups * n; i += blockDim.x) {
+            const int64_t line = i / n * 8 * step;
+            float *const at = lines + line * apart + i % n;
+            float x[8];
+            _Pragma("unroll")
+            for (int k = 0; k < 8; k++) x[k] = line + k * step < count ? at[k * step * apart] : 0;
+            *at = ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
         }
-        const float sum = fold(lanes, width);
-        if (threadIdx.x == 0) upper[chunk % 2048] = upper[chunk % 2048] + sum;
-    }
-    return fold(upper, upper_width);
-}
-
-/* add up the lines of strips by halves, into line 0; a thread has its own columns */
-static __device__ __forceinline__ void fold_strips(float *strips, int64_t width, int64_t columns)
-{
-    while (width > 1) {
-        const int64_t half = (width + 1) / 2;
-        for (int64_t strip = 0; strip < width - half; strip++)
-            for (int64_t column = threadIdx.x; column < columns; column += blockDim.x)
-                strips[strip * columns + column] =
-                    strips[strip * columns + column] + strips[(strip + half) * columns + column];
-        width = half;
     }
     __syncthreads();
 }
+
+/* fold so many groups of lanes, a power of two each, by halves, into the first lane of each group */
+static __device__ __forceinline__ void fold_each(float *lanes, int groups, int width)
+{
+    int bits = 0;
+    while (1 << bits < width) bits++;
+    for (int half = bits - 1; half >= 0; half--) {
+        __syncthreads();
+        for (int i = threadIdx.x; i < groups << half; i += blockDim.x) {
+            float *const lane = lanes + ((i >> half) << bits) + (i & ((1 << half) - 1));
+            *lane = *lane + lane[1 << half];
+        }
+    }
+    __syncthreads();
+}
+
+/* sum the chunks of a vector that begin in this part of it, each in the order of a sum along a row */
+static __device__ __forceinline__ void sum_chunks(const float *values, int64_t first, int64_t end, float *sums)
+{
+    __shared__ float lanes[256];
+    for (int64_t chunk = first; chunk < end; chunk += 1024) {
+        const int64_t count = end - chunk < 1024 ? end - chunk : 1024;
+        const int64_t width = lanes_for(count, 256);
+        __syncthreads();
+        for (int lane = threadIdx.x; lane < width; lane += blockDim.x) {
+            float sum = 0;
+            for (int64_t i = lane; i < count; i += 256) sum = sum + values[chunk + i];
+            lanes[lane] = sum;
+        }
+        const float sum = fold(lanes, width);
+        if (threadIdx.x == 0) sums[chunk / 1024] = sum;
+    }
+}
+
+/* a number that is known when a kernel is compiled */
+template <int N> struct Width { enum : int { n = N }; };
 
 extern "C" __global__ void __launch_bounds__(256, 2) adafactor_pass0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
-    alignas(16) __shared__ float sum0_lanes[256];
-    alignas(16) __shared__ float sum2_lanes[256];
-    const int64_t *chunk = table + (int64_t)blockIdx.x * 6;
+    alignas(16) __shared__ float row_lanes[4096];
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t height = chunk[1];
     if (row < 0 || control[1] != 0) return;
-    const int64_t *tensor = tensors + chunk[4] * 16;
-    const int64_t index = chunk[5];
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
+    const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
+    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
     float *params = GLOBAL(float, chunk[2]);
     const float *grads = GLOBAL(const float, chunk[3]);
     const int64_t sum0_at = tensor[6];
@@ -94,87 +117,210 @@ extern "C" __global__ void __launch_bounds__(256, 2) adafactor_pass0(
     const int64_t sum2_at = tensor[8];
     const float eps1 = rows[row * 7 + 2];
     const float grad_coefficient = (float)(coefficients[row] * control[0]);
-    const int64_t first_row = index * 64;
-    const int64_t width = lanes_for(columns, 256);
-    for (int64_t column = threadIdx.x; column < columns; column += blockDim.x) {
-        workspace[sum1_at + index * columns + column] = 0;
-    }
-    for (int64_t r = 0; r < height; r++) {
-        for (int64_t lane = threadIdx.x; lane < width; lane += blockDim.x) {
-            sum0_lanes[lane] = 0;
-        }
-        for (int64_t lane = threadIdx.x; lane < width; lane += blockDim.x) {
-            sum2_lanes[lane] = 0;
-        }
-        for (int64_t start = 0; start < columns; start += 256) {
-            for (int64_t lane = threadIdx.x; lane < (256 < columns - start ? 256 : columns - start); lane += blockDim.x) {
-                const int64_t column = start + lane;
-                const int64_t i = r * columns + column;
-                float param = params[i];
-                float grad = grad_coefficient * grads[i];
-                float square = grad * grad + eps1;
-                sum0_lanes[lane] = sum0_lanes[lane] + square;
-                workspace[sum1_at + index * columns + column] = workspace[sum1_at + index * columns + column] + square;
-                sum2_lanes[lane] = sum2_lanes[lane] + param * param;
+    const int64_t sum0_line = sum0_at + first_column / 1024 * size + first_row;
+    const int64_t sum2_line = sum2_at + first_column / 1024 * size + first_row;
+    const int64_t sum1_line = sum1_at + first_row / 64 * columns + first_column;
+    const int lanes = (int)lanes_for(tile_width, 256);
+    const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
+    const auto update = [&](auto wide) {
+        for (int64_t first = 0; first < height; first += groups * 64) {
+            float sum1_columns[wide.n] = {};
+            for (int64_t part = 0; part < 64 && first + part < height; part += 8) {
+                for (int j = 0; j < 8; j++) {
+                    const int64_t r = first + group * 64 + part + j;
+                    float sum0_lane = 0;
+                    float sum2_lane = 0;
+                    if (r < height && lane < tile_width) {
+                        float param_row[wide.n];
+                        float grad_row[wide.n];
+                        _Pragma("unroll")
+                        for (int k = 0; k < wide.n; k++) {
+                            const bool inside = lane + 256 * k < tile_width;
+                            const int64_t column = inside ? lane + 256 * k : lane;
+                            param_row[k] = params[r * columns + column];
+                            grad_row[k] = grads[r * columns + column];
+                        }
+                        _Pragma("unroll")
+                        for (int k = 0; k < wide.n; k++) {
+                            const bool inside = lane + 256 * k < tile_width;
+                            float param = param_row[k];
+                            float grad = grad_coefficient * grad_row[k];
+                            float square = grad * grad + eps1;
+                            if (inside) sum0_lane = sum0_lane + square;
+                            if (inside) sum2_lane = sum2_lane + param * param;
+                            sum1_columns[k] = sum1_columns[k] + square;
+                        }
+                    }
+                    row_lanes[((group) * 8 + j) * lanes + lane] = sum0_lane;
+                    row_lanes[((1 * groups + group) * 8 + j) * lanes + lane] = sum2_lane;
+                }
+                fold_each(row_lanes, 16 * groups, lanes);
+                for (int j = threadIdx.x; j < 8 * groups; j += blockDim.x) {
+                    const int64_t r = first + j / 8 * 64 + part + j % 8;
+                    if (r < height) {
+                        workspace[sum0_line + r] = row_lanes[j * lanes];
+                        workspace[sum2_line + r] = row_lanes[(1 * 8 * groups + j) * lanes];
+                    }
+                }
+                __syncthreads();
+            }
+            if (first + group * 64 < height) {
+                _Pragma("unroll")
+                for (int k = 0; k < wide.n; k++) {
+                    if (lane + 256 * k < tile_width) {
+                        const int64_t at = (first / 64 + group) * columns + lane + 256 * k;
+                        workspace[sum1_line + at] = sum1_columns[k];
+                    }
+                }
             }
         }
-        float sum0 = fold(sum0_lanes, width);
-        if (threadIdx.x == 0) workspace[sum0_at + first_row + r] = sum0;
-        float sum2 = fold(sum2_lanes, width);
-        if (threadIdx.x == 0) workspace[sum2_at + first_row + r] = sum2;
+    };
+    if (tile_width > 256) update(Width<4>());
+    else update(Width<1>());
+    add_lines(workspace + sum1_line, (height + 63) / 64, columns, tile_width);
+}
+
+extern "C" __global__ void __launch_bounds__(256) adafactor_fold1_sums(
+    const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
+    const int64_t *__restrict__ tensors, float *workspace)
+{
+    (void)rows;
+    (void)coefficients;
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
+    const int64_t row = chunk[0];
+    const int64_t height = chunk[1];
+    if (row < 0 || control[1] != 0) return;
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
+    const int64_t size = tensor[1];
+    const int64_t columns = tensor[2];
+    const int64_t tile_rows = tensor[3];
+    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
+    const int64_t sum0_at = tensor[6];
+    const int64_t sum1_at = tensor[7];
+    const int64_t sum2_at = tensor[8];
+    {
+        const int64_t tiles = (columns + 1023) / 1024, share = (height + tiles - 1) / tiles;
+        const int64_t before = first_column / 1024 * share, left = height - before;
+        add_lines(workspace + sum0_at + first_row + before, tiles, size, (left < share ? left : share));
+    }
+    {
+        const int64_t tiles = (size + tile_rows - 1) / tile_rows, share = (tile_width + tiles - 1) / tiles;
+        const int64_t before = first_row / tile_rows * share, left = tile_width - before;
+        add_lines(workspace + sum1_at + first_column + before, tiles, tile_rows / 64 * columns, (left < share ? left : share));
+    }
+    {
+        const int64_t tiles = (columns + 1023) / 1024, share = (height + tiles - 1) / tiles;
+        const int64_t before = first_column / 1024 * share, left = height - before;
+        add_lines(workspace + sum2_at + first_row + before, tiles, size, (left < share ? left : share));
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) adafactor_fold1(
+extern "C" __global__ void __launch_bounds__(256) adafactor_fold1_part0(
+    const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
+    const int64_t *__restrict__ tensors, float *workspace)
+{
+    (void)coefficients;
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
+    const int64_t row = chunk[0];
+    if (row < 0 || control[1] != 0) return;
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
+    const int64_t size = tensor[1];
+    const int64_t columns = tensor[2];
+    const int64_t tile_rows = tensor[3];
+    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
+    float *exp_avg_sq_rows = GLOBAL(float, tensor[4]);
+    float *exp_avg_sq_cols = GLOBAL(float, tensor[5]);
+    const int64_t sum0_at = tensor[6];
+    const int64_t sum1_at = tensor[7];
+    const int64_t sum2_at = tensor[8];
+    const int64_t exp_avg_sq_row_at = tensor[10];
+    const int64_t exp_avg_sq_col_at = tensor[11];
+    const int64_t total0_at = tensor[12];
+    const int64_t col_factor_at = tensor[14];
+    const int64_t total1_at = tensor[15];
+    const float beta2 = rows[row * 7 + 0];
+    const float rest2 = rows[row * 7 + 1];
+    if (first_column == 0 && first_row % 1024 == 0) {
+        const int64_t end = (size < first_row + (tile_rows < 1024 ? 1024 : tile_rows) ? size : first_row + (tile_rows < 1024 ? 1024 : tile_rows));
+        for (int64_t r = first_row + threadIdx.x; r < end; r += blockDim.x) {
+            float exp_avg_sq_row = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
+            workspace[exp_avg_sq_row_at + r] = exp_avg_sq_row;
+        }
+    }
+    if (first_row == 0) {
+        const int64_t end = first_column + tile_width;
+        for (int64_t column = first_column + threadIdx.x; column < end; column += blockDim.x) {
+            float exp_avg_sq_col = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
+            workspace[exp_avg_sq_col_at + column] = exp_avg_sq_col;
+            float col_factor = 1 / sqrtf(exp_avg_sq_col);
+            workspace[col_factor_at + column] = col_factor;
+        }
+    }
+    if (first_column == 0 && first_row % 1024 == 0) {
+        const int64_t end = (size < first_row + (tile_rows < 1024 ? 1024 : tile_rows) ? size : first_row + (tile_rows < 1024 ? 1024 : tile_rows));
+        sum_chunks(workspace + exp_avg_sq_row_at, first_row, end, workspace + total0_at);
+        sum_chunks(workspace + sum2_at, first_row, end, workspace + total1_at);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) adafactor_fold1_part1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)table;
     (void)coefficients;
-    const int64_t *tensor = tensors + (int64_t)blockIdx.x * 16;
+    const int64_t *tensor = tensors + (int64_t)blockIdx.x * 19;
     const int64_t row = tensor[0];
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
-    const int64_t chunks = tensor[3];
     if (row < 0 || control[1] != 0) return;
-    float *exp_avg_sq_rows = GLOBAL(float, tensor[4]);
-    float *exp_avg_sq_cols = GLOBAL(float, tensor[5]);
-    const int64_t sum0_at = tensor[6];
-    const int64_t sum1_at = tensor[7];
-    const int64_t sum2_at = tensor[8];
-    const int64_t row_factor_at = tensor[10];
-    const int64_t col_factor_at = tensor[11];
-    const int64_t decay_at = tensor[13];
-    const int64_t exp_avg_sq_row_at = tensor[14];
-    const int64_t exp_avg_sq_col_at = tensor[15];
-    const float beta2 = rows[row * 7 + 0];
-    const float rest2 = rows[row * 7 + 1];
+    const int64_t total0_at = tensor[12];
+    const int64_t total1_at = tensor[15];
+    const int64_t decay_at = tensor[18];
     const float eps2 = rows[row * 7 + 3];
     const float rho = rows[row * 7 + 4];
     const float weight_decay = rows[row * 7 + 6];
-    fold_strips(workspace + sum1_at, chunks, columns);
-    for (int64_t r = threadIdx.x; r < size; r += blockDim.x) {
-        workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
-    }
-    __syncthreads();
-    for (int64_t column = threadIdx.x; column < columns; column += blockDim.x) {
-        workspace[exp_avg_sq_col_at + column] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
-    }
-    __syncthreads();
-    float value = total(workspace + exp_avg_sq_row_at, size);
-    for (int64_t r = threadIdx.x; r < size; r += blockDim.x) {
-        workspace[row_factor_at + r] = 1 / sqrtf(workspace[exp_avg_sq_row_at + r] / (value / (float)(size)));
-    }
-    __syncthreads();
-    for (int64_t column = threadIdx.x; column < columns; column += blockDim.x) {
-        workspace[col_factor_at + column] = 1 / sqrtf(workspace[exp_avg_sq_col_at + column]);
-    }
-    __syncthreads();
-    float sum2 = total(workspace + sum2_at, size);
-    float alpha = maximum(sqrtf(sum2 / (float)(size * columns)), eps2) * rho;
+    add_lines(workspace + total0_at, (size + 1023) / 1024, 1, 1);
+    add_lines(workspace + total1_at, (size + 1023) / 1024, 1, 1);
+    float total1 = workspace[total1_at];
+    float alpha = maximum(sqrtf(total1 / (float)(size * columns)), eps2) * rho;
     float decay = alpha * weight_decay;
     if (threadIdx.x == 0) workspace[decay_at] = decay;
+}
+
+extern "C" __global__ void __launch_bounds__(256) adafactor_fold1_part2(
+    const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
+    const int64_t *__restrict__ tensors, float *workspace)
+{
+    (void)rows;
+    (void)coefficients;
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
+    const int64_t row = chunk[0];
+    if (row < 0 || control[1] != 0) return;
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
+    const int64_t size = tensor[1];
+    const int64_t tile_rows = tensor[3];
+    const int64_t exp_avg_sq_row_at = tensor[10];
+    const int64_t total0_at = tensor[12];
+    const int64_t row_factor_at = tensor[13];
+    float total0 = workspace[total0_at];
+    if (first_column == 0 && first_row % 1024 == 0) {
+        const int64_t end = (size < first_row + (tile_rows < 1024 ? 1024 : tile_rows) ? size : first_row + (tile_rows < 1024 ? 1024 : tile_rows));
+        for (int64_t r = first_row + threadIdx.x; r < end; r += blockDim.x) {
+            float row_factor = 1 / sqrtf(workspace[exp_avg_sq_row_at + r] / (total0 / (float)(size)));
+            workspace[row_factor_at + r] = row_factor;
+        }
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2) adafactor_pass1(
@@ -183,63 +329,135 @@ extern "C" __global__ void __launch_bounds__(256, 2) adafactor_pass1(
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)rows;
-    alignas(16) __shared__ float sum3_lanes[256];
-    const int64_t *chunk = table + (int64_t)blockIdx.x * 6;
+    alignas(16) __shared__ float row_lanes[2048];
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t height = chunk[1];
     if (row < 0 || control[1] != 0) return;
-    const int64_t *tensor = tensors + chunk[4] * 16;
-    const int64_t index = chunk[5];
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
+    const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
+    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
     const float *grads = GLOBAL(const float, chunk[3]);
     const int64_t sum3_at = tensor[9];
-    const int64_t row_factor_at = tensor[10];
-    const int64_t col_factor_at = tensor[11];
+    const int64_t row_factor_at = tensor[13];
+    const int64_t col_factor_at = tensor[14];
     const float grad_coefficient = (float)(coefficients[row] * control[0]);
-    const int64_t first_row = index * 64;
-    const int64_t width = lanes_for(columns, 256);
-    for (int64_t r = blockIdx.y; r < height; r += gridDim.y) {
-        float row_factor = workspace[row_factor_at + first_row + r];
-        for (int64_t lane = threadIdx.x; lane < width; lane += blockDim.x) {
-            sum3_lanes[lane] = 0;
-        }
-        for (int64_t start = 0; start < columns; start += 256) {
-            for (int64_t lane = threadIdx.x; lane < (256 < columns - start ? 256 : columns - start); lane += blockDim.x) {
-                const int64_t column = start + lane;
-                const int64_t i = r * columns + column;
-                float col_factor = workspace[col_factor_at + column];
-                float grad = grad_coefficient * grads[i];
-                float direction = grad * row_factor * col_factor;
-                sum3_lanes[lane] = sum3_lanes[lane] + direction * direction;
+    const int64_t sum3_line = sum3_at + first_column / 1024 * size + first_row;
+    const int lanes = (int)lanes_for(tile_width, 256);
+    const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
+    const auto update = [&](auto wide) {
+        for (int64_t first = (int64_t)blockIdx.y * groups * 8; first < height; first += (int64_t)gridDim.y * groups * 8) {
+            for (int j = 0; j < 8; j++) {
+                const int64_t r = first + group * 8 + j;
+                float sum3_lane = 0;
+                if (r < height && lane < tile_width) {
+                    float row_factor = workspace[row_factor_at + first_row + r];
+                    float grad_row[wide.n];
+                    _Pragma("unroll")
+                    for (int k = 0; k < wide.n; k++) {
+                        const bool inside = lane + 256 * k < tile_width;
+                        const int64_t column = inside ? lane + 256 * k : lane;
+                        grad_row[k] = grads[r * columns + column];
+                    }
+                    _Pragma("unroll")
+                    for (int k = 0; k < wide.n; k++) {
+                        const bool inside = lane + 256 * k < tile_width;
+                        const int64_t column = inside ? lane + 256 * k : lane;
+                        float col_factor = workspace[col_factor_at + first_column + column];
+                        float grad = grad_coefficient * grad_row[k];
+                        float direction = grad * row_factor * col_factor;
+                        if (inside) sum3_lane = sum3_lane + direction * direction;
+                    }
+                }
+                row_lanes[((group) * 8 + j) * lanes + lane] = sum3_lane;
             }
+            fold_each(row_lanes, 8 * groups, lanes);
+            for (int j = threadIdx.x; j < 8 * groups; j += blockDim.x) {
+                const int64_t r = first + j;
+                if (r < height) {
+                    workspace[sum3_line + r] = row_lanes[j * lanes];
+                }
+            }
+            __syncthreads();
         }
-        float sum3 = fold(sum3_lanes, width);
-        if (threadIdx.x == 0) workspace[sum3_at + first_row + r] = sum3;
+    };
+    if (tile_width > 256) update(Width<4>());
+    else update(Width<1>());
+}
+
+extern "C" __global__ void __launch_bounds__(256) adafactor_fold2_sums(
+    const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
+    const int64_t *__restrict__ tensors, float *workspace)
+{
+    (void)rows;
+    (void)coefficients;
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
+    const int64_t row = chunk[0];
+    const int64_t height = chunk[1];
+    if (row < 0 || control[1] != 0) return;
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
+    const int64_t size = tensor[1];
+    const int64_t columns = tensor[2];
+    const int64_t sum3_at = tensor[9];
+    {
+        const int64_t tiles = (columns + 1023) / 1024, share = (height + tiles - 1) / tiles;
+        const int64_t before = first_column / 1024 * share, left = height - before;
+        add_lines(workspace + sum3_at + first_row + before, tiles, size, (left < share ? left : share));
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) adafactor_fold2(
+extern "C" __global__ void __launch_bounds__(256) adafactor_fold2_part0(
+    const int64_t *__restrict__ table, const float *__restrict__ rows,
+    const double *__restrict__ coefficients, const double *__restrict__ control,
+    const int64_t *__restrict__ tensors, float *workspace)
+{
+    (void)rows;
+    (void)coefficients;
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
+    const int64_t row = chunk[0];
+    if (row < 0 || control[1] != 0) return;
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
+    const int64_t size = tensor[1];
+    const int64_t tile_rows = tensor[3];
+    const int64_t sum3_at = tensor[9];
+    const int64_t total2_at = tensor[16];
+    if (first_column == 0 && first_row % 1024 == 0) {
+        const int64_t end = (size < first_row + (tile_rows < 1024 ? 1024 : tile_rows) ? size : first_row + (tile_rows < 1024 ? 1024 : tile_rows));
+        sum_chunks(workspace + sum3_at, first_row, end, workspace + total2_at);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) adafactor_fold2_part1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)table;
     (void)coefficients;
-    const int64_t *tensor = tensors + (int64_t)blockIdx.x * 16;
+    const int64_t *tensor = tensors + (int64_t)blockIdx.x * 19;
     const int64_t row = tensor[0];
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
     if (row < 0 || control[1] != 0) return;
-    const int64_t sum2_at = tensor[8];
-    const int64_t sum3_at = tensor[9];
-    const int64_t step_size_at = tensor[12];
+    const int64_t total1_at = tensor[15];
+    const int64_t total2_at = tensor[16];
+    const int64_t step_size_at = tensor[17];
+    float total1 = workspace[total1_at];
     const float eps2 = rows[row * 7 + 3];
     const float rho = rows[row * 7 + 4];
     const float d = rows[row * 7 + 5];
-    float sum2 = total(workspace + sum2_at, size);
-    float alpha = maximum(sqrtf(sum2 / (float)(size * columns)), eps2) * rho;
-    float sum3 = total(workspace + sum3_at, size);
-    float clip = maximum(sqrtf(sum3 / (float)(size * columns)) / d, 1);
+    float alpha = maximum(sqrtf(total1 / (float)(size * columns)), eps2) * rho;
+    add_lines(workspace + total2_at, (size + 1023) / 1024, 1, 1);
+    float total2 = workspace[total2_at];
+    float clip = maximum(sqrtf(total2 / (float)(size * columns)) / d, 1);
     float step_size = alpha / clip;
     if (threadIdx.x == 0) workspace[step_size_at] = step_size;
 }
@@ -250,73 +468,95 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_pass2(
     const int64_t *__restrict__ tensors, float *workspace)
 {
     (void)rows;
-    const int64_t *chunk = table + (int64_t)blockIdx.x * 6;
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
     const int64_t height = chunk[1];
     if (row < 0 || control[1] != 0) return;
-    const int64_t *tensor = tensors + chunk[4] * 16;
-    const int64_t index = chunk[5];
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
     const int64_t columns = tensor[2];
+    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
     float *params = GLOBAL(float, chunk[2]);
     const float *grads = GLOBAL(const float, chunk[3]);
-    const int64_t row_factor_at = tensor[10];
-    const int64_t col_factor_at = tensor[11];
-    const int64_t step_size_at = tensor[12];
-    const int64_t decay_at = tensor[13];
+    const int64_t row_factor_at = tensor[13];
+    const int64_t col_factor_at = tensor[14];
+    const int64_t step_size_at = tensor[17];
+    const int64_t decay_at = tensor[18];
     float step_size = workspace[step_size_at];
     float decay = workspace[decay_at];
     const float grad_coefficient = (float)(coefficients[row] * control[0]);
-    const int64_t first_row = index * 64;
-    for (int64_t r = blockIdx.y; r < height; r += gridDim.y) {
-        float row_factor = workspace[row_factor_at + first_row + r];
-        for (int64_t start = 0; start < columns; start += 256) {
-            for (int64_t lane = threadIdx.x; lane < (256 < columns - start ? 256 : columns - start); lane += blockDim.x) {
-                const int64_t column = start + lane;
-                const int64_t i = r * columns + column;
-                float col_factor = workspace[col_factor_at + column];
-                float param = params[i];
-                float grad = grad_coefficient * grads[i];
-                float direction = grad * row_factor * col_factor;
-                params[i] = param - (step_size * direction + decay * param);
+    const int lanes = (int)lanes_for(tile_width, 256);
+    const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
+    const auto update = [&](auto wide) {
+        for (int64_t first = (int64_t)blockIdx.y * groups * 8; first < height; first += (int64_t)gridDim.y * groups * 8) {
+            for (int j = 0; j < 8; j++) {
+                const int64_t r = first + group * 8 + j;
+                if (r < height && lane < tile_width) {
+                    float row_factor = workspace[row_factor_at + first_row + r];
+                    float param_row[wide.n];
+                    float grad_row[wide.n];
+                    _Pragma("unroll")
+                    for (int k = 0; k < wide.n; k++) {
+                        const bool inside = lane + 256 * k < tile_width;
+                        const int64_t column = inside ? lane + 256 * k : lane;
+                        param_row[k] = params[r * columns + column];
+                        grad_row[k] = grads[r * columns + column];
+                    }
+                    _Pragma("unroll")
+                    for (int k = 0; k < wide.n; k++) {
+                        const bool inside = lane + 256 * k < tile_width;
+                        const int64_t column = inside ? lane + 256 * k : lane;
+                        float col_factor = workspace[col_factor_at + first_column + column];
+                        float param = param_row[k];
+                        float grad = grad_coefficient * grad_row[k];
+                        float direction = grad * row_factor * col_factor;
+                        param_row[k] = param - (step_size * direction + decay * param);
+                    }
+                    _Pragma("unroll")
+                    for (int k = 0; k < wide.n; k++) {
+                        const bool inside = lane + 256 * k < tile_width;
+                        const int64_t column = inside ? lane + 256 * k : lane;
+                        if (inside) params[r * columns + column] = param_row[k];
+                    }
+                }
             }
         }
-    }
+    };
+    if (tile_width > 256) update(Width<4>());
+    else update(Width<1>());
 }
 
-extern "C" __global__ void __launch_bounds__(256) adafactor_fold3(
+extern "C" __global__ void __launch_bounds__(256) adafactor_fold3_part0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
 {
-    (void)table;
     (void)coefficients;
-    const int64_t *tensor = tensors + (int64_t)blockIdx.x * 16;
-    const int64_t row = tensor[0];
+    const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
+    const int64_t row = chunk[0];
+    if (row < 0 || control[1] != 0) return;
+    const int64_t *tensor = tensors + chunk[4] * 19;
+    const int64_t first_row = chunk[5];
+    const int64_t first_column = chunk[6];
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
-    if (row < 0 || control[1] != 0) return;
+    const int64_t tile_rows = tensor[3];
+    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
     float *exp_avg_sq_rows = GLOBAL(float, tensor[4]);
     float *exp_avg_sq_cols = GLOBAL(float, tensor[5]);
-    const int64_t sum0_at = tensor[6];
-    const int64_t sum1_at = tensor[7];
-    const int64_t exp_avg_sq_row_at = tensor[14];
-    const int64_t exp_avg_sq_col_at = tensor[15];
-    const float beta2 = rows[row * 7 + 0];
-    const float rest2 = rows[row * 7 + 1];
-    for (int64_t r = threadIdx.x; r < size; r += blockDim.x) {
-        workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
+    const int64_t exp_avg_sq_row_at = tensor[10];
+    const int64_t exp_avg_sq_col_at = tensor[11];
+    if (first_column == 0 && first_row % 1024 == 0) {
+        const int64_t end = (size < first_row + (tile_rows < 1024 ? 1024 : tile_rows) ? size : first_row + (tile_rows < 1024 ? 1024 : tile_rows));
+        for (int64_t r = first_row + threadIdx.x; r < end; r += blockDim.x) {
+            exp_avg_sq_rows[r] = workspace[exp_avg_sq_row_at + r];
+        }
     }
-    __syncthreads();
-    for (int64_t column = threadIdx.x; column < columns; column += blockDim.x) {
-        workspace[exp_avg_sq_col_at + column] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
+    if (first_row == 0) {
+        const int64_t end = first_column + tile_width;
+        for (int64_t column = first_column + threadIdx.x; column < end; column += blockDim.x) {
+            exp_avg_sq_cols[column] = workspace[exp_avg_sq_col_at + column];
+        }
     }
-    __syncthreads();
-    for (int64_t r = threadIdx.x; r < size; r += blockDim.x) {
-        exp_avg_sq_rows[r] = workspace[exp_avg_sq_row_at + r];
-    }
-    __syncthreads();
-    for (int64_t column = threadIdx.x; column < columns; column += blockDim.x) {
-        exp_avg_sq_cols[column] = workspace[exp_avg_sq_col_at + column];
-    }
-    __syncthreads();
 }

@@ -57,31 +57,30 @@ static inline int64_t lanes_for(int64_t n, int64_t lanes)
     return width;
 }
 
-/* the sum of a vector in the fixed order of a sum over a tensor */
-static float total(const float *values, int64_t n)
+/* add up so many lines by neighbours, into line 0 */
+static inline void add_lines(float *lines, int64_t count, int64_t width)
 {
-    float lanes[2048];
-    int64_t span = 1;
-    while (n > span * 65536) span *= 65536;
-    const int64_t count = (n + span - 1) / span, width = lanes_for(count, 2048);
-    for (int64_t lane = 0; lane < width; lane++) lanes[lane] = 0;
-    for (int64_t j = 0; j < count; j++) {
-        const int64_t part = n - j * span < span ? n - j * span : span;
-        const float value = span == 1 ? values[j] : total(values + j * span, part);
-        lanes[j % 2048] = lanes[j % 2048] + value;
-    }
-    return fold(lanes, width);
+    for (int64_t step = 1; step < count; step *= 2)
+        for (int64_t line = 0; line + step < count; line += 2 * step)
+            for (int64_t i = line * width; i < (line + 1) * width; i++)
+                lines[i] = lines[i] + lines[i + step * width];
 }
 
-/* add up the lines of strips by halves, into line 0 */
-static inline void fold_strips(float *strips, int64_t width, int64_t columns)
+/* sum a vector in the fixed order of a sum along a row, into sums[0]; there is room for a number for
+   each chunk */
+static inline void sum_as_row(const float *values, int64_t n, float *sums)
 {
-    while (width > 1) {
-        const int64_t half = (width + 1) / 2;
-        for (int64_t i = 0; i < (width - half) * columns; i++)
-            strips[i] = strips[i] + strips[half * columns + i];
-        width = half;
+    const int64_t chunks = (n + 1024 - 1) / 1024;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        float lanes[256];
+        const int64_t left = n - chunk * 1024, count = left < 1024 ? left : 1024;
+        const int64_t width = lanes_for(count, 256);
+        for (int64_t lane = 0; lane < width; lane++) lanes[lane] = 0;
+        for (int64_t j = 0; j < count; j++)
+            lanes[j % 256] = lanes[j % 256] + values[chunk * 1024 + j];
+        sums[chunk] = fold(lanes, width);
     }
+    add_lines(sums, chunks, 1);
 }
 
 typedef struct {
@@ -117,34 +116,45 @@ static void adafactor_no_scale_parameter_beta1_pass0(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t index, int64_t size,
     int64_t columns, const float *RESTRICT grads, float *workspace)
 {
-    const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
+    const int64_t across = (columns + 16383) / 16384;
+    const int64_t first_row = index / across * 64;
+    const int64_t first_column = index % across * 16384;
+    const int64_t chunks = (columns + 1023) / 1024;
     const int64_t sum0_at = 0;
-    const int64_t sum1_at = sum0_at + size;
-    grads += index * 64 * columns;
+    const int64_t sum1_at = sum0_at + chunks * size;
+    const int64_t height = (size - first_row < 64 ? size - first_row : 64);
+    const int64_t tile_width = (16384 < columns - first_column ? 16384 : columns - first_column);
+    grads += first_row * columns + first_column;
     const float eps1 = s->eps1;
     const float grad_coefficient = s->grad_coefficient;
-    const int64_t first_row = index * 64;
-    const int64_t width = lanes_for(columns, 256);
-    for (int64_t column = 0; column < columns; column++) {
-        workspace[sum1_at + index * columns + column] = 0;
-    }
-    for (int64_t r = 0; r < height; r++) {
-        float sum0_lanes[256];
-        for (int64_t lane = 0; lane < width; lane++) {
-            sum0_lanes[lane] = 0;
+    const int64_t width = lanes_for(tile_width, 256);
+    for (int64_t strip = 0; strip < height; strip += 64) {
+        const int64_t sum1_line = sum1_at + (first_row + strip) / 64 * columns + first_column;
+        for (int64_t column = 0; column < tile_width; column++) {
+            workspace[sum1_line + column] = 0;
         }
-        for (int64_t start = 0; start < columns; start += 256) {
-            for (int64_t lane = 0; lane < (256 < columns - start ? 256 : columns - start); lane++) {
-                const int64_t column = start + lane;
-                const int64_t i = r * columns + column;
-                float grad = grad_coefficient * grads[i];
-                float square = grad * grad + eps1;
-                sum0_lanes[lane] = sum0_lanes[lane] + square;
-                workspace[sum1_at + index * columns + column] = workspace[sum1_at + index * columns + column] + square;
+        for (int64_t r = strip; r < (strip + 64 < height ? strip + 64 : height); r++) {
+            for (int64_t chunk = 0; chunk < tile_width; chunk += 1024) {
+                const int64_t end = (chunk + 1024 < tile_width ? chunk + 1024 : tile_width);
+                const int64_t sum0_line = sum0_at + (first_column + chunk) / 1024 * size + first_row;
+                float sum0_lanes[256];
+                for (int64_t lane = 0; lane < width; lane++) {
+                    sum0_lanes[lane] = 0;
+                }
+                for (int64_t start = chunk; start < end; start += 256) {
+                    for (int64_t lane = 0; lane < (256 < end - start ? 256 : end - start); lane++) {
+                        const int64_t column = start + lane;
+                        const int64_t i = r * columns + column;
+                        float grad = grad_coefficient * grads[i];
+                        float square = grad * grad + eps1;
+                        sum0_lanes[lane] = sum0_lanes[lane] + square;
+                        workspace[sum1_line + column] = workspace[sum1_line + column] + square;
+                    }
+                }
+                float sum0 = fold(sum0_lanes, width);
+                workspace[sum0_line + r] = sum0;
             }
         }
-        float sum0 = fold(sum0_lanes, width);
-        workspace[sum0_at + first_row + r] = sum0;
     }
 }
 
@@ -152,30 +162,35 @@ static void adafactor_no_scale_parameter_beta1_fold1(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t size, int64_t columns,
     float *RESTRICT exp_avg_sq_rows, float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
-    const int64_t chunks = (size + 63) / 64;
+    const int64_t strips = (size + 63) / 64;
+    const int64_t chunks = (columns + 1023) / 1024;
     const int64_t sum0_at = 0;
-    const int64_t sum1_at = sum0_at + size;
-    const int64_t sum2_at = sum1_at + chunks * columns;
-    const int64_t row_factor_at = sum2_at + size;
-    const int64_t col_factor_at = row_factor_at + size;
-    const int64_t step_size_at = col_factor_at + columns;
-    const int64_t exp_avg_sq_row_at = step_size_at + 1;
+    const int64_t sum1_at = sum0_at + chunks * size;
+    const int64_t sum2_at = sum1_at + strips * columns;
+    const int64_t exp_avg_sq_row_at = sum2_at + chunks * size;
     const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
+    const int64_t total0_at = exp_avg_sq_col_at + columns;
+    const int64_t row_factor_at = total0_at + strips;
+    const int64_t col_factor_at = row_factor_at + size;
+    add_lines(workspace + sum0_at, chunks, size);
+    add_lines(workspace + sum1_at, strips, columns);
     const float beta2 = s->beta2;
     const float rest2 = s->rest2;
-    fold_strips(workspace + sum1_at, chunks, columns);
     for (int64_t r = 0; r < size; r++) {
-        workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
+        float exp_avg_sq_row = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
+        workspace[exp_avg_sq_row_at + r] = exp_avg_sq_row;
     }
     for (int64_t column = 0; column < columns; column++) {
-        workspace[exp_avg_sq_col_at + column] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
+        float exp_avg_sq_col = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
+        workspace[exp_avg_sq_col_at + column] = exp_avg_sq_col;
+        float col_factor = 1 / sqrtf(exp_avg_sq_col);
+        workspace[col_factor_at + column] = col_factor;
     }
-    float value = total(workspace + exp_avg_sq_row_at, size);
+    sum_as_row(workspace + exp_avg_sq_row_at, size, workspace + total0_at);
+    float total0 = workspace[total0_at];
     for (int64_t r = 0; r < size; r++) {
-        workspace[row_factor_at + r] = 1 / sqrtf(workspace[exp_avg_sq_row_at + r] / (value / (float)(size)));
-    }
-    for (int64_t column = 0; column < columns; column++) {
-        workspace[col_factor_at + column] = 1 / sqrtf(workspace[exp_avg_sq_col_at + column]);
+        float row_factor = 1 / sqrtf(workspace[exp_avg_sq_row_at + r] / (total0 / (float)(size)));
+        workspace[row_factor_at + r] = row_factor;
     }
 }
 
@@ -183,35 +198,46 @@ static void adafactor_no_scale_parameter_beta1_pass1(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t index, int64_t size,
     int64_t columns, const float *RESTRICT grads, float *workspace)
 {
-    const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
-    const int64_t chunks = (size + 63) / 64;
+    const int64_t across = (columns + 16383) / 16384;
+    const int64_t first_row = index / across * 64;
+    const int64_t first_column = index % across * 16384;
+    const int64_t strips = (size + 63) / 64;
+    const int64_t chunks = (columns + 1023) / 1024;
     const int64_t sum0_at = 0;
-    const int64_t sum1_at = sum0_at + size;
-    const int64_t sum2_at = sum1_at + chunks * columns;
-    const int64_t row_factor_at = sum2_at + size;
+    const int64_t sum1_at = sum0_at + chunks * size;
+    const int64_t sum2_at = sum1_at + strips * columns;
+    const int64_t exp_avg_sq_row_at = sum2_at + chunks * size;
+    const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
+    const int64_t total0_at = exp_avg_sq_col_at + columns;
+    const int64_t row_factor_at = total0_at + strips;
     const int64_t col_factor_at = row_factor_at + size;
-    grads += index * 64 * columns;
+    const int64_t height = (size - first_row < 64 ? size - first_row : 64);
+    const int64_t tile_width = (16384 < columns - first_column ? 16384 : columns - first_column);
+    grads += first_row * columns + first_column;
     const float grad_coefficient = s->grad_coefficient;
-    const int64_t first_row = index * 64;
-    const int64_t width = lanes_for(columns, 256);
+    const int64_t width = lanes_for(tile_width, 256);
     for (int64_t r = 0; r < height; r++) {
         float row_factor = workspace[row_factor_at + first_row + r];
-        float sum2_lanes[256];
-        for (int64_t lane = 0; lane < width; lane++) {
-            sum2_lanes[lane] = 0;
-        }
-        for (int64_t start = 0; start < columns; start += 256) {
-            for (int64_t lane = 0; lane < (256 < columns - start ? 256 : columns - start); lane++) {
-                const int64_t column = start + lane;
-                const int64_t i = r * columns + column;
-                float col_factor = workspace[col_factor_at + column];
-                float grad = grad_coefficient * grads[i];
-                float direction = grad * row_factor * col_factor;
-                sum2_lanes[lane] = sum2_lanes[lane] + direction * direction;
+        for (int64_t chunk = 0; chunk < tile_width; chunk += 1024) {
+            const int64_t end = (chunk + 1024 < tile_width ? chunk + 1024 : tile_width);
+            const int64_t sum2_line = sum2_at + (first_column + chunk) / 1024 * size + first_row;
+            float sum2_lanes[256];
+            for (int64_t lane = 0; lane < width; lane++) {
+                sum2_lanes[lane] = 0;
             }
+            for (int64_t start = chunk; start < end; start += 256) {
+                for (int64_t lane = 0; lane < (256 < end - start ? 256 : end - start); lane++) {
+                    const int64_t column = start + lane;
+                    const int64_t i = r * columns + column;
+                    float col_factor = workspace[col_factor_at + first_column + column];
+                    float grad = grad_coefficient * grads[i];
+                    float direction = grad * row_factor * col_factor;
+                    sum2_lanes[lane] = sum2_lanes[lane] + direction * direction;
+                }
+            }
+            float sum2 = fold(sum2_lanes, width);
+            workspace[sum2_line + r] = sum2;
         }
-        float sum2 = fold(sum2_lanes, width);
-        workspace[sum2_at + first_row + r] = sum2;
     }
 }
 
@@ -221,17 +247,24 @@ static void adafactor_no_scale_parameter_beta1_fold2(
 {
     (void)exp_avg_sq_rows;
     (void)exp_avg_sq_cols;
-    const int64_t chunks = (size + 63) / 64;
+    const int64_t strips = (size + 63) / 64;
+    const int64_t chunks = (columns + 1023) / 1024;
     const int64_t sum0_at = 0;
-    const int64_t sum1_at = sum0_at + size;
-    const int64_t sum2_at = sum1_at + chunks * columns;
-    const int64_t row_factor_at = sum2_at + size;
+    const int64_t sum1_at = sum0_at + chunks * size;
+    const int64_t sum2_at = sum1_at + strips * columns;
+    const int64_t exp_avg_sq_row_at = sum2_at + chunks * size;
+    const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
+    const int64_t total0_at = exp_avg_sq_col_at + columns;
+    const int64_t row_factor_at = total0_at + strips;
     const int64_t col_factor_at = row_factor_at + size;
-    const int64_t step_size_at = col_factor_at + columns;
+    const int64_t total1_at = col_factor_at + columns;
+    const int64_t step_size_at = total1_at + strips;
+    add_lines(workspace + sum2_at, chunks, size);
     const float rho = s->rho;
     const float d = s->d;
-    float sum2 = total(workspace + sum2_at, size);
-    float clip = maximum(sqrtf(sum2 / (float)(size * columns)) / d, 1);
+    sum_as_row(workspace + sum2_at, size, workspace + total1_at);
+    float total1 = workspace[total1_at];
+    float clip = maximum(sqrtf(total1 / (float)(size * columns)) / d, 1);
     float step_size = rho / clip;
     workspace[step_size_at] = step_size;
 }
@@ -241,31 +274,39 @@ static void adafactor_no_scale_parameter_beta1_pass2(
     int64_t columns, float *RESTRICT params, const float *RESTRICT grads,
     float *RESTRICT exp_avgs, float *workspace)
 {
-    const int64_t height = (size - index * 64 < 64 ? size - index * 64 : 64);
-    const int64_t chunks = (size + 63) / 64;
+    const int64_t across = (columns + 16383) / 16384;
+    const int64_t first_row = index / across * 64;
+    const int64_t first_column = index % across * 16384;
+    const int64_t strips = (size + 63) / 64;
+    const int64_t chunks = (columns + 1023) / 1024;
     const int64_t sum0_at = 0;
-    const int64_t sum1_at = sum0_at + size;
-    const int64_t sum2_at = sum1_at + chunks * columns;
-    const int64_t row_factor_at = sum2_at + size;
+    const int64_t sum1_at = sum0_at + chunks * size;
+    const int64_t sum2_at = sum1_at + strips * columns;
+    const int64_t exp_avg_sq_row_at = sum2_at + chunks * size;
+    const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
+    const int64_t total0_at = exp_avg_sq_col_at + columns;
+    const int64_t row_factor_at = total0_at + strips;
     const int64_t col_factor_at = row_factor_at + size;
-    const int64_t step_size_at = col_factor_at + columns;
-    params += index * 64 * columns;
-    grads += index * 64 * columns;
-    exp_avgs += index * 64 * columns;
+    const int64_t total1_at = col_factor_at + columns;
+    const int64_t step_size_at = total1_at + strips;
+    const int64_t height = (size - first_row < 64 ? size - first_row : 64);
+    const int64_t tile_width = (16384 < columns - first_column ? 16384 : columns - first_column);
+    params += first_row * columns + first_column;
+    grads += first_row * columns + first_column;
+    exp_avgs += first_row * columns + first_column;
     const float rho = s->rho;
     const float weight_decay = s->weight_decay;
     const float beta1 = s->beta1;
     const float rest1 = s->rest1;
     float step_size = workspace[step_size_at];
     const float grad_coefficient = s->grad_coefficient;
-    const int64_t first_row = index * 64;
     for (int64_t r = 0; r < height; r++) {
         float row_factor = workspace[row_factor_at + first_row + r];
-        for (int64_t start = 0; start < columns; start += 256) {
-            for (int64_t lane = 0; lane < (256 < columns - start ? 256 : columns - start); lane++) {
+        for (int64_t start = 0; start < tile_width; start += 256) {
+            for (int64_t lane = 0; lane < (256 < tile_width - start ? 256 : tile_width - start); lane++) {
                 const int64_t column = start + lane;
                 const int64_t i = r * columns + column;
-                float col_factor = workspace[col_factor_at + column];
+                float col_factor = workspace[col_factor_at + first_column + column];
                 float param = params[i];
                 float grad = grad_coefficient * grads[i];
                 float exp_avg = exp_avgs[i];
@@ -283,23 +324,14 @@ static void adafactor_no_scale_parameter_beta1_fold3(
     const adafactor_no_scale_parameter_beta1_scalars *s, int64_t size, int64_t columns,
     float *RESTRICT exp_avg_sq_rows, float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
-    const int64_t chunks = (size + 63) / 64;
+    (void)s;
+    const int64_t strips = (size + 63) / 64;
+    const int64_t chunks = (columns + 1023) / 1024;
     const int64_t sum0_at = 0;
-    const int64_t sum1_at = sum0_at + size;
-    const int64_t sum2_at = sum1_at + chunks * columns;
-    const int64_t row_factor_at = sum2_at + size;
-    const int64_t col_factor_at = row_factor_at + size;
-    const int64_t step_size_at = col_factor_at + columns;
-    const int64_t exp_avg_sq_row_at = step_size_at + 1;
+    const int64_t sum1_at = sum0_at + chunks * size;
+    const int64_t sum2_at = sum1_at + strips * columns;
+    const int64_t exp_avg_sq_row_at = sum2_at + chunks * size;
     const int64_t exp_avg_sq_col_at = exp_avg_sq_row_at + size;
-    const float beta2 = s->beta2;
-    const float rest2 = s->rest2;
-    for (int64_t r = 0; r < size; r++) {
-        workspace[exp_avg_sq_row_at + r] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[sum0_at + r] / (float)(columns));
-    }
-    for (int64_t column = 0; column < columns; column++) {
-        workspace[exp_avg_sq_col_at + column] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[sum1_at + column] / (float)(size));
-    }
     for (int64_t r = 0; r < size; r++) {
         exp_avg_sq_rows[r] = workspace[exp_avg_sq_row_at + r];
     }
@@ -311,8 +343,9 @@ static void adafactor_no_scale_parameter_beta1_fold3(
 /* How many numbers the workspace of adafactor_no_scale_parameter_beta1_update holds. */
 SAMESTEP_API int64_t adafactor_no_scale_parameter_beta1_workspace(int64_t size, int64_t columns)
 {
-    const int64_t chunks = (size + 63) / 64;
-    return size + chunks * columns + size + size + columns + 1 + size + columns;
+    const int64_t strips = (size + 63) / 64;
+    const int64_t chunks = (columns + 1023) / 1024;
+    return chunks * size + strips * columns + chunks * size + size + columns + strips + size + columns + strips + 1;
 }
 
 /* One step of one tensor of size rows by columns. */
@@ -321,25 +354,26 @@ SAMESTEP_API void adafactor_no_scale_parameter_beta1_update(
     float *RESTRICT params, const float *RESTRICT grads, float *RESTRICT exp_avgs,
     float *RESTRICT exp_avg_sq_rows, float *RESTRICT exp_avg_sq_cols, float *workspace)
 {
-    const int64_t chunks = (size + 63) / 64;
+    const int64_t strips = (size + 63) / 64;
+    const int64_t across = (columns + 16383) / 16384;
 #ifdef _OPENMP
 #pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
 #endif
-    for (int64_t index = 0; index < chunks; index++) {
+    for (int64_t index = 0; index < strips * across; index++) {
         adafactor_no_scale_parameter_beta1_pass0(s, index, size, columns, grads, workspace);
     }
     adafactor_no_scale_parameter_beta1_fold1(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);
 #ifdef _OPENMP
 #pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
 #endif
-    for (int64_t index = 0; index < chunks; index++) {
+    for (int64_t index = 0; index < strips * across; index++) {
         adafactor_no_scale_parameter_beta1_pass1(s, index, size, columns, grads, workspace);
     }
     adafactor_no_scale_parameter_beta1_fold2(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);
 #ifdef _OPENMP
 #pragma omp parallel for if (size * columns >= SAMESTEP_PARALLEL_FROM)
 #endif
-    for (int64_t index = 0; index < chunks; index++) {
+    for (int64_t index = 0; index < strips * across; index++) {
         adafactor_no_scale_parameter_beta1_pass2(s, index, size, columns, params, grads, exp_avgs, workspace);
     }
     adafactor_no_scale_parameter_beta1_fold3(s, size, columns, exp_avg_sq_rows, exp_avg_sq_cols, workspace);

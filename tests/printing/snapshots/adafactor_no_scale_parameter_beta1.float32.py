@@ -4,8 +4,8 @@ Shazeer & Stern, Adafactor: Adaptive Learning Rates with Sublinear Memory Cost, 
 Algorithm 4.
 
 Printed by samestep from the rule's own text; do not edit.
-A line of `table` is a chunk: row of `rows` (negative: skip), rows, address of param, address of
-grad, address of exp_avg, line of `tensors`, index in its tensor.
+A line of `table` is a tile: row of `rows` (negative: skip), rows, address of param, address of
+grad, address of exp_avg, line of `tensors`, first row, first column.
 A line of `rows` holds beta2, rest2, eps1, eps2, rho, d, weight_decay, beta1, rest1,
 grad_coefficient.
 """
@@ -61,13 +61,13 @@ def fetch_ahead(array, first, count):
 
 @njit(**options)
 def fold(lanes, width):
-    """The sum of that many `lanes`, a power of two, by halves."""
-    width //= 2
-    while width > 0:
-        for lane in range(width):
-            lanes[lane] = lanes[lane] + lanes[lane + width]
-        width //= 2
-    return lanes[0]
+    """The sum of that many `lanes`, a power of two, by halves; two times at once."""
+    while width >= 4:
+        width //= 4
+        for i in range(width):
+            lower, upper = lanes[i] + lanes[i + 2 * width], lanes[i + width] + lanes[i + 3 * width]
+            lanes[i] = lower + upper
+    return lanes[0] + lanes[1] if width == 2 else lanes[0]
 
 
 @njit(**options)
@@ -80,182 +80,201 @@ def lanes_for(n, lanes):
 
 
 @njit(**options)
-def total_of_chunk(values):
-    lanes = np.zeros(lanes_for(values.size, 2048), float32)
-    for start in range(0, values.size, 2048):
-        for lane in range(min(2048, values.size - start)):
-            lanes[lane] = lanes[lane] + values[uint64(start + lane)]
-    return fold(lanes, lanes.size)
+def add_lines(lines):
+    """Add up `lines` by neighbours, into line 0."""
+    count, width = lines.shape
+    step = 1
+    while step < count:
+        for line in range(0, count - step, 2 * step):
+            for i in range(width):
+                lines[line, i] = lines[line, i] + lines[line + step, i]
+        step *= 2
 
 
 @njit(**options)
-def total(values):
-    """The sum of a vector, in the fixed order of a sum over a tensor."""
-    while values.size > 65536:
-        sums = np.empty((values.size + 65536 - 1) // 65536, values.dtype)
-        for chunk in range(sums.size):
-            sums[chunk] = total_of_chunk(values[chunk * 65536 : (chunk + 1) * 65536])
-        values = sums
-    return total_of_chunk(values)
-
-
-@njit(**options)
-def fold_strips(strips):
-    """Add up the lines of `strips` by halves, into line 0."""
-    width = strips.shape[0]
-    while width > 1:
-        half = (width + 1) // 2
-        for strip in range(width - half):
-            for column in range(strips.shape[1]):
-                strips[strip, column] = strips[strip, column] + strips[strip + half, column]
-        width = half
+def sum_as_row(values, sums):
+    """Sum a vector in the fixed order of a sum along a row, into `sums[0]`."""
+    chunks = (values.size + 1024 - 1) // 1024
+    lanes = np.empty(256, float32)
+    for chunk in range(chunks):
+        part = values[chunk * 1024 : (chunk + 1) * 1024]
+        width = lanes_for(part.size, 256)
+        lanes[:width] = 0
+        for start in range(0, part.size, 256):
+            for lane in range(min(256, part.size - start)):
+                lanes[lane] = lanes[lane] + part[uint64(start + lane)]
+        sums[chunk] = fold(lanes, width)
+    add_lines(sums[:chunks].reshape(chunks, 1))
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
 def adafactor_no_scale_parameter_beta1_pass0(table, rows, tensors, workspace, first, last):
     sum0_lanes = np.empty(256, float32)
-    for chunk in range(first, last):
-        row, height = table[chunk, 0], table[chunk, 1]
+    for tile in range(first, last):
+        row, height = table[tile, 0], table[tile, 1]
         if row < 0:
             continue
-        tensor, index = table[chunk, 5], table[chunk, 6]
+        tensor = table[tile, 5]
+        first_row, first_column = table[tile, 6], table[tile, 7]
         size, columns = tensors[tensor, 1], tensors[tensor, 2]
-        grads = carray(pointer(table[chunk, 3], np.float32), height * columns)
+        tile_width = min(16384, columns - first_column)
+        grads = carray(pointer(table[tile, 3], np.float32), (height - 1) * columns + tile_width)
         sum0_at = tensors[tensor, 6]
         sum1_at = tensors[tensor, 7]
         eps1 = rows[row, 2]
         grad_coefficient = rows[row, 9]
-        first_row = index * 64
-        width = lanes_for(columns, 256)
-        for column in range(columns):
-            workspace[uint64(sum1_at + index * columns + column)] = float32(0)
-        for r in range(height):
-            sum0_lanes[:width] = 0
-            for start in range(0, columns, 256):
-                count = min(256, columns - start)
-                fetch_ahead(grads, r * columns + start, count)
-                for lane in range(count):
-                    column = start + lane
-                    i = uint64(r * columns + column)
-                    grad = grad_coefficient * grads[i]
-                    square = grad * grad + eps1
-                    sum0_lanes[lane] = sum0_lanes[lane] + square
-                    workspace[uint64(sum1_at + index * columns + column)] = workspace[uint64(sum1_at + index * columns + column)] + square
-            sum0 = fold(sum0_lanes, width)
-            workspace[uint64(sum0_at + first_row + r)] = sum0
+        width = lanes_for(tile_width, 256)
+        for strip in range(0, height, 64):
+            sum1_line = sum1_at + (first_row + strip) // 64 * columns + first_column
+            for column in range(tile_width):
+                workspace[uint64(sum1_line + column)] = float32(0)
+            for r in range(strip, min(strip + 64, height)):
+                for chunk in range(0, tile_width, 1024):
+                    end = min(chunk + 1024, tile_width)
+                    sum0_line = sum0_at + (first_column + chunk) // 1024 * size + first_row
+                    sum0_lanes[:width] = 0
+                    for start in range(chunk, end, 256):
+                        count = min(256, end - start)
+                        fetch_ahead(grads, r * columns + start, count)
+                        for lane in range(count):
+                            column = start + lane
+                            i = uint64(r * columns + column)
+                            grad = grad_coefficient * grads[i]
+                            square = grad * grad + eps1
+                            sum0_lanes[lane] = sum0_lanes[lane] + square
+                            workspace[uint64(sum1_line + column)] = workspace[uint64(sum1_line + column)] + square
+                    sum0 = fold(sum0_lanes, width)
+                    workspace[uint64(sum0_line + r)] = sum0
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
 def adafactor_no_scale_parameter_beta1_fold1(table, rows, tensors, workspace, first, last):
     for tensor in range(first, last):
         row, size = tensors[tensor, 0], tensors[tensor, 1]
-        columns, chunks = tensors[tensor, 2], tensors[tensor, 3]
+        columns = tensors[tensor, 2]
         if row < 0:
             continue
+        strips = (size + 63) // 64
+        chunks = (columns + 1023) // 1024
         exp_avg_sq_rows = carray(pointer(tensors[tensor, 4], np.float32), size)
         exp_avg_sq_cols = carray(pointer(tensors[tensor, 5], np.float32), columns)
         sum0_at = tensors[tensor, 6]
         sum1_at = tensors[tensor, 7]
-        row_factor_at = tensors[tensor, 9]
-        col_factor_at = tensors[tensor, 10]
-        exp_avg_sq_row_at = tensors[tensor, 12]
-        exp_avg_sq_col_at = tensors[tensor, 13]
+        exp_avg_sq_row_at = tensors[tensor, 9]
+        exp_avg_sq_col_at = tensors[tensor, 10]
+        total0_at = tensors[tensor, 11]
+        row_factor_at = tensors[tensor, 12]
+        col_factor_at = tensors[tensor, 13]
+        add_lines(workspace[sum0_at : sum0_at + chunks * size].reshape(chunks, size))
+        add_lines(workspace[sum1_at : sum1_at + strips * columns].reshape(strips, columns))
         beta2 = rows[row, 0]
         rest2 = rows[row, 1]
-        fold_strips(workspace[sum1_at : sum1_at + chunks * columns].reshape(chunks, columns))
         for r in range(size):
-            workspace[uint64(exp_avg_sq_row_at + r)] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[uint64(sum0_at + r)] / float32(columns))
+            exp_avg_sq_row = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[uint64(sum0_at + r)] / float32(columns))
+            workspace[uint64(exp_avg_sq_row_at + r)] = exp_avg_sq_row
         for column in range(columns):
-            workspace[uint64(exp_avg_sq_col_at + column)] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[uint64(sum1_at + column)] / float32(size))
-        value = total(workspace[exp_avg_sq_row_at : exp_avg_sq_row_at + size])
+            exp_avg_sq_col = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[uint64(sum1_at + column)] / float32(size))
+            workspace[uint64(exp_avg_sq_col_at + column)] = exp_avg_sq_col
+            col_factor = float32(1) / sqrt(exp_avg_sq_col)
+            workspace[uint64(col_factor_at + column)] = col_factor
+        sum_as_row(workspace[exp_avg_sq_row_at : exp_avg_sq_row_at + size], workspace[total0_at:])
+        total0 = workspace[total0_at]
         for r in range(size):
-            workspace[uint64(row_factor_at + r)] = float32(1) / sqrt(workspace[uint64(exp_avg_sq_row_at + r)] / (value / float32(size)))
-        for column in range(columns):
-            workspace[uint64(col_factor_at + column)] = float32(1) / sqrt(workspace[uint64(exp_avg_sq_col_at + column)])
+            row_factor = float32(1) / sqrt(workspace[uint64(exp_avg_sq_row_at + r)] / (total0 / float32(size)))
+            workspace[uint64(row_factor_at + r)] = row_factor
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
 def adafactor_no_scale_parameter_beta1_pass1(table, rows, tensors, workspace, first, last):
     sum2_lanes = np.empty(256, float32)
-    for chunk in range(first, last):
-        row, height = table[chunk, 0], table[chunk, 1]
+    for tile in range(first, last):
+        row, height = table[tile, 0], table[tile, 1]
         if row < 0:
             continue
-        tensor, index = table[chunk, 5], table[chunk, 6]
+        tensor = table[tile, 5]
+        first_row, first_column = table[tile, 6], table[tile, 7]
         size, columns = tensors[tensor, 1], tensors[tensor, 2]
-        grads = carray(pointer(table[chunk, 3], np.float32), height * columns)
+        tile_width = min(16384, columns - first_column)
+        grads = carray(pointer(table[tile, 3], np.float32), (height - 1) * columns + tile_width)
         sum2_at = tensors[tensor, 8]
-        row_factor_at = tensors[tensor, 9]
-        col_factor_at = tensors[tensor, 10]
+        row_factor_at = tensors[tensor, 12]
+        col_factor_at = tensors[tensor, 13]
         grad_coefficient = rows[row, 9]
-        first_row = index * 64
-        width = lanes_for(columns, 256)
+        width = lanes_for(tile_width, 256)
         for r in range(height):
             row_factor = workspace[uint64(row_factor_at + first_row + r)]
-            sum2_lanes[:width] = 0
-            for start in range(0, columns, 256):
-                count = min(256, columns - start)
-                fetch_ahead(grads, r * columns + start, count)
-                for lane in range(count):
-                    column = start + lane
-                    i = uint64(r * columns + column)
-                    col_factor = workspace[uint64(col_factor_at + column)]
-                    grad = grad_coefficient * grads[i]
-                    direction = grad * row_factor * col_factor
-                    sum2_lanes[lane] = sum2_lanes[lane] + direction * direction
-            sum2 = fold(sum2_lanes, width)
-            workspace[uint64(sum2_at + first_row + r)] = sum2
+            for chunk in range(0, tile_width, 1024):
+                end = min(chunk + 1024, tile_width)
+                sum2_line = sum2_at + (first_column + chunk) // 1024 * size + first_row
+                sum2_lanes[:width] = 0
+                for start in range(chunk, end, 256):
+                    count = min(256, end - start)
+                    fetch_ahead(grads, r * columns + start, count)
+                    for lane in range(count):
+                        column = start + lane
+                        i = uint64(r * columns + column)
+                        col_factor = workspace[uint64(col_factor_at + first_column + column)]
+                        grad = grad_coefficient * grads[i]
+                        direction = grad * row_factor * col_factor
+                        sum2_lanes[lane] = sum2_lanes[lane] + direction * direction
+                sum2 = fold(sum2_lanes, width)
+                workspace[uint64(sum2_line + r)] = sum2
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
 def adafactor_no_scale_parameter_beta1_fold2(table, rows, tensors, workspace, first, last):
     for tensor in range(first, last):
         row, size = tensors[tensor, 0], tensors[tensor, 1]
-        columns, chunks = tensors[tensor, 2], tensors[tensor, 3]
+        columns = tensors[tensor, 2]
         if row < 0:
             continue
+        chunks = (columns + 1023) // 1024
         sum2_at = tensors[tensor, 8]
-        step_size_at = tensors[tensor, 11]
+        total1_at = tensors[tensor, 14]
+        step_size_at = tensors[tensor, 15]
+        add_lines(workspace[sum2_at : sum2_at + chunks * size].reshape(chunks, size))
         rho = rows[row, 4]
         d = rows[row, 5]
-        sum2 = total(workspace[sum2_at : sum2_at + size])
-        clip = maximum(sqrt(sum2 / float32(size * columns)) / d, float32(1))
+        sum_as_row(workspace[sum2_at : sum2_at + size], workspace[total1_at:])
+        total1 = workspace[total1_at]
+        clip = maximum(sqrt(total1 / float32(size * columns)) / d, float32(1))
         step_size = rho / clip
         workspace[step_size_at] = step_size
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
 def adafactor_no_scale_parameter_beta1_pass2(table, rows, tensors, workspace, first, last):
-    for chunk in range(first, last):
-        row, height = table[chunk, 0], table[chunk, 1]
+    for tile in range(first, last):
+        row, height = table[tile, 0], table[tile, 1]
         if row < 0:
             continue
-        tensor, index = table[chunk, 5], table[chunk, 6]
+        tensor = table[tile, 5]
+        first_row, first_column = table[tile, 6], table[tile, 7]
         size, columns = tensors[tensor, 1], tensors[tensor, 2]
-        params = carray(pointer(table[chunk, 2], np.float32), height * columns)
-        grads = carray(pointer(table[chunk, 3], np.float32), height * columns)
-        exp_avgs = carray(pointer(table[chunk, 4], np.float32), height * columns)
-        row_factor_at = tensors[tensor, 9]
-        col_factor_at = tensors[tensor, 10]
-        step_size_at = tensors[tensor, 11]
+        tile_width = min(16384, columns - first_column)
+        params = carray(pointer(table[tile, 2], np.float32), (height - 1) * columns + tile_width)
+        grads = carray(pointer(table[tile, 3], np.float32), (height - 1) * columns + tile_width)
+        exp_avgs = carray(pointer(table[tile, 4], np.float32), (height - 1) * columns + tile_width)
+        row_factor_at = tensors[tensor, 12]
+        col_factor_at = tensors[tensor, 13]
+        step_size_at = tensors[tensor, 15]
         rho = rows[row, 4]
         weight_decay = rows[row, 6]
         beta1 = rows[row, 7]
         rest1 = rows[row, 8]
         step_size = workspace[step_size_at]
         grad_coefficient = rows[row, 9]
-        first_row = index * 64
         for r in range(height):
             row_factor = workspace[uint64(row_factor_at + first_row + r)]
-            for start in range(0, columns, 256):
-                count = min(256, columns - start)
+            for start in range(0, tile_width, 256):
+                count = min(256, tile_width - start)
                 fetch_ahead(params, r * columns + start, count)
                 fetch_ahead(grads, r * columns + start, count)
                 fetch_ahead(exp_avgs, r * columns + start, count)
                 for lane in range(count):
                     column = start + lane
                     i = uint64(r * columns + column)
-                    col_factor = workspace[uint64(col_factor_at + column)]
+                    col_factor = workspace[uint64(col_factor_at + first_column + column)]
                     param = params[i]
                     grad = grad_coefficient * grads[i]
                     exp_avg = exp_avgs[i]
@@ -270,21 +289,13 @@ def adafactor_no_scale_parameter_beta1_pass2(table, rows, tensors, workspace, fi
 def adafactor_no_scale_parameter_beta1_fold3(table, rows, tensors, workspace, first, last):
     for tensor in range(first, last):
         row, size = tensors[tensor, 0], tensors[tensor, 1]
-        columns, chunks = tensors[tensor, 2], tensors[tensor, 3]
+        columns = tensors[tensor, 2]
         if row < 0:
             continue
         exp_avg_sq_rows = carray(pointer(tensors[tensor, 4], np.float32), size)
         exp_avg_sq_cols = carray(pointer(tensors[tensor, 5], np.float32), columns)
-        sum0_at = tensors[tensor, 6]
-        sum1_at = tensors[tensor, 7]
-        exp_avg_sq_row_at = tensors[tensor, 12]
-        exp_avg_sq_col_at = tensors[tensor, 13]
-        beta2 = rows[row, 0]
-        rest2 = rows[row, 1]
-        for r in range(size):
-            workspace[uint64(exp_avg_sq_row_at + r)] = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[uint64(sum0_at + r)] / float32(columns))
-        for column in range(columns):
-            workspace[uint64(exp_avg_sq_col_at + column)] = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[uint64(sum1_at + column)] / float32(size))
+        exp_avg_sq_row_at = tensors[tensor, 9]
+        exp_avg_sq_col_at = tensors[tensor, 10]
         for r in range(size):
             exp_avg_sq_rows[r] = workspace[uint64(exp_avg_sq_row_at + r)]
         for column in range(columns):

@@ -27,8 +27,10 @@ static __device__ __forceinline__ uint16_t to_bfloat16(float x)
     return (uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
 }
 
-/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
+/* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
+
+/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
 template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Group { T at[N]; };
 template <int N, typename T> static __device__ __forceinline__ Group<T, N> load(const T *from)
 {

@@ -17,8 +17,10 @@ typedef unsigned short uint16_t;
 
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
-/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
+/* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
+
+/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
 template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Group { T at[N]; };
 template <int N, typename T> static __device__ __forceinline__ Group<T, N> load(const T *from)
 {

@@ -57,8 +57,10 @@ static __device__ __forceinline__ float total(const float *values, int64_t n)
     return fold(upper, upper_width);
 }
 
-/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
+/* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
+
+/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
 template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Group { T at[N]; };
 template <int N, typename T> static __device__ __forceinline__ Group<T, N> load(const T *from)
 {
@@ -210,6 +212,7 @@ extern "C" __global__ void __launch_bounds__(256) novograd_fold2(
     float sum0 = total(workspace + sum0_at, chunks);
     float exp_avg_sq = keep * exp_avg_sqs[0] + take * sum0;
     __syncthreads();
-    if (threadIdx.x == 0) exp_avg_sqs[0] = exp_avg_sq;
-    __syncthreads();
+    if (threadIdx.x == 0) {
+        exp_avg_sqs[0] = exp_avg_sq;
+    }
 }

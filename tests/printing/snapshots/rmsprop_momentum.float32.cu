@@ -14,8 +14,10 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
-/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
+/* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
+
+/* N neighbours of an array, moved by loads and stores of up to 16 bytes */
 template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Group { T at[N]; };
 template <int N, typename T> static __device__ __forceinline__ Group<T, N> load(const T *from)
 {

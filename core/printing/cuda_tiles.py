@@ -1,0 +1,172 @@
+"""Printed CUDA: the loops of a block over one tile of a matrix.
+
+A thread has its lane of every row it looks at, so up to four columns. As many threads as there are
+lanes make a group; a group has rows of its own, whole strips where columns are summed, whose sums a
+thread keeps in registers down the strip. Sums along rows are folded for several rows at once.
+"""
+
+from __future__ import annotations
+
+from ..language.passes import Step
+from ..language.summation import ROW_CHUNK, ROW_LANES, STRIP_ROWS
+from ..language.tracer import Expr
+from .c_family import C_TYPE
+from .printer import Printer
+from .target import Lines, indented
+
+BLOCK = ROW_LANES  # threads
+SHARED = 6_144  # numbers in the memory that the threads of a block share, if they are doubles
+UNROLL = '_Pragma("unroll")'
+NAMES = {  # of variables
+    "lanes", "group", "groups", "part", "j", "k", "at", "inside", "update", "wide", "share", "tiles",
+    "end", "before", "left",
+}  # fmt: skip
+
+
+def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
+    """Return the loops over a tile: ``per_row`` for each row ``r``, ``element`` for each column."""
+    real = p.target.real
+    by_row = [node for node in step.sums if node.per == "row"]
+    by_column = [node for node in step.sums if node.per == "column"]
+    together = rows_together(len(by_row))
+    unit = STRIP_ROWS if by_column else together
+    p.called.add("width")
+    p.use("height tile_width columns")
+    places = {id(n): p.new_name(f"{p.wanted(n)}_lane") for n in by_row}
+    columns = {id(n): p.new_name(f"{p.wanted(n)}_columns") for n in by_column}
+    for node in by_row:
+        element = [*element, f"if (inside) {p.add(places[id(node)], node)}"]
+    for node in by_column:
+        element = [*element, p.add(f"{columns[id(node)]}[k]", node)]
+    of_row = [*per_row, *_row(p, step, element)]
+    rows = [
+        f"const int64_t r = first + group * {unit} + {'part + ' * bool(by_column)}j;",
+        *(f"{real} {places[id(node)]} = 0;" for node in by_row),
+        "if (r < height && lane < tile_width) {",
+        *indented(of_row),
+        "}",
+    ]
+    shared = p.new_name("row_lanes")
+    if by_row:
+        p.lanes[shared] = len(by_row) * together * ROW_LANES
+    for k, node in enumerate(by_row):
+        place = f"(({k} * groups + group) * {together} + j) * lanes + lane"
+        rows.append(
+            f"{shared}[{place.replace('0 * groups + group', 'group')}] = {places[id(node)]};"
+        )
+    part = [f"for (int j = 0; j < {together}; j++) {{", *indented(rows), "}"]
+    part += _folded_rows(p, by_row, shared, together, unit)
+    if by_column:
+        each = f"part < {STRIP_ROWS} && first + part < height; part += {together}"
+        part = [f"for (int64_t part = 0; {each}) {{", *indented(part), "}"]
+        zero = [f"{real} {columns[id(node)]}[wide.n] = {{}};" for node in by_column]
+        part = [*zero, *part, *_stored_columns(p, by_column, columns)]
+        bounds = "int64_t first = 0; first < height; first += groups * "
+    else:
+        p.use("blockIdx")
+        bounds = (
+            f"int64_t first = (int64_t)blockIdx.y * groups * {unit}; first < height; "
+            "first += (int64_t)gridDim.y * groups * "
+        )
+    lines = [
+        *p.tile_lines(by_row, "first_column"),
+        *_column_lines(p, by_column),
+        f"const int lanes = (int){p.helper('lanes_for', 'tile_width', str(ROW_LANES))};",
+        "const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;",
+        "const auto update = [&](auto wide) {",
+        *indented([f"for ({bounds}{unit}) {{", *indented(part), "}"]),
+        "};",
+        f"if (tile_width > {ROW_LANES}) update(Width<{ROW_CHUNK // ROW_LANES}>());",
+        "else update(Width<1>());",
+    ]
+    for node in by_column:
+        start = p.target.behind(p.line_name[id(node)])
+        strips = f"(height + {STRIP_ROWS - 1}) / {STRIP_ROWS}"
+        lines.append(f"{p.helper('add_lines', start, strips, 'columns', 'tile_width')};")
+    return lines
+
+
+def rows_together(sums: int) -> int:
+    """Return how many rows of a group are folded together: eight, or as many as have room."""
+    return next((n for n in (8, 4, 2) if sums * n * ROW_LANES <= SHARED), 1)
+
+
+def _row(p: Printer, step: Step, element: Lines) -> Lines:
+    """Return what is done with a row. A thread loads all it needs of it before it stores anything;
+    where it has a column less than others, it loads its first one again."""
+    stored = dict(step.stores)
+    declared, loads, stores = [], [], []
+    for array in p.touched(step):
+        place, there = p.placed[array], f"{p.arrays[array]}[r * columns + column]"
+        declared.append(f"{C_TYPE[p.stored[array]]} {place.removesuffix('[k]')}[wide.n];")
+        loads += [f"{place} = {there};"] if array in step.loads else []
+        stores += [f"{there} = {place};"] if array in stored else []
+    inside = f"lane + {ROW_LANES} * k < tile_width"
+    column = f"const int64_t column = inside ? lane + {ROW_LANES} * k : lane;"
+    within = [f"const bool inside = {inside};", column]
+    loop = [UNROLL, "for (int k = 0; k < wide.n; k++) {"]
+    lines = [*declared, *loop, *indented([*within, *loads]), "}"]
+    uses_column = "column" in p.used
+    lines += [
+        *loop,
+        *indented([*(within if uses_column else within[: bool(step.sums)]), *element]),
+        "}",
+    ]
+    if stores:
+        lines += [*loop, *indented([*within, *(f"if (inside) {store}" for store in stores)]), "}"]
+    return lines
+
+
+def _folded_rows(p: Printer, nodes: list[Expr], lanes: str, together: int, unit: int) -> Lines:
+    """Return statements that fold the lanes of several rows and store the rows' sums."""
+    if not nodes:
+        return []
+    count = f"{together} * groups"
+    others = [f"({k} * {count} + j)" for k in range(1, len(nodes))]
+    part = "part + " if unit > together else ""
+    p.use("workspace")
+    stores = [
+        f"workspace[{p.line_name[id(node)]} + r] = {lanes}[{place} * lanes];"
+        for node, place in zip(nodes, ["j", *others], strict=False)
+    ]
+    row = f"const int64_t r = first + j / {together} * {unit} + {part}j % {together};"
+    if unit == together:
+        row = "const int64_t r = first + j;"
+    return [
+        f"{p.helper('fold_each', lanes, f'{len(nodes) * together} * groups', 'lanes')};",
+        f"for (int j = threadIdx.x; j < {count}; j += blockDim.x) {{",
+        *indented([row, "if (r < height) {", *indented(stores), "}"]),
+        "}",
+        "__syncthreads();",
+    ]
+
+
+def _column_lines(p: Printer, nodes: list[Expr]) -> Lines:
+    """Return where in the workspace the lines begin for the strips of a tile."""
+    lines = []
+    for node in nodes:
+        slot = p.use(f"{p.slot_name[id(node)]} first_row first_column").split()[0]
+        value = f"{slot} + first_row / {STRIP_ROWS} * columns + first_column"
+        lines.append(p.target.let(p.line_name[id(node)], value, index=True))
+    return lines
+
+
+def _stored_columns(p: Printer, nodes: list[Expr], columns: dict[int, str]) -> Lines:
+    """Return statements that store a strip's sums down columns."""
+    p.use("workspace")
+    at = f"(first / {STRIP_ROWS} + group) * columns + lane + {ROW_LANES} * k"
+    stores = [f"workspace[{p.line_name[id(n)]} + at] = {columns[id(n)]}[k];" for n in nodes]
+    return [
+        f"if (first + group * {STRIP_ROWS} < height) {{",
+        *indented(
+            [
+                UNROLL,
+                "for (int k = 0; k < wide.n; k++) {",
+                *indented([f"if (lane + {ROW_LANES} * k < tile_width) {{"]),
+                *indented(indented([f"const int64_t at = {at};", *stores])),
+                *indented(["}"]),
+                "}",
+            ]
+        ),
+        "}",
+    ]
