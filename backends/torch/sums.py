@@ -43,7 +43,7 @@ def chunk_sums(x: Tensor, chunk: int, lanes: int) -> Tensor:
     whole = x.shape[-1] // chunk * chunk
     parts = []
     if whole:
-        parts.append(sum_lanes(x[..., :whole].unflatten(-1, (-1, chunk)), lanes))
+        parts.append(sum_lanes(x[..., :whole].reshape(*x.shape[:-1], -1, chunk), lanes))
     if x.shape[-1] > whole:
         parts.append(sum_lanes(x[..., None, whole:], lanes))
     return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]

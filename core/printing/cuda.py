@@ -37,7 +37,8 @@ from ..language.passes import Step
 from ..language.summation import LANES, ROW_CHUNK
 from .c_family import C_TYPE, CFamily, function, title
 from .cuda_folds import add_chunks, fold_kernels, vector_loop
-from .cuda_tiles import BLOCK, NAMES, tile_loops
+from .cuda_tiles import BLOCK as BLOCK
+from .cuda_tiles import NAMES, tile_loops
 from .printer import Printer
 from .target import Launch, Lines, indented
 from .templates import read
@@ -127,7 +128,8 @@ def _pass(p: Printer, k: int) -> str:
     lines += [_view(p, name, f"chunk[{layout.array[name]}]") for name in p.touched(step)]
     # Where there are sums, left alone, ptxas aims at four blocks a multiprocessor and spills on
     # sm_80. Three that load 16 bytes at a time keep enough under way.
-    bounds = f"{BLOCK}, 2" if step.sums else f"{BLOCK}"
+    # Over tiles, which move 4 bytes at a time, three keep the threads that hide the way to memory.
+    bounds = f"{BLOCK}, {3 if layout.matrix else 2}" if step.sums else f"{BLOCK}"
     if "grad" in step.loads:
         p.use("coefficients")
     return _kernel(p, p.name_of("pass", k), step, [*lines, *_slots(p), *body], bounds)

@@ -54,7 +54,7 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         rows.append(
             f"{shared}[{place.replace('0 * groups + group', 'group')}] = {places[id(node)]};"
         )
-    part = [f"for (int j = 0; j < {together}; j++) {{", *indented(rows), "}"]
+    part = ['_Pragma("unroll 1")', f"for (int j = 0; j < {together}; j++) {{", *indented(rows), "}"]
     part += _folded_rows(p, by_row, shared, together, unit)
     if by_column:
         each = f"part < {STRIP_ROWS} && first + part < height; part += {together}"

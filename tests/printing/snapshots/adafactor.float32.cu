@@ -94,7 +94,7 @@ static __device__ __forceinline__ void sum_chunks(const float *values, int64_t f
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
-extern "C" __global__ void __launch_bounds__(256, 2) adafactor_pass0(
+extern "C" __global__ void __launch_bounds__(256, 3) adafactor_pass0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
@@ -126,6 +126,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) adafactor_pass0(
         for (int64_t first = 0; first < height; first += groups * 64) {
             float sum1_columns[wide.n] = {};
             for (int64_t part = 0; part < 64 && first + part < height; part += 8) {
+                _Pragma("unroll 1")
                 for (int j = 0; j < 8; j++) {
                     const int64_t r = first + group * 64 + part + j;
                     float sum0_lane = 0;
@@ -323,7 +324,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_fold1_part2(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) adafactor_pass1(
+extern "C" __global__ void __launch_bounds__(256, 3) adafactor_pass1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
@@ -350,6 +351,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) adafactor_pass1(
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
     const auto update = [&](auto wide) {
         for (int64_t first = (int64_t)blockIdx.y * groups * 8; first < height; first += (int64_t)gridDim.y * groups * 8) {
+            _Pragma("unroll 1")
             for (int j = 0; j < 8; j++) {
                 const int64_t r = first + group * 8 + j;
                 float sum3_lane = 0;
@@ -490,6 +492,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_pass2(
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
     const auto update = [&](auto wide) {
         for (int64_t first = (int64_t)blockIdx.y * groups * 8; first < height; first += (int64_t)gridDim.y * groups * 8) {
+            _Pragma("unroll 1")
             for (int j = 0; j < 8; j++) {
                 const int64_t r = first + group * 8 + j;
                 if (r < height && lane < tile_width) {

@@ -94,7 +94,7 @@ static __device__ __forceinline__ void sum_chunks(const float *values, int64_t f
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
-extern "C" __global__ void __launch_bounds__(256, 2) adafactor_no_scale_parameter_pass0(
+extern "C" __global__ void __launch_bounds__(256, 3) adafactor_no_scale_parameter_pass0(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
@@ -123,6 +123,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) adafactor_no_scale_paramete
         for (int64_t first = 0; first < height; first += groups * 64) {
             float sum1_columns[wide.n] = {};
             for (int64_t part = 0; part < 64 && first + part < height; part += 8) {
+                _Pragma("unroll 1")
                 for (int j = 0; j < 8; j++) {
                     const int64_t r = first + group * 64 + part + j;
                     float sum0_lane = 0;
@@ -294,7 +295,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) adafactor_no_scale_parameter_pass1(
+extern "C" __global__ void __launch_bounds__(256, 3) adafactor_no_scale_parameter_pass1(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)
@@ -321,6 +322,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) adafactor_no_scale_paramete
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
     const auto update = [&](auto wide) {
         for (int64_t first = (int64_t)blockIdx.y * groups * 8; first < height; first += (int64_t)gridDim.y * groups * 8) {
+            _Pragma("unroll 1")
             for (int j = 0; j < 8; j++) {
                 const int64_t r = first + group * 8 + j;
                 float sum2_lane = 0;
@@ -456,6 +458,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_p
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
     const auto update = [&](auto wide) {
         for (int64_t first = (int64_t)blockIdx.y * groups * 8; first < height; first += (int64_t)gridDim.y * groups * 8) {
+            _Pragma("unroll 1")
             for (int j = 0; j < 8; j++) {
                 const int64_t r = first + group * 8 + j;
                 if (r < height && lane < tile_width) {
