@@ -30,9 +30,9 @@ def text(exported: Exported) -> str:
     ]
     constants = [f"CHUNK = {CHUNK:_}  # elements, of which a line of the launch table takes care"]
     if reducing:
-        constants.append(
-            f"STRIP_ROWS, ROW_CHUNK = {STRIP_ROWS}, {ROW_CHUNK:_}  # a tile of a matrix"
-        )
+        tile = f"STRIP_ROWS, TILE_COLUMNS = {STRIP_ROWS}, {Numba.tile_columns:_}"
+        constants.append(f"{tile}  # the same, of a matrix")
+        constants.append(f"ROW_CHUNK = {ROW_CHUNK:_}  # columns that are summed at once")
     constants.append(f"SMALL_WORK = {1 << 15:_}  # elements; done before another thread wakes up")
     constants.append(file.constants([_launch_words(printer, reducing) for printer in printers]))
     code = f"{target.helper_texts(called)}\n\n{printed}".strip("\n")
