@@ -22,7 +22,7 @@ from samestep.tools.bench.work import Work, all_work
 from . import benchmark, results
 from .contenders import COPY, Contender, Maker, Step, Wait, copying, places, samestep
 
-LAUNCH = "samestep.backends.cupy.launch"  # where the grids are chosen
+LAUNCH = "samestep.backends.cuda.launch"  # where the grids are chosen
 LOAD, STORE = "    return *(const Group<T, N> *)from;\n", "    *(Group<T, N> *)to = group;\n"
 STREAMED_LOAD = """\
     if constexpr (sizeof(Group<T, N>) % 16) return *(const Group<T, N> *)from;
