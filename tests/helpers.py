@@ -17,6 +17,7 @@ import pytest
 import samestep as ss
 from gpu.driver import NoGpuError, look
 from samestep.golden.compare import first_difference
+from samestep.language.dtypes import dtype_of
 from samestep.parameters.trees import flatten
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +87,7 @@ def refused(optimizer: ss.Optimizer, error: type[Exception], message: str) -> It
 def random_like(params: Any, seed: int) -> list[Any]:
     """A random gradient for each array of a list."""
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal(p.shape).astype(p.dtype) for p in params]
+    return [rng.standard_normal(p.shape).astype(dtype_of(p)) for p in params]
 
 
 def run_python(

@@ -56,10 +56,8 @@ class LaunchTable:
         index = np.arange(len(of)) - first[of]
         self.one_chunk_each = bool((chunks == 1).all()) and not rows
         across = np.maximum(across, 1)  # of empty tensors, which have no chunks
-        first_row, first_column = (
-            index // across[of] * unit[of],
-            index % across[of] * layout.tile_columns,
-        )
+        first_row = index // across[of] * unit[of]
+        first_column = index % across[of] * layout.tile_columns
         self.offset = first_row * columns[of] + first_column  # in elements
         length = np.minimum(size[of] - first_row, unit[of])
         place = self.offset.copy() if rows else self.offset  # of all arrays but the gradient
@@ -67,11 +65,6 @@ class LaunchTable:
             where, each = slice(first[i], first[i] + chunks[i]), size[i] // max(chunks[i], 1)
             length[where] = each
             self.offset[where], place[where] = index[where] * each, indices * each
-        self.elements_of_chunk = length
-        if layout.matrix:
-            self.elements_of_chunk = length * np.minimum(
-                columns[of] - first_column, layout.tile_columns
-            )
         self.table = np.zeros((len(of), layout.table_columns), np.int64)
         self.table[:, 1] = length
         for name, column in layout.array.items():
@@ -128,6 +121,15 @@ class LaunchTable:
     def elements(self) -> int:
         """The number of elements of all tensors."""
         return int(self.elements_of_chunk.sum())
+
+    @property
+    def elements_of_chunk(self) -> Integers:
+        """The number of elements of each chunk or tile."""
+        length, layout = self.table[:, 1], self.layout
+        if not layout.matrix:
+            return length
+        columns = self.tensors[self.tensor_of_chunk, 2] - self.table[:, layout.first_column]
+        return np.asarray(length * np.minimum(columns, layout.tile_columns))
 
     def ranges(self, threads: int, at_least: int, at_most: int) -> list[int]:
         """Return line numbers that split the table into ranges for this many threads.
