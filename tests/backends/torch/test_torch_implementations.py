@@ -322,7 +322,7 @@ def test_a_compiler_without_these_settings_serves_host_memory_alone():
     script = """
 import torch, samestep as ss
 from torch._inductor import config
-from samestep.backends.torch import on_device
+from samestep.backends.torch.device_choice import device_backend
 known = {k: v for k, v in config.get_config_copy().items() if not k.startswith("eager_numerics")}
 type(config).get_config_copy = lambda self: dict(known)
 given, compile = [], torch.compile
@@ -334,12 +334,12 @@ ss.AdamW([p], backend="torch:compiled").step([torch.ones(3)])
 assert (p < 1).all()
 assert given == [{"emulate_precision_casts": True}], given
 try:
-    on_device.TorchOnDevice("compiled", torch.device("cuda:0"))
+    device_backend("compiled", torch.device("cuda:0"))
 except RuntimeError as error:
     assert "cannot run on cuda:0" in str(error) and "torch 2.11 or newer" in str(error), error
     assert "eager_numerics.disable_ftz, eager_numerics.division_rounding" in str(error), error
 else:
     raise AssertionError
-on_device.TorchOnDevice("foreach", torch.device("cuda:0"))
+device_backend("foreach", torch.device("cuda:0"))
 """
     run_python(script)
