@@ -27,19 +27,20 @@ _came = False  # an interrupt that waits
 _handler: Any = None  # the one that is called where interrupts are not held
 
 
-def hold() -> bool:
+def hold() -> None:
     """Let an interrupt (SIGINT) wait until `release`. A second one does not wait, unless it comes
     as a context manager is entered or left.
 
     Only the main thread is ever interrupted, and only by a handler that Python knows: elsewhere
-    there is nothing to do, and this is False, as it is where they are held already.
+    there is nothing to do, nor where they are held already. An interrupt can come between this call
+    and the next line, so the call stands in the ``try`` whose ``finally`` releases.
     """
     global _holding, _handler
     if _holding or get_ident() != (_main or _main_thread()):
-        return False
+        return
     handler = getsignal(SIGINT)
     if not callable(handler):
-        return False
+        return
     try:
         # signals are looked at as `signal` begins and after it, not between these two lines
         _holding = True
@@ -51,13 +52,17 @@ def hold() -> bool:
         raise
     if before is not _wait:
         _handler = before
-    return True
 
 
-def release(held: bool) -> None:
-    """Let interrupts take effect again, if they were ``held``; one that came meanwhile does now."""
+def holding() -> bool:
+    """Say whether interrupts are held already: then whoever holds them releases them."""
+    return _holding
+
+
+def release() -> None:
+    """Let interrupts take effect again, if they are held; one that came meanwhile does now."""
     global _holding, _came
-    if held:
+    if _holding and get_ident() == _main:
         now = getsignal(SIGINT)
         came, handler = _came, _handler if now is _wait else now  # one that was set meanwhile stays
         _holding = _came = False  # nor here; one that comes as `signal` begins takes effect there
@@ -69,26 +74,29 @@ def release(held: bool) -> None:
 class held:
     """Holds interrupts around a block: ``with held(), torch.no_grad():``."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_outermost",)
 
     def __enter__(self) -> held:
-        self._held = hold()
+        self._outermost = not holding()
+        hold()
         return self
 
     def __exit__(self, *_: object) -> None:
-        release(self._held)
+        if self._outermost:
+            release()
 
     def outside(self, function: Callable[[], Result]) -> Result:
         """Call a function of the user's: interrupts take effect in it as they do outside."""
-        was_held, self._held = self._held, False
+        if not self._outermost:
+            return function()
         try:
-            release(was_held)
+            release()
             return function()
         finally:
             try:
-                self._held = was_held and hold()
+                hold()
             except BaseException:  # an interrupt came first; no other may come as modes are left
-                self._held = was_held and hold()
+                hold()
                 raise
 
 

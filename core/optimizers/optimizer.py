@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, ClassVar, NoReturn, Self
 
-from ..interrupts import held, hold, release
+from ..interrupts import held, hold, holding, release
 from ..language.rule import Rule
 from ..parameters.trees import gradient_leaves
 from ..protocol import Backend
@@ -189,11 +189,13 @@ class Optimizer:
         groups = run.groups
         leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
         run.refresh()
-        was_held = hold()  # what `held` does, in half the time
+        outermost = not holding()  # what `held` does, in half the time
         try:
+            hold()
             run.keep(run.stepping.run(leaves, groups.takes_part, run.settings_now()))
         finally:
-            release(was_held)
+            if outermost:
+                release()
 
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.

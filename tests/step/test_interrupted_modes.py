@@ -161,6 +161,33 @@ def test_as_state_is_loaded():
     press_everywhere(lambda: other.load_state_dict(snapshot), most=300)
 
 
+def test_right_after_interrupts_were_held(monkeypatch):
+    """Where calls are not inlined (a compiler looks at frames), Python looks at signals there, too."""
+    torch = pytest.importorskip("torch")
+    import samestep.backends.torch.optim.optimizer as torch_optimizer
+    from samestep import interrupts
+    from samestep.optimizers import optimizer
+
+    hold = interrupts.hold
+
+    def interrupted():
+        hold()
+        raise KeyboardInterrupt
+
+    before, handler = modes(), signal.getsignal(signal.SIGINT)
+    for module in (optimizer, torch_optimizer):
+        monkeypatch.setattr(module, "hold", interrupted)
+    param = torch.ones(3, requires_grad=True)
+    param.grad = torch.ones(3)
+    for step in (
+        torch_optimizer.Optimizer("sgd", [param], lr=0.1, backend="numpy").step,
+        lambda: ss.SGD(arrays(), lr=0.1).step(arrays()),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            step()
+        assert (modes(), signal.getsignal(signal.SIGINT)) == (before, handler)
+
+
 # ---- at random moments
 
 

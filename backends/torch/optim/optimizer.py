@@ -14,7 +14,7 @@ import torch
 
 from ....checkpoint.torch_layout import layout_of
 from ....choice import get_backend
-from ....interrupts import held, hold, release
+from ....interrupts import held, hold, holding, release
 from ....language.passes import check
 from ....language.rule import Rule
 from ....parameters.hyper import GroupHyper
@@ -151,12 +151,14 @@ class Optimizer(torch.optim.Optimizer):
         settings = settings_now(self, self.backend)
         if settings is None:
             return loss
-        was_held = hold()
+        outermost = not holding()
         try:
+            hold()
             with torch.no_grad():
                 self._advance(settings)
         finally:
-            release(was_held)
+            if outermost:
+                release()
         return loss
 
     def prepare(self) -> None:
