@@ -112,6 +112,9 @@ def _check_params(run: Run, tree: Mapping[str, Any]) -> None:
 
 def _restore(run: Run, tree: Mapping[str, Any]) -> None:
     """Restore everything but the values of parameters and state, which are not read twice."""
+    places = [place for group in tree["param_groups"] for place in group["params"]]
+    if places != list(range(len(tree["names"]))):
+        raise ValueError("the 'params' of the groups are not the positions in 'names', in order")
     position = {name: i for i, name in enumerate(tree["names"])}
     snapshot = {key: value for key, value in tree.items() if key not in OWN}
     for key, value in snapshot.items():

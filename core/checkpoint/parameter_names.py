@@ -1,18 +1,78 @@
-"""Names by which a file knows parameters: ``group[0]['layers'][1]``."""
+"""Names by which parameters are known: ``group[0]['layers'][1]`` in a file, ``layers.1`` in a state
+dict, as in torch's."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..parameters.trees import flatten
+from ..parameters.trees import Spec, flatten
 from ..protocol import Tensor
 
 
 def parameter_names(tensors: Sequence[Tensor]) -> list[str]:
     """Return a name for each parameter; one group alone is called ``params`` elsewhere."""
     return [re.sub("^params", "group[0]", tensor.name) for tensor in tensors]
+
+
+def dotted_names(spec: Spec, written_out: Sequence[str]) -> list[str] | None:
+    """Return the names of a group's parameters in a state dict; None where there is no dict in its
+    structure ``spec``: parameters of lists have places, not names. ``written_out`` are the names
+    to use where two keys with dots in them would give one name twice."""
+    if not _has_keys(spec):
+        return None
+    names = [".".join(map(str, path)) for path in _paths(spec)]
+    return names if len(set(names)) == len(names) else list(written_out)
+
+
+def _has_keys(spec: Spec) -> bool:
+    return spec is not None and (spec[0] == "dict" or any(_has_keys(c) for _, c in spec[1]))
+
+
+def _paths(spec: Spec, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the keys that lead to each parameter."""
+    if spec is None:
+        yield above
+        return
+    for key, child in spec[1]:
+        yield from _paths(child, (*above, key))
+
+
+def group_by_name(
+    group: Mapping[str, Any], names: Sequence[str] | None, where: str
+) -> Mapping[str, Any]:
+    """Return a group of a state dict with its parameters in the order of ``names``; as it is where
+    it has no names or ``names`` is None, so that places count.
+
+    Raises TypeError or ValueError, beginning with ``where``, where it has other names.
+    """
+    saved = group.get("param_names")
+    if names is None or saved is None or saved == names:
+        return group
+    if not isinstance(saved, (list, tuple)) or not all(isinstance(name, str) for name in saved):
+        raise TypeError(f"{where}param_names must be a list of strings, not {saved!r:.80}")
+    if len(saved) != len(group["params"]):
+        raise ValueError(f"{where}{len(saved)} param_names for {len(group['params'])} params")
+    place = {name: i for i, name in enumerate(saved)}
+    if len(place) < len(saved) or len(saved) != len(names) or place.keys() != set(names):
+        raise ValueError(
+            f"{where}has parameters of other names than the optimizer; {differences(saved, names)}; "
+            "rename them in 'param_names', or delete that to go by position"
+        )
+    order = [place[name] for name in names]
+    listed = [key for key in ("params", "weight_decay_mask") if group.get(key) is not None]
+    sorted_lists = {key: [group[key][i] for i in order] for key in listed}
+    return {**group, **sorted_lists, "param_names": list(names)}
+
+
+def differences(saved: Sequence[str], given: Sequence[str]) -> str:
+    """Say for a message which names only one of the two has."""
+    known, own = set(saved), set(given)
+    return (
+        f"only saved: {some([name for name in saved if name not in own])}; "
+        f"only given: {some([name for name in given if name not in known])}"
+    )
 
 
 def in_order(groups: Sequence[Any], names: Sequence[str]) -> list[Any]:
@@ -26,12 +86,7 @@ def in_order(groups: Sequence[Any], names: Sequence[str]) -> list[Any]:
     given = [name for k, g in enumerate(groups) for name in flatten(g, f"group[{k}]")[1]]
     position = {name: i for i, name in enumerate(names)}
     if position.keys() != set(given):
-        missing = [name for name in names if name not in set(given)]
-        left_over = [name for name in given if name not in position]
-        raise ValueError(
-            "has other parameters than were given; "
-            f"only saved: {some(missing)}; only given: {some(left_over)}"
-        )
+        raise ValueError(f"has other parameters than were given; {differences(names, given)}")
     return [_sorted(group, f"group[{k}]", position) for k, group in enumerate(groups)]
 
 

@@ -18,6 +18,7 @@ from ..step.accumulation import RULE as ACCUMULATE
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run
 from ..step.settings import Settings
+from .parameter_names import dotted_names, group_by_name
 from .torch_layout import IGNORED, layout_of, read_entry
 
 # what a group of a snapshot of ours has besides hyperparameters
@@ -32,7 +33,7 @@ COUNTS = ("steps_taken", "skipped_steps")
 
 def take(run: Run, copied: bool = True) -> dict[str, Any]:
     """Take a snapshot; see `samestep.Optimizer.state_dict`. If not ``copied``, it has the run's own
-    arrays and schedules, to be written to a file right away."""
+    arrays and schedules, to be written right away to a file, which names parameters itself."""
     run.settle()
     own = functools.partial(run.backend.to_numpy, copied=copied)
     state, sums = {}, {}
@@ -44,10 +45,14 @@ def take(run: Run, copied: bool = True) -> dict[str, Any]:
         pairs = enumerate(zip(found.sums, found.filled, strict=True))
         sums = {i: own(array) for i, (array, filled) in pairs if filled}
     scaler = run.settings.loss_scaler
+    groups = [_group(run, k) for k in range(len(run.groups.entries))]
+    if copied:
+        for group, names in zip(groups, _names(run), strict=True):
+            group |= {} if names is None else {"param_names": names}
     snapshot = {
         "rule": run.rule.name,
         "state": state,
-        "param_groups": [_group(run, k) for k in range(len(run.groups.entries))],
+        "param_groups": groups,
         **{name: getattr(run.settings, name) for name in SETTINGS},
         **{name: getattr(run, name) for name in COUNTS},
         "loss_scaler": None if scaler is None else scaler.state_dict(),
@@ -74,6 +79,14 @@ def _members(run: Run, k: int) -> list[int]:
     return [i for i, clock in enumerate(run.groups.clocks) if clock.group == k]
 
 
+def _names(run: Run) -> list[list[str] | None]:
+    """Return the names of each group's parameters in a snapshot, None for a group without."""
+    return [
+        dotted_names(spec, [run.groups.tensors[i].name for i in _members(run, k)])
+        for k, spec in enumerate(run.groups.specs)
+    ]
+
+
 def _with_own_schedules(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     """Return the snapshot with copies of its schedules; one of two groups stays one."""
     shared = {n: snapshot[n] for n in ("param_groups", "clip_global_norm") if n in snapshot}
@@ -91,8 +104,11 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     """
     run.settle()
     tensors, clocks = run.groups.tensors, run.groups.clocks
-    check_fit(snapshot, run.rule, [len(_members(run, k)) for k in range(len(run.groups.entries))])
-    if unknown := [i for i in snapshot["state"] if i not in range(len(tensors))]:
+    sizes = [len(_members(run, k)) for k in range(len(run.groups.entries))]
+    snapshot = fitted(snapshot, run.rule, sizes, _names(run))
+    keys = [key for group in snapshot["param_groups"] for key in group["params"]]
+    known = set(keys)
+    if unknown := [key for key in snapshot["state"] if key not in known]:
         raise ValueError(
             f"the state dict has state for parameters {unknown}; this optimizer has {len(tensors)}"
         )
@@ -100,8 +116,8 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
         snapshot = _with_own_schedules(snapshot)
     settings, counts = _checked_settings(run, snapshot)
     groups = [_checked_group(run, k, snapshot) for k in range(len(run.groups.entries))]
-    entries = [_checked_state(run, i, snapshot["state"].get(i)) for i in range(len(tensors))]
-    sums = _checked_sums(run, snapshot)
+    entries = [_checked_state(run, i, snapshot["state"].get(key)) for i, key in enumerate(keys)]
+    sums = _checked_sums(run, snapshot, keys)
 
     run.settings, (run.steps_taken, run.skipped_steps) = settings, counts
     for k, (group, (hyper, decays)) in enumerate(zip(run.groups.entries, groups, strict=True)):
@@ -121,9 +137,18 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
             run.backend.copy_into(accumulation.sums[i], values)
 
 
-def check_fit(snapshot: Mapping[str, Any], rule: Rule, sizes: Sequence[int]) -> None:
-    """Raise TypeError or ValueError for what is no snapshot, or one of another rule or of groups
-    with other numbers of parameters than ``sizes``."""
+def fitted(
+    snapshot: Mapping[str, Any],
+    rule: Rule,
+    sizes: Sequence[int],
+    names: Sequence[Sequence[str] | None],
+) -> dict[str, Any]:
+    """Return the snapshot with the parameters of each group in the optimizer's order, by ``names``
+    where both have names, else as they are.
+
+    Raises TypeError or ValueError for what is no snapshot, or one of another rule or of groups with
+    other names or numbers of parameters than ``names`` and ``sizes``.
+    """
     if not isinstance(snapshot, Mapping) or not {"state", "param_groups"} <= set(snapshot):
         raise TypeError("a state dict has 'state' and 'param_groups'")
     if not isinstance(snapshot["state"], Mapping):
@@ -134,15 +159,21 @@ def check_fit(snapshot: Mapping[str, Any], rule: Rule, sizes: Sequence[int]) -> 
     groups = snapshot["param_groups"]
     if len(groups) != len(sizes):
         raise ValueError(f"the state dict has {len(groups)} groups; this optimizer {len(sizes)}")
+    ordered = []
     for k, (group, count) in enumerate(zip(groups, sizes, strict=True)):
         where = f"state dict, group {k}: "
         if not isinstance(group, Mapping) or "params" not in group:
             raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
+        ordered.append(group_by_name(group, names[k], where))
         if len(group["params"]) != count:
             raise ValueError(f"{where}{len(group['params'])} parameters, expected {count}")
         for name, value in layout_of(rule).kind.items():
             if group.get(name, value) != value:
                 raise ValueError(f"{where}{name} is {group[name]}; that is not {rule.name}")
+    keys = [key for group in ordered for key in group["params"]]
+    if len(set(keys)) < len(keys):
+        raise ValueError("the state dict has a parameter twice in its groups' 'params'")
+    return {**snapshot, "param_groups": ordered}
 
 
 def _checked_settings(run: Run, snapshot: Mapping[str, Any]) -> tuple[Settings, list[int]]:
@@ -202,14 +233,17 @@ def _checked_state(
     return step, carry, arrays
 
 
-def _checked_sums(run: Run, snapshot: Mapping[str, Any]) -> dict[int, Any]:
+def _checked_sums(run: Run, snapshot: Mapping[str, Any], keys: Sequence[Any]) -> dict[int, Any]:
     count, sums = snapshot.get("micro_steps", 0), snapshot.get("accumulated", {})
     if not isinstance(sums, Mapping) or (sums and not count):
         raise ValueError("state dict: accumulated maps positions to sums over micro_steps > 0")
-    result = {}
-    for i, values in sums.items():
-        if i not in range(len(run.groups.tensors)):
-            raise ValueError(f"state dict: accumulated has a parameter {i!r}, which does not exist")
+    result, position = {}, {key: i for i, key in enumerate(keys)}
+    for key, values in sums.items():
+        if key not in position:
+            raise ValueError(
+                f"state dict: accumulated has a parameter {key!r}, which does not exist"
+            )
+        i = position[key]
         tensor = run.groups.tensors[i]
         like = run.backend.new_state(tensor, ACCUMULATE, {})["grad_sum"]
         where = f"state dict, {tensor.name}: accumulated"

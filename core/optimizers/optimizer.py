@@ -260,13 +260,17 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return a snapshot of everything but the parameters, in torch's layout: ``"state"`` maps
         the parameter's position to step, carry and arrays; ``"param_groups"`` lists
-        hyperparameters and positions."""
+        hyperparameters and positions, and where parameters are in dicts their names: the keys with
+        points between, such as ``"layers.0.weight"``."""
         from ..checkpoint.state_dict import take
 
         return take(self._run)
 
     def load_state_dict(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot of the same rule, groups and shapes, taken on any backend.
+
+        Parameters are found by their names where both the snapshot and this optimizer have names
+        (``"param_names"``), else by their position.
 
         Raises TypeError or ValueError if it does not fit; nothing is changed then.
         """

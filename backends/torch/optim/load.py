@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....checkpoint.state_dict import OWN, check_fit
+from ....checkpoint.state_dict import OWN, fitted
 from ....checkpoint.torch_layout import read_entry
 from ....language.rule import Rule
 from ....step.settings import Settings
@@ -23,19 +23,23 @@ NEUTRAL: dict[str, Any] = {**asdict(Settings()), "micro_steps": 0}
 IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable")
 
 
-def loaded_groups(
+def in_own_order(
     rule: Rule, groups: Sequence[dict[str, Any]], snapshot: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the snapshot with each group's parameters in the order of ours, by their names where
+    both have names. Raises TypeError or ValueError for one of another rule or of other groups."""
+    sizes = [len(group["params"]) for group in groups]
+    return fitted(snapshot, rule, sizes, [group.get("param_names") for group in groups])
+
+
+def loaded_groups(
+    groups: Sequence[dict[str, Any]], snapshot: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the parameter groups with the snapshot's hyperparameters, and whatever else is in them; our
     own where the snapshot has none. How steps are computed is not taken over.
 
-    Raises
-    ------
-    TypeError, ValueError
-        For a snapshot of another rule or of other groups, or one with settings that only
-        `samestep.Optimizer` has.
+    Raises ValueError for a snapshot with settings that only `samestep.Optimizer` has.
     """
-    check_fit(snapshot, rule, [len(group["params"]) for group in groups])
     unusable = [name for name, value in NEUTRAL.items() if snapshot.get(name, value) != value]
     result = []
     for own, saved in zip(groups, snapshot["param_groups"], strict=True):

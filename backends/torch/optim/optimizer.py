@@ -23,7 +23,7 @@ from ....step.settings import Settings
 from ...torch_tensors.view import kind_of
 from .grad_scaler import settings_now, takes_scale
 from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of
-from .load import loaded_groups, loaded_state
+from .load import in_own_order, loaded_groups, loaded_state
 from .participants import Participants
 from .shards import check_rule, local, placed
 
@@ -233,7 +233,8 @@ class Optimizer(torch.optim.Optimizer):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
-        of a `samestep.Optimizer` on any backend. Its tensors are copied.
+        of a `samestep.Optimizer` on any backend. Its tensors are copied. Parameters are found by
+        their names where both have ``param_names`` (torch goes by position), else by position.
 
         Raises TypeError or ValueError if it does not fit; nothing is changed then.
         """
@@ -243,7 +244,8 @@ class Optimizer(torch.optim.Optimizer):
             state_dict = state_dict if changed is None else changed
         with held():
             self._forget()
-            groups = loaded_groups(self.rule, self.param_groups, state_dict)
+            state_dict = in_own_order(self.rule, self.param_groups, state_dict)
+            groups = loaded_groups(self.param_groups, state_dict)
             state = loaded_state(self.rule, groups, state_dict)
             participants = Participants(self.backend, self.rule, groups, state)
             self.state, self.param_groups, self._participants = state, groups, participants

@@ -177,3 +177,29 @@ def test_a_pickle_does_not_grow_with_the_square_of_the_number_of_parameters():
         optimizer.step()
         sizes.append(len(pickle.dumps(optimizer)))
     assert sizes[1] < 2.5 * sizes[0]
+
+
+def test_a_state_dict_is_taken_by_name_where_both_have_names():
+    """torch goes by position, and swaps the moments of parameters of one shape in silence."""
+    model = network()
+    optimizer = ours.AdamW(model.named_parameters(), lr=0.01)
+    train(model, optimizer)
+    saved = optimizer.state_dict()
+    names = saved["param_groups"][0]["param_names"]
+    other = network()
+    reordered = ours.AdamW(reversed(list(other.named_parameters())))
+    reordered.load_state_dict(saved)
+    assert reordered.param_groups[0]["param_names"] == names[::-1]
+    other.load_state_dict(model.state_dict())
+    assert_same_parameters(train(other, reordered, 5, 8), train(model, optimizer, 5, 8))
+
+    renamed = ours.AdamW((f"module.{n}", p) for n, p in network().named_parameters())
+    before = renamed.state_dict()
+    with pytest.raises(
+        ValueError, match=r"only saved: 0\.weight, .*; only given: module\.0\.weight"
+    ):
+        renamed.load_state_dict(saved)
+    assert renamed.state_dict() == before
+    del saved["param_groups"][0]["param_names"]
+    renamed.load_state_dict(saved)  # by position, since it is asked for
+    assert renamed.param_groups[0]["param_names"] == [f"module.{name}" for name in names]

@@ -1,0 +1,110 @@
+"""State dicts whose parameters have names: they are found by them, in whatever order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import samestep as ss
+from helpers import assert_same, refused, snapshot
+
+KEYS = ("first", "second", "third")
+
+
+def stepped(backend, keys=KEYS, steps=2, **options):
+    """Parameters of one shape, each with gradients of its own."""
+    params = {key: np.full(3, 2.0) for key in keys}
+    optimizer = ss.Adam(params, lr=0.1, backend=backend, **options)
+    for _ in range(steps):
+        optimizer.step({key: np.full(3, 1.0 + KEYS.index(key)) for key in keys})
+    return optimizer, params
+
+
+def by_name(optimizer):
+    group = optimizer.state_dict()["param_groups"][0]
+    state = optimizer.state_dict()["state"]
+    return {name: state[i] for name, i in zip(group["param_names"], group["params"], strict=True)}
+
+
+def state_of(optimizer):
+    return {name: v for name, v in snapshot(optimizer).items() if not name.startswith("param")}
+
+
+def test_parameters_in_another_order_are_found_by_name(backend):
+    saved, _ = stepped(backend, accumulation_steps=3)
+    other, params = stepped(backend, KEYS[::-1], steps=0)
+    other.load_state_dict(saved.state_dict())
+    assert list(by_name(other)) == list(params) == list(KEYS[::-1])
+    for optimizer in (saved, other):  # the sums of two micro-batches are those of their parameter
+        optimizer.step(dict.fromkeys(KEYS))
+    ours, expected = by_name(other), by_name(saved)
+    for key in KEYS:
+        assert_same(*({n: np.array(v) for n, v in e[key].items()} for e in (ours, expected)))
+
+
+def test_the_mask_follows_its_parameter(backend):
+    saved, _ = stepped(backend, weight_decay_mask={"first": True, "second": True, "third": False})
+    other, _ = stepped(backend, KEYS[::-1], steps=0)
+    other.load_state_dict(saved.state_dict())
+    assert other.state_dict()["param_groups"][0]["weight_decay_mask"] == [False, True, True]
+
+
+def test_other_names_are_refused(backend):
+    saved, _ = stepped(backend)
+    other = ss.Adam({key: np.ones(3) for key in ("first", "second", "last")}, backend=backend)
+    message = "group 0: .*only saved: third; only given: last; rename them in 'param_names'"
+    with refused(other, ValueError, message):
+        other.load_state_dict(saved.state_dict())
+    fewer = ss.Adam({"first": np.ones(3)}, backend=backend)
+    with refused(fewer, ValueError, "only saved: second, third; only given: none"):
+        fewer.load_state_dict(saved.state_dict())
+    state = saved.state_dict()
+    del state["param_groups"][0]["param_names"]
+    other.load_state_dict(state)  # by position, since it is asked for
+    assert_same(state_of(other), state_of(saved))
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        (["first", "second"], ValueError, "2 param_names for 3 params"),
+        (["first", "first", "second"], ValueError, "only given: third"),
+        (["first", "second", 3], TypeError, "param_names must be a list of strings"),
+        ("first", TypeError, "param_names must be a list of strings"),
+    ],
+)
+def test_names_that_are_none_are_refused(names, error, message, backend):
+    optimizer, _ = stepped(backend)
+    state = optimizer.state_dict()
+    state["param_groups"][0]["param_names"] = names
+    with refused(optimizer, error, message):
+        optimizer.load_state_dict(state)
+
+
+def test_which_names_parameters_have():
+    def names(params):
+        groups = ss.SGD(params, backend="numpy").state_dict()["param_groups"]
+        return [group.get("param_names") for group in groups]
+
+    one, two = np.ones(1), np.ones(1)
+    assert names([one, two]) == [None]  # places are no names
+    assert names(one) == [None]
+    assert names([{"w": one}, {"w": two}]) == [["0.w", "1.w"]]
+    assert names({"a.b": one, "a": {"b": two}}) == [["params['a.b']", "params['a']['b']"]]
+    assert names([{"params": {"w": one}}, {"params": [two]}]) == [["w"], None]
+
+
+def test_without_names_on_one_side_places_count(backend):
+    saved, _ = stepped(backend)
+    listed = ss.Adam([np.ones(3) for _ in KEYS], backend=backend)
+    listed.load_state_dict(saved.state_dict())
+    again, _ = stepped(backend, steps=0)
+    again.load_state_dict(listed.state_dict())
+    assert_same(state_of(again), state_of(saved))
+
+
+def test_a_parameter_that_is_there_twice_is_refused(backend):
+    optimizer, _ = stepped(backend)
+    state = optimizer.state_dict()
+    state["param_groups"][0]["params"] = [0, 1, 1]
+    with refused(optimizer, ValueError, "a parameter twice"):
+        optimizer.load_state_dict(state)
