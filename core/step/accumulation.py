@@ -45,8 +45,9 @@ class Accumulation:
         self._launches = Launches(backend, summed)
         self._checker = backend.gradient_checker(tensors)
 
-    def add(self, gradients: Gradients, dtypes: Dtypes) -> None:
-        """Add the gradients of one micro-batch, or take them as they are if they are the first."""
+    def choose(self, dtypes: Dtypes) -> None:
+        """Make ready to add gradients of these dtypes. Whatever can raise, raises here: no sum is
+        changed."""
         present = [dtype is not None for dtype in dtypes]
         before = {filled for filled, now in zip(self.filled, present, strict=True) if now}
         alike = len(before) <= 1  # or the first gradient for some, and not for others
@@ -58,12 +59,24 @@ class Accumulation:
         for bucket in self._launches:
             rows = before if alike else bucket.keys
             bucket.set_rows([(0.0 if filled else 1.0, 1.0) for filled in rows])
+        self._filled_then = [a or b for a, b in zip(self.filled, present, strict=True)]
+
+    def chosen_sums(self) -> Gradients:
+        """Return the sums, with what was chosen to be added, as the gradients of a step."""
+        return self._accept(self._filled_then)
+
+    def add(self, gradients: Gradients) -> None:
+        """Add the gradients of one micro-batch, those that were chosen for; the first ones
+        replace what was there."""
+        for bucket in self._launches:
             bucket.run(gradients)
         self.count += 1
-        self.filled = [a or b for a, b in zip(self.filled, present, strict=True)]
+        self.filled = self._filled_then
 
-    def take(self) -> Gradients:
-        """Return the sums as the gradients of a step, and start a new window."""
-        sums = [a if filled else None for a, filled in zip(self.sums, self.filled, strict=True)]
+    def restart(self) -> None:
+        """Start a new window."""
         self.count, self.filled = 0, [False] * len(self.sums)
-        return self._checker.accept(sums)
+
+    def _accept(self, filled: Sequence[bool]) -> Gradients:
+        present = zip(self.sums, filled, strict=True)
+        return self._checker.accept([array if there else None for array, there in present])

@@ -58,8 +58,13 @@ class Bucket:
                 if self._launch.rows_dtype != self._compute:  # a device rounds; it cannot raise
                     np.array(rows, self._compute)
                 self._rows = np.array(rows, self._launch.rows_dtype)
+            self._exact_rows = rows
         except FloatingPointError:
             raise self._too_large(rows) from None
+
+    def shrink_gradients(self, factor: float) -> None:
+        """Multiply the coefficients of the gradients by ``factor``, at most 1, before rounding."""
+        self.set_rows([(*scalars, last * factor) for *scalars, last in self._exact_rows])
 
     def _too_large(self, rows: Sequence[tuple[float, ...]]) -> ValueError:
         with held(), np.errstate(over="ignore"):

@@ -83,16 +83,19 @@ class Measurement:
         self._alike = [rule] * len(tensors), [None] * len(tensors)
         self._launches = Launches(backend, measured)
 
-    def run(
-        self, gradients: Gradients, dtypes: Dtypes, coefficient: float, limit: float | None
-    ) -> Verdict:
-        """Measure the gradients times ``coefficient``; their norm is to be at most ``limit``."""
+    def choose(self, dtypes: Dtypes, coefficient: float) -> None:
+        """Make ready to measure gradients of these dtypes times ``coefficient``. Raises ValueError
+        for one that is too large."""
         self._launches.choose(dtypes, lambda _: self._alike)
+        for bucket in self._launches:
+            bucket.set_rows([(coefficient,)])
+
+    def run(self, gradients: Gradients, limit: float | None) -> Verdict:
+        """Measure the gradients; their norm is to be at most ``limit``."""
         for vectors in self._sums.values():
             for vector in vectors.values():
                 self._backend.copy_into(vector, 0)
         for bucket in self._launches:
-            bucket.set_rows([(coefficient,)])
             bucket.run(gradients)
         return self._judge.decide(limit)
 

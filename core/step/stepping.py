@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..language.clipping import clipped
@@ -27,15 +28,14 @@ class Work:
         self.updates = Launches(backend, tensors)
         self.measurement: Measurement | None = None
 
-    def measure(
-        self, gradients: Gradients, dtypes: Dtypes, coefficient: float, settings: Settings
-    ) -> Verdict:
-        """Measure what clipping and skipping need to know of the gradients."""
-        limit = settings.clip_global_norm
-        key = (limit is not None, settings.skips)
+    def measurement_for(self, settings: Settings) -> Measurement | None:
+        """Return what measures as much of the gradients as clipping and skipping have to know."""
+        key = (settings.clip_global_norm is not None, settings.skips)
+        if key == (False, False):
+            return None
         if self.measurement is None or self.measurement.key != key:
             self.measurement = Measurement(self._backend, self._tensors, *key)
-        return self.measurement.run(gradients, dtypes, coefficient, limit)
+        return self.measurement
 
     def bind_again(self) -> None:
         """Tell everything that has addresses of the tensors that these lie elsewhere now."""
@@ -118,26 +118,50 @@ class Stepping:
     def _advance(
         self, work: Work, gradients: Gradients, dtypes: Dtypes, settings: Settings
     ) -> Outcome | None:
-        coefficient = 1.0 / settings.grad_scale
-        if settings.accumulation_steps > 1 or self.micro_steps:
-            self.accumulation.add(gradients, dtypes)
-            count = self.accumulation.count
-            if count < settings.accumulation_steps:
-                return None
-            gradients = self.accumulation.take()
-            dtypes = gradients.dtypes
-            coefficient /= count
-        scaler = settings.loss_scaler
+        if settings.accumulation_steps == 1 and not self.micro_steps:
+            return self._update(work, gradients, dtypes, settings)
+        accumulation = self.accumulation
+        accumulation.choose(dtypes)
+        count = accumulation.count + 1
+        if count < settings.accumulation_steps:
+            accumulation.add(gradients)
+            return None
+        sums, add = accumulation.chosen_sums(), functools.partial(accumulation.add, gradients)
+        outcome = self._update(work, sums, sums.dtypes, settings, count, add)
+        accumulation.restart()
+        return outcome
+
+    def _update(
+        self,
+        work: Work,
+        gradients: Gradients,
+        dtypes: Dtypes,
+        settings: Settings,
+        count: int = 1,
+        complete: Callable[[], None] | None = None,
+    ) -> Outcome:
+        """Update the parameters by the mean of ``count`` gradients whose sums these are.
+        ``complete`` adds the last of them: only when everything that can raise has been computed.
+        """
+        scaler, coefficient = settings.loss_scaler, 1.0 / settings.grad_scale / count
         if scaler is not None:
             coefficient /= scaler.scale
-        clips, verdict = settings.clip_global_norm is not None, settings.verdict
-        if clips or settings.skips:
-            verdict = work.measure(gradients, dtypes, coefficient, settings)
-        outcome = Outcome(verdict, clips, scaler)
+        verdict, measurement = settings.verdict, work.measurement_for(settings)
+        if measurement is not None:
+            measurement.choose(dtypes, coefficient)
+        work.updates.choose(dtypes, self._rules_and_clocks)
+        carries = self._set_rows(work.updates, coefficient)
+
+        if complete is not None:
+            complete()
+        if measurement is not None:
+            verdict = measurement.run(gradients, settings.clip_global_norm)
+        outcome = Outcome(verdict, settings.clip_global_norm is not None, scaler)
         if not verdict.decided or verdict.finite:
-            work.updates.choose(dtypes, self._rules_and_clocks)
-            outcome.carries = self._set_rows(work.updates, coefficient * verdict.coefficient)
+            outcome.carries = carries
             for bucket in work.updates:
+                if verdict.coefficient != 1.0:
+                    bucket.shrink_gradients(verdict.coefficient)
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
         return outcome
@@ -214,10 +238,10 @@ class Stepping:
         verdict, limit = self._recorded[1], settings.clip_global_norm
         if (verdict is NOT_MEASURED) != (limit is None):
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
-        if limit is not None and self._work.measurement is not None:
-            self._work.measurement.prepare(1.0, limit)
         outcome = Outcome(verdict, limit is not None, None)
         outcome.carries = self._set_rows(self._work.updates, 1.0)
+        if limit is not None and self._work.measurement is not None:
+            self._work.measurement.prepare(1.0, limit)
         for bucket in self._work.updates:
             bucket.prepare()
         outcome.settle()
