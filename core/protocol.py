@@ -133,7 +133,7 @@ class KnownVerdict:
     coefficient: float = 1.0
     finite: bool = True
     norm: float = math.nan
-    control: None = None
+    control: Any = None
     decided: bool = True
 
 
@@ -141,13 +141,21 @@ NOT_MEASURED = KnownVerdict()
 
 
 class Judge(Protocol):
-    """Decides what follows from sums of all tensors, whenever they were measured."""
+    """Decides what follows from sums of all tensors, whenever they were measured.
 
-    def decide(self, limit: float | None) -> Verdict:
-        """Return the verdict, where the norm is to be at most ``limit``."""
+    ``limit`` is what the norm is to be at most; ``scale`` is what gradients are multiplied by
+    where they are measured again.
+    """
 
-    def prepare(self, limit: float | None) -> None:
-        """Make what was recorded of `decide` go by this limit when it is replayed."""
+    def again(self, limit: float | None, scale: float) -> Verdict | None:
+        """Look at sums of squares; return what launches that measure again go by, None where all
+        sums are finite. On a device such launches do nothing then."""
+
+    def decide(self, limit: float | None, scale: float) -> Verdict:
+        """Return the verdict: where the norm, or a gradient, is not finite, the step is left out."""
+
+    def prepare(self, limit: float | None, scale: float) -> None:
+        """Make what was recorded of `again` and `decide` go by these when it is replayed."""
 
 
 class Backend(Protocol):
@@ -202,9 +210,9 @@ class Backend(Protocol):
 
     # the next two are the same for all backends in host memory: backends/host/judge.py
 
-    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
-        """Return the judge of these sums of all tensors: "sum_of_squares" and "difference", a
-        vector per compute dtype."""
+    def judge(self, squares: bool, sums: Sequence[Any]) -> Judge:
+        """Return the judge of these sums of all tensors, a vector per compute dtype: of
+        ``squares``, or of differences, which are 0 where all is finite."""
 
     def capturing(self) -> bool:
         """Say whether work is only being recorded, to be replayed later."""

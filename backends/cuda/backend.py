@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ...language.rule import Rule
@@ -24,8 +24,8 @@ class CudaBackend:
     ) -> CudaLaunch:
         return CudaLaunch(self.device, rule, param_dtype, grad_dtype)
 
-    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
-        return DeviceJudge(self.device, sums)
+    def judge(self, squares: bool, sums: Sequence[Any]) -> Judge:
+        return DeviceJudge(self.device, squares, sums)
 
     def capturing(self) -> bool:
         with entered(self.device):

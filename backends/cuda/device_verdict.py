@@ -16,16 +16,15 @@ class DeviceVerdict:
     """A `Verdict` in three numbers on the device; see `judge`.
 
     ``numbers``: the array that has them. ``download``: the numbers of this step, under way to the
-    host; without one, those of the last replay. ``decided``: nothing is skipped, whatever they are.
+    host. Without one the step was captured: the numbers are those of the last replay, and a replay
+    counts, whatever they are.
     """
 
     coefficient = 1.0  # the device knows it
 
-    def __init__(
-        self, device: Device, numbers: Any, download: Download | None, decided: bool
-    ) -> None:
+    def __init__(self, device: Device, numbers: Any, download: Download | None) -> None:
         (address,) = device.addresses([numbers])
-        self.control, self.decided = int(address), decided
+        self.control, self.decided = int(address), download is None
         self._device, self._on_device, self._download = device, numbers, download
         self._values: NDArray[Any] | None = None
 

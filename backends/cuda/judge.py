@@ -4,15 +4,21 @@ It takes what `HostJudge` takes and does the same operations in the same order: 
 tensors are added in float64, by halves. One block of 256 threads.
 
 ===================  ====================  ====================================================
-``squares32``, -64   ``const REAL *``      a sum of squares per tensor, by compute dtype: a tensor
-                                           has its sum in one of them, zero in the other; null
-                                           where there is none
-``differences32``    ``const REAL *``      likewise: 0, or NaN if a gradient is not finite
+``sums32``, ``-64``  ``const REAL *``      a sum per tensor, by compute dtype: a tensor has its sum
+                                           in one of them, zero in the other; null where there is
+                                           none
 ``n``                ``long long``         number of tensors
+``look``             ``long long``         0: at differences, which are 0, or NaN if a gradient is
+                                           not finite; 1 and 2: at sums of squares, before and
+                                           after they have been measured again, where that was
+                                           necessary
 ``workspace``        ``double *``          ``n`` numbers
-``limit``            ``const double *``    what the norm is to be at most; infinite for no limit
-``control``          ``double *``          three results: the factor of all gradients'
-                                           coefficients, 1 to skip the step (else 0), the norm
+``numbers``          ``const double *``    what the norm is to be at most, infinite for no limit;
+                                           what gradients are multiplied by to be measured again
+``control``          ``double *``          of looks 0 and 2: the factor of all gradients'
+                                           coefficients, 1 to skip the step (else 0), the norm; then
+                                           of look 1: the factor of the second measurement, 1 to
+                                           skip it
 ===================  ====================  ====================================================
 """
 
@@ -37,27 +43,29 @@ static __device__ double over_all(const float *single, const double *twice, long
         __syncthreads();
         n = half;
     }
-    const double sum = values[0];
-    __syncthreads();
-    return sum;
+    return values[0];
 }
 
 extern "C" __global__ void __launch_bounds__(256) judge(
-    const float *squares32, const double *squares64, const float *differences32,
-    const double *differences64, long long n, double *workspace, const double *limit, double *control)
+    const float *sums32, const double *sums64, long long n, long long look, double *workspace,
+    const double *numbers, double *control)
 {
+    const double total = over_all(sums32, sums64, n, workspace);
+    if (threadIdx.x != 0) return;
+    if (look == 1) {
+        control[3] = numbers[1];
+        control[4] = total - total == 0;
+        return;
+    }
     double factor = 1, norm = 0;
-    if (squares32 || squares64) {
-        norm = sqrt(over_all(squares32, squares64, n, workspace));
-        if (norm > *limit) factor = *limit / norm;
+    bool finite = total == 0;
+    if (look == 2) {
+        norm = sqrt(total) / (control[4] != 0 ? 1 : numbers[1]);
+        if (norm > numbers[0]) factor = numbers[0] / norm;
+        finite = norm - norm == 0;
     }
-    bool finite = true;
-    if (differences32 || differences64)
-        finite = over_all(differences32, differences64, n, workspace) == 0;
-    if (threadIdx.x == 0) {
-        control[0] = factor;
-        control[1] = finite ? 0 : 1;
-        control[2] = norm;
-    }
+    control[0] = factor;
+    control[1] = finite ? 0 : 1;
+    control[2] = norm;
 }
 """

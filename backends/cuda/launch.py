@@ -46,6 +46,7 @@ class CudaLaunch:
         self._gradients: CheckedGradients | None = None
         self._addresses: NDArray[np.int64] | None = None
         self._rows: Upload | None = None
+        self._sent: NDArray[np.float64] | None = None  # the rows that are there
 
     def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         """Make the tables, and compile what is not compiled yet."""
@@ -110,6 +111,7 @@ class CudaLaunch:
         count = max(row_of_tensor) + 1
         nbytes = count * (8 + len(self.printer.program.scalars) * self.compute.itemsize)
         if self._rows is None or self._rows.nbytes != nbytes:
+            self._sent = None
             with entered(self.device):
                 self._rows = Upload(self.device, nbytes)
         coefficients = self._rows.address
@@ -122,6 +124,9 @@ class CudaLaunch:
 
     def _send(self, rows: NDArray[np.float64]) -> None:
         assert self._rows is not None
+        if rows is self._sent:  # gradients that are measured again
+            return
+        self._sent = rows
         with np.errstate(over="ignore"):  # may be infinite in the compute dtype
             self._rows.send(rows[:, -1], rows[:, :-1].astype(self.compute))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,24 +15,29 @@ from ...protocol import Judge, KnownVerdict, Verdict
 class HostJudge:
     """Reads the sums and decides; see `Judge`."""
 
-    def __init__(self, to_numpy: Callable[[Any], Any], sums: Mapping[str, Sequence[Any]]) -> None:
-        self._to_numpy, self._sums = to_numpy, sums
+    def __init__(self, to_numpy: Callable[[Any], Any], squares: bool, sums: Sequence[Any]) -> None:
+        self._to_numpy, self._squares, self._sums = to_numpy, squares, sums
+        self._first = math.nan  # the sum of squares, before they were measured again
 
-    def decide(self, limit: float | None) -> Verdict:
-        norm = math.nan
-        if "sum_of_squares" in self._sums:
-            norm = math.sqrt(self._over_all("sum_of_squares"))
-        finite = "difference" not in self._sums or self._over_all("difference") == 0
-        return KnownVerdict(1.0 if limit is None else clip_coefficient(norm, limit), finite, norm)
+    def again(self, limit: float | None, scale: float) -> Verdict | None:
+        self._first = self._over_all()
+        return None if math.isfinite(self._first) else KnownVerdict(scale)
 
-    def _over_all(self, name: str) -> float:
+    def decide(self, limit: float | None, scale: float) -> Verdict:
+        if not self._squares:
+            return KnownVerdict(finite=self._over_all() == 0)
+        measured = math.isfinite(self._first)
+        norm = math.sqrt(self._first) if measured else math.sqrt(self._over_all()) / scale
+        return KnownVerdict(clip_coefficient(norm, limit), math.isfinite(norm), norm)
+
+    def _over_all(self) -> float:
         # a tensor has its sum in the vector of its dtype, and zero in the others
-        vectors = map(self._to_numpy, self._sums[name])
+        vectors = map(self._to_numpy, self._sums)
         with np.errstate(over="ignore", invalid="ignore"):
             total = fold_by_halves(sum(v.astype(np.float64) for v in vectors))
         return float(total)
 
-    def prepare(self, limit: float | None) -> None:
+    def prepare(self, limit: float | None, scale: float) -> None:
         raise AssertionError("a host records nothing")
 
 
@@ -41,14 +46,13 @@ class DecidesOnHost:
 
     to_numpy: Callable[[Any], Any]
 
-    def judge(self, sums: Mapping[str, Sequence[Any]]) -> Judge:
-        return HostJudge(self.to_numpy, sums)
+    def judge(self, squares: bool, sums: Sequence[Any]) -> Judge:
+        return HostJudge(self.to_numpy, squares, sums)
 
     def capturing(self) -> bool:
         return False
 
 
-def clip_coefficient(norm: float, limit: float) -> float:
-    """Return the factor that makes gradients of this norm no longer than ``limit``. Gradients
-    whose norm is not a number are left as they are."""
-    return limit / norm if norm > limit else 1.0
+def clip_coefficient(norm: float, limit: float | None) -> float:
+    """Return the factor that makes gradients of this norm no longer than ``limit``."""
+    return limit / norm if limit is not None and norm > limit else 1.0

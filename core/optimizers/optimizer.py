@@ -44,7 +44,8 @@ class Optimizer:
     backend : str, optional
         ``"numpy"``, ``"numba"``, ``"cupy"``, ``"torch"``; without it, see `samestep.get_backend`.
     clip_global_norm : float or schedule, optional
-        Scale all gradients down together where their Euclidean norm is longer than this.
+        Scale all gradients down together where their Euclidean norm is longer than this. A step
+        whose norm is not finite is left out; ``skipped`` tells.
     skip_nonfinite : bool
         Leave out the whole step if any gradient is infinite or NaN; ``skipped`` tells.
     loss_scaler : LossScaler, optional
@@ -185,7 +186,8 @@ class Optimizer:
         one takes effect at once, and may leave some parameters updated and nothing counted.
         """
         run = self._run
-        run.settle()
+        if not run.backend.capturing():  # what is only recorded counts nothing, and cannot wait
+            run.settle()
         groups = run.groups
         leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
         run.refresh()

@@ -64,7 +64,8 @@ class Bucket:
 
     def shrink_gradients(self, factor: float) -> None:
         """Multiply the coefficients of the gradients by ``factor``, at most 1, before rounding."""
-        self.set_rows([(*scalars, last * factor) for *scalars, last in self._exact_rows])
+        if factor != 1.0:
+            self.set_rows([(*scalars, last * factor) for *scalars, last in self._exact_rows])
 
     def _too_large(self, rows: Sequence[tuple[float, ...]]) -> ValueError:
         with held(), np.errstate(over="ignore"):

@@ -9,7 +9,7 @@ itself, and tells later.
 
 from __future__ import annotations
 
-import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,74 +34,72 @@ def finite_update(xp: Any, s: Any, param: Any, grad: Any, difference: Any) -> An
     return param, xp.sum(grad - grad)
 
 
-def both_update(
-    xp: Any, s: Any, param: Any, grad: Any, sum_of_squares: Any, difference: Any
-) -> Any:
-    """Compute both while reading the gradient once."""
-    return param, xp.sum(grad * grad), xp.sum(grad - grad)
+def _measuring(name: str, update: Callable[..., Any], sums: str, what: str) -> Rule:
+    per = {sums: "tensor"}
+    return Rule(f"measure_{name}", scalars, update, defaults={}, per=per, reference=what)
 
 
-@functools.cache
-def measuring(norm: bool, finite: bool) -> Rule:
-    """Return the rule that measures the norm, or whether all is finite, or both."""
-    update: Callable[..., Any] = norm_update
-    if finite:
-        update = both_update if norm else finite_update
-    names = ["norm"] * norm + ["finite"] * finite
-    states = ["sum_of_squares"] * norm + ["difference"] * finite
-    return Rule(
-        "measure_" + "_".join(names),
-        scalars,
-        update,
-        defaults={},
-        per=dict.fromkeys(states, "tensor"),
-        reference="The gradients' sum of squares and whether all are finite, for a whole step.",
-    )
+NORM = _measuring("norm", norm_update, "sum_of_squares", "The gradients' sums of squares.")
+FINITE = _measuring("finite", finite_update, "difference", "Whether the gradients are finite.")
+
+
+def scale_down(coefficient: float) -> float:
+    """Return the power of two by which gradients times ``coefficient`` are measured again where a
+    sum of squares is infinite in float32: small enough for sums of 2**63 squares, and large enough
+    that the product with ``coefficient`` is a normal number."""
+    exponent = max(-96, -125 - math.frexp(coefficient)[1])
+    return 2.0 ** min(exponent, 0)
 
 
 class Measurement:
-    """Measures the gradients of these tensors; ``norm`` and ``finite`` say what."""
+    """Measures the gradients of these tensors: their ``norm``, or only whether they are finite.
 
-    def __init__(
-        self, backend: Backend, tensors: Sequence[Tensor], norm: bool, finite: bool
-    ) -> None:
-        self.key, self._backend = (norm, finite), backend
-        rule = measuring(norm, finite)
+    The norm is finite if all gradients are: where a sum of squares is not, the gradients are read
+    once more, scaled down by a power of two. (In float64, if they are below 1e180.)
+    """
+
+    def __init__(self, backend: Backend, tensors: Sequence[Tensor], norm: bool) -> None:
+        self.norm, self._backend = norm, backend
+        rule = NORM if norm else FINITE
+        (name,) = rule.state
         dtypes = dict.fromkeys(COMPUTE_DTYPE[t.dtype] for t in tensors)
-        self._sums = {
-            name: {dtype: backend.zeros(len(tensors), dtype) for dtype in dtypes}
-            for name in rule.state
-        }
+        self._sums = {dtype: backend.zeros(len(tensors), dtype) for dtype in dtypes}
         measured = []
         for i, tensor in enumerate(tensors):
-            of_tensor = {
-                name: vectors[COMPUTE_DTYPE[tensor.dtype]][i : i + 1].reshape(())
-                for name, vectors in self._sums.items()
-            }
-            measured.append(tensor.with_state(of_tensor))
-        self._judge = backend.judge({n: list(v.values()) for n, v in self._sums.items()})
+            vector = self._sums[COMPUTE_DTYPE[tensor.dtype]]
+            measured.append(tensor.with_state({name: vector[i : i + 1].reshape(())}))
+        self._judge = backend.judge(norm, list(self._sums.values()))
         self._alike = [rule] * len(tensors), [None] * len(tensors)
         self._launches = Launches(backend, measured)
+        self._scale = 1.0
 
     def choose(self, dtypes: Dtypes, coefficient: float) -> None:
         """Make ready to measure gradients of these dtypes times ``coefficient``. Raises ValueError
         for one that is too large."""
         self._launches.choose(dtypes, lambda _: self._alike)
+        self._set_rows(coefficient)
+
+    def _set_rows(self, coefficient: float) -> None:
+        self._scale = scale_down(coefficient)
         for bucket in self._launches:
             bucket.set_rows([(coefficient,)])
 
     def run(self, gradients: Gradients, limit: float | None) -> Verdict:
         """Measure the gradients; their norm is to be at most ``limit``."""
-        for vectors in self._sums.values():
-            for vector in vectors.values():
-                self._backend.copy_into(vector, 0)
+        for vector in self._sums.values():
+            self._backend.copy_into(vector, 0)
         for bucket in self._launches:
             bucket.run(gradients)
-        return self._judge.decide(limit)
+        again = self._judge.again(limit, self._scale) if self.norm else None
+        if again is not None:
+            for bucket in self._launches:
+                bucket.shrink_gradients(again.coefficient)
+                bucket.run(gradients, again.control)
+        return self._judge.decide(limit, self._scale)
 
     def prepare(self, coefficient: float, limit: float | None) -> None:
         """Make what was recorded of `run` go by these numbers when it is replayed."""
+        self._set_rows(coefficient)
         for bucket in self._launches:
-            bucket.set_rows([(coefficient,)])
             bucket.prepare()
-        self._judge.prepare(limit)
+        self._judge.prepare(limit, self._scale)

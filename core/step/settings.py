@@ -24,7 +24,7 @@ class Settings:
 
     @property
     def skips(self) -> bool:
-        """True if a step with gradients that are not finite is left out."""
+        """True if a step with gradients that are not finite is left out, clipped or not."""
         return bool(self.skip_nonfinite) or self.loss_scaler is not None
 
     def at(self, step: int, where: str = "") -> Settings:

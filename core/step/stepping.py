@@ -30,11 +30,11 @@ class Work:
 
     def measurement_for(self, settings: Settings) -> Measurement | None:
         """Return what measures as much of the gradients as clipping and skipping have to know."""
-        key = (settings.clip_global_norm is not None, settings.skips)
-        if key == (False, False):
+        clips = settings.clip_global_norm is not None
+        if not (clips or settings.skips):
             return None
-        if self.measurement is None or self.measurement.key != key:
-            self.measurement = Measurement(self._backend, self._tensors, *key)
+        if self.measurement is None or self.measurement.norm != clips:
+            self.measurement = Measurement(self._backend, self._tensors, clips)
         return self.measurement
 
     def bind_again(self) -> None:
@@ -160,8 +160,7 @@ class Stepping:
         if not verdict.decided or verdict.finite:
             outcome.carries = carries
             for bucket in work.updates:
-                if verdict.coefficient != 1.0:
-                    bucket.shrink_gradients(verdict.coefficient)
+                bucket.shrink_gradients(verdict.coefficient)
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
         return outcome
@@ -223,7 +222,7 @@ class Stepping:
     def _check_ready(self, settings: Settings) -> None:
         """Raise RuntimeError if something would have to be allocated first."""
         clips, measurement = settings.clip_global_norm is not None, self._work.measurement
-        measured = measurement is not None and measurement.key == (clips, False)
+        measured = measurement is not None and measurement.norm
         if not list(self._work.updates) or (clips and not measured):
             raise RuntimeError(
                 "a step must be taken before one is captured, with the same parameters and options"

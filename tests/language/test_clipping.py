@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from samestep.golden.compare import assert_same_bits
 from samestep.language.clipping import clipped
 from samestep.language.passes import program
-from samestep.step.measurement import measuring
+from samestep.step.measurement import FINITE, NORM, scale_down
 from variants import options_of, values, variants
 
 SHAPES = [(), (0,), (3,), (70, 129), (200_001,)]
@@ -150,8 +150,8 @@ def test_printed_c_clips_with_the_same_bits(rule, clips, tmp_path):
         (clipped(ss.rules.registry["adamw"], ("clip_value",)), (4, 3)),
         (clipped(ss.rules.registry["adamw"], ("clip_norm",)), (5, 3)),
         (clipped(ss.rules.registry["lamb"], ("clip_norm",)), (9, 3)),
-        (measuring(norm=True, finite=False), (1, 0)),
-        (measuring(norm=True, finite=True), (1, 0)),
+        (NORM, (1, 0)),
+        (FINITE, (1, 0)),
     ],
 )
 def test_clipping_by_a_norm_reads_the_gradient_once_more(rule, arrays):
@@ -159,13 +159,60 @@ def test_clipping_by_a_norm_reads_the_gradient_once_more(rule, arrays):
     assert program(rule).traffic == arrays
 
 
-def test_nan_and_overflow_are_told_apart_from_a_long_gradient(any_backend):
-    """A norm that is not a number clips nothing; one that overflows makes the gradient zero."""
-    for value, expected in [(np.nan, np.nan), (3e38, 0.0), (10.0, -1.0)]:
-        param = on(any_backend, np.zeros(1, np.float32))
-        optimizer = ss.SGD([param], lr=1.0, backend=any_backend, clip_global_norm=1.0)
-        step(optimizer, [np.full(1, value, np.float32)])
-        np.testing.assert_array_equal(off(any_backend, param), np.float32([expected]))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtypes", [(np.float32,) * 3, (np.float32, np.float64, np.float16)])
+def test_a_step_whose_norm_is_not_finite_is_left_out(value, dtypes, any_backend):
+    """All of it, and it says so: the other gradients cannot be clipped either."""
+    params = [np.full(3, 2.0, dtype) for dtype in dtypes]
+    optimizer = ss.Adam(on(any_backend, params), lr=1.0, backend=any_backend, clip_global_norm=1.0)
+    grads = [np.full(3, 1e6 if dtype is not np.float16 else 1, dtype) for dtype in dtypes]
+    step(optimizer, grads)
+    assert not optimizer.skipped
+    assert math.isfinite(optimizer.grad_norm)
+    for place in range(3):
+        bad = [grad.copy() for grad in grads]
+        bad[place][1] = value
+        before = snapshot(optimizer)
+        step(optimizer, bad)
+        assert_same(snapshot(optimizer), before)
+        assert optimizer.skipped
+        assert not math.isfinite(optimizer.grad_norm)
+        assert (optimizer.steps_taken, optimizer.skipped_steps) == (1, place + 1)
+    step(optimizer, grads)
+    assert not optimizer.skipped
+    assert optimizer.steps == [2, 2, 2]
+
+
+@pytest.mark.parametrize("size", [1e20, 3e38])
+@pytest.mark.parametrize("other", [np.float32, np.float64])
+def test_a_norm_whose_squares_overflow_is_measured(size, other, any_backend):
+    """The largest finite gradients of float32 have a norm in float64, and are clipped by it."""
+    params = [np.zeros(70_000, np.float32), np.zeros(3, other), np.zeros(2, np.float32)]
+    copies = on(any_backend, [p.copy() for p in params])
+    optimizer = ss.SGD(copies, lr=1.0, backend=any_backend, clip_global_norm=1.0)
+    grads = [np.full(params[0].shape, size, np.float32), np.full(3, size / 2, other), None]
+    step(optimizer, grads)
+    exact = math.sqrt(sum(float(np.sum(g.astype(np.float64) ** 2)) for g in grads if g is not None))
+    assert optimizer.grad_norm == pytest.approx(exact, rel=1e-4)
+    assert not optimizer.skipped
+    moved = off(any_backend, leaves(optimizer))
+    assert moved[0][0] == pytest.approx(-size / exact, rel=1e-4)
+    reference = ss.SGD(params, lr=1.0, backend="numpy", clip_global_norm=1.0)
+    step(reference, grads)
+    assert reference.grad_norm == optimizer.grad_norm
+    assert_same(snapshot(optimizer), snapshot(reference))
+
+
+@pytest.mark.parametrize("exponent", [-1070, -160, -40, -1, 0, 1, 90, 130, 1000])
+def test_what_is_measured_again_is_exact_and_does_not_overflow(exponent):
+    """The coefficient times the scale is normal in float32, and 2**63 squares can be added."""
+    coefficient = 1.75 * 2.0**exponent
+    scale = scale_down(coefficient)
+    assert math.frexp(scale)[0] == 0.5
+    assert scale <= 1
+    assert scale == 1 or coefficient * scale >= 2.0**-126
+    largest = min(2.0**128, 2.0**128 * coefficient)  # of gradients that are finite when scaled
+    assert (largest * scale) ** 2 * 2.0**63 <= 2.0**128
 
 
 def test_clipping_starts_ends_and_changes_between_steps(any_backend):

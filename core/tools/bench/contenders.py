@@ -18,7 +18,7 @@ from ...language.rule import Rule
 from ...language.scalars import as_numbers, next_scalars
 from ...optimizers.optimizer import Optimizer
 from ...rules import find_rule
-from ...step.measurement import measuring
+from ...step.measurement import NORM
 from ..cli.installation import host_backends
 from .bare_loop import BareLoop
 from .exported_c import COMPILER, ExportedC
@@ -99,7 +99,7 @@ class Samestep(Contender):
         rule, hyper = self.optimizer.rule, self.optimizer.defaults
         count = bytes_by_program(rule.variant(**rule.chosen_options(hyper)), self.params)
         if self.optimizer.clip_global_norm is not None:  # a launch of its own, before the step
-            count += bytes_by_program(measuring(norm=True, finite=False), self.params)
+            count += bytes_by_program(NORM, self.params)
         return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import samestep as ss
 from conftest import UNDER_TEST, needs_double
@@ -83,6 +84,34 @@ def test_replays_are_steps(rule):
         assert_same(snapshot(ours), snapshot(reference))
         assert ours.grad_norm == norm
     assert ours.steps_taken == 5
+
+
+def test_a_replay_measures_again_and_leaves_out_what_has_no_norm():
+    """Counted all the same: `prepare` counts before anybody knows."""
+    reference, ours = pair("sgd", clip_global_norm=1.0)
+    there = on("cupy", grads(0))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        cupy.cuda.Device().synchronize()
+        ours.step(there)
+        stream.begin_capture()
+        ours.step(there)
+        graph = stream.end_capture()
+    reference.step(grads(0))
+    for value in (1e20, np.nan, np.inf, 1.0):
+        changed = [np.full_like(grad, value) for grad in grads(1)]
+        with stream:
+            for array, grad in zip(there, changed, strict=True):
+                array[...] = cupy.asarray(grad)
+            ours.prepare()
+            graph.launch()
+        reference.step(changed)
+        with stream:
+            arrays = [snapshot(o) for o in (ours, reference)]
+            names = [name for name in arrays[0] if not name.startswith("step")]
+            assert_same(*({name: a[name] for name in names} for a in arrays))
+            np.testing.assert_equal(ours.grad_norm, reference.grad_norm)
+    assert (ours.steps_taken, reference.steps_taken, reference.skipped_steps) == (5, 3, 2)
 
 
 def test_a_replay_without_prepare_repeats_the_scalars():
