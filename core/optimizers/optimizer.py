@@ -163,7 +163,7 @@ class Optimizer:
         Parameters
         ----------
         grads : same structure as the parameters
-            Arrays of the parameters' shapes and dtypes (for 16-bit parameters float32, too), or
+            An iterator, such as a generator, is a list. Arrays of the parameters' shapes and dtypes (for 16-bit parameters float32, too), or
             None for a parameter that has no gradient this step: it neither moves nor advances
             its step count. For parameters in host memory also a `samestep.IndexedSlices` or a
             sparse tensor, a gradient of some rows. They are only read. With several groups, a
@@ -187,7 +187,7 @@ class Optimizer:
         run = self._run
         run.settle()
         groups = run.groups
-        leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
+        leaves = gradient_leaves(groups.specs, groups.flat, groups.single, grads)
         run.refresh()
         outermost = not holding()  # what `held` does, in half the time
         try:

@@ -12,7 +12,7 @@ from ..protocol import Backend
 from .clock import Clock
 from .decay_mask import decay_mask
 from .hyper import GroupHyper, as_held, is_fixed, numbers_at, options_asked_for
-from .trees import flatten, listed
+from .trees import flat_count, flatten, listed
 
 # what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
 WHOLE = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "loss_scaler", "backend")
@@ -21,8 +21,9 @@ OF_GROUPS = ("frozen", "weight_decay_mask")
 
 class Groups:
     """The groups of one optimizer. ``entries`` is its ``param_groups``; ``rules`` and ``specs``
-    have the variant of the rule and the structure of each group, ``tensors`` and ``clocks`` an
-    entry per parameter, in order. ``single``: one group, which was not given as a group."""
+    have the variant of the rule and the structure of each group, ``flat`` the structures' `flat_count`,
+    ``tensors`` and ``clocks`` an entry per parameter, in order. ``single``: one group, which was not
+    given as a group."""
 
     def __init__(
         self, rule: Rule, defaults: Mapping[str, Any], backend: Backend, single: bool
@@ -32,6 +33,7 @@ class Groups:
         self.entries: list[dict[str, Any]] = []
         self.rules: list[Rule] = []
         self.specs: list[Any] = []
+        self.flat: int | None = None
         self.tensors: list[Any] = []
         self.clocks: list[Clock] = []
         self.forget()
@@ -74,6 +76,7 @@ class Groups:
         self.entries.append({"params": group["params"], **held, "frozen": frozen})
         self.rules.append(rule)
         self.specs.append(spec)
+        self.flat = flat_count(self.specs)
         self.tensors += tensors
         self.clocks += clocks
 
