@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..identities import identities
 from ..language.dtypes import REAL_OF_COMPLEX, gradient_dtypes, numpy_dtype
 from ..protocol import Dtypes
 from .arrays import Arrays
-from .memory import bounds, c_strides, identities
+from .memory import bounds, c_strides
 
 Array = NDArray[Any]
 

@@ -21,6 +21,7 @@ class Tensor(Protocol):
     reals, with its state."""
 
     name: str
+    owner: Any  # what was passed
     array: Any
     shape: tuple[int, ...]
     dtype: str

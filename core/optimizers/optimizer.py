@@ -115,7 +115,12 @@ class Optimizer:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """The groups: each a dict with ``"params"``, hyperparameters and ``"frozen"``. What is
-        written there counts from the next step on."""
+        written there counts from the next step on.
+
+        Another array in the place of a parameter, in ``"params"`` or in a list or dict that was
+        passed, is updated from then on, with the state of the place; it must have the same shape
+        and dtype. Parameters cannot be taken away, and are added by `add_param_group`.
+        """
         return self._run.groups.entries
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
@@ -186,6 +191,7 @@ class Optimizer:
         """
         run = self._run
         run.settle()
+        run.follow()
         groups = run.groups
         leaves = gradient_leaves(groups.specs, groups.flat, groups.single, grads)
         run.refresh()
@@ -211,6 +217,7 @@ class Optimizer:
         """
         run = self._run
         run.settle()
+        run.follow()
         run.refresh()
         with held():
             run.keep(run.stepping.prepare(run.groups.takes_part, run.settings_now()))
@@ -293,6 +300,7 @@ class Optimizer:
         """
         from ..checkpoint.save import save
 
+        self._run.follow()
         save(self._run, path)
 
     @classmethod
@@ -341,6 +349,7 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         from ..checkpoint.state_dict import pickled
 
+        self._run.follow()
         return pickled(self._run)
 
     def __setstate__(self, saved: dict[str, Any]) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..language.dtypes import dtype_of
 from ..language.names import suggestion
 from ..language.passes import check
 from ..language.rule import Rule
-from ..protocol import Backend
+from ..protocol import Backend, Tensor
 from .clock import Clock
+from .contents import Contents
 from .decay_mask import decay_mask
 from .hyper import GroupHyper, as_held, is_fixed, numbers_at, options_asked_for
-from .trees import flat_count, flatten, listed
+from .trees import flat_count, flatten, flatten_like, listed
 
 # what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
 WHOLE = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "loss_scaler", "backend")
@@ -36,6 +38,7 @@ class Groups:
         self.flat: int | None = None
         self.tensors: list[Any] = []
         self.clocks: list[Clock] = []
+        self._contents: list[Contents] = []
         self.forget()
 
     def forget(self) -> None:
@@ -76,9 +79,62 @@ class Groups:
         self.entries.append({"params": group["params"], **held, "frozen": frozen})
         self.rules.append(rule)
         self.specs.append(spec)
+        self._contents.append(Contents(group["params"]))
         self.flat = flat_count(self.specs)
         self.tensors += tensors
         self.clocks += clocks
+
+    def follow(self) -> bool:
+        """Update other arrays from now on, where ``params`` of a group has others in the places of
+        those that it had. State and step counts stay with the place. Says whether there were any.
+
+        Raises TypeError or ValueError for arrays that are not like those in whose places they
+        stand, and for groups of another structure.
+        """
+        try:
+            trees = [group["params"] for group in self.entries]
+        except (KeyError, TypeError):
+            raise ValueError("a group in param_groups has lost its entry 'params'") from None
+        count = len(self._contents)
+        if len(trees) != count:
+            raise ValueError(
+                f"param_groups has {len(trees)} groups; this optimizer {count}; "
+                "add_param_group adds one, and none can be taken away"
+            )
+        if all(map(Contents.same, self._contents, trees)):
+            return False
+        trees = list(map(listed, trees))
+        leaves = [leaf for i, tree in enumerate(trees) for leaf in self._leaves(i, tree)]
+        tensors = list(map(self._successor, self.tensors, leaves))
+        self._backend.check_overlap(tensors)
+        for group, tree in zip(self.entries, trees, strict=True):
+            group["params"] = tree
+        self.tensors[:] = tensors
+        self._contents = list(map(Contents, trees))
+        return True
+
+    def _leaves(self, i: int, tree: Any) -> list[Any]:
+        """Return the arrays of a group, whose structure must be what it was."""
+        try:
+            return list(flatten_like(self.specs[i], tree, f"param_groups[{i}]['params']"))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{error}; add_param_group adds parameters, none can be taken away"
+            ) from None
+
+    def _successor(self, old: Tensor, array: Any) -> Tensor:
+        """Return the parameter that this array is in the place of ``old``."""
+        if array is old.owner:
+            return old
+        new = self._backend.adopt(old.name, array)
+        found, expected = ((t.shape, dtype_of(t.array).name) for t in (new, old))
+        if found != expected:
+            raise ValueError(
+                f"{old.name} is another array now, of shape {found[0]} and dtype {found[1]}; "
+                f"expected {expected[0]} and {expected[1]}, as when the optimizer was made"
+            )
+        new.state = old.state
+        return new
 
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:
         """Return each group's hyperparameters at the next step: schedules as numbers."""

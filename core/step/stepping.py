@@ -75,6 +75,12 @@ class Stepping:
             self._recorded = None
         self._hyper = hyper
 
+    def bind_again(self) -> None:
+        """Tell everything that has addresses that some parameters are other arrays now."""
+        self._checker = self._backend.gradient_checker(self._tensors)
+        self._work.bind_again()
+        self._recorded = None
+
     def run(
         self, leaves: list[Any], takes_part: Sequence[bool] | None, settings: Settings
     ) -> Outcome | None:
