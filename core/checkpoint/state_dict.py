@@ -23,7 +23,7 @@ from .torch_layout import IGNORED, layout_of, read_entry
 # what a group of a snapshot of ours has besides hyperparameters
 OWN = {"params", "frozen", "options", "weight_decay_mask"}
 # what a snapshot has of the optimizer as a whole; one from torch has none of it
-SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps")
+SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients")
 COUNTS = ("steps_taken", "skipped_steps")
 
 

@@ -13,6 +13,7 @@ PER = ("row", "column", "tensor")
 TAKEN = frozenset({
     "self", "rule", "params", "grads", "state", "backend", "frozen", "maximize", "lazy", "options",
     "clip_global_norm", "skip_nonfinite", "loss_scaler", "accumulation_steps", "weight_decay_mask",
+    "cast_gradients",
     "foreach", "fused", "capturable", "differentiable", "param_names", "initial_lr", "param", "grad",
 })  # fmt: skip
 

@@ -51,6 +51,9 @@ class Optimizer:
         Its scale is divided out of the gradients; implies ``skip_nonfinite``.
     accumulation_steps : int
         Update at every so many calls of ``step``, with the mean of their gradients.
+    cast_gradients : bool
+        Round gradients of other dtypes to the parameter's compute dtype (float64 to float32) instead
+        of refusing them.
     **hyper
         Hyperparameters and structural options of the rule, for all groups that do not say
         otherwise, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
@@ -59,7 +62,7 @@ class Optimizer:
         a schedule: a function of the number of steps taken so far.
 
     Gradients are unscaled first, then clipped by ``clip_global_norm``, ``clip_value`` and
-    ``clip_norm``, in this order. `clip_global_norm` to `accumulation_steps` are attributes, and
+    ``clip_norm``, in this order. `clip_global_norm` to `cast_gradients` are attributes, and
     may be changed between steps as hyperparameters may.
 
     Raises
@@ -83,10 +86,13 @@ class Optimizer:
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
         **hyper: Any,
     ) -> None:
-        settings = Settings(clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps)
+        settings = Settings(
+            clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps, cast_gradients
+        )
         found = find_rule(rule)
         self._run: Run = start(found, params, backend, settings, weight_decay_mask, hyper)
 
@@ -156,6 +162,9 @@ class Optimizer:
     accumulation_steps: int = _setting(
         "accumulation_steps", "The number of calls of ``step`` that make one update."
     )
+    cast_gradients: bool = _setting(
+        "cast_gradients", "True if gradients of other dtypes are rounded, not refused."
+    )
 
     # ---- stepping
 
@@ -168,9 +177,10 @@ class Optimizer:
         Parameters
         ----------
         grads : same structure as the parameters
-            An iterator, such as a generator, is a list. Arrays of the parameters' shapes and dtypes (for 16-bit parameters float32, too), or
-            None for a parameter that has no gradient this step: it neither moves nor advances
-            its step count. For parameters in host memory also a `samestep.IndexedSlices` or a
+            An iterator, such as a generator, is a list. Arrays of the parameters' shapes and dtypes,
+            or None for a parameter that has no gradient this step: it neither moves nor advances its
+            step count. For float32 and 16-bit parameters float32, bfloat16 and float16, too; others
+            if `cast_gradients` says so. For a parameter without axes also a number. For parameters in host memory also a `samestep.IndexedSlices` or a
             sparse tensor, a gradient of some rows. They are only read. With several groups, a
             list with one such structure per group. The arrays of the last step are recognized and
             not looked at again: give none of them, nor a parameter, another shape, dtype or flags

@@ -17,7 +17,10 @@ from .hyper import GroupHyper, as_held, is_fixed, numbers_at, options_asked_for
 from .trees import flat_count, flatten, flatten_like, listed
 
 # what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
-WHOLE = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "loss_scaler", "backend")
+WHOLE = (
+    "clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients", "loss_scaler",
+    "backend",
+)  # fmt: skip
 OF_GROUPS = ("frozen", "weight_decay_mask")
 
 

@@ -95,6 +95,7 @@ class Stepping:
         if capturing:
             self._check_capture(settings)
             self._check_ready(settings)
+        self._checker.casts = settings.cast_gradients
         gradients = self._checker.accept(leaves)
         try:
             if self._checker.moved:  # parameters that lie elsewhere than they did
