@@ -40,7 +40,7 @@ class Optimizer:
     params : array, nested list / tuple / dict of arrays, or list of groups
         Updated in place. A list of dicts that all have ``"params"`` is parameter groups: the
         other entries are hyperparameters of the group. A group with ``frozen=True`` stays as
-        it is.
+        it is. An entry ``"name"`` is the user's own.
     backend : str, optional
         ``"numpy"``, ``"numba"``, ``"cupy"``, ``"torch"``; without it, see `samestep.get_backend`.
     clip_global_norm : float or schedule, optional

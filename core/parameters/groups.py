@@ -21,7 +21,7 @@ WHOLE = (
     "clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients", "loss_scaler",
     "backend",
 )  # fmt: skip
-OF_GROUPS = ("frozen", "weight_decay_mask")
+OF_GROUPS = ("frozen", "weight_decay_mask", "name")
 
 
 class Groups:
@@ -79,7 +79,7 @@ class Groups:
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
         frozen = bool(group.get("frozen", False))
-        self.entries.append({"params": group["params"], **held, "frozen": frozen})
+        self.entries.append({"params": group["params"], **held, "frozen": frozen, **name_of(group)})
         self.rules.append(rule)
         self.specs.append(spec)
         self._contents.append(Contents(group["params"]))
@@ -161,7 +161,7 @@ class Groups:
         except KeyError as error:
             raise ValueError(f"a group in param_groups has lost its entry {error}") from None
         for i, group in enumerate(self.entries):
-            if len(group) != len(names) + 1:
+            if len(group) - ("name" in group) != len(names) + 1:
                 raise _has_too_much(group, names, self._where(i))
         try:
             if now == self._seen:
@@ -189,6 +189,11 @@ def is_group(group: Any) -> bool:
     return isinstance(group, Mapping) and "params" in group
 
 
+def name_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry ``"name"`` of a group that has one."""
+    return {"name": group["name"]} if "name" in group else {}
+
+
 def listed_group(group: Any) -> Any:
     """Return a group with a list of parameters where there was an iterator."""
     return {**group, "params": listed(group["params"])} if is_group(group) else group
@@ -212,7 +217,7 @@ def _hyper_of(group: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _has_too_much(group: Mapping[str, Any], names: Sequence[str], where: str) -> TypeError:
     """Make the error for a group with other entries than ``params`` and these."""
     _hyper_of(group, where)
-    unknown = next(name for name in group if name not in ("params", *names))
+    unknown = next(name for name in group if name not in ("params", "name", *names))
     hint = suggestion(unknown, names)
     return TypeError(
         f"{where}nothing reads the entry {unknown!r}; {hint}a group has {', '.join(names)}"

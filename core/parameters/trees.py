@@ -17,7 +17,8 @@ def listed(params: Any) -> Any:
 def flatten(tree: Any, name: str) -> tuple[list[Any], list[str], Spec]:
     """Return the leaves in order, a name for each (``params["layers"][0]``), and the structure.
 
-    Whatever is not a list, tuple or mapping is a leaf.
+    Whatever is not a list, tuple or mapping is a leaf. Raises TypeError for a model or a function,
+    whose parameters were probably meant.
     """
     if isinstance(tree, (Mapping, list, tuple)):
         leaves: list[Any] = []
@@ -29,6 +30,10 @@ def flatten(tree: Any, name: str) -> tuple[list[Any], list[str], Spec]:
             names += below[1]
             children.append((key, below[2]))
         return leaves, names, ("dict" if isinstance(tree, Mapping) else "list", children)
+    if callable(getattr(tree, "parameters", None)):
+        raise TypeError(f"{name} is a {type(tree).__name__}; did you mean its parameters()?")
+    if callable(tree):
+        raise TypeError(f"{name} is a {type(tree).__name__}; did you mean to call it?")
     return [tree], [name], None
 
 
