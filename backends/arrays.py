@@ -32,8 +32,11 @@ class Arrays(Protocol):
     def usable(self, array: Any) -> bool:
         """Say whether compiled code can run over the array as it lies in memory."""
 
-    def copy(self, array: Any) -> Any:
-        """Return a copy that is contiguous in C's order."""
+    def copy(self, array: Any, dtype: str | None = None) -> Any:
+        """Return a copy that is contiguous in C's order, rounded to ``dtype`` if that is given."""
+
+    def of_number(self, number: NDArray[Any]) -> Any:
+        """Return a NumPy array without axes as an array of this kind, in this place."""
 
     def reals(self, array: Any) -> Any:
         """Return a contiguous array as a vector; complex elements are two reals each."""

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..language.dtypes import REAL_OF_COMPLEX, gradient_dtypes, numpy_dtype
+from ..identities import identities
+from ..interrupts import held
+from ..language.dtypes import REAL_OF_COMPLEX, gradient_dtypes, numpy_dtype, taken_as
 from ..protocol import Dtypes
 from .arrays import Arrays
-from .memory import bounds, c_strides, identities
+from .memory import bounds, c_strides
 
 Array = NDArray[Any]
 
@@ -59,12 +61,14 @@ class GradientChecker:
     arrays elsewhere than on the host.
     """
 
+    casts = False  # whether gradients of other dtypes are rounded
     moved = False  # only tensors of PyTorch can be made to stand for other memory
     _known: CheckedGradients  # of the arrays that were remembered last
 
     def __init__(self, tensors: Sequence[Any], arrays: Arrays) -> None:
         self.tensors, self.arrays = tensors, arrays
         self.shapes = [t.shape for t in tensors]
+        self._array_names = [arrays.dtype_name(t.array) for t in tensors]
         self._array_dtypes = [t.array.dtype for t in tensors]
         self._strides = [c_strides(t.shape, t.array.itemsize) for t in tensors]
         self.dtypes: Dtypes = [t.dtype for t in tensors]
@@ -168,16 +172,20 @@ class GradientChecker:
         """Return gradients that were seen one by one, copied where compiled code cannot run over
         them as they lie."""
         self._check_overlap([None if v is None else self.arrays.shadow(v) for v in views])
-        names = [None if view is None else self.arrays.dtype_name(view) for view in views]
+        names: list[str | None] = [None] * len(views)
         arrays: list[Any] = []
         addresses = np.zeros(len(views), np.int64)
         for i, (leaf, view) in enumerate(zip(leaves, views, strict=True)):
-            if view is None or self.arrays.usable(view):
+            if view is None:
+                arrays.append(None)
+                continue
+            found = self.arrays.dtype_name(view)
+            names[i] = taken_as(self._array_names[i], found, self.casts)
+            if names[i] == found and self.arrays.usable(view):
                 arrays.append(leaf if self._has_its_memory(leaf, view) else view)
             else:
-                arrays.append(view := self.arrays.copy(view))
-            if view is not None:
-                (addresses[i],) = self.arrays.addresses([view])
+                arrays.append(view := self.arrays.copy(view, names[i]))
+            (addresses[i],) = self.arrays.addresses([view])
         return CheckedGradients(arrays, real_dtypes(names), addresses, rows)
 
     def _has_its_memory(self, leaf: Any, view: Any) -> bool:
@@ -187,19 +195,35 @@ class GradientChecker:
     def _checked(self, grad: Any, tensor: Any, shape: tuple[int, ...] | None = None) -> Any:
         """Return the gradient as an array of this checker's type over the same memory. It must
         have the tensor's shape, or this one."""
-        name = f"the gradient of {tensor.name}"
+        name, given = f"the gradient of {tensor.name}", grad
+        if not tensor.shape and isinstance(grad, (np.generic, int, float, complex)):
+            grad = self._number(grad, tensor)
         grad = self.arrays.gradient(name, grad)
         found = tuple(grad.shape)
         if found != (tensor.shape if shape is None else shape):
             raise ValueError(f"{name} has shape {found}; the parameter has {tensor.shape}")
         own, dtype = (self.arrays.dtype_name(array) for array in (tensor.array, grad))
-        expected = (own,) if tensor.complex else gradient_dtypes(tensor.dtype)
-        if dtype not in expected:
+        if taken_as(own, dtype, self.casts) is None:
+            expected = (own,) if tensor.complex else gradient_dtypes(tensor.dtype)
+            best = expected[-1]
+            call = f"astype(np.{best})" if hasattr(given, "astype") else f"to(torch.{best})"
+            every = "" if taken_as(own, dtype, True) is None else ", cast_gradients=True every one"
             raise TypeError(
                 f"{name} has dtype {dtype}; expected {' or '.join(expected)}, as the parameter is "
-                f"{own}"
+                f"{own}; grad.{call} converts it{every}"
             )
         return grad
+
+    def _number(self, grad: Any, tensor: Any) -> Any:
+        """Return a number, the gradient of a parameter without axes, as an array without axes. A
+        number of Python has no dtype: it becomes what is computed in."""
+        if isinstance(grad, np.generic):
+            return self.arrays.of_number(np.asarray(grad))
+        if isinstance(grad, bool) or (isinstance(grad, complex) and not tensor.complex):
+            return grad
+        dtype = self.arrays.dtype_name(tensor.array) if tensor.complex else tensor.compute
+        with held(), np.errstate(over="ignore"):
+            return self.arrays.of_number(np.asarray(grad, dtype))
 
     def _in_memory(self, array: Any) -> Array:
         return self.arrays.shadow(self.arrays.view(array))

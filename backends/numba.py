@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..identities import identities
 from ..language.dtypes import numpy_dtype
 from ..language.passes import program
 from ..language.rule import Rule
 from ..printing.numba import ADDRESSES, Numba
 from ..printing.printer import Printer
 from ..protocol import Availability, too_old
-from . import memory
 from .gradients import CheckedGradients
 from .host.arrays import ARRAYS, HostArrays
 from .host.backend import HostBackend, flushes_subnormals
@@ -140,7 +140,7 @@ class CompiledArrays(HostArrays):
 
     def addresses(self, arrays: list[Any]) -> NDArray[np.int64]:
         """Return where the data of each array begins."""
-        ids = np.frombuffer(memory.identities(arrays), np.int64)
+        ids = np.frombuffer(identities(arrays), np.int64)
         found = np.empty_like(ids)
         _compiled("addresses", ADDRESSES).read_pointers(ids, object.__basicsize__, found)
         return found

@@ -30,6 +30,11 @@ BEST_FOR = {
     "torch": ("torch",),
 }
 
+# what some call a backend, and the backends that may be meant
+ELSEWHERE = {
+    "cuda": ("cupy", "torch"), "gpu": ("cupy", "torch"), "cpu": ("numba", "numpy"),
+    "pytorch": ("torch",),
+}  # fmt: skip
 AUTO = "auto"
 VARIABLE = "SAMESTEP_BACKEND"
 BY_TYPE = "chosen by the type of the parameters"
@@ -118,7 +123,9 @@ def _check_name(name: str, source: str) -> None:
     base, colon, implementation = name.partition(":")
     known = [AUTO, *backend_names()]
     if base not in known or (base == AUTO and colon):
-        raise ValueError(f"{source}={name!r}: no such backend; there are {', '.join(known)}")
+        meant = " or ".join(map(repr, ELSEWHERE.get(base, ())))
+        hint = f"did you mean {meant}? " if meant else ""
+        raise ValueError(f"{source}={name!r}: no such backend; {hint}there are {', '.join(known)}")
     if colon:
         available = getattr(_module(base), "IMPLEMENTATIONS", ())
         if implementation not in available:

@@ -21,6 +21,7 @@ class Tensor(Protocol):
     reals, with its state."""
 
     name: str
+    owner: Any  # what was passed
     array: Any
     shape: tuple[int, ...]
     dtype: str
@@ -64,10 +65,11 @@ class GradientChecker(Protocol):
     """Checks gradients against the parameters they belong to.
 
     ``moved`` says whether parameters were found in other memory than before; whoever has told
-    everybody sets it to False.
+    everybody sets it to False. ``casts``: whether gradients of other dtypes are rounded.
     """
 
     moved: bool
+    casts: bool
 
     def accept(self, leaves: list[Any]) -> Gradients:
         """Check one gradient per tensor, or None.

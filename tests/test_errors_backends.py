@@ -120,3 +120,11 @@ def test_when_nothing_can_run_the_type_of_the_parameters_says_what_should(monkey
         RuntimeError, match=r"'numpy' \(chosen by the type of the parameters\) cannot"
     ):
         ss.SGD(np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("cuda", "'cupy' or 'torch'"), ("gpu", "'cupy'"), ("pytorch", "'torch'")]
+)
+def test_what_some_call_a_backend_is_understood(name, meant):
+    with pytest.raises(ValueError, match=f"no such backend; did you mean {meant}.* there are auto"):
+        ss.Adam(np.ones(2), backend=name)

@@ -16,13 +16,14 @@ from samestep.choice import BUILT_IN
 DIRECTION = {
     "core/interrupts": (),
     "core/version": (),
+    "core/identities": (),
     "core/language": ("core/interrupts",),
     "core/rules": ("core/language",),
     "core/schedules": ("core/language",),
     "core/protocol": ("core/language",),
     "core/choice": ("core/protocol",),
     "core/printing": ("core/rules", "core/version"),  # rules are looked up by name
-    "core/parameters": ("core/protocol",),
+    "core/parameters": ("core/protocol", "core/identities"),
     "core/step": ("core/parameters", "core/choice"),
     "core/checkpoint": (
         "core/step", "core/rules", "core/schedules", "core/version",
@@ -33,8 +34,10 @@ DIRECTION = {
     "backends/memory": (),
     "backends/arrays": (),
     "backends/tensor": ("backends/arrays", "core/language"),
-    "backends/gradients": ("backends/arrays", "backends/memory", "core/protocol"),
-    "backends/torch_tensors": ("backends/memory", "core/printing"),
+    "backends/gradients": (
+        "backends/arrays", "backends/memory", "core/identities", "core/protocol",
+    ),
+    "backends/torch_tensors": ("core/identities", "core/printing"),
     "backends/tensor_gradients": (
         "backends/tensor", "backends/gradients", "backends/torch_tensors",
     ),

@@ -9,7 +9,7 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...language.dtypes import REAL_OF_COMPLEX
+from ...language.dtypes import REAL_OF_COMPLEX, numpy_dtype
 from ..torch_tensors import view as foreign
 
 ON_CUDA = (2, 13)  # DLPack's numbers of CUDA memory, plain and managed
@@ -127,9 +127,15 @@ class CupyArrays:
         """Say whether it is contiguous in C's order."""
         return bool(array.flags.c_contiguous)
 
-    def copy(self, array: Any) -> Any:
-        """Return a copy in C's order."""
-        return array.copy(order="C")
+    def copy(self, array: Any, dtype: str | None = None) -> Any:
+        """Return a copy in C's order, rounded to ``dtype`` if that is given."""
+        copied = array.copy(order="C")
+        return copied if dtype is None else copied.astype(numpy_dtype(dtype), copy=False)
+
+    def of_number(self, number: NDArray[Any]) -> Any:
+        """Return a number on the device."""
+        with self.current():
+            return cupy.asarray(number)
 
     def reals(self, array: Any) -> Any:
         """Return a contiguous array as a vector of reals."""

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...language.dtypes import REAL_OF_COMPLEX
+from ...interrupts import held
+from ...language.dtypes import REAL_OF_COMPLEX, numpy_dtype
 from ..memory import addresses, directly_usable
 from ..torch_tensors import view as foreign
 from ..torch_tensors.view import as_numpy, check_plain, described, is_tensor, kind_of, on_host
@@ -46,9 +47,14 @@ class HostArrays:
         """Return the dtype's name, with the byte order if that is not this machine's."""
         return str(array.dtype)
 
-    def copy(self, array: Array) -> Array:
-        """Return a copy in C's order."""
-        return np.array(array, order="C")
+    def copy(self, array: Array, dtype: str | None = None) -> Array:
+        """Return a copy in C's order, rounded to ``dtype`` if that is given."""
+        with held(), np.errstate(over="ignore"):
+            return np.array(array, None if dtype is None else numpy_dtype(dtype), order="C")
+
+    def of_number(self, number: Array) -> Array:
+        """Return a number as it is."""
+        return number
 
     def reals(self, array: Array) -> Array:
         """Return a contiguous array as a vector of reals."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...interrupts import held
 from ..torch_tensors.view import (
     as_numpy,
+    as_tensor,
     check_parameter,
     check_plain,
     described,
@@ -67,9 +68,15 @@ class TorchArrays:
         """Say whether it is contiguous."""
         return array.is_contiguous()
 
-    def copy(self, array: Tensor) -> Tensor:
-        """Return a contiguous copy."""
-        return array.clone(memory_format=torch.contiguous_format)
+    def copy(self, array: Tensor, dtype: str | None = None) -> Tensor:
+        """Return a contiguous copy, rounded to ``dtype`` if that is given."""
+        kind = array.dtype if dtype is None else getattr(torch, dtype)
+        return array.to(kind, memory_format=torch.contiguous_format, copy=True)
+
+    def of_number(self, number: NDArray[Any]) -> Tensor:
+        """Return a number on the device."""
+        found: Tensor = as_tensor(number).to(self.place)
+        return found
 
     def reals(self, array: Tensor) -> Tensor:
         """Return a contiguous tensor as a vector of reals."""

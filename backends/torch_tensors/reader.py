@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..memory import identities
+from ...identities import identities
 from .structs import AXES, Structs, structs
 from .view import loaded
 

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...identities import LIST_IS_READABLE
 from ...interrupts import held
-from ..memory import LIST_IS_READABLE
 from .view import loaded
 
 OBJECT, TENSOR, STORAGE = 8, 20, 6  # words of each struct that are looked at for an address

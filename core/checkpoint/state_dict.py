@@ -12,6 +12,7 @@ import numpy as np
 
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
+from ..parameters.groups import name_of
 from ..parameters.hyper import as_held, numbers_at
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
@@ -22,9 +23,9 @@ from .parameter_names import dotted_names, group_by_name
 from .torch_layout import IGNORED, layout_of, read_entry
 
 # what a group of a snapshot of ours has besides hyperparameters
-OWN = {"params", "frozen", "options", "weight_decay_mask"}
+OWN = {"params", "frozen", "options", "weight_decay_mask", "name"}
 # what a snapshot has of the optimizer as a whole; one from torch has none of it
-SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps")
+SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients")
 COUNTS = ("steps_taken", "skipped_steps")
 
 
@@ -68,6 +69,7 @@ def _group(run: Run, k: int) -> dict[str, Any]:
     decays = [run.groups.clocks[i].decays for i in members]
     return {
         **{name: run.groups.entries[k][name] for name in (*run.defaults, "frozen")},
+        **name_of(run.groups.entries[k]),
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
         "params": members,
@@ -212,7 +214,8 @@ def _checked_group(
         decays = [True] * len(own)
     if len(decays) != len(own) or not all(isinstance(each, bool) for each in decays):
         raise ValueError(f"{where}weight_decay_mask must be a bool for each parameter")
-    return {**as_held(hyper, numbers), "frozen": bool(group.get("frozen", False))}, list(decays)
+    held = {**as_held(hyper, numbers), "frozen": bool(group.get("frozen", False)), **name_of(group)}
+    return held, list(decays)
 
 
 def _checked_state(

@@ -41,3 +41,19 @@ def gradient_dtypes(param_dtype: str) -> tuple[str, ...]:
     parameters."""
     compute = COMPUTE_DTYPE[param_dtype]
     return (param_dtype,) if compute == param_dtype else (param_dtype, compute)
+
+
+def taken_as(param_dtype: str, grad_dtype: str, cast: bool) -> str | None:
+    """Return the dtype in which a launch takes a gradient of this dtype; None where it takes none.
+
+    Launches take `gradient_dtypes`. 16 bits lose nothing in the compute dtype float32. Whatever else
+    is real, for a real parameter, or complex, for a complex one, is rounded if ``cast`` says so.
+    """
+    if param_dtype in REAL_OF_COMPLEX:
+        fits = grad_dtype == param_dtype or (cast and grad_dtype in REAL_OF_COMPLEX)
+        return param_dtype if fits else None
+    if grad_dtype in gradient_dtypes(param_dtype):
+        return grad_dtype
+    compute = COMPUTE_DTYPE[param_dtype]
+    exact = compute == COMPUTE_DTYPE.get(grad_dtype) == "float32" != grad_dtype
+    return compute if exact or (cast and grad_dtype in COMPUTE_DTYPE) else None

@@ -13,7 +13,8 @@ PER = ("row", "column", "tensor")
 TAKEN = frozenset({
     "self", "rule", "params", "grads", "state", "backend", "frozen", "maximize", "lazy", "options",
     "clip_global_norm", "skip_nonfinite", "loss_scaler", "accumulation_steps", "weight_decay_mask",
-    "foreach", "fused", "capturable", "differentiable", "param_names", "initial_lr", "param", "grad",
+    "cast_gradients",
+    "foreach", "fused", "capturable", "differentiable", "param_names", "initial_lr", "param", "grad", "name",
 })  # fmt: skip
 
 
@@ -27,9 +28,21 @@ def check_names(kind: str, names: Iterable[Any], where: str, taken: Iterable[str
             raise ValueError(f"{where}{kind} cannot be called {name!r}: that means something else")
 
 
+# what other libraries and papers call hyperparameters and settings
+ELSEWHERE = {
+    "learning_rate": "lr", "alpha": "lr", "eta": "lr", "step_size": "lr", "epsilon": "eps",
+    **dict.fromkeys(("b1", "b2", "beta1", "beta2", "beta_1", "beta_2"), "betas"), "rho": "alpha",
+    "decay": "weight_decay", "decay_rate": "weight_decay", "wd": "weight_decay", "l2": "weight_decay",
+    "clipvalue": "clip_value", "clipnorm": "clip_norm", "global_clipnorm": "clip_global_norm",
+    "max_grad_norm": "clip_global_norm", "gradient_accumulation_steps": "accumulation_steps",
+}  # fmt: skip
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a part of a message that suggests a known name; empty if none is close."""
-    close = closest(name, known)
+    known = list(known)
+    here = ELSEWHERE.get(name)
+    close = here if here in known else closest(name, known)
     return f"did you mean {close!r}? " if close else ""
 
 

@@ -48,6 +48,7 @@ class SGD(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -70,6 +71,7 @@ class Adam(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -92,6 +94,7 @@ class AdamW(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -115,6 +118,7 @@ class RMSprop(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -137,6 +141,7 @@ class Adagrad(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -158,6 +163,7 @@ class Adadelta(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -179,6 +185,7 @@ class Adamax(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -202,6 +209,7 @@ class NAdam(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -224,6 +232,7 @@ class RAdam(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -245,6 +254,7 @@ class Rprop(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -267,6 +277,7 @@ class ASGD(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -287,6 +298,7 @@ class Lion(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -306,6 +318,7 @@ class SignSGD(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -326,6 +339,7 @@ class Signum(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -347,6 +361,7 @@ class LAMB(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -370,6 +385,7 @@ class LARS(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -391,6 +407,7 @@ class NovoGrad(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -417,6 +434,7 @@ class Adafactor(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -437,5 +455,6 @@ class SparseAdam(Optimizer):
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...

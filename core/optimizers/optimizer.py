@@ -40,7 +40,7 @@ class Optimizer:
     params : array, nested list / tuple / dict of arrays, or list of groups
         Updated in place. A list of dicts that all have ``"params"`` is parameter groups: the
         other entries are hyperparameters of the group. A group with ``frozen=True`` stays as
-        it is.
+        it is. An entry ``"name"`` is the user's own.
     backend : str, optional
         ``"numpy"``, ``"numba"``, ``"cupy"``, ``"torch"``; without it, see `samestep.get_backend`.
     clip_global_norm : float or schedule, optional
@@ -52,6 +52,9 @@ class Optimizer:
         Its scale is divided out of the gradients; implies ``skip_nonfinite``.
     accumulation_steps : int
         Update at every so many calls of ``step``, with the mean of their gradients.
+    cast_gradients : bool
+        Round gradients of other dtypes to the parameter's compute dtype (float64 to float32) instead
+        of refusing them.
     **hyper
         Hyperparameters and structural options of the rule, for all groups that do not say
         otherwise, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
@@ -60,7 +63,7 @@ class Optimizer:
         a schedule: a function of the number of steps taken so far.
 
     Gradients are unscaled first, then clipped by ``clip_global_norm``, ``clip_value`` and
-    ``clip_norm``, in this order. `clip_global_norm` to `accumulation_steps` are attributes, and
+    ``clip_norm``, in this order. `clip_global_norm` to `cast_gradients` are attributes, and
     may be changed between steps as hyperparameters may.
 
     Raises
@@ -84,10 +87,13 @@ class Optimizer:
         skip_nonfinite: bool = False,
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
         **hyper: Any,
     ) -> None:
-        settings = Settings(clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps)
+        settings = Settings(
+            clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps, cast_gradients
+        )
         found = find_rule(rule)
         self._run: Run = start(found, params, backend, settings, weight_decay_mask, hyper)
 
@@ -116,7 +122,12 @@ class Optimizer:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """The groups: each a dict with ``"params"``, hyperparameters and ``"frozen"``. What is
-        written there counts from the next step on."""
+        written there counts from the next step on.
+
+        Another array in the place of a parameter, in ``"params"`` or in a list or dict that was
+        passed, is updated from then on, with the state of the place; it must have the same shape
+        and dtype. Parameters cannot be taken away, and are added by `add_param_group`.
+        """
         return self._run.groups.entries
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
@@ -152,6 +163,9 @@ class Optimizer:
     accumulation_steps: int = _setting(
         "accumulation_steps", "The number of calls of ``step`` that make one update."
     )
+    cast_gradients: bool = _setting(
+        "cast_gradients", "True if gradients of other dtypes are rounded, not refused."
+    )
 
     # ---- stepping
 
@@ -164,9 +178,10 @@ class Optimizer:
         Parameters
         ----------
         grads : same structure as the parameters
-            Arrays of the parameters' shapes and dtypes (for 16-bit parameters float32, too), or
-            None for a parameter that has no gradient this step: it neither moves nor advances
-            its step count. For parameters in host memory also a `samestep.IndexedSlices` or a
+            An iterator, such as a generator, is a list. Arrays of the parameters' shapes and dtypes,
+            or None for a parameter that has no gradient this step: it neither moves nor advances its
+            step count. For float32 and 16-bit parameters float32, bfloat16 and float16, too; others
+            if `cast_gradients` says so. For a parameter without axes also a number. For parameters in host memory also a `samestep.IndexedSlices` or a
             sparse tensor, a gradient of some rows. They are only read. With several groups, a
             list with one such structure per group. The arrays of the last step are recognized and
             not looked at again: give none of them, nor a parameter, another shape, dtype or flags
@@ -188,8 +203,9 @@ class Optimizer:
         run = self._run
         if not run.backend.capturing():  # what is only recorded counts nothing, and cannot wait
             run.settle()
+        run.follow()
         groups = run.groups
-        leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
+        leaves = gradient_leaves(groups.specs, groups.flat, groups.single, grads)
         run.refresh()
         outermost = not holding()  # what `held` does, in half the time
         try:
@@ -213,6 +229,7 @@ class Optimizer:
         """
         run = self._run
         run.settle()
+        run.follow()
         run.refresh()
         with held():
             run.keep(run.stepping.prepare(run.groups.takes_part, run.settings_now()))
@@ -299,6 +316,7 @@ class Optimizer:
         """
         from ..checkpoint.save import save
 
+        self._run.follow()
         save(self._run, path)
 
     @classmethod
@@ -347,6 +365,7 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         from ..checkpoint.state_dict import pickled
 
+        self._run.follow()
         return pickled(self._run)
 
     def __setstate__(self, saved: dict[str, Any]) -> None:

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..language.dtypes import dtype_of
 from ..language.names import suggestion
 from ..language.passes import check
 from ..language.rule import Rule
-from ..protocol import Backend
+from ..protocol import Backend, Tensor
 from .clock import Clock
+from .contents import Contents
 from .decay_mask import decay_mask
 from .hyper import GroupHyper, as_held, is_fixed, numbers_at, options_asked_for
-from .trees import flatten, listed
+from .trees import flat_count, flatten, flatten_like, listed
 
 # what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
-WHOLE = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "loss_scaler", "backend")
-OF_GROUPS = ("frozen", "weight_decay_mask")
+WHOLE = (
+    "clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients", "loss_scaler",
+    "backend",
+)  # fmt: skip
+OF_GROUPS = ("frozen", "weight_decay_mask", "name")
 
 
 class Groups:
     """The groups of one optimizer. ``entries`` is its ``param_groups``; ``rules`` and ``specs``
-    have the variant of the rule and the structure of each group, ``tensors`` and ``clocks`` an
-    entry per parameter, in order. ``single``: one group, which was not given as a group."""
+    have the variant of the rule and the structure of each group, ``flat`` the structures' `flat_count`,
+    ``tensors`` and ``clocks`` an entry per parameter, in order. ``single``: one group, which was not
+    given as a group."""
 
     def __init__(
         self, rule: Rule, defaults: Mapping[str, Any], backend: Backend, single: bool
@@ -32,8 +38,10 @@ class Groups:
         self.entries: list[dict[str, Any]] = []
         self.rules: list[Rule] = []
         self.specs: list[Any] = []
+        self.flat: int | None = None
         self.tensors: list[Any] = []
         self.clocks: list[Clock] = []
+        self._contents: list[Contents] = []
         self.forget()
 
     def forget(self) -> None:
@@ -71,11 +79,65 @@ class Groups:
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
         frozen = bool(group.get("frozen", False))
-        self.entries.append({"params": group["params"], **held, "frozen": frozen})
+        self.entries.append({"params": group["params"], **held, "frozen": frozen, **name_of(group)})
         self.rules.append(rule)
         self.specs.append(spec)
+        self._contents.append(Contents(group["params"]))
+        self.flat = flat_count(self.specs)
         self.tensors += tensors
         self.clocks += clocks
+
+    def follow(self) -> bool:
+        """Update other arrays from now on, where ``params`` of a group has others in the places of
+        those that it had. State and step counts stay with the place. Says whether there were any.
+
+        Raises TypeError or ValueError for arrays that are not like those in whose places they
+        stand, and for groups of another structure.
+        """
+        try:
+            trees = [group["params"] for group in self.entries]
+        except (KeyError, TypeError):
+            raise ValueError("a group in param_groups has lost its entry 'params'") from None
+        count = len(self._contents)
+        if len(trees) != count:
+            raise ValueError(
+                f"param_groups has {len(trees)} groups; this optimizer {count}; "
+                "add_param_group adds one, and none can be taken away"
+            )
+        if all(map(Contents.same, self._contents, trees)):
+            return False
+        trees = list(map(listed, trees))
+        leaves = [leaf for i, tree in enumerate(trees) for leaf in self._leaves(i, tree)]
+        tensors = list(map(self._successor, self.tensors, leaves))
+        self._backend.check_overlap(tensors)
+        for group, tree in zip(self.entries, trees, strict=True):
+            group["params"] = tree
+        self.tensors[:] = tensors
+        self._contents = list(map(Contents, trees))
+        return True
+
+    def _leaves(self, i: int, tree: Any) -> list[Any]:
+        """Return the arrays of a group, whose structure must be what it was."""
+        try:
+            return list(flatten_like(self.specs[i], tree, f"param_groups[{i}]['params']"))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{error}; add_param_group adds parameters, none can be taken away"
+            ) from None
+
+    def _successor(self, old: Tensor, array: Any) -> Tensor:
+        """Return the parameter that this array is in the place of ``old``."""
+        if array is old.owner:
+            return old
+        new = self._backend.adopt(old.name, array)
+        found, expected = ((t.shape, dtype_of(t.array).name) for t in (new, old))
+        if found != expected:
+            raise ValueError(
+                f"{old.name} is another array now, of shape {found[0]} and dtype {found[1]}; "
+                f"expected {expected[0]} and {expected[1]}, as when the optimizer was made"
+            )
+        new.state = old.state
+        return new
 
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:
         """Return each group's hyperparameters at the next step: schedules as numbers."""
@@ -99,7 +161,7 @@ class Groups:
         except KeyError as error:
             raise ValueError(f"a group in param_groups has lost its entry {error}") from None
         for i, group in enumerate(self.entries):
-            if len(group) != len(names) + 1:
+            if len(group) - ("name" in group) != len(names) + 1:
                 raise _has_too_much(group, names, self._where(i))
         try:
             if now == self._seen:
@@ -127,6 +189,11 @@ def is_group(group: Any) -> bool:
     return isinstance(group, Mapping) and "params" in group
 
 
+def name_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry ``"name"`` of a group that has one."""
+    return {"name": group["name"]} if "name" in group else {}
+
+
 def listed_group(group: Any) -> Any:
     """Return a group with a list of parameters where there was an iterator."""
     return {**group, "params": listed(group["params"])} if is_group(group) else group
@@ -150,7 +217,7 @@ def _hyper_of(group: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _has_too_much(group: Mapping[str, Any], names: Sequence[str], where: str) -> TypeError:
     """Make the error for a group with other entries than ``params`` and these."""
     _hyper_of(group, where)
-    unknown = next(name for name in group if name not in ("params", *names))
+    unknown = next(name for name in group if name not in ("params", "name", *names))
     hint = suggestion(unknown, names)
     return TypeError(
         f"{where}nothing reads the entry {unknown!r}; {hint}a group has {', '.join(names)}"

@@ -17,7 +17,8 @@ def listed(params: Any) -> Any:
 def flatten(tree: Any, name: str) -> tuple[list[Any], list[str], Spec]:
     """Return the leaves in order, a name for each (``params["layers"][0]``), and the structure.
 
-    Whatever is not a list, tuple or mapping is a leaf.
+    Whatever is not a list, tuple or mapping is a leaf. Raises TypeError for a model or a function,
+    whose parameters were probably meant.
     """
     if isinstance(tree, (Mapping, list, tuple)):
         leaves: list[Any] = []
@@ -29,6 +30,10 @@ def flatten(tree: Any, name: str) -> tuple[list[Any], list[str], Spec]:
             names += below[1]
             children.append((key, below[2]))
         return leaves, names, ("dict" if isinstance(tree, Mapping) else "list", children)
+    if callable(getattr(tree, "parameters", None)):
+        raise TypeError(f"{name} is a {type(tree).__name__}; did you mean its parameters()?")
+    if callable(tree):
+        raise TypeError(f"{name} is a {type(tree).__name__}; did you mean to call it?")
     return [tree], [name], None
 
 
@@ -66,25 +71,39 @@ def flatten_like(spec: Spec, tree: Any, name: str) -> Iterator[Any]:
         yield from flatten_like(child, tree[key], f"{name}[{key!r}]")
 
 
-def gradient_leaves(specs: list[Spec], count: int, single: bool, grads: Any) -> list[Any]:
-    """Return the leaves of ``grads`` for groups with these structures, ``count`` in all.
+def flat_count(specs: list[Spec]) -> int | None:
+    """Return the number of entries if these groups are one list of arrays, not nested; else None."""
+    if len(specs) != 1 or specs[0] is None:
+        return None
+    kind, children = specs[0]
+    flat = kind == "list" and all(child is None for _, child in children)
+    return len(children) if flat else None
+
+
+def gradient_leaves(specs: list[Spec], flat: int | None, single: bool, grads: Any) -> list[Any]:
+    """Return the leaves of ``grads`` for groups with these structures; ``flat`` is their
+    `flat_count`.
 
     A ``single`` group's gradients come without a list around them. Raises as `flatten_like` does.
     """
+    grads = listed(grads)
     if single and len(specs) == 1:
-        (spec,) = specs
-        flat = spec is not None and spec[0] == "list" and len(spec[1]) == count
-        if flat and type(grads) is list and len(grads) == count:
+        if type(grads) is list and len(grads) == flat:
             return grads
-        return list(flatten_like(spec, grads, "grads"))
+        return list(flatten_like(specs[0], grads, "grads"))
     if not isinstance(grads, (list, tuple)) or len(grads) != len(specs):
         raise ValueError(f"grads must be a list with one entry per group: {len(specs)}")
     leaves: list[Any] = []
     for i, (spec, group) in enumerate(zip(specs, grads, strict=True)):
-        if isinstance(group, Mapping) and set(group) == {"params"}:
+        if isinstance(group, Mapping) and set(group) == {"params"} and not _has_params(spec):
             group = group["params"]
-        leaves += flatten_like(spec, group, f"grads[{i}]")
+        leaves += flatten_like(spec, listed(group), f"grads[{i}]")
     return leaves
+
+
+def _has_params(spec: Spec) -> bool:
+    """Say whether parameters of this structure are a dict with ``"params"`` themselves."""
+    return spec is not None and spec[0] == "dict" and any(key == "params" for key, _ in spec[1])
 
 
 def _items(tree: Any) -> Iterator[tuple[Any, Any]]:

@@ -76,6 +76,7 @@ class Run:
         self.settle()
         if self.micro_steps:
             raise RuntimeError("a group cannot be added while gradients are being accumulated")
+        self.follow()
         self.groups.add(listed_group(group), {}, self.steps_taken, check_overlap=True)
         self.forget()
 
@@ -93,6 +94,11 @@ class Run:
         if now is self.settings:  # nothing is a schedule
             self._checked_settings = now
         return now
+
+    def follow(self) -> None:
+        """Update other arrays from now on, where they were put in the places of parameters."""
+        if self.groups.follow() and self._stepping is not None:
+            self._stepping.bind_again()
 
     def refresh(self) -> None:
         """Take over hyperparameters that were changed from outside, or that a schedule changes."""

@@ -19,6 +19,7 @@ class Settings:
     skip_nonfinite: bool = False
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
+    cast_gradients: bool = False
     grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
     verdict: Verdict = NOT_MEASURED  # or somebody else's, who has looked at the gradients
 
@@ -41,8 +42,10 @@ class Settings:
         limit, steps = self.clip_global_norm, self.accumulation_steps
         if limit is not None:
             checked_number(f"{where}clip_global_norm", limit, POSITIVE)
-        if not isinstance(self.skip_nonfinite, (bool, int)) or self.skip_nonfinite not in (0, 1):
-            raise TypeError(f"{where}skip_nonfinite must be True or False")
+        for name in ("skip_nonfinite", "cast_gradients"):
+            value = getattr(self, name)
+            if not isinstance(value, (bool, int)) or value not in (0, 1):
+                raise TypeError(f"{where}{name} must be True or False")
         if not (self.loss_scaler is None or isinstance(self.loss_scaler, LossScaler)):
             raise TypeError(f"{where}loss_scaler must be a samestep.LossScaler or None")
         if isinstance(steps, bool) or not isinstance(steps, int):

@@ -75,6 +75,12 @@ class Stepping:
             self._recorded = None
         self._hyper = hyper
 
+    def bind_again(self) -> None:
+        """Tell everything that has addresses that some parameters are other arrays now."""
+        self._checker = self._backend.gradient_checker(self._tensors)
+        self._work.bind_again()
+        self._recorded = None
+
     def run(
         self, leaves: list[Any], takes_part: Sequence[bool] | None, settings: Settings
     ) -> Outcome | None:
@@ -89,6 +95,7 @@ class Stepping:
         if capturing:
             self._check_capture(settings)
             self._check_ready(settings)
+        self._checker.casts = settings.cast_gradients
         gradients = self._checker.accept(leaves)
         try:
             if self._checker.moved:  # parameters that lie elsewhere than they did

@@ -14,7 +14,7 @@ import torch
 from cupy._memory import Memory
 from samestep.backends.torch.arrays import TorchArrays
 from samestep.backends.torch.fused_on_device import FusedOnDevice
-from samestep.backends.torch_tensors.view import as_tensor, check_parameter, is_tensor
+from samestep.backends.torch_tensors.view import as_numpy, as_tensor, check_parameter, is_tensor
 from samestep.protocol import Availability
 
 
@@ -59,6 +59,13 @@ class DoubledArrays(TorchArrays):
 
     def empty(self, size: int, dtype: str) -> torch.Tensor:
         return on_device(np.full(size, 0xFF, dtype))
+
+    def copy(self, array: torch.Tensor, dtype: str | None = None) -> torch.Tensor:
+        """A copy that lives until the work that reads it is done, as on a device."""
+        return on_device(as_numpy(super().copy(array, dtype)))
+
+    def of_number(self, number: np.ndarray) -> torch.Tensor:
+        return on_device(number)
 
     def to_numpy(self, array: torch.Tensor) -> np.ndarray:
         finish()

@@ -253,3 +253,39 @@ def test_nesterov_without_momentum_is_refused(backend):
 def test_an_unknown_rule_is_refused(rule, error, message):
     with pytest.raises(error, match=message):
         ss.Optimizer(rule, np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "meant"),
+    [(ss.Adam, "learning_rate", "lr"), (ss.SGD, "alpha", "lr"), (ss.Adam, "beta_1", "betas"),
+     (ss.Adam, "epsilon", "eps"), (ss.RMSprop, "rho", "alpha"), (ss.Adam, "wd", "weight_decay"),
+     (ss.Adam, "global_clipnorm", "clip_global_norm")],
+)  # fmt: skip
+def test_what_other_libraries_call_a_hyperparameter_is_understood(make, name, meant):
+    with pytest.raises(TypeError, match=f"has no hyperparameter '{name}'; did you mean '{meant}'"):
+        make(np.ones(2), **{name: 0.5})
+    optimizer = make([np.ones(2)])
+    optimizer.param_groups[0][name] = 0.5
+    if meant in optimizer.param_groups[0]:
+        with refused(
+            optimizer, TypeError, f"nothing reads the entry '{name}'; did you mean '{meant}'"
+        ):
+            optimizer.step([np.ones(2)])
+
+
+def test_a_model_or_a_function_is_no_parameter():
+    class Model:
+        def parameters(self):
+            return iter([np.ones(2)])
+
+    model = Model()
+    for params, message in [
+        (model, r"params is a Model; did you mean its parameters\(\)"),
+        ([model], r"params\[0\] is a Model; did you mean its parameters"),
+        (model.parameters, "params is a method; did you mean to call it"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            ss.Adam(params)
+    optimizer = ss.Adam(model.parameters())
+    with refused(optimizer, TypeError, r"group\[1\] is a Model; did you mean its parameters"):
+        optimizer.add_param_group({"params": model})

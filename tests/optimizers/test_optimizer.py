@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import samestep as ss
@@ -267,3 +269,28 @@ def test_a_model_s_parameters_are_updated_by_the_torch_backend():
     before = model.bias.item()
     optimizer.step([torch.zeros(1, 2), torch.ones(1)])
     assert model.bias.item() == np.float32(before) - 1
+
+
+def test_a_group_may_have_a_name_which_is_kept(backend, tmp_path):
+    """It changes nothing; torch's groups may have one, too."""
+    params = arrays((2,), (3,), (4,))
+    groups = [{"params": params[:1], "name": "body"}, {"params": params[1:2]}]
+    optimizer = ss.AdamW(groups, backend=backend)
+    optimizer.add_param_group({"params": params[2:], "name": "head"})
+    optimizer.param_groups[1]["name"] = "neck"
+    grads = [[g] for g in random_like(params, 0)]
+    optimizer.step(grads)
+    optimizer.save(tmp_path / "file")
+    unnamed = [{"params": [p]} for p in copies(params)]
+    loaded = ss.AdamW.load(tmp_path / "file", unnamed, backend=backend)
+    other = ss.AdamW([{"params": [p]} for p in copies(params)], backend=backend)
+    other.load_state_dict(optimizer.state_dict())
+    for each in (optimizer, loaded, other, copy.deepcopy(optimizer)):
+        assert [group["name"] for group in each.param_groups] == ["body", "neck", "head"]
+        each.step(grads)
+    del optimizer.param_groups[0]["name"]
+    optimizer.step(grads)
+
+
+def copies(arrays):
+    return [array.copy() for array in arrays]

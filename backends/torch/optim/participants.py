@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ....checkpoint.torch_layout import layout_of, read_entry
+from ....identities import identities
 from ....language.rule import Rule
 from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
@@ -25,7 +26,6 @@ from ....step.outcome import Outcome
 from ....step.settings import Settings
 from ....step.stepping import Stepping
 from ...launching.initial_state import initial_state
-from ...memory import identities
 from .groups import Groups, Slot, all_numbers, all_slots, rules_of, where
 from .shards import check_placement, check_rule, is_dtensor, is_part, local, local_gradient, placed
 
