@@ -261,7 +261,8 @@ class Optimizer(torch.optim.Optimizer):
             self._participants.settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each
-        state = defaultdict(dict, {key: _unshared(entry) for key, entry in self.state.items()})
+        counts = {"step", *self.rule.carry, *layout_of(self.rule).scalars}
+        state = defaultdict(dict, {k: _unshared(e, counts) for k, e in self.state.items()})
         return {**saved, "state": state, "rule": self.rule, "backend": self.backend.name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -295,10 +296,10 @@ def with_grad(closure: Callable[[], Any]) -> Any:
         return interrupts.outside(closure)
 
 
-def _unshared(entry: Any) -> Any:
+def _unshared(entry: Any, counts: set[str]) -> Any:
     if not isinstance(entry, dict):
         return entry
     return {
-        name: value.clone() if isinstance(value, torch.Tensor) and value._is_view() else value
+        name: value.clone() if name in counts and isinstance(value, torch.Tensor) else value
         for name, value in entry.items()
     }
