@@ -100,9 +100,19 @@ def described(tensor: Any) -> str:
     return f"{kind_of(tensor)} on {tensor.device}"
 
 
+def check_shaped(name: str, tensor: Any) -> None:
+    """Raise ValueError for a parameter that a lazy module has not made yet."""
+    if loaded().nn.parameter.is_lazy(tensor):
+        raise ValueError(
+            f"{name} has no shape yet: it is of a lazy module; run the model once, or load its state "
+            "dict, first"
+        )
+
+
 def check_plain(name: str, tensor: Any) -> None:
-    """Raise TypeError for a tensor whose elements do not lie in memory one by one."""
+    """Raise TypeError or ValueError for a tensor whose elements do not lie in memory one by one."""
     torch = loaded()
+    check_shaped(name, tensor)
     if torch.utils._python_dispatch.is_traceable_wrapper_subclass(tensor):
         raise TypeError(
             f"{name} is a {described(tensor)}, which wraps other tensors; pass what it wraps "

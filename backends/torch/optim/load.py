@@ -17,7 +17,7 @@ from ....checkpoint.torch_layout import layout_of, read_entry
 from ....language.rule import Rule
 from ....rules import registry
 from ....step.settings import Settings
-from ...torch_tensors.view import as_tensor
+from ...torch_tensors.view import as_tensor, check_shaped
 from .groups import Groups, all_numbers, all_slots, rules_of
 
 # what a state dict of `samestep.Optimizer` has of it as a whole, and its value where it does nothing
@@ -68,6 +68,8 @@ def loaded_state(rule: Rule, groups: Groups, snapshot: Mapping[str, Any]) -> def
         for key, slot in zip(keys, all_slots(groups, {}), strict=True)
     }
     held = [slot for slot in slots.values() if slot.entry]
+    for slot in held:
+        check_shaped(slot.name, slot.param)
     rules = rules_of(rule, all_numbers(rule, groups), held)
     state: defaultdict[Any, Any] = defaultdict(dict)
     for key, entry in saved.items():

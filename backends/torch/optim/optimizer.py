@@ -22,7 +22,7 @@ from ....rules import find_rule
 from ....step.settings import Settings
 from ...torch_tensors.view import kind_of
 from .grad_scaler import settings_now, takes_scale
-from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of
+from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of, waits
 from .load import loaded_groups, loaded_state
 from .participants import Participants
 from .shards import check_rule, local, placed
@@ -39,7 +39,9 @@ class Optimizer(torch.optim.Optimizer):
     rule : Rule or str
         A rule, your own included, or the name of a built-in one.
     params : iterable
-        Parameters, named parameters, or dicts of them with hyperparameters of their own.
+        Parameters, named parameters, or dicts of them with hyperparameters of their own. Those of a
+        module that are frozen, of whatever dtype, and those that a lazy module has not made yet
+        are looked at when they have a gradient.
     backend : str, optional
         Such as ``"torch:foreach"`` or ``"numba"``; without it, see `samestep.get_backend`.
     foreach, fused : bool, optional
@@ -89,8 +91,9 @@ class Optimizer(torch.optim.Optimizer):
     def _forget(self) -> None:
         """Look at everything anew at the next step; parameters may be elsewhere by then."""
         self._participants: Participants | None = None
-        params = chain.from_iterable(group["params"] for group in self.param_groups)
-        self.backend = get_backend(self._backend_name, list(params))
+        params = list(chain.from_iterable(group["params"] for group in self.param_groups))
+        ready = [param for param in params if not waits(param)]
+        self.backend = get_backend(self._backend_name, ready or params)
         self._backend_name = self.backend.name
 
     @property
@@ -112,17 +115,22 @@ class Optimizer(torch.optim.Optimizer):
     def _check_last_group(self) -> None:
         self._forget()
         groups, last = self.param_groups, len(self.param_groups) - 1
-        slots = slots_of(groups, last, self.state)
-        tensors = [self.backend.adopt(slot.name, local(slot.param)) for slot in slots]
-        self.backend.check_overlap(tensors)
         numbers = numbers_of(self.rule, groups, last)
         (rule,) = rules_of(self.rule, [numbers], ())
-        for slot, tensor in zip(slots, tensors, strict=True):
-            check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
-            check(rule.for_shape(tensor.shape))
+        check(rule)
+        slots = [slot for slot in slots_of(groups, last, self.state) if not waits(slot.param)]
+        self.backend.check_overlap([self._adopted(slot, rule, numbers) for slot in slots])
         if layout_of(self.rule).from_the_start:
             for slot in slots:
                 self.state[slot.param] = self._first_entry(slot, rule, numbers)
+
+    def _adopted(self, slot: Slot, rule: Rule, numbers: dict[str, Any]) -> Any:
+        """Return a parameter as the backend adopts it; raise TypeError or ValueError for one that
+        cannot be stepped by the rule."""
+        tensor = self.backend.adopt(slot.name, local(slot.param))
+        check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
+        check(rule.for_shape(tensor.shape))
+        return tensor
 
     # ---- stepping
 
@@ -179,7 +187,7 @@ class Optimizer(torch.optim.Optimizer):
             self._participants.settle()
         groups = self.param_groups
         params = list(chain.from_iterable(group["params"] for group in groups))
-        if self._participants and not self._participants.unchanged(params, self.state):
+        if not (self._participants and self._participants.unchanged(params, self.state)):
             self._forget()
         participants, grads = self._participants, [p.grad for p in params]
         absent = range(len(params)) if participants is None else participants.absent
@@ -212,7 +220,7 @@ class Optimizer(torch.optim.Optimizer):
         }
 
     def _first_entry(self, slot: Slot, rule: Rule, numbers: dict[str, Any]) -> dict[str, Any]:
-        tensor = self.backend.adopt(slot.name, local(slot.param))
+        tensor = self._adopted(slot, rule, numbers)
         rule = rule.for_shape(tensor.shape)
         counts = {"step": 0.0, **rule.carry}
         arrays = self.backend.new_state(tensor, rule, numbers)
