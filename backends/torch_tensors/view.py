@@ -100,6 +100,13 @@ def described(tensor: Any) -> str:
     return f"{kind_of(tensor)} on {tensor.device}"
 
 
+def is_fake(tensor: Any) -> bool:
+    """Return True for a tensor of FakeTensorMode. Its module is never imported here: whoever has one
+    has loaded it."""
+    module = sys.modules.get("torch._subclasses.fake_tensor")
+    return isinstance(tensor, getattr(module, "FakeTensor", ()))
+
+
 def check_shaped(name: str, tensor: Any) -> None:
     """Raise ValueError for a parameter that a lazy module has not made yet."""
     if loaded().nn.parameter.is_lazy(tensor):
@@ -123,8 +130,9 @@ def check_plain(name: str, tensor: Any) -> None:
         raise TypeError(f"{name} is a {what} tensor; expected a strided (dense) one")
     if tensor.is_quantized:
         raise TypeError(f"{name} is quantized ({tensor.dtype}); expected a floating-point tensor")
-    if tensor.is_meta:
-        raise TypeError(f"{name} is on the meta device and has no elements to update")
+    if tensor.is_meta or is_fake(tensor):
+        which = "on the meta device" if tensor.is_meta else "a fake tensor"
+        raise TypeError(f"{name} is {which} and has no elements to update")
     if dtype_name(tensor) not in COMPUTE_DTYPE and dtype_name(tensor) not in REAL_OF_COMPLEX:
         names = ", ".join([*COMPUTE_DTYPE, *REAL_OF_COMPLEX])
         raise TypeError(f"{name} has dtype {dtype_name(tensor)}; expected one of {names}")

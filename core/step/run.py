@@ -96,9 +96,10 @@ class Run:
 
     def refresh(self) -> None:
         """Take over hyperparameters that were changed from outside, or that a schedule changes."""
+        stepping = self.stepping  # first: making it may fail, and changes are told once
         hyper = self.groups.changed(self.steps_taken)
         if hyper is not None:
-            self.stepping.set_hyper(hyper)
+            stepping.set_hyper(hyper)
 
     # ---- what became of steps
 

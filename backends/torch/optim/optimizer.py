@@ -20,7 +20,9 @@ from ....language.rule import Rule
 from ....parameters.hyper import GroupHyper
 from ....rules import find_rule
 from ....step.settings import Settings
+from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
+from .eager import not_compiled
 from .grad_scaler import settings_now, takes_scale
 from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of, waits
 from .load import loaded_groups, loaded_state
@@ -105,6 +107,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
+        refuse_traced("making an optimizer")
         super().add_param_group(param_group)
         try:
             self._check_last_group()
@@ -149,12 +152,14 @@ class Optimizer(torch.optim.Optimizer):
             For gradients, state or hyperparameters that cannot be used; parameters, state and
             step counts are then what they were.
         RuntimeError
-            If the processor has been switched to flush subnormal numbers to zero.
+            If the processor has been switched to flush subnormal numbers to zero, or inside of what is
+            traced. What `torch.compile` makes calls it between two graphs.
         """
         return self._step(closure)  # PyTorch 2.8 compiles a disabled method without its self
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @not_compiled
     def _step(self, closure: Callable[[], Any] | None) -> Any:
+        refuse_traced("a step")
         loss = None if closure is None else with_grad(closure)
         settings = settings_now(self, self.backend)
         if settings is None:
@@ -238,13 +243,14 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- checkpoints and copies
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @not_compiled
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
         of a `samestep.Optimizer` on any backend. Its tensors are copied.
 
         Raises TypeError or ValueError if it does not fit; nothing is changed then.
         """
+        refuse_traced("loading a state dict")
         state_dict = state_dict.copy()
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = pre_hook(self, state_dict)
