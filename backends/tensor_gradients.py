@@ -10,6 +10,7 @@ from .arrays import Arrays
 from .gradients import CheckedGradients, GradientChecker
 from .tensor import AdoptedTensor
 from .torch_tensors.reader import Reader, Watch
+from .torch_tensors.tracing import refuse_traced
 from .torch_tensors.view import is_lazy, is_tensor, loaded
 
 
@@ -22,6 +23,7 @@ class TensorChecker(GradientChecker):
     """
 
     def __init__(self, tensors: Sequence[AdoptedTensor], arrays: Arrays, reader: Reader) -> None:
+        refuse_traced("a step")
         super().__init__(tensors, arrays)
         self._watch(reader)
 
@@ -41,6 +43,12 @@ class TensorChecker(GradientChecker):
             self._complex = any(t.complex for t in tensors)
         self._some_absent = False
         self._expected: Watch | None = None  # gradients that were found to be as expected
+
+    def accept(self, leaves: list[Any]) -> CheckedGradients:
+        """Check one gradient per tensor, or None; see the protocol. Raises RuntimeError where PyTorch
+        records operations, since a launch would not be among them."""
+        refuse_traced("a step")
+        return super().accept(leaves)
 
     def same(self, leaves: list[Any]) -> bool:
         """Say whether these are the very tensors that were remembered last, and they and the

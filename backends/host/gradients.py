@@ -8,6 +8,7 @@ from typing import Any
 from ..gradients import CheckedGradients, GradientChecker
 from ..tensor_gradients import TensorChecker
 from ..torch_tensors.reader import Reader
+from ..torch_tensors.tracing import refuse_traced
 from .arrays import ARRAYS, HostArrays
 from .rows import as_slices, checked_slices
 from .tensor import HostTensor
@@ -37,5 +38,6 @@ class HostTensorChecker(TensorChecker, HostChecker):
     """As `HostChecker`, where parameters are tensors."""
 
     def __init__(self, tensors: Sequence[HostTensor], reader: Reader) -> None:
+        refuse_traced("a step")
         HostChecker.__init__(self, tensors)
         self._watch(reader)

@@ -100,9 +100,26 @@ def described(tensor: Any) -> str:
     return f"{kind_of(tensor)} on {tensor.device}"
 
 
+def is_fake(tensor: Any) -> bool:
+    """Return True for a tensor of FakeTensorMode. Its module is never imported here: whoever has one
+    has loaded it."""
+    module = sys.modules.get("torch._subclasses.fake_tensor")
+    return isinstance(tensor, getattr(module, "FakeTensor", ()))
+
+
+def check_shaped(name: str, tensor: Any) -> None:
+    """Raise ValueError for a parameter that a lazy module has not made yet."""
+    if loaded().nn.parameter.is_lazy(tensor):
+        raise ValueError(
+            f"{name} has no shape yet: it is of a lazy module; run the model once, or load its state "
+            "dict, first"
+        )
+
+
 def check_plain(name: str, tensor: Any) -> None:
-    """Raise TypeError for a tensor whose elements do not lie in memory one by one."""
+    """Raise TypeError or ValueError for a tensor whose elements do not lie in memory one by one."""
     torch = loaded()
+    check_shaped(name, tensor)
     if torch.utils._python_dispatch.is_traceable_wrapper_subclass(tensor):
         raise TypeError(
             f"{name} is a {described(tensor)}, which wraps other tensors; pass what it wraps "
@@ -113,8 +130,9 @@ def check_plain(name: str, tensor: Any) -> None:
         raise TypeError(f"{name} is a {what} tensor; expected a strided (dense) one")
     if tensor.is_quantized:
         raise TypeError(f"{name} is quantized ({tensor.dtype}); expected a floating-point tensor")
-    if tensor.is_meta:
-        raise TypeError(f"{name} is on the meta device and has no elements to update")
+    if tensor.is_meta or is_fake(tensor):
+        which = "on the meta device" if tensor.is_meta else "a fake tensor"
+        raise TypeError(f"{name} is {which} and has no elements to update")
     if dtype_name(tensor) not in COMPUTE_DTYPE and dtype_name(tensor) not in REAL_OF_COMPLEX:
         names = ", ".join([*COMPUTE_DTYPE, *REAL_OF_COMPLEX])
         raise TypeError(f"{name} has dtype {dtype_name(tensor)}; expected one of {names}")

@@ -2,7 +2,8 @@
 
 Tieleman & Hinton, Lecture 6.5, Coursera 2012; centered: Graves, arXiv:1308.0850, equations 38-45.
 The accepted reference is torch.optim.RMSprop: epsilon outside the square root, state starting at
-zero, the learning rate outside the momentum buffer.
+zero, the learning rate outside the momentum buffer, which stays as it is while ``momentum`` is 0
+in a running optimizer.
 
 There is **no bias correction**. The running mean of squares starts at zero, so after the first
 step it is only ``(1 - alpha) * grad**2`` and the first step is ``lr / sqrt(1 - alpha)`` long
@@ -41,8 +42,9 @@ def update(xp, s, param, grad, square_avg):
 def momentum_update(xp, s, param, grad, square_avg, momentum_buffer):
     grad = grad + s.weight_decay * param
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
-    momentum_buffer = s.momentum * momentum_buffer + grad / (xp.sqrt(square_avg) + s.eps)
-    return param - s.lr * momentum_buffer, square_avg, momentum_buffer
+    direction = s.momentum * momentum_buffer + grad / (xp.sqrt(square_avg) + s.eps)
+    momentum_buffer = xp.where(s.momentum > 0, direction, momentum_buffer)
+    return param - s.lr * direction, square_avg, momentum_buffer
 
 
 def centered_update(xp, s, param, grad, square_avg, grad_avg):
@@ -58,8 +60,9 @@ def centered_momentum_update(xp, s, param, grad, square_avg, grad_avg, momentum_
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
     variance = xp.maximum(square_avg - grad_avg * grad_avg, 0)
-    momentum_buffer = s.momentum * momentum_buffer + grad / (xp.sqrt(variance) + s.eps)
-    return param - s.lr * momentum_buffer, square_avg, grad_avg, momentum_buffer
+    direction = s.momentum * momentum_buffer + grad / (xp.sqrt(variance) + s.eps)
+    momentum_buffer = xp.where(s.momentum > 0, direction, momentum_buffer)
+    return param - s.lr * direction, square_avg, grad_avg, momentum_buffer
 
 
 def rmsprop(momentum=False, centered=False):

@@ -6,10 +6,11 @@ accepted reference is torch.optim.Rprop: after a change of sign the gradient cou
 ``lr`` is the initial step size; it has no effect later.
 
 Deviations: signs are multiplied, not gradients, whose product could underflow; ``weight_decay``
-(torch has none) is added to the gradient.
+(torch has none) is added to the gradient; a gradient that is NaN makes its element NaN, where torch
+lets the element stay.
 """
 
-from ..language.intervals import FINITE, POSITIVE, Interval
+from ..language.intervals import FINITE, NONNEGATIVE, POSITIVE, Interval
 from ..language.rule import Rule
 
 
@@ -45,7 +46,7 @@ rprop = Rule(
             Interval(0, 1, low_open=True, high_open=True),
             Interval(1, FINITE.high, low_open=True, high_open=True),
         ),
-        step_sizes=POSITIVE,
+        step_sizes=(NONNEGATIVE, POSITIVE),
     ),
     initial=dict(step_size="lr"),
     reference="Riedmiller & Braun, A Direct Adaptive Method for Faster Backpropagation Learning: "

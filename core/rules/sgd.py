@@ -3,9 +3,11 @@
 The accepted reference is torch.optim.SGD; momentum after Sutskever et al., On the importance of
 initialization and momentum in deep learning, ICML 2013, with the learning rate outside the
 buffer. As in torch, the first step puts the gradient itself into the buffer, undamped; weight
-decay is added to the gradient.
+decay is added to the gradient; while ``momentum`` is 0 in a running optimizer, steps are plain ones,
+undamped, and the buffer stays as it is.
 
-Deviations: none.
+Deviations: where ``momentum`` is 0 at the first step already and is raised later, torch puts the
+first gradient under momentum into the buffer undamped; here it is damped.
 """
 
 from ..language.intervals import FINITE, NONNEGATIVE
@@ -34,14 +36,17 @@ def momentum_scalars(xp, step, carry, h):
 
 def momentum_update(xp, s, param, grad, momentum_buffer):
     grad = grad + s.weight_decay * param
-    momentum_buffer = s.keep * momentum_buffer + s.take * grad
-    return param - s.lr * momentum_buffer, momentum_buffer
+    moving = s.momentum > 0
+    momentum_buffer = xp.where(moving, s.keep * momentum_buffer + s.take * grad, momentum_buffer)
+    return param - s.lr * xp.where(moving, momentum_buffer, grad), momentum_buffer
 
 
 def nesterov_update(xp, s, param, grad, momentum_buffer):
     grad = grad + s.weight_decay * param
-    momentum_buffer = s.keep * momentum_buffer + s.take * grad
-    return param - s.lr * (grad + s.momentum * momentum_buffer), momentum_buffer
+    moving = s.momentum > 0
+    momentum_buffer = xp.where(moving, s.keep * momentum_buffer + s.take * grad, momentum_buffer)
+    ahead = xp.where(moving, grad + s.momentum * momentum_buffer, grad)
+    return param - s.lr * ahead, momentum_buffer
 
 
 def sgd(momentum=False, nesterov=False):

@@ -102,7 +102,7 @@ class Run:
 
     def refresh(self) -> None:
         """Take over hyperparameters that were changed from outside, or that a schedule changes."""
-        stepping = self.stepping  # made first: what is seen below counts as taken over
+        stepping = self.stepping  # first: making it may fail, and changes are told once
         hyper = self.groups.changed(self.steps_taken)
         if hyper is not None:
             stepping.set_hyper(hyper)

@@ -44,7 +44,8 @@ OTHER_BOUNDS = [
     ("rmsprop", "alpha", 1.0, r"alpha must be in \[0, 1\), not 1"),
     ("rprop", "etas", (0.5, 1.0), r"etas\[1\] must be in \(1, inf\), not 1"),
     ("rprop", "etas", (0.0, 1.2), r"etas\[0\] must be in \(0, 1\), not 0"),
-    ("rprop", "step_sizes", (0.0, 1.0), r"step_sizes\[0\] must be in \(0, inf\), not 0"),
+    ("rprop", "step_sizes", (-1.0, 1.0), r"step_sizes\[0\] must be in \[0, inf\), not -1"),
+    ("rprop", "step_sizes", (0.0, 0.0), r"step_sizes\[1\] must be in \(0, inf\), not 0"),
     ("adagrad", "initial_accumulator_value", -1, "initial_accumulator_value must be in"),
 ]
 

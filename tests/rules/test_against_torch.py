@@ -167,10 +167,10 @@ def compare(torch, case, backend, options, seed, changes=None, theirs=None):
     chosen = {} if sparse else {"foreach": False}
     reference = getattr(torch.optim, name)(tensors, **chosen, **(theirs or options))
     trusted = [np.ones(shape, bool) for shape in SHAPES]
-    for step in range(1, STEPS + 1):
-        if changes and step in changes:
-            ours.param_groups[0].update(changes[step])
-            reference.param_groups[0].update(changes[step])
+    for number in range(1, STEPS + 1):
+        if changes and number in changes:
+            ours.param_groups[0].update(changes[number])
+            reference.param_groups[0].update(changes[number])
         grads = [rng.standard_normal(shape) for shape in SHAPES]
         for tensor, grad in zip(tensors, grads, strict=True):
             tensor.grad = torch.from_numpy(grad)
@@ -216,10 +216,31 @@ def test_options_changed_on_the_way_agree_with_torch(torch, case, backend):
     for seed in range(100, 100 + DRAWS // 2):
         options = CASES[case](Draw(seed))
         changes = {20: dict(lr=options["lr"] * 0.3)}
-        for step in (40, 70):
-            drawn = CASES[case](Draw(seed + step))
-            changes[step] = {k: v for k, v in drawn.items() if not isinstance(v, bool)}
+        for number in (40, 70):
+            drawn = CASES[case](Draw(seed + number))
+            changes[number] = {k: v for k, v in drawn.items() if not isinstance(v, bool)}
         assert compare(torch, case, backend, options, seed, changes) <= TOLERANCE, options
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", dict(lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.1)),
+        ("SGD", dict(lr=0.1, momentum=0.9, nesterov=True, maximize=True)),
+        ("RMSprop", dict(momentum=0.9, weight_decay=0.1)),
+        ("RMSprop", dict(momentum=0.9, centered=True)),
+    ],
+)
+def test_momentum_that_is_0_for_a_while_agrees_with_torch(torch, name, options, backend):
+    """Steps are plain ones then, not damped, and the buffer stays."""
+    changes = {30: dict(momentum=0.0), 60: dict(momentum=0.5)}
+    case = f"{name}-centered" if options.get("centered") else name
+    assert compare(torch, case, backend, options, 0, changes) <= TOLERANCE
+
+
+def test_step_sizes_of_rprop_may_begin_at_0(torch, backend):
+    options = dict(lr=1e-3, step_sizes=(0, 50), etas=(0.01, 1.2))
+    assert compare(torch, "Rprop", backend, options, 0) <= TOLERANCE
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from ....language.rule import Rule
 
@@ -37,6 +38,13 @@ def slots_of(groups: Groups, k: int, state: Mapping[Any, Any]) -> list[Slot]:
 def all_slots(groups: Groups, state: Mapping[Any, Any]) -> list[Slot]:
     """Return the places of all parameters, in order."""
     return [slot for k in range(len(groups)) for slot in slots_of(groups, k, state)]
+
+
+def waits(param: torch.Tensor) -> bool:
+    """Return True for a parameter that is not looked at before it has a gradient: one of a module
+    that is frozen, of whatever dtype, or that a lazy module has not made yet."""
+    frozen = isinstance(param, torch.nn.Parameter) and not param.requires_grad
+    return is_lazy(param) or (frozen and param.grad is None)
 
 
 def where(groups: Groups, k: int) -> str:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from ....checkpoint.state_dict import OWN, fitted
-from ....checkpoint.torch_layout import read_entry
+from ....checkpoint.state_dict import OWN, SETTINGS, fitted
+from ....checkpoint.torch_layout import layout_of, read_entry
 from ....language.rule import Rule
+from ....rules import registry
 from ....step.settings import Settings
-from ...torch_tensors.view import as_tensor
+from ...torch_tensors.view import as_tensor, check_shaped
 from .groups import Groups, all_numbers, all_slots, rules_of
 
-# what `samestep.Optimizer` has as a whole, and its value where it does nothing
-NEUTRAL: dict[str, Any] = {**asdict(Settings()), "micro_steps": 0}
+# what a state dict of `samestep.Optimizer` has of it as a whole, and its value where it does nothing
+NEUTRAL: dict[str, Any] = {
+    **{name: getattr(Settings(), name) for name in (*SETTINGS, "loss_scaler")},
+    "micro_steps": 0,
+}
 IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable")
 
 
@@ -56,29 +61,64 @@ def loaded_groups(
 
 def loaded_state(rule: Rule, groups: Groups, snapshot: Mapping[str, Any]) -> defaultdict[Any, Any]:
     """Return the snapshot's state by parameter, with copies of the arrays on the parameter's device.
+    What others keep there, such as the slow weights of a Lookahead, is copied with it.
 
-    Raises TypeError or ValueError for other entries than the rule has.
+    Raises TypeError or ValueError for other entries than the rule has, if they are another rule's.
     """
     keys = [key for group in snapshot["param_groups"] for key in group["params"]]
+    names, saved = _names_of_rules(rule), snapshot["state"]
     slots = {
-        key: slot._replace(entry=snapshot["state"].get(key, {}))
+        key: slot._replace(entry={n: v for n, v in saved.get(key, {}).items() if n in names})
         for key, slot in zip(keys, all_slots(groups, {}), strict=True)
     }
     held = [slot for slot in slots.values() if slot.entry]
+    for slot in held:
+        check_shaped(slot.name, slot.param)
     rules = rules_of(rule, all_numbers(rule, groups), held)
     state: defaultdict[Any, Any] = defaultdict(dict)
-    for key, entry in snapshot["state"].items():
+    for key, entry in saved.items():
         if key not in slots:  # as torch: not of a parameter, so it is none of our business
-            state[key] = entry
+            state[key] = copy.deepcopy(entry)
             continue
-        param, name, k, _ = slots[key]
+        param, name, k, own = slots[key]
         where = f"state dict, {name}: "
-        found = read_entry(rules[k].for_shape(tuple(param.shape)), entry, where)
+        others = {n: _theirs(value, param) for n, value in entry.items() if n not in names}
+        found = read_entry(rules[k].for_shape(tuple(param.shape)), own, where)
         if found is not None:
             step, carry, arrays = found
             copies = {name: _copied(array, param, where + name) for name, array in arrays.items()}
-            state[param] = {"step": step, **carry, **copies}
+            state[param] = {"step": step, **carry, **copies, **others}
+        elif others:
+            state[param] = others
     return state
+
+
+@functools.cache
+def _names_of_rules(rule: Rule) -> frozenset[str]:
+    """Return the names under which this rule or any built-in one keeps state. One of another rule
+    is a sign that the state dict is of another optimizer."""
+    rules = [variant for known in (rule, *registry.values()) for variant in _variants(known)]
+    names = ((*each.state, *each.carry, *layout_of(each).scalars) for each in rules)
+    return frozenset(["step"]).union(*names)
+
+
+def _variants(rule: Rule) -> Iterator[Rule]:
+    """Yield the rule, and its variants with one structural option chosen otherwise."""
+    yield rule
+    for name, on in rule.options.items():
+        with contextlib.suppress(ValueError):  # some go with others only
+            yield rule.variant(**{**rule.options, name: not on})
+
+
+def _theirs(value: Any, param: torch.Tensor) -> Any:
+    """Return a copy of what is not ours, with tensors on the parameter's device as torch has them."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to(param.device, copy=True).requires_grad_(value.requires_grad)
+    if type(value) is dict:
+        return {name: _theirs(each, param) for name, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_theirs(each, param) for each in value)
+    return copy.deepcopy(value)
 
 
 def _copied(array: Any, param: torch.Tensor, where: str) -> torch.Tensor:

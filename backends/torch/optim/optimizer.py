@@ -20,9 +20,11 @@ from ....language.rule import Rule
 from ....parameters.hyper import GroupHyper
 from ....rules import find_rule
 from ....step.settings import Settings
+from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
+from .eager import not_compiled
 from .grad_scaler import settings_now, takes_scale
-from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of
+from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of, waits
 from .load import in_own_order, loaded_groups, loaded_state
 from .participants import Participants
 from .shards import check_rule, local, placed
@@ -39,7 +41,9 @@ class Optimizer(torch.optim.Optimizer):
     rule : Rule or str
         A rule, your own included, or the name of a built-in one.
     params : iterable
-        Parameters, named parameters, or dicts of them with hyperparameters of their own.
+        Parameters, named parameters, or dicts of them with hyperparameters of their own. Those of a
+        module that are frozen, of whatever dtype, and those that a lazy module has not made yet
+        are looked at when they have a gradient.
     backend : str, optional
         Such as ``"torch:foreach"`` or ``"numba"``; without it, see `samestep.get_backend`.
     foreach, fused : bool, optional
@@ -89,8 +93,9 @@ class Optimizer(torch.optim.Optimizer):
     def _forget(self) -> None:
         """Look at everything anew at the next step; parameters may be elsewhere by then."""
         self._participants: Participants | None = None
-        params = chain.from_iterable(group["params"] for group in self.param_groups)
-        self.backend = get_backend(self._backend_name, list(params))
+        params = list(chain.from_iterable(group["params"] for group in self.param_groups))
+        ready = [param for param in params if not waits(param)]
+        self.backend = get_backend(self._backend_name, ready or params)
         self._backend_name = self.backend.name
 
     @property
@@ -102,6 +107,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
+        refuse_traced("making an optimizer")
         super().add_param_group(param_group)
         try:
             self._check_last_group()
@@ -112,17 +118,22 @@ class Optimizer(torch.optim.Optimizer):
     def _check_last_group(self) -> None:
         self._forget()
         groups, last = self.param_groups, len(self.param_groups) - 1
-        slots = slots_of(groups, last, self.state)
-        tensors = [self.backend.adopt(slot.name, local(slot.param)) for slot in slots]
-        self.backend.check_overlap(tensors)
         numbers = numbers_of(self.rule, groups, last)
         (rule,) = rules_of(self.rule, [numbers], ())
-        for slot, tensor in zip(slots, tensors, strict=True):
-            check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
-            check(rule.for_shape(tensor.shape))
+        check(rule)
+        slots = [slot for slot in slots_of(groups, last, self.state) if not waits(slot.param)]
+        self.backend.check_overlap([self._adopted(slot, rule, numbers) for slot in slots])
         if layout_of(self.rule).from_the_start:
             for slot in slots:
                 self.state[slot.param] = self._first_entry(slot, rule, numbers)
+
+    def _adopted(self, slot: Slot, rule: Rule, numbers: dict[str, Any]) -> Any:
+        """Return a parameter as the backend adopts it; raise TypeError or ValueError for one that
+        cannot be stepped by the rule."""
+        tensor = self.backend.adopt(slot.name, local(slot.param))
+        check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
+        check(rule.for_shape(tensor.shape))
+        return tensor
 
     # ---- stepping
 
@@ -141,12 +152,14 @@ class Optimizer(torch.optim.Optimizer):
             For gradients, state or hyperparameters that cannot be used; parameters, state and
             step counts are then what they were.
         RuntimeError
-            If the processor has been switched to flush subnormal numbers to zero.
+            If the processor has been switched to flush subnormal numbers to zero, or inside of what is
+            traced. What `torch.compile` makes calls it between two graphs.
         """
         return self._step(closure)  # PyTorch 2.8 compiles a disabled method without its self
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @not_compiled
     def _step(self, closure: Callable[[], Any] | None) -> Any:
+        refuse_traced("a step")
         loss = None if closure is None else with_grad(closure)
         settings = settings_now(self, self.backend)
         if settings is None:
@@ -179,7 +192,7 @@ class Optimizer(torch.optim.Optimizer):
             self._participants.settle()
         groups = self.param_groups
         params = list(chain.from_iterable(group["params"] for group in groups))
-        if self._participants and not self._participants.unchanged(params, self.state):
+        if not (self._participants and self._participants.unchanged(params, self.state)):
             self._forget()
         participants, grads = self._participants, [p.grad for p in params]
         absent = range(len(params)) if participants is None else participants.absent
@@ -212,7 +225,7 @@ class Optimizer(torch.optim.Optimizer):
         }
 
     def _first_entry(self, slot: Slot, rule: Rule, numbers: dict[str, Any]) -> dict[str, Any]:
-        tensor = self.backend.adopt(slot.name, local(slot.param))
+        tensor = self._adopted(slot, rule, numbers)
         rule = rule.for_shape(tensor.shape)
         counts = {"step": 0.0, **rule.carry}
         arrays = self.backend.new_state(tensor, rule, numbers)
@@ -230,7 +243,7 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- checkpoints and copies
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @not_compiled
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
         of a `samestep.Optimizer` on any backend. Its tensors are copied. Parameters are found by
@@ -238,6 +251,7 @@ class Optimizer(torch.optim.Optimizer):
 
         Raises TypeError or ValueError if it does not fit; nothing is changed then.
         """
+        refuse_traced("loading a state dict")
         state_dict = state_dict.copy()
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = pre_hook(self, state_dict)
@@ -263,7 +277,8 @@ class Optimizer(torch.optim.Optimizer):
             self._participants.settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each
-        state = defaultdict(dict, {key: _unshared(entry) for key, entry in self.state.items()})
+        counts = {"step", *self.rule.carry, *layout_of(self.rule).scalars}
+        state = defaultdict(dict, {k: _unshared(e, counts) for k, e in self.state.items()})
         return {**saved, "state": state, "rule": self.rule, "backend": self.backend.name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -297,10 +312,10 @@ def with_grad(closure: Callable[[], Any]) -> Any:
         return interrupts.outside(closure)
 
 
-def _unshared(entry: Any) -> Any:
+def _unshared(entry: Any, counts: set[str]) -> Any:
     if not isinstance(entry, dict):
         return entry
     return {
-        name: value.clone() if isinstance(value, torch.Tensor) and value._is_view() else value
+        name: value.clone() if name in counts and isinstance(value, torch.Tensor) else value
         for name, value in entry.items()
     }

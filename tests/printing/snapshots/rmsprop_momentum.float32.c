@@ -83,8 +83,9 @@ SAMESTEP_API void rmsprop_momentum_update(
         float momentum_buffer = momentum_buffers[i];
         grad = grad + weight_decay * param;
         square_avg = alpha * square_avg + rest * (grad * grad);
-        momentum_buffer = momentum * momentum_buffer + grad / (sqrtf(square_avg) + eps);
-        params[i] = param - lr * momentum_buffer;
+        float direction = momentum * momentum_buffer + grad / (sqrtf(square_avg) + eps);
+        momentum_buffer = momentum > 0 ? direction : momentum_buffer;
+        params[i] = param - lr * direction;
         square_avgs[i] = square_avg;
         momentum_buffers[i] = momentum_buffer;
     }

@@ -84,8 +84,9 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop_momentum(
             float momentum_buffer = momentum_buffer_group.at[k];
             grad = grad + weight_decay * param;
             square_avg = alpha * square_avg + rest * (grad * grad);
-            momentum_buffer = momentum * momentum_buffer + grad / (sqrtf(square_avg) + eps);
-            param_group.at[k] = param - lr * momentum_buffer;
+            float direction = momentum * momentum_buffer + grad / (sqrtf(square_avg) + eps);
+            momentum_buffer = momentum > 0 ? direction : momentum_buffer;
+            param_group.at[k] = param - lr * direction;
             square_avg_group.at[k] = square_avg;
             momentum_buffer_group.at[k] = momentum_buffer;
         }

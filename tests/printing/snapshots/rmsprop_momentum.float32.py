@@ -52,7 +52,8 @@ def rmsprop_momentum(table, rows, first, last):
             momentum_buffer = momentum_buffers[i]
             grad = grad + weight_decay * param
             square_avg = alpha * square_avg + rest * (grad * grad)
-            momentum_buffer = momentum * momentum_buffer + grad / (sqrt(square_avg) + eps)
-            params[i] = param - lr * momentum_buffer
+            direction = momentum * momentum_buffer + grad / (sqrt(square_avg) + eps)
+            momentum_buffer = direction if momentum > float32(0) else momentum_buffer
+            params[i] = param - lr * direction
             square_avgs[i] = square_avg
             momentum_buffers[i] = momentum_buffer

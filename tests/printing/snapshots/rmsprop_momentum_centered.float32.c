@@ -89,8 +89,9 @@ SAMESTEP_API void rmsprop_momentum_centered_update(
         square_avg = alpha * square_avg + rest * (grad * grad);
         grad_avg = alpha * grad_avg + rest * grad;
         float variance = maximum(square_avg - grad_avg * grad_avg, 0);
-        momentum_buffer = momentum * momentum_buffer + grad / (sqrtf(variance) + eps);
-        params[i] = param - lr * momentum_buffer;
+        float direction = momentum * momentum_buffer + grad / (sqrtf(variance) + eps);
+        momentum_buffer = momentum > 0 ? direction : momentum_buffer;
+        params[i] = param - lr * direction;
         square_avgs[i] = square_avg;
         grad_avgs[i] = grad_avg;
         momentum_buffers[i] = momentum_buffer;

@@ -91,8 +91,9 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop_momentum_centered(
             square_avg = alpha * square_avg + rest * (grad * grad);
             grad_avg = alpha * grad_avg + rest * grad;
             float variance = maximum(square_avg - grad_avg * grad_avg, 0);
-            momentum_buffer = momentum * momentum_buffer + grad / (sqrtf(variance) + eps);
-            param_group.at[k] = param - lr * momentum_buffer;
+            float direction = momentum * momentum_buffer + grad / (sqrtf(variance) + eps);
+            momentum_buffer = momentum > 0 ? direction : momentum_buffer;
+            param_group.at[k] = param - lr * direction;
             square_avg_group.at[k] = square_avg;
             grad_avg_group.at[k] = grad_avg;
             momentum_buffer_group.at[k] = momentum_buffer;

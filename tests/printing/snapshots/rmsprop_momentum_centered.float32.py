@@ -61,8 +61,9 @@ def rmsprop_momentum_centered(table, rows, first, last):
             square_avg = alpha * square_avg + rest * (grad * grad)
             grad_avg = alpha * grad_avg + rest * grad
             variance = maximum(square_avg - grad_avg * grad_avg, float32(0))
-            momentum_buffer = momentum * momentum_buffer + grad / (sqrt(variance) + eps)
-            params[i] = param - lr * momentum_buffer
+            direction = momentum * momentum_buffer + grad / (sqrt(variance) + eps)
+            momentum_buffer = direction if momentum > float32(0) else momentum_buffer
+            params[i] = param - lr * direction
             square_avgs[i] = square_avg
             grad_avgs[i] = grad_avg
             momentum_buffers[i] = momentum_buffer

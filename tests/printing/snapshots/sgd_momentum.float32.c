@@ -67,6 +67,7 @@ SAMESTEP_API void sgd_momentum_update(
 {
     const float lr = s->lr;
     const float weight_decay = s->weight_decay;
+    const float momentum = s->momentum;
     const float keep = s->keep;
     const float take = s->take;
     const float grad_coefficient = s->grad_coefficient;
@@ -78,8 +79,8 @@ SAMESTEP_API void sgd_momentum_update(
         float grad = grad_coefficient * grads[i];
         float momentum_buffer = momentum_buffers[i];
         grad = grad + weight_decay * param;
-        momentum_buffer = keep * momentum_buffer + take * grad;
-        params[i] = param - lr * momentum_buffer;
+        momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
+        params[i] = param - lr * (momentum > 0 ? momentum_buffer : grad);
         momentum_buffers[i] = momentum_buffer;
     }
 }

@@ -65,6 +65,7 @@ extern "C" __global__ void __launch_bounds__(256) sgd_momentum(
     float *momentum_buffers = GLOBAL(float, chunk[4]);
     const float lr = rows[row * 5 + 0];
     const float weight_decay = rows[row * 5 + 1];
+    const float momentum = rows[row * 5 + 2];
     const float keep = rows[row * 5 + 3];
     const float take = rows[row * 5 + 4];
     const float grad_coefficient = (float)(coefficients[row] * control[0]);
@@ -79,8 +80,8 @@ extern "C" __global__ void __launch_bounds__(256) sgd_momentum(
             float grad = grad_coefficient * grad_group.at[k];
             float momentum_buffer = momentum_buffer_group.at[k];
             grad = grad + weight_decay * param;
-            momentum_buffer = keep * momentum_buffer + take * grad;
-            param_group.at[k] = param - lr * momentum_buffer;
+            momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
+            param_group.at[k] = param - lr * (momentum > 0 ? momentum_buffer : grad);
             momentum_buffer_group.at[k] = momentum_buffer;
         }
         store(params + first, param_group);

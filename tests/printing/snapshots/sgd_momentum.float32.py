@@ -39,6 +39,7 @@ def sgd_momentum(table, rows, first, last):
         momentum_buffers = carray(pointer(table[chunk, 4], np.float32), n)
         lr = rows[row, 0]
         weight_decay = rows[row, 1]
+        momentum = rows[row, 2]
         keep = rows[row, 3]
         take = rows[row, 4]
         grad_coefficient = rows[row, 5]
@@ -47,6 +48,6 @@ def sgd_momentum(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             momentum_buffer = momentum_buffers[i]
             grad = grad + weight_decay * param
-            momentum_buffer = keep * momentum_buffer + take * grad
-            params[i] = param - lr * momentum_buffer
+            momentum_buffer = keep * momentum_buffer + take * grad if momentum > float32(0) else momentum_buffer
+            params[i] = param - lr * (momentum_buffer if momentum > float32(0) else grad)
             momentum_buffers[i] = momentum_buffer

@@ -79,8 +79,9 @@ SAMESTEP_API void sgd_momentum_nesterov_update(
         float grad = grad_coefficient * grads[i];
         float momentum_buffer = momentum_buffers[i];
         grad = grad + weight_decay * param;
-        momentum_buffer = keep * momentum_buffer + take * grad;
-        params[i] = param - lr * (grad + momentum * momentum_buffer);
+        momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
+        float ahead = momentum > 0 ? grad + momentum * momentum_buffer : grad;
+        params[i] = param - lr * ahead;
         momentum_buffers[i] = momentum_buffer;
     }
 }

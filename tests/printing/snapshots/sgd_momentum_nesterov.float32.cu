@@ -80,8 +80,9 @@ extern "C" __global__ void __launch_bounds__(256) sgd_momentum_nesterov(
             float grad = grad_coefficient * grad_group.at[k];
             float momentum_buffer = momentum_buffer_group.at[k];
             grad = grad + weight_decay * param;
-            momentum_buffer = keep * momentum_buffer + take * grad;
-            param_group.at[k] = param - lr * (grad + momentum * momentum_buffer);
+            momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
+            float ahead = momentum > 0 ? grad + momentum * momentum_buffer : grad;
+            param_group.at[k] = param - lr * ahead;
             momentum_buffer_group.at[k] = momentum_buffer;
         }
         store(params + first, param_group);

@@ -48,6 +48,7 @@ def sgd_momentum_nesterov(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             momentum_buffer = momentum_buffers[i]
             grad = grad + weight_decay * param
-            momentum_buffer = keep * momentum_buffer + take * grad
-            params[i] = param - lr * (grad + momentum * momentum_buffer)
+            momentum_buffer = keep * momentum_buffer + take * grad if momentum > float32(0) else momentum_buffer
+            ahead = grad + momentum * momentum_buffer if momentum > float32(0) else grad
+            params[i] = param - lr * ahead
             momentum_buffers[i] = momentum_buffer

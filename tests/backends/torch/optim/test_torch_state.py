@@ -83,6 +83,62 @@ def test_others_may_keep_things_in_the_state_from_the_start():
     assert optimizer.state[model[0].weight]["slow_buffer"] is slow
 
 
+def saved_and_loaded(model, optimizer, tmp_path):
+    torch.save((model.state_dict(), optimizer.state_dict()), tmp_path / "saved.pt")
+    weights, snapshot = torch.load(tmp_path / "saved.pt")
+    other = network()
+    other.load_state_dict(weights)
+    loaded = type(optimizer)(other.parameters(), lr=0.01)
+    loaded.load_state_dict(snapshot)
+    return other, loaded
+
+
+GOES_ON = {
+    "state dict": saved_and_loaded,
+    "deepcopy": lambda model, optimizer, _: copy.deepcopy((model, optimizer)),
+    "pickle": lambda model, optimizer, _: pickle.loads(pickle.dumps((model, optimizer))),
+}
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD", "NAdam", "ASGD", "Adagrad"])
+@pytest.mark.parametrize("goes_on", GOES_ON)
+@pytest.mark.parametrize("when", [0, 2])
+def test_what_others_keep_in_the_state_is_saved_and_loaded(name, goes_on, when, tmp_path):
+    """As wrappers do, Lookahead's slow weights for one: also of parameters that have not stepped."""
+    model, optimizer = trained(getattr(ours, name), last=when)
+    first, *_, last = model.parameters()
+    optimizer.state[first]["slow"] = first.detach() + 1
+    optimizer.state[first]["kept"] = {"at": [torch.ones(2), 7], "text": "of somebody else"}
+    optimizer.state[last]["both"] = optimizer.state[first]["slow"].view(-1)
+    optimizer.state["of all"] = {"count": 5}
+    other, loaded = GOES_ON[goes_on](model, optimizer, tmp_path)
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        assert optimizer.state[a].keys() == loaded.state[b].keys()
+    entry = loaded.state[next(other.parameters())]
+    assert torch.equal(entry["slow"], first.detach() + 1)
+    assert entry["slow"].data_ptr() != optimizer.state[first]["slow"].data_ptr()
+    assert torch.equal(entry["kept"]["at"][0], torch.ones(2))
+    assert (entry["kept"]["at"][1], entry["kept"]["text"]) == (7, "of somebody else")
+    assert loaded.state["of all"] == {"count": 5}
+    if goes_on == "deepcopy":  # as of tensors elsewhere, what shares memory does so afterwards
+        shared = loaded.state[list(other.parameters())[-1]]["both"]
+        assert shared.data_ptr() == entry["slow"].data_ptr()
+    train(model, optimizer, when, 4)
+    train(other, loaded, when, 4)
+    assert_same_parameters(model, other)
+
+
+@pytest.mark.parametrize(("theirs", "mine"), [("AdamW", "SGD"), ("AdamW", "Lion")])
+def test_state_of_another_rule_is_not_taken_for_somebody_else_s(theirs, mine):
+    snapshot = trained(getattr(torch.optim, theirs), last=1)[1].state_dict()
+    del snapshot["param_groups"][0]["betas"]
+    model, optimizer = trained(getattr(ours, mine), last=1)
+    before = copy.deepcopy(model)
+    with pytest.raises(ValueError, match=r"has \['exp_avg', 'exp_avg_sq', 'step'\]; expected"):
+        optimizer.load_state_dict(snapshot)
+    assert_same_parameters(model, before)
+
+
 def test_parameters_may_be_put_into_a_group():
     model = network()
     first, *rest = model.parameters()
