@@ -33,20 +33,20 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, square_avg):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     return param - s.lr * (grad / (xp.sqrt(square_avg) + s.eps)), square_avg
 
 
 def momentum_update(xp, s, param, grad, square_avg, momentum_buffer):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     momentum_buffer = s.momentum * momentum_buffer + grad / (xp.sqrt(square_avg) + s.eps)
     return param - s.lr * momentum_buffer, square_avg, momentum_buffer
 
 
 def centered_update(xp, s, param, grad, square_avg, grad_avg):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
     variance = xp.maximum(square_avg - grad_avg * grad_avg, 0)
@@ -54,7 +54,7 @@ def centered_update(xp, s, param, grad, square_avg, grad_avg):
 
 
 def centered_momentum_update(xp, s, param, grad, square_avg, grad_avg, momentum_buffer):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
     variance = xp.maximum(square_avg - grad_avg * grad_avg, 0)

@@ -17,7 +17,7 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     return param - s.lr * grad
 
 
@@ -33,13 +33,13 @@ def momentum_scalars(xp, step, carry, h):
 
 
 def momentum_update(xp, s, param, grad, momentum_buffer):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     momentum_buffer = s.keep * momentum_buffer + s.take * grad
     return param - s.lr * momentum_buffer, momentum_buffer
 
 
 def nesterov_update(xp, s, param, grad, momentum_buffer):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     momentum_buffer = s.keep * momentum_buffer + s.take * grad
     return param - s.lr * (grad + s.momentum * momentum_buffer), momentum_buffer
 
