@@ -38,6 +38,11 @@ def exact_sqrt(x: Tensor, out: Tensor | None = None) -> Tensor:
     return result
 
 
+def finite_or_zero(x: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``x`` with 0 in place of infinities and NaN: one operation instead of three."""
+    return torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0, out=out)
+
+
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "+": torch.add,
     "-": torch.sub,
@@ -46,6 +51,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "neg": torch.neg,
     "abs": torch.abs,
     "sqrt": exact_sqrt,
+    "finite_or_zero": finite_or_zero,
     "where": torch.where,
     "<": torch.lt,
     "<=": torch.le,

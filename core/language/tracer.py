@@ -123,6 +123,9 @@ class TracedVocabulary(Words, Vocabulary):
     def sign(self, x: Any) -> Expr:
         return operation("sign", x)
 
+    def finite_or_zero(self, x: Any) -> Expr:
+        return operation("finite_or_zero", x)
+
     def maximum(self, a: Any, b: Any) -> Expr:
         return operation("maximum", a, b)
 

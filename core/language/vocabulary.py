@@ -17,7 +17,7 @@ Value = Any
 
 class Vocabulary:
     """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines the first
-    five.
+    six.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
     along each row) or one ``per="column"``.
@@ -30,6 +30,11 @@ class Vocabulary:
         raise NotImplementedError
 
     def where(self, condition: Value, a: Value, b: Value) -> Value:
+        raise NotImplementedError
+
+    def finite_or_zero(self, x: Value) -> Value:
+        """Return ``x`` where it is finite, else 0: infinite and NaN parameters do not decay, and leave
+        norms what they are for the others."""
         raise NotImplementedError
 
     def sum(self, x: Value, per: str = "tensor") -> Value:
@@ -121,6 +126,9 @@ class NumpyVocabulary(Vocabulary):
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         return np.where(condition, self._typed(a), self._typed(b))
+
+    def finite_or_zero(self, x: Any) -> Any:
+        return np.where(np.isfinite(x), x, self._typed(0))
 
     def _typed(self, x: Any) -> Any:
         return self.dtype.type(x) if isinstance(x, (int, float)) else x

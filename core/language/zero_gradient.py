@@ -11,7 +11,8 @@ from .rule import Rule
 from .tracer import Expr, trace_update
 
 ZERO = Expr("constant", (), "scalar", value=0.0)
-OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "sign"})  # zero if the first operand is
+# zero if the first operand is
+OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "sign", "finite_or_zero"})
 
 
 def check_rule(

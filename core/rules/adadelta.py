@@ -17,7 +17,7 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, square_avg, acc_delta):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.rho * square_avg + s.rest * (grad * grad)
     delta = xp.sqrt(acc_delta + s.eps) / xp.sqrt(square_avg + s.eps) * grad
     acc_delta = s.rho * acc_delta + s.rest * (delta * delta)

@@ -83,31 +83,35 @@ def adafactor(factored=True, scale_parameter=True, beta1=False):
         """Return the step sizes of the clipped direction and of the decay."""
         alpha = s.rho
         if scale_parameter:
-            alpha = xp.maximum(root_mean_square(xp, param), s.eps2) * s.rho
+            alpha = xp.maximum(root_mean_square(xp, xp.finite_or_zero(param)), s.eps2) * s.rho
         clip = xp.maximum(root_mean_square(xp, direction) / s.d, 1)
         return alpha / clip, alpha * s.weight_decay
 
     def update(xp, s, param, grad, exp_avg_sq):
         direction, exp_avg_sq = normalized(xp, s, grad, exp_avg_sq)
         step_size, decay = step_sizes(xp, s, param, direction)
-        return param - (step_size * direction + decay * param), exp_avg_sq
+        param = param - (step_size * direction + decay * xp.finite_or_zero(param))
+        return param, exp_avg_sq
 
     def moment_update(xp, s, param, grad, exp_avg, exp_avg_sq):
         direction, exp_avg_sq = normalized(xp, s, grad, exp_avg_sq)
         step_size, decay = step_sizes(xp, s, param, direction)
         exp_avg = s.beta1 * exp_avg + s.rest1 * (step_size * direction)
-        return param - (exp_avg + decay * param), exp_avg, exp_avg_sq
+        param = param - (exp_avg + decay * xp.finite_or_zero(param))
+        return param, exp_avg, exp_avg_sq
 
     def factored_update(xp, s, param, grad, exp_avg_sq_row, exp_avg_sq_col):
         direction, row, col = factored_normalized(xp, s, grad, exp_avg_sq_row, exp_avg_sq_col)
         step_size, decay = step_sizes(xp, s, param, direction)
-        return param - (step_size * direction + decay * param), row, col
+        param = param - (step_size * direction + decay * xp.finite_or_zero(param))
+        return param, row, col
 
     def factored_moment_update(xp, s, param, grad, exp_avg, exp_avg_sq_row, exp_avg_sq_col):
         direction, row, col = factored_normalized(xp, s, grad, exp_avg_sq_row, exp_avg_sq_col)
         step_size, decay = step_sizes(xp, s, param, direction)
         exp_avg = s.beta1 * exp_avg + s.rest1 * (step_size * direction)
-        return param - (exp_avg + decay * param), exp_avg, row, col
+        param = param - (exp_avg + decay * xp.finite_or_zero(param))
+        return param, exp_avg, row, col
 
     whole = moment_update if beta1 else update
     in_rows_and_columns = factored_moment_update if beta1 else factored_update

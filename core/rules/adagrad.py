@@ -23,7 +23,7 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, sum):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     sum = sum + grad * grad
     return param - s.step_size * (grad / (xp.sqrt(sum) + s.eps)), sum
 

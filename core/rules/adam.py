@@ -44,7 +44,7 @@ def adamw_scalars(xp, step, carry, h):
 
 
 def adam_update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     exp_avg = s.beta1 * exp_avg + s.rest1 * grad
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     denom = xp.sqrt(exp_avg_sq) + s.scaled_eps
@@ -52,7 +52,7 @@ def adam_update(xp, s, param, grad, exp_avg, exp_avg_sq):
 
 
 def adam_amsgrad_update(xp, s, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     exp_avg = s.beta1 * exp_avg + s.rest1 * grad
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     max_exp_avg_sq = xp.maximum(max_exp_avg_sq, exp_avg_sq)
@@ -64,7 +64,8 @@ def adamw_update(xp, s, param, grad, exp_avg, exp_avg_sq):
     exp_avg = s.beta1 * exp_avg + s.rest1 * grad
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     denom = xp.sqrt(exp_avg_sq) + s.scaled_eps
-    return param - (s.step_size * (exp_avg / denom) + s.decay * param), exp_avg, exp_avg_sq
+    param = param - (s.step_size * (exp_avg / denom) + s.decay * xp.finite_or_zero(param))
+    return param, exp_avg, exp_avg_sq
 
 
 def adamw_amsgrad_update(xp, s, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq):
@@ -72,7 +73,7 @@ def adamw_amsgrad_update(xp, s, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     max_exp_avg_sq = xp.maximum(max_exp_avg_sq, exp_avg_sq)
     denom = xp.sqrt(max_exp_avg_sq) + s.scaled_eps
-    param = param - (s.step_size * (exp_avg / denom) + s.decay * param)
+    param = param - (s.step_size * (exp_avg / denom) + s.decay * xp.finite_or_zero(param))
     return param, exp_avg, exp_avg_sq, max_exp_avg_sq
 
 

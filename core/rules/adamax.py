@@ -24,7 +24,7 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, exp_avg, exp_inf):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     exp_avg = s.beta1 * exp_avg + s.rest1 * grad
     exp_inf = xp.maximum(s.beta2 * exp_inf, xp.abs(grad) + s.eps)
     return param - s.step_size * (exp_avg / exp_inf), exp_avg, exp_inf

@@ -27,9 +27,11 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, ax):
-    grad = grad + s.weight_decay * param
-    param = param - (s.eta * grad + s.decay * param)
-    ax = xp.where(s.mu == 1, param, ax + s.mu * (param - ax))
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+    param = param - (s.eta * grad + s.decay * xp.finite_or_zero(param))
+    average = xp.where(s.mu == 1, param, ax + s.mu * (param - ax))
+    # the average of an infinity is itself; inf - inf would make it NaN
+    ax = xp.where(xp.finite_or_zero(param) == param, average, param)
     return param, ax
 
 

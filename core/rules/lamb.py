@@ -32,8 +32,9 @@ def update(xp, s, param, grad, exp_avg, exp_avg_sq):
     exp_avg = s.beta1 * exp_avg + s.rest1 * grad
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     denom = xp.sqrt(exp_avg_sq) + s.scaled_eps
-    direction = s.correction * (exp_avg / denom) + s.weight_decay * param
-    param_norm = xp.norm(param)
+    finite_param = xp.finite_or_zero(param)
+    direction = s.correction * (exp_avg / denom) + s.weight_decay * finite_param
+    param_norm = xp.norm(finite_param)
     update_norm = xp.norm(direction)
     ratio = xp.where(update_norm > 0, param_norm / update_norm, 1)
     trust_ratio = xp.where(param_norm > 0, ratio, 1)

@@ -36,12 +36,13 @@ def scalars(xp, step, carry, h):
 
 
 def scaled(xp, s, param, grad):
-    param_norm = xp.norm(param)
+    finite_param = xp.finite_or_zero(param)
+    param_norm = xp.norm(finite_param)
     grad_norm = xp.norm(grad)
     denom = grad_norm + s.weight_decay * param_norm + s.eps
     ratio = xp.where(grad_norm > 0, s.trust_coefficient * param_norm / denom, 1)
     trust_ratio = xp.where(param_norm > 0, ratio, 1)
-    return trust_ratio * (grad + s.weight_decay * param)
+    return trust_ratio * (grad + s.weight_decay * finite_param)
 
 
 def update(xp, s, param, grad):

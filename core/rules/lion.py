@@ -25,7 +25,7 @@ def scalars(xp, step, carry, h):
 def update(xp, s, param, grad, exp_avg):
     direction = xp.sign(s.beta1 * exp_avg + s.rest1 * grad)
     exp_avg = s.beta2 * exp_avg + s.rest2 * grad
-    return param - (s.lr * direction + s.decay * param), exp_avg
+    return param - (s.lr * direction + s.decay * xp.finite_or_zero(param)), exp_avg
 
 
 lion = Rule(

@@ -36,7 +36,7 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     exp_avg = s.beta1 * exp_avg + s.rest1 * grad
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     denom = xp.sqrt(exp_avg_sq) + s.scaled_eps
@@ -49,7 +49,8 @@ def decoupled_update(xp, s, param, grad, exp_avg, exp_avg_sq):
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     denom = xp.sqrt(exp_avg_sq) + s.scaled_eps
     step = (s.grad_size * grad + s.momentum_size * exp_avg) / denom
-    return param - (step + s.decay * param), exp_avg, exp_avg_sq
+    param = param - (step + s.decay * xp.finite_or_zero(param))
+    return param, exp_avg, exp_avg_sq
 
 
 def nadam(decoupled_weight_decay=False):

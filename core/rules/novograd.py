@@ -40,7 +40,7 @@ def scalars(xp, step, carry, h):
 def update(xp, s, param, grad, exp_avg, exp_avg_sq):
     exp_avg_sq = s.keep * exp_avg_sq + s.take * xp.sum(grad * grad)
     denom = xp.sqrt(exp_avg_sq) + s.eps
-    exp_avg = s.beta1 * exp_avg + (grad / denom + s.weight_decay * param)
+    exp_avg = s.beta1 * exp_avg + (grad / denom + s.weight_decay * xp.finite_or_zero(param))
     return param - s.lr * exp_avg, exp_avg, exp_avg_sq
 
 

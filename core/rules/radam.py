@@ -33,7 +33,7 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     exp_avg = s.beta1 * exp_avg + s.rest1 * grad
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     adapted = exp_avg / (xp.sqrt(exp_avg_sq) + s.eps)
@@ -46,7 +46,8 @@ def decoupled_update(xp, s, param, grad, exp_avg, exp_avg_sq):
     exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
     adapted = exp_avg / (xp.sqrt(exp_avg_sq) + s.eps)
     direction = xp.where(s.adaptive > 0, adapted, exp_avg)
-    return param - (s.step_size * direction + s.decay * param), exp_avg, exp_avg_sq
+    param = param - (s.step_size * direction + s.decay * xp.finite_or_zero(param))
+    return param, exp_avg, exp_avg_sq
 
 
 def radam(decoupled_weight_decay=False):

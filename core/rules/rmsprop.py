@@ -34,13 +34,13 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, square_avg):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     return param - s.lr * (grad / (xp.sqrt(square_avg) + s.eps)), square_avg
 
 
 def momentum_update(xp, s, param, grad, square_avg, momentum_buffer):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     direction = s.momentum * momentum_buffer + grad / (xp.sqrt(square_avg) + s.eps)
     momentum_buffer = xp.where(s.momentum > 0, direction, momentum_buffer)
@@ -48,7 +48,7 @@ def momentum_update(xp, s, param, grad, square_avg, momentum_buffer):
 
 
 def centered_update(xp, s, param, grad, square_avg, grad_avg):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
     variance = xp.maximum(square_avg - grad_avg * grad_avg, 0)
@@ -56,7 +56,7 @@ def centered_update(xp, s, param, grad, square_avg, grad_avg):
 
 
 def centered_momentum_update(xp, s, param, grad, square_avg, grad_avg, momentum_buffer):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
     variance = xp.maximum(square_avg - grad_avg * grad_avg, 0)

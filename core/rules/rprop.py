@@ -28,7 +28,7 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, prev, step_size):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     agreement = xp.sign(grad) * xp.sign(prev)
     factor = xp.where(agreement > 0, s.eta_plus, xp.where(agreement < 0, s.eta_minus, 1))
     step_size = xp.minimum(xp.maximum(step_size * factor, s.smallest), s.largest)

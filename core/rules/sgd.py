@@ -19,7 +19,7 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     return param - s.lr * grad
 
 
@@ -35,14 +35,14 @@ def momentum_scalars(xp, step, carry, h):
 
 
 def momentum_update(xp, s, param, grad, momentum_buffer):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     moving = s.momentum > 0
     momentum_buffer = xp.where(moving, s.keep * momentum_buffer + s.take * grad, momentum_buffer)
     return param - s.lr * xp.where(moving, momentum_buffer, grad), momentum_buffer
 
 
 def nesterov_update(xp, s, param, grad, momentum_buffer):
-    grad = grad + s.weight_decay * param
+    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     moving = s.momentum > 0
     momentum_buffer = xp.where(moving, s.keep * momentum_buffer + s.take * grad, momentum_buffer)
     ahead = xp.where(moving, grad + s.momentum * momentum_buffer, grad)

@@ -20,7 +20,7 @@ def signsgd_scalars(xp, step, carry, h):
 
 
 def signsgd_update(xp, s, param, grad):
-    return param - (s.lr * xp.sign(grad) + s.decay * param)
+    return param - (s.lr * xp.sign(grad) + s.decay * xp.finite_or_zero(param))
 
 
 def signum_scalars(xp, step, carry, h):
@@ -30,7 +30,8 @@ def signum_scalars(xp, step, carry, h):
 
 def signum_update(xp, s, param, grad, momentum_buffer):
     momentum_buffer = s.momentum * momentum_buffer + s.rest * grad
-    return param - (s.lr * xp.sign(momentum_buffer) + s.decay * param), momentum_buffer
+    param = param - (s.lr * xp.sign(momentum_buffer) + s.decay * xp.finite_or_zero(param))
+    return param, momentum_buffer
 
 
 signsgd = Rule(

@@ -24,6 +24,10 @@ OPERATIONS = {
         lambda xp, a, b: xp.sign(a),
         lambda a, b: np.where(np.isnan(a), a, np.copysign(np.where(a == 0, 0, 1), a)),
     ),
+    "finite_or_zero": (
+        lambda xp, a, b: xp.finite_or_zero(a),
+        lambda a, b: np.where(np.isfinite(a), a, 0),
+    ),
     "maximum": (
         lambda xp, a, b: xp.maximum(a, b),
         lambda a, b: np.where(np.isnan(a) | np.isnan(b), np.nan, np.where(a > b, a, b)),

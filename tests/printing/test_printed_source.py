@@ -41,8 +41,8 @@ def test_the_text_of_the_rule_can_be_recognized(target):
     assert "exp_avg = beta1 * exp_avg + rest1 * grad" in lines
     assert "exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)" in lines
     assert any(line.endswith("denom = sqrt(exp_avg_sq) + scaled_eps") for line in lines)
-    place = "param_group.at[k]" if target == "cuda" else "params[i]"
-    assert f"{place} = param - (step_size * (exp_avg / denom) + decay * param)" in lines
+    decay = "decay * finite_or_zero(param)"
+    assert f"param = param - (step_size * (exp_avg / denom) + {decay})" in lines
     assert "arXiv:1711.05101, Algorithm 2" in source
 
 

@@ -1,6 +1,9 @@
 //// sign
 
 FUNCTION REAL @sign(REAL x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
+//// finite_or_zero
+
+FUNCTION REAL @finite_or_zero(REAL x) { return x - x == 0 ? x : 0; }
 //// maximum
 
 FUNCTION REAL @maximum(REAL a, REAL b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }

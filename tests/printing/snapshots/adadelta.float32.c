@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, rho, eps, weight_decay;
 } adadelta_hyper;
@@ -78,7 +80,7 @@ SAMESTEP_API void adadelta_update(
         float grad = grad_coefficient * grads[i];
         float square_avg = square_avgs[i];
         float acc_delta = acc_deltas[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         square_avg = rho * square_avg + rest * (grad * grad);
         float delta = sqrtf(acc_delta + eps) / sqrtf(square_avg + eps) * grad;
         acc_delta = rho * acc_delta + rest * (delta * delta);

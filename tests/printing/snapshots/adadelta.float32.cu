@@ -14,6 +14,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -81,7 +83,7 @@ extern "C" __global__ void __launch_bounds__(256) adadelta(
             float grad = grad_coefficient * grad_group.at[k];
             float square_avg = square_avg_group.at[k];
             float acc_delta = acc_delta_group.at[k];
-            grad = grad + weight_decay * param;
+            grad = grad + weight_decay * finite_or_zero(param);
             square_avg = rho * square_avg + rest * (grad * grad);
             float delta = sqrtf(acc_delta + eps) / sqrtf(square_avg + eps) * grad;
             acc_delta = rho * acc_delta + rest * (delta * delta);

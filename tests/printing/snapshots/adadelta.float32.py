@@ -28,6 +28,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def adadelta(table, rows, first, last):
     for chunk in range(first, last):
@@ -49,7 +54,7 @@ def adadelta(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             square_avg = square_avgs[i]
             acc_delta = acc_deltas[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             square_avg = rho * square_avg + rest * (grad * grad)
             delta = sqrt(acc_delta + eps) / sqrt(square_avg + eps) * grad
             acc_delta = rho * acc_delta + rest * (delta * delta)

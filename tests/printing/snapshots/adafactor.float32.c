@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes, a power of two, by halves */
@@ -153,8 +155,9 @@ static void adafactor_pass0(
                         float param = params[i];
                         float grad = grad_coefficient * grads[i];
                         float square = grad * grad + eps1;
+                        float x = finite_or_zero(param);
                         sum0_lanes[lane] = sum0_lanes[lane] + square;
-                        sum2_lanes[lane] = sum2_lanes[lane] + param * param;
+                        sum2_lanes[lane] = sum2_lanes[lane] + x * x;
                         workspace[sum1_line + column] = workspace[sum1_line + column] + square;
                     }
                 }
@@ -337,7 +340,8 @@ static void adafactor_pass2(
                 float param = params[i];
                 float grad = grad_coefficient * grads[i];
                 float direction = grad * row_factor * col_factor;
-                params[i] = param - (step_size * direction + decay * param);
+                param = param - (step_size * direction + decay * finite_or_zero(param));
+                params[i] = param;
             }
         }
     }

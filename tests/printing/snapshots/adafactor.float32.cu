@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes of a block, a power of two, by halves; every thread gets it */
@@ -147,8 +149,9 @@ extern "C" __global__ void __launch_bounds__(256, 3) adafactor_pass0(
                             float param = param_row[k];
                             float grad = grad_coefficient * grad_row[k];
                             float square = grad * grad + eps1;
+                            float x = finite_or_zero(param);
                             if (inside) sum0_lane = sum0_lane + square;
-                            if (inside) sum2_lane = sum2_lane + param * param;
+                            if (inside) sum2_lane = sum2_lane + x * x;
                             sum1_columns[k] = sum1_columns[k] + square;
                         }
                     }
@@ -514,7 +517,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_pass2(
                         float param = param_row[k];
                         float grad = grad_coefficient * grad_row[k];
                         float direction = grad * row_factor * col_factor;
-                        param_row[k] = param - (step_size * direction + decay * param);
+                        param = param - (step_size * direction + decay * finite_or_zero(param));
+                        param_row[k] = param;
                     }
                     _Pragma("unroll")
                     for (int k = 0; k < wide.n; k++) {

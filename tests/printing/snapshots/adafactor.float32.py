@@ -30,6 +30,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -147,8 +152,9 @@ def adafactor_pass0(table, rows, tensors, workspace, first, last):
                             param = params[i]
                             grad = grad_coefficient * grads[i]
                             square = grad * grad + eps1
+                            x = finite_or_zero(param)
                             sum0_lanes[lane] = sum0_lanes[lane] + square
-                            sum2_lanes[lane] = sum2_lanes[lane] + param * param
+                            sum2_lanes[lane] = sum2_lanes[lane] + x * x
                             workspace[uint64(sum1_line + column)] = workspace[uint64(sum1_line + column)] + square
                     sum0 = fold(sum0_lanes, width)
                     workspace[uint64(sum0_line + r)] = sum0
@@ -299,7 +305,8 @@ def adafactor_pass2(table, rows, tensors, workspace, first, last):
                     param = params[i]
                     grad = grad_coefficient * grads[i]
                     direction = grad * row_factor * col_factor
-                    params[i] = param - (step_size * direction + decay * param)
+                    param = param - (step_size * direction + decay * finite_or_zero(param))
+                    params[i] = param
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)

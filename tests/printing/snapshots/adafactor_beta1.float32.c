@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes, a power of two, by halves */
@@ -156,8 +158,9 @@ static void adafactor_beta1_pass0(
                         float param = params[i];
                         float grad = grad_coefficient * grads[i];
                         float square = grad * grad + eps1;
+                        float x = finite_or_zero(param);
                         sum0_lanes[lane] = sum0_lanes[lane] + square;
-                        sum2_lanes[lane] = sum2_lanes[lane] + param * param;
+                        sum2_lanes[lane] = sum2_lanes[lane] + x * x;
                         workspace[sum1_line + column] = workspace[sum1_line + column] + square;
                     }
                 }
@@ -346,7 +349,8 @@ static void adafactor_beta1_pass2(
                 float exp_avg = exp_avgs[i];
                 float direction = grad * row_factor * col_factor;
                 exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-                params[i] = param - (exp_avg + decay * param);
+                param = param - (exp_avg + decay * finite_or_zero(param));
+                params[i] = param;
                 exp_avgs[i] = exp_avg;
             }
         }

@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes of a block, a power of two, by halves; every thread gets it */
@@ -147,8 +149,9 @@ extern "C" __global__ void __launch_bounds__(256, 3) adafactor_beta1_pass0(
                             float param = param_row[k];
                             float grad = grad_coefficient * grad_row[k];
                             float square = grad * grad + eps1;
+                            float x = finite_or_zero(param);
                             if (inside) sum0_lane = sum0_lane + square;
-                            if (inside) sum2_lane = sum2_lane + param * param;
+                            if (inside) sum2_lane = sum2_lane + x * x;
                             sum1_columns[k] = sum1_columns[k] + square;
                         }
                     }
@@ -520,7 +523,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass2(
                         float exp_avg = exp_avg_row[k];
                         float direction = grad * row_factor * col_factor;
                         exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-                        param_row[k] = param - (exp_avg + decay * param);
+                        param = param - (exp_avg + decay * finite_or_zero(param));
+                        param_row[k] = param;
                         exp_avg_row[k] = exp_avg;
                     }
                     _Pragma("unroll")

@@ -31,6 +31,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -148,8 +153,9 @@ def adafactor_beta1_pass0(table, rows, tensors, workspace, first, last):
                             param = params[i]
                             grad = grad_coefficient * grads[i]
                             square = grad * grad + eps1
+                            x = finite_or_zero(param)
                             sum0_lanes[lane] = sum0_lanes[lane] + square
-                            sum2_lanes[lane] = sum2_lanes[lane] + param * param
+                            sum2_lanes[lane] = sum2_lanes[lane] + x * x
                             workspace[uint64(sum1_line + column)] = workspace[uint64(sum1_line + column)] + square
                     sum0 = fold(sum0_lanes, width)
                     workspace[uint64(sum0_line + r)] = sum0
@@ -306,7 +312,8 @@ def adafactor_beta1_pass2(table, rows, tensors, workspace, first, last):
                     exp_avg = exp_avgs[i]
                     direction = grad * row_factor * col_factor
                     exp_avg = beta1 * exp_avg + rest1 * (step_size * direction)
-                    params[i] = param - (exp_avg + decay * param)
+                    param = param - (exp_avg + decay * finite_or_zero(param))
+                    params[i] = param
                     exp_avgs[i] = exp_avg
 
 

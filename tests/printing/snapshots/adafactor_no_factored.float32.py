@@ -30,6 +30,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -133,7 +138,8 @@ def adafactor_no_factored_pass0(table, rows, tensors, workspace, first, last):
                 exp_avg_sq = exp_avg_sqs[i]
                 exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
                 direction = grad / sqrt(exp_avg_sq)
-                sum0_lanes[uint64(first_lane + lane)] = sum0_lanes[uint64(first_lane + lane)] + param * param
+                x = finite_or_zero(param)
+                sum0_lanes[uint64(first_lane + lane)] = sum0_lanes[uint64(first_lane + lane)] + x * x
                 sum1_lanes[uint64(first_lane + lane)] = sum1_lanes[uint64(first_lane + lane)] + direction * direction
         sum0 = fold(sum0_lanes, width)
         workspace[uint64(sum0_at + index)] = sum0
@@ -197,5 +203,6 @@ def adafactor_no_factored_pass1(table, rows, tensors, workspace, first, last):
                 exp_avg_sq = exp_avg_sqs[i]
                 exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
                 direction = grad / sqrt(exp_avg_sq)
-                params[i] = param - (step_size * direction + decay * param)
+                param = param - (step_size * direction + decay * finite_or_zero(param))
+                params[i] = param
                 exp_avg_sqs[i] = exp_avg_sq

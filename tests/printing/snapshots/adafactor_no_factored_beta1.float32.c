@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes, a power of two, by halves */
@@ -135,7 +137,8 @@ static void adafactor_no_factored_beta1_pass0(
             float exp_avg_sq = exp_avg_sqs[i];
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
             float direction = grad / sqrtf(exp_avg_sq);
-            sum0_lanes[lane] = sum0_lanes[lane] + param * param;
+            float x = finite_or_zero(param);
+            sum0_lanes[lane] = sum0_lanes[lane] + x * x;
             sum1_lanes[lane] = sum1_lanes[lane] + direction * direction;
         }
     }
@@ -198,7 +201,8 @@ static void adafactor_no_factored_beta1_pass1(
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
         float direction = grad / sqrtf(exp_avg_sq);
         exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-        params[i] = param - (exp_avg + decay * param);
+        param = param - (exp_avg + decay * finite_or_zero(param));
+        params[i] = param;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

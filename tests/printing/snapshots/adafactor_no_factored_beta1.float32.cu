@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes of a block, a power of two, by halves; every thread gets it */
@@ -141,7 +143,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) adafactor_no_factored_beta1
             float exp_avg_sq = exp_avg_sq_group.at[k];
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
             float direction = grad / sqrtf(exp_avg_sq);
-            sum0_group.at[k] = sum0_group.at[k] + param * param;
+            float x = finite_or_zero(param);
+            sum0_group.at[k] = sum0_group.at[k] + x * x;
             sum1_group.at[k] = sum1_group.at[k] + direction * direction;
         }
         store(sum0_lanes + lane, sum0_group);
@@ -223,7 +226,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_beta1_pa
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
             float direction = grad / sqrtf(exp_avg_sq);
             exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-            param_group.at[k] = param - (exp_avg + decay * param);
+            param = param - (exp_avg + decay * finite_or_zero(param));
+            param_group.at[k] = param;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

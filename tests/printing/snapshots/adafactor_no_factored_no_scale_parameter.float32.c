@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes, a power of two, by halves */
@@ -171,7 +173,8 @@ static void adafactor_no_factored_no_scale_parameter_pass1(
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
         float direction = grad / sqrtf(exp_avg_sq);
         float decay = rho * weight_decay;
-        params[i] = param - (step_size * direction + decay * param);
+        param = param - (step_size * direction + decay * finite_or_zero(param));
+        params[i] = param;
         exp_avg_sqs[i] = exp_avg_sq;
     }
 }

@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes of a block, a power of two, by halves; every thread gets it */
@@ -197,7 +199,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_no_scale
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
             float direction = grad / sqrtf(exp_avg_sq);
             float decay = rho * weight_decay;
-            param_group.at[k] = param - (step_size * direction + decay * param);
+            param = param - (step_size * direction + decay * finite_or_zero(param));
+            param_group.at[k] = param;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }
         store(params + first, param_group);

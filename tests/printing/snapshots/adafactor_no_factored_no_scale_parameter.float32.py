@@ -30,6 +30,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -181,5 +186,6 @@ def adafactor_no_factored_no_scale_parameter_pass1(table, rows, tensors, workspa
                 exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
                 direction = grad / sqrt(exp_avg_sq)
                 decay = rho * weight_decay
-                params[i] = param - (step_size * direction + decay * param)
+                param = param - (step_size * direction + decay * finite_or_zero(param))
+                params[i] = param
                 exp_avg_sqs[i] = exp_avg_sq

@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* the sum of that many lanes, a power of two, by halves */
@@ -179,7 +181,8 @@ static void adafactor_no_factored_no_scale_parameter_beta1_pass1(
         float direction = grad / sqrtf(exp_avg_sq);
         float decay = rho * weight_decay;
         exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-        params[i] = param - (exp_avg + decay * param);
+        param = param - (exp_avg + decay * finite_or_zero(param));
+        params[i] = param;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

@@ -31,6 +31,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -188,6 +193,7 @@ def adafactor_no_factored_no_scale_parameter_beta1_pass1(table, rows, tensors, w
                 direction = grad / sqrt(exp_avg_sq)
                 decay = rho * weight_decay
                 exp_avg = beta1 * exp_avg + rest1 * (step_size * direction)
-                params[i] = param - (exp_avg + decay * param)
+                param = param - (exp_avg + decay * finite_or_zero(param))
+                params[i] = param
                 exp_avgs[i] = exp_avg
                 exp_avg_sqs[i] = exp_avg_sq

@@ -30,6 +30,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -274,7 +279,8 @@ def adafactor_no_scale_parameter_pass2(table, rows, tensors, workspace, first, l
                     grad = grad_coefficient * grads[i]
                     direction = grad * row_factor * col_factor
                     decay = rho * weight_decay
-                    params[i] = param - (step_size * direction + decay * param)
+                    param = param - (step_size * direction + decay * finite_or_zero(param))
+                    params[i] = param
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)

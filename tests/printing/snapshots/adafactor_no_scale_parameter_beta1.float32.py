@@ -31,6 +31,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -281,7 +286,8 @@ def adafactor_no_scale_parameter_beta1_pass2(table, rows, tensors, workspace, fi
                     direction = grad * row_factor * col_factor
                     decay = rho * weight_decay
                     exp_avg = beta1 * exp_avg + rest1 * (step_size * direction)
-                    params[i] = param - (exp_avg + decay * param)
+                    param = param - (exp_avg + decay * finite_or_zero(param))
+                    params[i] = param
                     exp_avgs[i] = exp_avg
 
 

@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, lr_decay, weight_decay, initial_accumulator_value, eps;
 } adagrad_hyper;
@@ -73,7 +75,7 @@ SAMESTEP_API void adagrad_update(
         float param = params[i];
         float grad = grad_coefficient * grads[i];
         float sum = sums[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         sum = sum + grad * grad;
         params[i] = param - step_size * (grad / (sqrtf(sum) + eps));
         sums[i] = sum;

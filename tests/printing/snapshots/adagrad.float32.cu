@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -77,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(256) adagrad(
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
             float sum = sum_group.at[k];
-            grad = grad + weight_decay * param;
+            grad = grad + weight_decay * finite_or_zero(param);
             sum = sum + grad * grad;
             param_group.at[k] = param - step_size * (grad / (sqrtf(sum) + eps));
             sum_group.at[k] = sum;

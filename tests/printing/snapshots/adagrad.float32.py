@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def adagrad(table, rows, first, last):
     for chunk in range(first, last):
@@ -46,7 +51,7 @@ def adagrad(table, rows, first, last):
             param = params[i]
             grad = grad_coefficient * grads[i]
             sum_2 = sums[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             sum_3 = sum_2 + grad * grad
             params[i] = param - step_size * (grad / (sqrt(sum_3) + eps))
             sums[i] = sum_3

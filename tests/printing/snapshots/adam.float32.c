@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
 static inline double ipow(double x, double n)
 {
@@ -95,7 +97,7 @@ SAMESTEP_API void adam_update(
         float grad = grad_coefficient * grads[i];
         float exp_avg = exp_avgs[i];
         float exp_avg_sq = exp_avg_sqs[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         exp_avg = beta1 * exp_avg + rest1 * grad;
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
         float denom = sqrtf(exp_avg_sq) + scaled_eps;

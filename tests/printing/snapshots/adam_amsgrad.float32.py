@@ -30,6 +30,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -59,7 +64,7 @@ def adam_amsgrad(table, rows, first, last):
             exp_avg = exp_avgs[i]
             exp_avg_sq = exp_avg_sqs[i]
             max_exp_avg_sq = max_exp_avg_sqs[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             exp_avg = beta1 * exp_avg + rest1 * grad
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)

@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
@@ -93,7 +95,7 @@ SAMESTEP_API void adamax_update(
         float grad = grad_coefficient * grads[i];
         float exp_avg = exp_avgs[i];
         float exp_inf = exp_infs[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         exp_avg = beta1 * exp_avg + rest1 * grad;
         exp_inf = maximum(beta2 * exp_inf, fabsf(grad) + eps);
         params[i] = param - step_size * (exp_avg / exp_inf);

@@ -14,6 +14,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* a number that is known when a kernel is compiled */
@@ -84,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(256) adamax(
             float grad = grad_coefficient * grad_group.at[k];
             float exp_avg = exp_avg_group.at[k];
             float exp_inf = exp_inf_group.at[k];
-            grad = grad + weight_decay * param;
+            grad = grad + weight_decay * finite_or_zero(param);
             exp_avg = beta1 * exp_avg + rest1 * grad;
             exp_inf = maximum(beta2 * exp_inf, fabsf(grad) + eps);
             param_group.at[k] = param - step_size * (exp_avg / exp_inf);

@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -55,7 +60,7 @@ def adamax(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             exp_avg = exp_avgs[i]
             exp_inf = exp_infs[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             exp_avg = beta1 * exp_avg + rest1 * grad
             exp_inf = maximum(beta2 * exp_inf, abs(grad) + eps)
             params[i] = param - step_size * (exp_avg / exp_inf)

@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def from_bfloat16(bits):
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
 
@@ -67,6 +72,7 @@ def adamw(table, rows, first, last):
             exp_avg = beta1 * exp_avg + rest1 * grad
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             denom = sqrt(exp_avg_sq) + scaled_eps
-            params[i] = to_bfloat16(param - (step_size * (exp_avg / denom) + decay * param))
+            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param))
+            params[i] = to_bfloat16(param)
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

@@ -14,6 +14,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ uint32_t bits_of(float x) { return __float_as_uint(x); }
 
 static __device__ __forceinline__ float float_of(uint32_t u) { return __uint_as_float(u); }
@@ -108,7 +110,8 @@ extern "C" __global__ void __launch_bounds__(256) adamw(
             exp_avg = beta1 * exp_avg + rest1 * grad;
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float denom = sqrtf(exp_avg_sq) + scaled_eps;
-            param_group.at[k] = to_float16(param - (step_size * (exp_avg / denom) + decay * param));
+            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param));
+            param_group.at[k] = to_float16(param);
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

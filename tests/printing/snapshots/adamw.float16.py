@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def from_float16(bits):
     sign_bit = np.uint32(bits & np.uint16(0x8000)) << np.uint32(16)
     magnitude = np.uint32(np.uint32(bits & np.uint16(0x7FFF)) << np.uint32(13))
@@ -79,6 +84,7 @@ def adamw(table, rows, first, last):
             exp_avg = beta1 * exp_avg + rest1 * grad
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             denom = sqrt(exp_avg_sq) + scaled_eps
-            params[i] = to_float16(param - (step_size * (exp_avg / denom) + decay * param))
+            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param))
+            params[i] = to_float16(param)
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

@@ -38,6 +38,8 @@ extern double sqrt(double) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline double finite_or_zero(double x) { return x - x == 0 ? x : 0; }
+
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
 static inline double ipow(double x, double n)
 {
@@ -98,7 +100,8 @@ SAMESTEP_API void adamw_update(
         exp_avg = beta1 * exp_avg + rest1 * grad;
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
         double denom = sqrt(exp_avg_sq) + scaled_eps;
-        params[i] = param - (step_size * (exp_avg / denom) + decay * param);
+        param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param));
+        params[i] = param;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

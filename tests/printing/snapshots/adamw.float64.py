@@ -28,6 +28,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float64(0) else float64(0)
+
+
 @njit("void(int64[:, ::1], float64[:, ::1], int64, int64)", **options)
 def adamw(table, rows, first, last):
     for chunk in range(first, last):
@@ -54,6 +59,7 @@ def adamw(table, rows, first, last):
             exp_avg = beta1 * exp_avg + rest1 * grad
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             denom = sqrt(exp_avg_sq) + scaled_eps
-            params[i] = param - (step_size * (exp_avg / denom) + decay * param)
+            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param))
+            params[i] = param
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

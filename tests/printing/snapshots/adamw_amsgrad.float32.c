@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
@@ -105,7 +107,7 @@ SAMESTEP_API void adamw_amsgrad_update(
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
         max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq);
         float denom = sqrtf(max_exp_avg_sq) + scaled_eps;
-        param = param - (step_size * (exp_avg / denom) + decay * param);
+        param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param));
         params[i] = param;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;

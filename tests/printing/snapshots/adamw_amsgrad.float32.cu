@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 /* a number that is known when a kernel is compiled */
@@ -93,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(256) adamw_amsgrad(
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq);
             float denom = sqrtf(max_exp_avg_sq) + scaled_eps;
-            param = param - (step_size * (exp_avg / denom) + decay * param);
+            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param));
             param_group.at[k] = param;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;

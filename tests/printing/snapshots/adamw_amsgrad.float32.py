@@ -30,6 +30,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -63,7 +68,7 @@ def adamw_amsgrad(table, rows, first, last):
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)
             denom = sqrt(max_exp_avg_sq) + scaled_eps
-            param = param - (step_size * (exp_avg / denom) + decay * param)
+            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param))
             params[i] = param
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, lambd, alpha, t0, weight_decay;
 } asgd_hyper;
@@ -76,9 +78,10 @@ SAMESTEP_API void asgd_update(
         float param = params[i];
         float grad = grad_coefficient * grads[i];
         float ax = axs[i];
-        grad = grad + weight_decay * param;
-        param = param - (eta * grad + decay * param);
-        ax = mu == 1 ? param : ax + mu * (param - ax);
+        grad = grad + weight_decay * finite_or_zero(param);
+        param = param - (eta * grad + decay * finite_or_zero(param));
+        float average = mu == 1 ? param : ax + mu * (param - ax);
+        ax = finite_or_zero(param) == param ? average : param;
         params[i] = param;
         axs[i] = ax;
     }

@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -78,9 +80,10 @@ extern "C" __global__ void __launch_bounds__(256) asgd(
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
             float ax = ax_group.at[k];
-            grad = grad + weight_decay * param;
-            param = param - (eta * grad + decay * param);
-            ax = mu == 1 ? param : ax + mu * (param - ax);
+            grad = grad + weight_decay * finite_or_zero(param);
+            param = param - (eta * grad + decay * finite_or_zero(param));
+            float average = mu == 1 ? param : ax + mu * (param - ax);
+            ax = finite_or_zero(param) == param ? average : param;
             param_group.at[k] = param;
             ax_group.at[k] = ax;
         }

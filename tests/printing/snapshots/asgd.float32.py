@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def asgd(table, rows, first, last):
     for chunk in range(first, last):
@@ -47,8 +52,9 @@ def asgd(table, rows, first, last):
             param = params[i]
             grad = grad_coefficient * grads[i]
             ax = axs[i]
-            grad = grad + weight_decay * param
-            param = param - (eta * grad + decay * param)
-            ax = param if mu == float32(1) else ax + mu * (param - ax)
+            grad = grad + weight_decay * finite_or_zero(param)
+            param = param - (eta * grad + decay * finite_or_zero(param))
+            average = param if mu == float32(1) else ax + mu * (param - ax)
+            ax = average if finite_or_zero(param) == param else param
             params[i] = param
             axs[i] = ax

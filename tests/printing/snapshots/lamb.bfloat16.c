@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
 static inline double ipow(double x, double n)
 {
@@ -160,10 +162,11 @@ static void lamb_pass0(
             exp_avg = beta1 * exp_avg + rest1 * grad;
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float denom = sqrtf(exp_avg_sq) + scaled_eps;
-            float direction = correction * (exp_avg / denom) + weight_decay * param;
+            float finite_param = finite_or_zero(param);
+            float direction = correction * (exp_avg / denom) + weight_decay * finite_param;
             exp_avgs[i] = exp_avg;
             exp_avg_sqs[i] = exp_avg_sq;
-            sum0_lanes[lane] = sum0_lanes[lane] + param * param;
+            sum0_lanes[lane] = sum0_lanes[lane] + finite_param * finite_param;
             sum1_lanes[lane] = sum1_lanes[lane] + direction * direction;
         }
     }
@@ -211,7 +214,8 @@ static void lamb_pass1(
         float exp_avg = exp_avgs[i];
         float exp_avg_sq = exp_avg_sqs[i];
         float denom = sqrtf(exp_avg_sq) + scaled_eps;
-        float direction = correction * (exp_avg / denom) + weight_decay * param;
+        float finite_param = finite_or_zero(param);
+        float direction = correction * (exp_avg / denom) + weight_decay * finite_param;
         params[i] = to_bfloat16(param - lr * (trust_ratio * direction));
     }
 }

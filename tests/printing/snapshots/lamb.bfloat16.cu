@@ -14,6 +14,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ uint32_t bits_of(float x) { return __float_as_uint(x); }
 
 static __device__ __forceinline__ float float_of(uint32_t u) { return __uint_as_float(u); }
@@ -159,10 +161,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) lamb_pass0(
             exp_avg = beta1 * exp_avg + rest1 * grad;
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float denom = sqrtf(exp_avg_sq) + scaled_eps;
-            float direction = correction * (exp_avg / denom) + weight_decay * param;
+            float finite_param = finite_or_zero(param);
+            float direction = correction * (exp_avg / denom) + weight_decay * finite_param;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
-            sum0_group.at[k] = sum0_group.at[k] + param * param;
+            sum0_group.at[k] = sum0_group.at[k] + finite_param * finite_param;
             sum1_group.at[k] = sum1_group.at[k] + direction * direction;
         }
         store(exp_avgs + first, exp_avg_group);
@@ -232,7 +235,8 @@ extern "C" __global__ void __launch_bounds__(256) lamb_pass1(
             float exp_avg = exp_avg_group.at[k];
             float exp_avg_sq = exp_avg_sq_group.at[k];
             float denom = sqrtf(exp_avg_sq) + scaled_eps;
-            float direction = correction * (exp_avg / denom) + weight_decay * param;
+            float finite_param = finite_or_zero(param);
+            float direction = correction * (exp_avg / denom) + weight_decay * finite_param;
             param_group.at[k] = to_bfloat16(param - lr * (trust_ratio * direction));
         }
         store(params + first, param_group);

@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @intrinsic
 def prefetch(typing, address):
     """Ask for the cache line at an address. Nothing happens if there is no memory."""
@@ -136,10 +141,11 @@ def lamb_pass0(table, rows, tensors, workspace, first, last):
                 exp_avg = beta1 * exp_avg + rest1 * grad
                 exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
                 denom = sqrt(exp_avg_sq) + scaled_eps
-                direction = correction * (exp_avg / denom) + weight_decay * param
+                finite_param = finite_or_zero(param)
+                direction = correction * (exp_avg / denom) + weight_decay * finite_param
                 exp_avgs[i] = exp_avg
                 exp_avg_sqs[i] = exp_avg_sq
-                sum0_lanes[uint64(first_lane + lane)] = sum0_lanes[uint64(first_lane + lane)] + param * param
+                sum0_lanes[uint64(first_lane + lane)] = sum0_lanes[uint64(first_lane + lane)] + finite_param * finite_param
                 sum1_lanes[uint64(first_lane + lane)] = sum1_lanes[uint64(first_lane + lane)] + direction * direction
         sum0 = fold(sum0_lanes, width)
         workspace[uint64(sum0_at + index)] = sum0
@@ -194,5 +200,6 @@ def lamb_pass1(table, rows, tensors, workspace, first, last):
                 exp_avg = exp_avgs[i]
                 exp_avg_sq = exp_avg_sqs[i]
                 denom = sqrt(exp_avg_sq) + scaled_eps
-                direction = correction * (exp_avg / denom) + weight_decay * param
+                finite_param = finite_or_zero(param)
+                direction = correction * (exp_avg / denom) + weight_decay * finite_param
                 params[i] = param - lr * (trust_ratio * direction)

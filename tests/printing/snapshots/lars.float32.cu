@@ -14,6 +14,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* the sum of that many lanes of a block, a power of two, by halves; every thread gets it */
 static __device__ __forceinline__ float fold(float *lanes, int64_t width)
 {
@@ -131,7 +133,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) lars_pass0(
         for (int k = 0; k < group.n; k++) {
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
-            sum0_group.at[k] = sum0_group.at[k] + param * param;
+            float finite_param = finite_or_zero(param);
+            sum0_group.at[k] = sum0_group.at[k] + finite_param * finite_param;
             sum1_group.at[k] = sum1_group.at[k] + grad * grad;
         }
         store(sum0_lanes + lane, sum0_group);
@@ -200,7 +203,8 @@ extern "C" __global__ void __launch_bounds__(256) lars_pass1(
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
             float momentum_buffer = momentum_buffer_group.at[k];
-            momentum_buffer = momentum * momentum_buffer + trust_ratio * (grad + weight_decay * param);
+            float finite_param = finite_or_zero(param);
+            momentum_buffer = momentum * momentum_buffer + trust_ratio * (grad + weight_decay * finite_param);
             param_group.at[k] = param - lr * momentum_buffer;
             momentum_buffer_group.at[k] = momentum_buffer;
         }

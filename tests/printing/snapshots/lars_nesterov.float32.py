@@ -28,6 +28,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @intrinsic
 def prefetch(typing, address):
     """Ask for the cache line at an address. Nothing happens if there is no memory."""
@@ -119,7 +124,8 @@ def lars_nesterov_pass0(table, rows, tensors, workspace, first, last):
                 i = uint64(start + lane)
                 param = params[i]
                 grad = grad_coefficient * grads[i]
-                sum0_lanes[uint64(first_lane + lane)] = sum0_lanes[uint64(first_lane + lane)] + param * param
+                finite_param = finite_or_zero(param)
+                sum0_lanes[uint64(first_lane + lane)] = sum0_lanes[uint64(first_lane + lane)] + finite_param * finite_param
                 sum1_lanes[uint64(first_lane + lane)] = sum1_lanes[uint64(first_lane + lane)] + grad * grad
         sum0 = fold(sum0_lanes, width)
         workspace[uint64(sum0_at + index)] = sum0
@@ -177,7 +183,8 @@ def lars_nesterov_pass1(table, rows, tensors, workspace, first, last):
                 param = params[i]
                 grad = grad_coefficient * grads[i]
                 momentum_buffer = momentum_buffers[i]
-                grad = trust_ratio * (grad + weight_decay * param)
+                finite_param = finite_or_zero(param)
+                grad = trust_ratio * (grad + weight_decay * finite_param)
                 momentum_buffer = momentum * momentum_buffer + grad
                 params[i] = param - lr * (grad + momentum * momentum_buffer)
                 momentum_buffers[i] = momentum_buffer

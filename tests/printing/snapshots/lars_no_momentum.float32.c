@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* the sum of that many lanes, a power of two, by halves */
 static inline float fold(float *lanes, int64_t width)
 {
@@ -118,7 +120,8 @@ static void lars_no_momentum_pass0(
             const int64_t i = start + lane;
             float param = params[i];
             float grad = grad_coefficient * grads[i];
-            sum0_lanes[lane] = sum0_lanes[lane] + param * param;
+            float finite_param = finite_or_zero(param);
+            sum0_lanes[lane] = sum0_lanes[lane] + finite_param * finite_param;
             sum1_lanes[lane] = sum1_lanes[lane] + grad * grad;
         }
     }
@@ -166,7 +169,8 @@ static void lars_no_momentum_pass1(
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
         float grad = grad_coefficient * grads[i];
-        params[i] = param - lr * (trust_ratio * (grad + weight_decay * param));
+        float finite_param = finite_or_zero(param);
+        params[i] = param - lr * (trust_ratio * (grad + weight_decay * finite_param));
     }
 }
 

@@ -40,6 +40,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 
 static inline float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, betas[2], weight_decay;
 } lion_hyper;
@@ -83,7 +85,7 @@ SAMESTEP_API void lion_update(
         float exp_avg = exp_avgs[i];
         float direction = sign(beta1 * exp_avg + rest1 * grad);
         exp_avg = beta2 * exp_avg + rest2 * grad;
-        params[i] = param - (lr * direction + decay * param);
+        params[i] = param - (lr * direction + decay * finite_or_zero(param));
         exp_avgs[i] = exp_avg;
     }
 }

@@ -16,6 +16,8 @@ typedef unsigned short uint16_t;
 
 static __device__ __forceinline__ float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -83,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(256) lion(
             float exp_avg = exp_avg_group.at[k];
             float direction = sign(beta1 * exp_avg + rest1 * grad);
             exp_avg = beta2 * exp_avg + rest2 * grad;
-            param_group.at[k] = param - (lr * direction + decay * param);
+            param_group.at[k] = param - (lr * direction + decay * finite_or_zero(param));
             exp_avg_group.at[k] = exp_avg;
         }
         store(params + first, param_group);

@@ -33,6 +33,11 @@ def sign(x):
     return float32(1) if x > float32(0) else (float32(-1) if x < float32(0) else x)
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def lion(table, rows, first, last):
     for chunk in range(first, last):
@@ -55,5 +60,5 @@ def lion(table, rows, first, last):
             exp_avg = exp_avgs[i]
             direction = sign(beta1 * exp_avg + rest1 * grad)
             exp_avg = beta2 * exp_avg + rest2 * grad
-            params[i] = param - (lr * direction + decay * param)
+            params[i] = param - (lr * direction + decay * finite_or_zero(param))
             exp_avgs[i] = exp_avg

@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
 static inline double ipow(double x, double n)
 {
@@ -112,7 +114,8 @@ SAMESTEP_API void nadam_decoupled_weight_decay_update(
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
         float denom = sqrtf(exp_avg_sq) + scaled_eps;
         float step_2 = (grad_size * grad + momentum_size * exp_avg) / denom;
-        params[i] = param - (step_2 + decay * param);
+        param = param - (step_2 + decay * finite_or_zero(param));
+        params[i] = param;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

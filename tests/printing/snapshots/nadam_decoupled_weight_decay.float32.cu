@@ -14,6 +14,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -88,7 +90,8 @@ extern "C" __global__ void __launch_bounds__(256) nadam_decoupled_weight_decay(
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float denom = sqrtf(exp_avg_sq) + scaled_eps;
             float step_2 = (grad_size * grad + momentum_size * exp_avg) / denom;
-            param_group.at[k] = param - (step_2 + decay * param);
+            param = param - (step_2 + decay * finite_or_zero(param));
+            param_group.at[k] = param;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

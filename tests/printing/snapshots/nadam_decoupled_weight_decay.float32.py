@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def nadam_decoupled_weight_decay(table, rows, first, last):
     for chunk in range(first, last):
@@ -57,6 +62,7 @@ def nadam_decoupled_weight_decay(table, rows, first, last):
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             denom = sqrt(exp_avg_sq) + scaled_eps
             step_2 = (grad_size * grad + momentum_size * exp_avg) / denom
-            params[i] = param - (step_2 + decay * param)
+            param = param - (step_2 + decay * finite_or_zero(param))
+            params[i] = param
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* the sum of that many lanes, a power of two, by halves */
 static inline float fold(float *lanes, int64_t width)
 {
@@ -152,7 +154,7 @@ static void novograd_pass1(
         float param = params[i];
         float grad = grad_coefficient * grads[i];
         float exp_avg = exp_avgs[i];
-        exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * param);
+        exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * finite_or_zero(param));
         params[i] = param - lr * exp_avg;
         exp_avgs[i] = exp_avg;
     }

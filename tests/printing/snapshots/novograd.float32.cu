@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* the sum of that many lanes of a block, a power of two, by halves; every thread gets it */
 static __device__ __forceinline__ float fold(float *lanes, int64_t width)
 {
@@ -184,7 +186,7 @@ extern "C" __global__ void __launch_bounds__(256) novograd_pass1(
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
             float exp_avg = exp_avg_group.at[k];
-            exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * param);
+            exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * finite_or_zero(param));
             param_group.at[k] = param - lr * exp_avg;
             exp_avg_group.at[k] = exp_avg;
         }

@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @intrinsic
 def prefetch(typing, address):
     """Ask for the cache line at an address. Nothing happens if there is no memory."""
@@ -165,7 +170,7 @@ def novograd_pass1(table, rows, tensors, workspace, first, last):
                 param = params[i]
                 grad = grad_coefficient * grads[i]
                 exp_avg = exp_avgs[i]
-                exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * param)
+                exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * finite_or_zero(param))
                 params[i] = param - lr * exp_avg
                 exp_avgs[i] = exp_avg
 

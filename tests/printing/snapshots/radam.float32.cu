@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -85,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(256) radam(
             float grad = grad_coefficient * grad_group.at[k];
             float exp_avg = exp_avg_group.at[k];
             float exp_avg_sq = exp_avg_sq_group.at[k];
-            grad = grad + weight_decay * param;
+            grad = grad + weight_decay * finite_or_zero(param);
             exp_avg = beta1 * exp_avg + rest1 * grad;
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float adapted = exp_avg / (sqrtf(exp_avg_sq) + eps);

@@ -30,6 +30,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def radam(table, rows, first, last):
     for chunk in range(first, last):
@@ -54,7 +59,7 @@ def radam(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             exp_avg = exp_avgs[i]
             exp_avg_sq = exp_avg_sqs[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             exp_avg = beta1 * exp_avg + rest1 * grad
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             adapted = exp_avg / (sqrt(exp_avg_sq) + eps)

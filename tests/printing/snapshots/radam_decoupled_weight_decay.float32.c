@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
 static inline double ipow(double x, double n)
 {
@@ -109,7 +111,8 @@ SAMESTEP_API void radam_decoupled_weight_decay_update(
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
         float adapted = exp_avg / (sqrtf(exp_avg_sq) + eps);
         float direction = adaptive > 0 ? adapted : exp_avg;
-        params[i] = param - (step_size * direction + decay * param);
+        param = param - (step_size * direction + decay * finite_or_zero(param));
+        params[i] = param;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

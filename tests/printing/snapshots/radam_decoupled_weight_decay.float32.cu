@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -89,7 +91,8 @@ extern "C" __global__ void __launch_bounds__(256) radam_decoupled_weight_decay(
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float adapted = exp_avg / (sqrtf(exp_avg_sq) + eps);
             float direction = adaptive > 0 ? adapted : exp_avg;
-            param_group.at[k] = param - (step_size * direction + decay * param);
+            param = param - (step_size * direction + decay * finite_or_zero(param));
+            param_group.at[k] = param;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

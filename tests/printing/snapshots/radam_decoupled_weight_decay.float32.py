@@ -30,6 +30,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def radam_decoupled_weight_decay(table, rows, first, last):
     for chunk in range(first, last):
@@ -58,6 +63,7 @@ def radam_decoupled_weight_decay(table, rows, first, last):
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             adapted = exp_avg / (sqrt(exp_avg_sq) + eps)
             direction = adapted if adaptive > float32(0) else exp_avg
-            params[i] = param - (step_size * direction + decay * param)
+            param = param - (step_size * direction + decay * finite_or_zero(param))
+            params[i] = param
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, alpha, eps, weight_decay, momentum;
 } rmsprop_hyper;
@@ -78,7 +80,7 @@ SAMESTEP_API void rmsprop_update(
         float param = params[i];
         float grad = grad_coefficient * grads[i];
         float square_avg = square_avgs[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         square_avg = alpha * square_avg + rest * (grad * grad);
         params[i] = param - lr * (grad / (sqrtf(square_avg) + eps));
         square_avgs[i] = square_avg;

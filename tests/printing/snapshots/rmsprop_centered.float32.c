@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 typedef struct {
@@ -82,7 +84,7 @@ SAMESTEP_API void rmsprop_centered_update(
         float grad = grad_coefficient * grads[i];
         float square_avg = square_avgs[i];
         float grad_avg = grad_avgs[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         square_avg = alpha * square_avg + rest * (grad * grad);
         grad_avg = alpha * grad_avg + rest * grad;
         float variance = maximum(square_avg - grad_avg * grad_avg, 0);

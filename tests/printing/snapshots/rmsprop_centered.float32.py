@@ -29,6 +29,11 @@ def pointer(typing, address, dtype):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -54,7 +59,7 @@ def rmsprop_centered(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             square_avg = square_avgs[i]
             grad_avg = grad_avgs[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             square_avg = alpha * square_avg + rest * (grad * grad)
             grad_avg = alpha * grad_avg + rest * grad
             variance = maximum(square_avg - grad_avg * grad_avg, float32(0))

@@ -38,6 +38,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, alpha, eps, weight_decay, momentum;
 } rmsprop_momentum_hyper;
@@ -81,7 +83,7 @@ SAMESTEP_API void rmsprop_momentum_update(
         float grad = grad_coefficient * grads[i];
         float square_avg = square_avgs[i];
         float momentum_buffer = momentum_buffers[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         square_avg = alpha * square_avg + rest * (grad * grad);
         float direction = momentum * momentum_buffer + grad / (sqrtf(square_avg) + eps);
         momentum_buffer = momentum > 0 ? direction : momentum_buffer;

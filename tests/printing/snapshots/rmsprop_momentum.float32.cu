@@ -14,6 +14,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -82,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop_momentum(
             float grad = grad_coefficient * grad_group.at[k];
             float square_avg = square_avg_group.at[k];
             float momentum_buffer = momentum_buffer_group.at[k];
-            grad = grad + weight_decay * param;
+            grad = grad + weight_decay * finite_or_zero(param);
             square_avg = alpha * square_avg + rest * (grad * grad);
             float direction = momentum * momentum_buffer + grad / (sqrtf(square_avg) + eps);
             momentum_buffer = momentum > 0 ? direction : momentum_buffer;

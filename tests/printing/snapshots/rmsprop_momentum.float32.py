@@ -28,6 +28,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def rmsprop_momentum(table, rows, first, last):
     for chunk in range(first, last):
@@ -50,7 +55,7 @@ def rmsprop_momentum(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             square_avg = square_avgs[i]
             momentum_buffer = momentum_buffers[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             square_avg = alpha * square_avg + rest * (grad * grad)
             direction = momentum * momentum_buffer + grad / (sqrt(square_avg) + eps)
             momentum_buffer = direction if momentum > float32(0) else momentum_buffer

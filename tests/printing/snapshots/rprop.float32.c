@@ -41,6 +41,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 
 static inline float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static inline float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 static inline float minimum(float a, float b) { return a != a ? a : (b != b ? b : (a < b ? a : b)); }
@@ -85,7 +87,7 @@ SAMESTEP_API void rprop_update(
         float grad = grad_coefficient * grads[i];
         float prev = prevs[i];
         float step_size = step_sizes[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         float agreement = sign(grad) * sign(prev);
         float factor = agreement > 0 ? eta_plus : (agreement < 0 ? eta_minus : 1);
         step_size = minimum(maximum(step_size * factor, smallest), largest);

@@ -17,6 +17,8 @@ typedef unsigned short uint16_t;
 
 static __device__ __forceinline__ float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
 static __device__ __forceinline__ float minimum(float a, float b) { return a != a ? a : (b != b ? b : (a < b ? a : b)); }
@@ -88,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256) rprop(
             float grad = grad_coefficient * grad_group.at[k];
             float prev = prev_group.at[k];
             float step_size = step_size_group.at[k];
-            grad = grad + weight_decay * param;
+            grad = grad + weight_decay * finite_or_zero(param);
             float agreement = sign(grad) * sign(prev);
             float factor = agreement > 0 ? eta_plus : (agreement < 0 ? eta_minus : 1);
             step_size = minimum(maximum(step_size * factor, smallest), largest);

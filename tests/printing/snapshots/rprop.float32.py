@@ -35,6 +35,11 @@ def sign(x):
 
 
 @njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
 def maximum(a, b):
     return a if a != a else (b if b != b else (a if a > b else b))
 
@@ -65,7 +70,7 @@ def rprop(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             prev = prevs[i]
             step_size = step_sizes[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             agreement = sign(grad) * sign(prev)
             factor = eta_plus if agreement > float32(0) else (eta_minus if agreement < float32(0) else float32(1))
             step_size = minimum(maximum(step_size * factor, smallest), largest)

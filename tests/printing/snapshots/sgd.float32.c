@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, momentum, dampening, weight_decay;
 } sgd_hyper;
@@ -70,7 +72,7 @@ SAMESTEP_API void sgd_update(
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
         float grad = grad_coefficient * grads[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         params[i] = param - lr * grad;
     }
 }

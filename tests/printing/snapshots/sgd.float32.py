@@ -28,6 +28,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def sgd(table, rows, first, last):
     for chunk in range(first, last):
@@ -42,5 +47,5 @@ def sgd(table, rows, first, last):
         for i in range(n):
             param = params[i]
             grad = grad_coefficient * grads[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             params[i] = param - lr * grad

@@ -39,6 +39,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 #define SAMESTEP_PARALLEL_FROM 32768
 #endif
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, momentum, dampening, weight_decay;
 } sgd_momentum_nesterov_hyper;
@@ -78,7 +80,7 @@ SAMESTEP_API void sgd_momentum_nesterov_update(
         float param = params[i];
         float grad = grad_coefficient * grads[i];
         float momentum_buffer = momentum_buffers[i];
-        grad = grad + weight_decay * param;
+        grad = grad + weight_decay * finite_or_zero(param);
         momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
         float ahead = momentum > 0 ? grad + momentum * momentum_buffer : grad;
         params[i] = param - lr * ahead;

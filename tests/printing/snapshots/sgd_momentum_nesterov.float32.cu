@@ -15,6 +15,8 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -79,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(256) sgd_momentum_nesterov(
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
             float momentum_buffer = momentum_buffer_group.at[k];
-            grad = grad + weight_decay * param;
+            grad = grad + weight_decay * finite_or_zero(param);
             momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
             float ahead = momentum > 0 ? grad + momentum * momentum_buffer : grad;
             param_group.at[k] = param - lr * ahead;

@@ -28,6 +28,11 @@ def pointer(typing, address, dtype):
     return signature, codegen
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def sgd_momentum_nesterov(table, rows, first, last):
     for chunk in range(first, last):
@@ -47,7 +52,7 @@ def sgd_momentum_nesterov(table, rows, first, last):
             param = params[i]
             grad = grad_coefficient * grads[i]
             momentum_buffer = momentum_buffers[i]
-            grad = grad + weight_decay * param
+            grad = grad + weight_decay * finite_or_zero(param)
             momentum_buffer = keep * momentum_buffer + take * grad if momentum > float32(0) else momentum_buffer
             ahead = grad + momentum * momentum_buffer if momentum > float32(0) else grad
             params[i] = param - lr * ahead

@@ -41,6 +41,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 
 static inline float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, weight_decay;
 } signsgd_hyper;
@@ -72,7 +74,7 @@ SAMESTEP_API void signsgd_update(
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
         float grad = grad_coefficient * grads[i];
-        params[i] = param - (lr * sign(grad) + decay * param);
+        params[i] = param - (lr * sign(grad) + decay * finite_or_zero(param));
     }
 }
 

@@ -17,6 +17,8 @@ typedef unsigned short uint16_t;
 
 static __device__ __forceinline__ float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -75,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(256) signsgd(
         for (int k = 0; k < group.n; k++) {
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
-            param_group.at[k] = param - (lr * sign(grad) + decay * param);
+            param_group.at[k] = param - (lr * sign(grad) + decay * finite_or_zero(param));
         }
         store(params + first, param_group);
     };

@@ -34,6 +34,11 @@ def sign(x):
     return float32(1) if x > float32(0) else (float32(-1) if x < float32(0) else x)
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def signsgd(table, rows, first, last):
     for chunk in range(first, last):
@@ -48,4 +53,4 @@ def signsgd(table, rows, first, last):
         for i in range(n):
             param = params[i]
             grad = grad_coefficient * grads[i]
-            params[i] = param - (lr * sign(grad) + decay * param)
+            params[i] = param - (lr * sign(grad) + decay * finite_or_zero(param))

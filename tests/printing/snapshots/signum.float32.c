@@ -41,6 +41,8 @@ extern float sqrtf(float) __THROW __attribute__((__const__));
 
 static inline float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
+static inline float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 typedef struct {
     double lr, momentum, weight_decay;
 } signum_hyper;
@@ -79,7 +81,8 @@ SAMESTEP_API void signum_update(
         float grad = grad_coefficient * grads[i];
         float momentum_buffer = momentum_buffers[i];
         momentum_buffer = momentum * momentum_buffer + rest * grad;
-        params[i] = param - (lr * sign(momentum_buffer) + decay * param);
+        param = param - (lr * sign(momentum_buffer) + decay * finite_or_zero(param));
+        params[i] = param;
         momentum_buffers[i] = momentum_buffer;
     }
 }

@@ -17,6 +17,8 @@ typedef unsigned short uint16_t;
 
 static __device__ __forceinline__ float sign(float x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 
+static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+
 /* a number that is known when a kernel is compiled */
 template <int N> struct Width { enum : int { n = N }; };
 
@@ -81,7 +83,8 @@ extern "C" __global__ void __launch_bounds__(256) signum(
             float grad = grad_coefficient * grad_group.at[k];
             float momentum_buffer = momentum_buffer_group.at[k];
             momentum_buffer = momentum * momentum_buffer + rest * grad;
-            param_group.at[k] = param - (lr * sign(momentum_buffer) + decay * param);
+            param = param - (lr * sign(momentum_buffer) + decay * finite_or_zero(param));
+            param_group.at[k] = param;
             momentum_buffer_group.at[k] = momentum_buffer;
         }
         store(params + first, param_group);

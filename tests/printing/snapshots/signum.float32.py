@@ -34,6 +34,11 @@ def sign(x):
     return float32(1) if x > float32(0) else (float32(-1) if x < float32(0) else x)
 
 
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
 def signum(table, rows, first, last):
     for chunk in range(first, last):
@@ -53,5 +58,6 @@ def signum(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             momentum_buffer = momentum_buffers[i]
             momentum_buffer = momentum * momentum_buffer + rest * grad
-            params[i] = param - (lr * sign(momentum_buffer) + decay * param)
+            param = param - (lr * sign(momentum_buffer) + decay * finite_or_zero(param))
+            params[i] = param
             momentum_buffers[i] = momentum_buffer
