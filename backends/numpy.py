@@ -1,12 +1,14 @@
 """The reference: runs the rule's own text with NumPy, block by block.
 
 Blocks are small enough for temporaries to stay in the cache, so this is faster than whole arrays
-and its memory does not grow with the model. A reduction is a pass boundary here too: the text
-runs on every block up to the first sum that is not known yet, and starts again once it is.
+and its memory does not grow with the model. Small tensors of a rule that sums nothing are put
+together to blocks. A reduction is a pass boundary here too: the text runs on every block up to the
+first sum that is not known yet, and starts again once it is.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..language.passes import program
 from ..language.rule import Rule
 from ..language.summation import (
     CHUNK,
@@ -35,7 +38,8 @@ from .host.launch import HostLaunch
 from .host.tensor import HostTensor
 from .torch_tensors.view import as_numpy
 
-BLOCK = 16_384  # elements; divides CHUNK and is a multiple of LANES
+BLOCK = 32_768  # elements; divides CHUNK and is a multiple of LANES
+SMALL = BLOCK // 2  # elements; tensors with fewer share blocks
 Array = NDArray[Any]
 
 
@@ -44,12 +48,18 @@ def availability() -> Availability:
     return Availability("numpy", True, f"the reference; NumPy {np.__version__}")
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory of temporaries for the next ones.
+
+    It hands freed memory back to the system from 128 KB on, and so from block to block: page
+    faults then take up to nine times as long as the arithmetic. Once a larger block was freed, its
+    thresholds are above that (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    np.empty(8 * BLOCK)
+
+
 class _SumPendingError(Exception):
     """Raised in the middle of the rule's text: a sum needs all blocks first."""
-
-
-class _SeenAsMatrixError(Exception):
-    """Raised when a rule that was taken as flat reduces rows or columns."""
 
 
 class _Passes(NumpyVocabulary):
@@ -68,15 +78,11 @@ class _Passes(NumpyVocabulary):
         self.asked, self.where_now = 0, where
 
     def size(self, x: Any, per: str = "tensor") -> Any:
-        if per != "tensor" and not self.matrix:
-            raise _SeenAsMatrixError
         of_rows = per == "tensor" and self.matrix and x.shape[1] == 1  # a number per row
         counts = {"row": self.columns, "column": self.rows, "tensor": self.rows * self.columns}
         return self.dtype.type(self.rows if of_rows else counts[per])
 
     def sum(self, x: Any, per: str = "tensor") -> Any:
-        if per != "tensor" and not self.matrix:
-            raise _SeenAsMatrixError
         self.asked += 1
         if self.asked <= len(self.known):
             known_per, value = self.known[self.asked - 1]
@@ -129,45 +135,78 @@ class _Gathered:
 
 
 class NumpyLaunch(HostLaunch):
-    """The rule's own text, run on one tensor after the other."""
+    """The rule's own text, run on one tensor after the other, or on small ones together."""
 
     def __init__(self, rule: Rule, scalars: tuple[str, ...], param_dtype: str) -> None:
         super().__init__(param_dtype)
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
         self.dtype = np.dtype(self.rows_dtype)
+        traced = program(rule)
+        self.matrix, self.elementwise = traced.matrix, not (traced.asked or traced.small)
+        keep_freed_memory()
+
+    def bind(self, tensors: Sequence[HostTensor], positions: Sequence[int]) -> None:
+        """Look up the memory of parameters and state."""
+        super().bind(tensors, positions)
+        self.memory = [[t.flat, *map(t.flat_state, self.rule.state)] for t in tensors]
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
-        """Take note of the row of scalars that applies to each tensor."""
+        """Decide what runs together; each tensor has a row of scalars, or a negative number."""
         self.row_of_tensor = row_of_tensor
+        small: list[int] = []
+        self.alone: list[int] = []
+        for i, row in enumerate(row_of_tensor):
+            size = self.memory[i][0].size
+            if row >= 0 and size:
+                (small if self.elementwise and size < SMALL else self.alone).append(i)
+        self.together = [
+            _Together(block, self.memory, row_of_tensor) for block in self._blocks(small)
+        ]
+
+    def _blocks(self, small: Sequence[int]) -> list[list[int]]:
+        """Return these tensors as lists of about a block of elements each."""
+        ends = np.cumsum([self.memory[i][0].size for i in small], dtype=np.int64)
+        groups = itertools.groupby(zip(small, ends, strict=True), lambda each: each[1] // BLOCK)
+        return [[i for i, _ in group] for _, group in groups]
 
     def run(self, rows: Array, gradients: CheckedGradients, control: None) -> None:
         """Update the tensors that have a row."""
+        self.scaled = bool((rows[:, -1] != 1).any())  # by the gradient's coefficient
+        grads = [gradients.arrays[position] for position in self.positions]
         with np.errstate(all="ignore"):
-            placed = zip(self.tensors, self.positions, self.row_of_tensor, strict=True)
-            for tensor, position, row in placed:
-                if row >= 0 and tensor.flat.size:
-                    scalars = SimpleNamespace(**dict(zip(self.scalars, rows[row], strict=True)))
-                    grad = reals(as_numpy(gradients.arrays[position]))
-                    self._update(tensor, grad, scalars)
+            for i in self.alone:
+                s = self._named(rows[self.row_of_tensor[i]])
+                self._run_passes(i, reals(as_numpy(grads[i])), s)
+            for block in self.together:
+                self._run_together(block, grads, self._named(block.scalars(rows)))
 
-    def _update(self, tensor: HostTensor, grad: Array, s: SimpleNamespace) -> None:
-        per = {self.rule.per.get(name) for name in self.rule.state}
-        matrix = bool(per & {"row", "column"})
-        while True:
-            rows, columns = tensor.rows_and_columns if matrix else (tensor.flat.size, 1)
-            xp = _Passes(self.dtype, rows, columns, matrix)
-            try:
-                return self._run_passes(xp, tensor, grad, s)
-            except _SeenAsMatrixError:
-                matrix = True
+    def _named(self, scalars: Array) -> SimpleNamespace:
+        return SimpleNamespace(**dict(zip(self.scalars, scalars, strict=True)))
 
-    def _run_passes(self, xp: _Passes, tensor: HostTensor, grad: Array, s: Any) -> None:
+    def _run_together(self, block: _Together, grads: list[Any], s: SimpleNamespace) -> None:
+        """Run the text once on copies of small tensors, and write the results back."""
+        param, *states = map(np.concatenate, block.pieces)
+        grad = np.concatenate([reals(as_numpy(grads[i])) for i in block.members])
+        inputs = [self._compute(param), self._compute_scaled(grad, s), *states]
+        results = self.rule.update(NumpyVocabulary(self.dtype), s, *inputs)
+        results = results if isinstance(results, tuple) else (results,)
+        unchanged = (inputs[0], *inputs[2:])
+        for pieces, value, old in zip(block.pieces, results, unchanged, strict=True):
+            if value is not old:
+                new = value if np.ndim(value) else np.full_like(old, value)
+                for piece, where in zip(pieces, block.where, strict=True):
+                    piece[...] = new[where]
+
+    def _run_passes(self, i: int, grad: Array, s: SimpleNamespace) -> None:
         """Run the text on all blocks until no sum is pending; only that last pass stores."""
-        shape = (xp.rows, xp.columns) if xp.matrix else (xp.rows,)
-        param, grad = tensor.flat.reshape(shape), grad.reshape(shape)
+        param, *states = self.memory[i]
+        rows, columns = self.tensors[i].rows_and_columns if self.matrix else (param.size, 1)
+        xp = _Passes(self.dtype, rows, columns, self.matrix)
+        shape = (rows, columns) if self.matrix else (rows,)
+        param, grad = param.reshape(shape), grad.reshape(shape)
         states = [
-            _seen_as(tensor.flat_state(name), self.rule.per.get(name), shape)
-            for name in self.rule.state
+            _seen_as(state, self.rule.per.get(name), shape)
+            for name, state in zip(self.rule.state, states, strict=True)
         ]
         # state smaller than the parameter is read by many blocks: it changes after the last one
         targets = [s if s.shape == shape else s.copy() for s in states]
@@ -182,10 +221,11 @@ class NumpyLaunch(HostLaunch):
             for start in range(0, xp.rows, height):
                 where = slice(start, min(start + height, xp.rows))
                 xp.begin_block(where)
-                inputs = [self._compute(param[where]), self._compute(grad[where])]
-                if s.grad_coefficient != 1:
-                    inputs[1] = s.grad_coefficient * inputs[1]
-                inputs += [_part(state, where, xp.rows) for state in states]
+                inputs = [
+                    self._compute(param[where]),
+                    self._compute_scaled(grad[where], s),
+                    *(_part(state, where, xp.rows) for state in states),
+                ]
                 try:
                     results = self.rule.update(xp, s, *inputs)
                 except _SumPendingError:
@@ -201,19 +241,44 @@ class NumpyLaunch(HostLaunch):
     def _compute(self, stored: Array) -> Array:
         return stored if stored.dtype == self.dtype else stored.astype(self.dtype)
 
+    def _compute_scaled(self, grad: Array, s: SimpleNamespace) -> Any:
+        grad = self._compute(grad)
+        return s.grad_coefficient * grad if self.scaled else grad
+
     def _store(
         self, results: Any, targets: list[Array], inputs: list[Array], where: slice, rows: int
     ) -> None:
         results = results if isinstance(results, tuple) else (results,)
         unchanged = (inputs[0], *inputs[2:])
         # one array's old value may be another's new one, and the old one is overwritten below
+        ids = {*map(id, unchanged)}
         results = [
-            value.copy() if any(value is old for old in unchanged) and value is not own else value
+            value.copy() if id(value) in ids and value is not own else value
             for value, own in zip(results, unchanged, strict=True)
         ]
         for target, value, old in zip(targets, results, unchanged, strict=True):
             if value is not old:
                 _part(target, where, rows)[...] = value
+
+
+class _Together:
+    """A block of small tensors: their memory, array by array, and where each is in the block."""
+
+    def __init__(
+        self, members: list[int], memory: list[list[Array]], row_of_tensor: Sequence[int]
+    ) -> None:
+        self.members = members
+        self.pieces = list(zip(*(memory[i] for i in members), strict=True))
+        self.lengths = [piece.size for piece in self.pieces[0]]
+        ends = itertools.accumulate(self.lengths)
+        self.where = [slice(end - n, end) for n, end in zip(self.lengths, ends, strict=True)]
+        self.rows = [row_of_tensor[i] for i in members]
+
+    def scalars(self, rows: Array) -> Array:
+        """Return the scalars of all; where their rows differ, each as a vector of the block."""
+        if len({*self.rows}) == 1:
+            return rows[self.rows[0]]
+        return rows[self.rows].T.repeat(self.lengths, axis=1)
 
 
 def _seen_as(state: Array, per: str | None, shape: tuple[int, ...]) -> Array:
