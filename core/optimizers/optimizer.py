@@ -62,15 +62,17 @@ class Optimizer:
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
 
-    Gradients are unscaled first, then clipped by ``clip_global_norm``, ``clip_value`` and
-    ``clip_norm``, in this order. `clip_global_norm` to `cast_gradients` are attributes, and
-    may be changed between steps as hyperparameters may.
-
     Raises
     ------
     TypeError, ValueError
         For parameters or hyperparameters that cannot be used, before anything is changed. The
         message names the parameter, what came and what was expected.
+
+    Notes
+    -----
+    Gradients are unscaled first, then clipped by ``clip_global_norm``, ``clip_value`` and
+    ``clip_norm``, in this order. `clip_global_norm` to `cast_gradients` are attributes, and
+    may be changed between steps as hyperparameters may.
     """
 
     # an attribute that there is not cannot be set: a misspelt one is an error

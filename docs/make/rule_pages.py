@@ -1,0 +1,150 @@
+"""One page for each built-in rule, made from the rule itself: nothing on it is written twice."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from equations import equations
+from samestep.golden.cases import variants
+from samestep.language.intervals import FINITE, USUAL_BOUNDS
+from samestep.language.rule import Rule
+from samestep.rules import classes
+from samestep.tools.memory.footprint import footprint
+from samestep.tools.memory.run import state_text
+
+MATRIX = (4096, 4096)  # the parameter that bytes are counted for
+
+
+def rule_pages() -> dict[str, str]:
+    """Return the Markdown of all pages, by path in the site: an index, and a page for each rule."""
+    pages = {f"rules/{rule.name}.md": _page(name, rule) for name, rule in classes.items()}
+    return {"rules/index.md": _index(), **pages}
+
+
+def _index() -> str:
+    lines = [
+        "# Rules",
+        "",
+        "Each page is made from the rule's own text: the equations are those that kernels are "
+        "printed from. Bytes are those of the state of one float32 parameter in a matrix of "
+        f"{MATRIX[0]:,} × {MATRIX[1]:,}; the parameter itself takes 4, its gradient 4.",
+        "",
+        "| class | state, bytes a parameter | from |",
+        "|---|---|---|",
+    ]
+    for name, rule in classes.items():
+        lines.append(f"| [{name}]({rule.name}.md) | {_bytes(rule, 'float32')} | {rule.reference} |")
+    return "\n".join(lines)
+
+
+def _page(name: str, rule: Rule) -> str:
+    family = [each for each in variants() if each.name == rule.name]
+    others = [each for each in family if each.label != rule.label]
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            rule.reference,
+            "",
+            *_example(name),
+            "## One step",
+            "",
+            "All lines run from top to bottom; `t` is the number of the step, from 1 on. What is "
+            "not on the left of an arrow is a hyperparameter, the gradient, or what the last step "
+            "has left.",
+            "",
+            equations(rule),
+            "",
+            *_hyperparameters(rule),
+            *_state(family),
+            *_text(rule),
+            *_variants(others),
+        ]
+    )
+
+
+def _example(name: str) -> Iterator[str]:
+    yield from (
+        "```python",
+        "import numpy as np",
+        "import samestep as ss",
+        "",
+        "params = [np.ones((3, 4), np.float32)]",
+        f"opt = ss.{name}(params)",
+        "opt.step([np.full((3, 4), 0.5, np.float32)])  # params[0] has changed",
+        "```",
+        "",
+    )
+
+
+def _hyperparameters(rule: Rule) -> Iterator[str]:
+    yield from ("## Hyperparameters", "", "| name | default | range |", "|---|---|---|")
+    for name, default in rule.defaults.items():
+        if isinstance(default, bool):
+            bounds = "True or False"
+        else:
+            bounds = _shown(rule.bounds.get(name) or USUAL_BOUNDS.get(name, FINITE))
+        yield f"| `{name}` | `{default}` | {bounds} |"
+    for name, on in rule.options.items():
+        if name not in rule.defaults:
+            yield f"| `{name}` | `{on}` | True or False; fixed after the first step |"
+    yield from (
+        "",
+        "Every rule also takes `maximize`, `clip_value`, `clip_norm` and `weight_decay_mask`; any "
+        "number may be a [schedule](../howto/schedules.md).",
+        "",
+    )
+
+
+def _shown(bounds: Any) -> str:
+    """Return an interval in words, or those of a tuple's entries."""
+    if isinstance(bounds, tuple):
+        return ", ".join(map(_shown, bounds))
+    return "any finite number" if bounds == FINITE else str(bounds).replace("inf", "∞")
+
+
+def _state(family: list[Rule]) -> Iterator[str]:
+    yield from (
+        "## State and memory",
+        "",
+        f"Bytes of state for each parameter of a matrix of {MATRIX[0]:,} × {MATRIX[1]:,}. "
+        "State of 16-bit parameters is float32.",
+        "",
+        "| variant | state | float32 or 16 bits | float64 |",
+        "|---|---|---|---|",
+    )
+    for rule in family:
+        kept = state_text(rule, MATRIX).replace("4096", "one per row or column")
+        names = re.sub(r"\b([a-z]\w*_\w+|sum|prev|eta|ax|mu)\b", r"`\1`", kept) or "none"
+        sizes = (_bytes(rule, dtype) for dtype in ("float32", "float64"))
+        yield f"| `{rule.label}` | {names} | {' | '.join(sizes)} |"
+    yield from ("", "For your model: `samestep memory --params 7e9`.", "")
+
+
+def _bytes(rule: Rule, dtype: str) -> str:
+    """Return the bytes of state for each parameter."""
+    size = footprint(rule, {MATRIX: 1}, dtype, dtype).state / (MATRIX[0] * MATRIX[1])
+    return f"{size:.3f}".rstrip("0").rstrip(".")
+
+
+def _text(rule: Rule) -> Iterator[str]:
+    """Yield what the rule's file says of its papers and of other libraries."""
+    module = sys.modules[inspect.unwrap(rule.update).__module__]
+    path = Path("core", "rules", Path(str(module.__file__)).name).as_posix()
+    yield from ("## Where it comes from, and where libraries differ", "")
+    yield re.sub(r"``(.+?)``", r"`\1`", inspect.cleandoc(module.__doc__ or ""), flags=re.DOTALL)
+    yield from ("", f"All of its text: [{path}](../../{path}).", "")
+
+
+def _variants(others: list[Rule]) -> Iterator[str]:
+    if others:
+        yield from ("## Variants", "")
+    for rule in others:
+        options: Mapping[str, bool] = rule.options
+        said = ", ".join(f"`{name}={on}`" for name, on in options.items())
+        yield from (f"### {rule.label}", "", f"{said}", "", equations(rule), "")
