@@ -119,6 +119,10 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     entries = [_checked_state(run, i, snapshot["state"].get(key)) for i, key in enumerate(keys)]
     sums = _checked_sums(run, snapshot, keys)
 
+    own = run.settings.loss_scaler
+    if own is not None and settings.loss_scaler is not None:  # whoever shares it keeps it
+        own.load_state_dict(settings.loss_scaler.state_dict())
+        settings = replace(settings, loss_scaler=own)
     run.settings, (run.steps_taken, run.skipped_steps) = settings, counts
     for k, (group, (hyper, decays)) in enumerate(zip(run.groups.entries, groups, strict=True)):
         group.update(hyper)

@@ -145,7 +145,7 @@ class Stepping:
         """
         scaler, coefficient = settings.loss_scaler, 1.0 / settings.grad_scale / count
         if scaler is not None:
-            coefficient /= scaler.scale
+            coefficient /= scaler.scale_for(id(self))
         verdict, measurement = settings.verdict, work.measurement_for(settings)
         if measurement is not None:
             measurement.choose(dtypes, coefficient)
@@ -156,7 +156,8 @@ class Stepping:
             complete()
         if measurement is not None:
             verdict = measurement.run(gradients, settings.clip_global_norm)
-        outcome = Outcome(verdict, settings.clip_global_norm is not None, scaler)
+        tell = None if scaler is None else functools.partial(scaler.take_note, id(self))
+        outcome = Outcome(verdict, settings.clip_global_norm is not None, tell)
         if not verdict.decided or verdict.finite:
             outcome.carries = carries
             for bucket in work.updates:
@@ -237,7 +238,7 @@ class Stepping:
         verdict, limit = self._recorded[1], settings.clip_global_norm
         if (verdict is NOT_MEASURED) != (limit is None):
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
-        outcome = Outcome(verdict, limit is not None, None)
+        outcome = Outcome(verdict, limit is not None)
         outcome.carries = self._set_rows(self._work.updates, 1.0)
         if limit is not None and self._work.measurement is not None:
             self._work.measurement.prepare(1.0, limit)
