@@ -199,6 +199,31 @@ class Optimizer:
             if outermost:
                 release()
 
+    def flush(self) -> None:
+        """Update with the mean of the micro-batches since the last update, fewer than
+        `accumulation_steps`: those that are left at the end. Does nothing if there are none.
+
+        Raises as `step` does.
+        """
+        run = self._run
+        if not run.micro_steps:
+            return
+        run.settle()
+        run.refresh()
+        leaves = [None] * len(run.groups.tensors)
+        with held():
+            settings = run.settings_now()
+            run.keep(run.stepping.run(leaves, run.groups.takes_part, settings, flush=True))
+
+    def reset(self) -> None:
+        """Set state and counts to what they were before the first step, in the same memory; drop
+        micro-batches. Parameters, hyperparameters and settings stay, the loss scaler too.
+
+        Schedules begin anew, and an initial state that is a hyperparameter is that of now.
+        """
+        with held():
+            self._run.reset()
+
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
 

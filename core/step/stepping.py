@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ..language.clipping import clipped
@@ -68,6 +68,12 @@ class Stepping:
         """The number of micro-batches that have been added since the last step."""
         return 0 if self._accumulation is None else self._accumulation.count
 
+    def restart(self) -> None:
+        """Begin anew with clocks that were set anew: no micro-batch has been added."""
+        self._work.updates.forget()
+        if self._accumulation is not None:
+            self._accumulation.restart()
+
     def set_hyper(self, hyper: list[GroupHyper]) -> None:
         """Use these hyperparameters from now on, one object per group."""
         if [group.clips for group in hyper] != [group.clips for group in self._hyper]:
@@ -76,9 +82,14 @@ class Stepping:
         self._hyper = hyper
 
     def run(
-        self, leaves: list[Any], takes_part: Sequence[bool] | None, settings: Settings
+        self,
+        leaves: list[Any],
+        takes_part: Sequence[bool] | None,
+        settings: Settings,
+        flush: bool = False,
     ) -> Outcome | None:
-        """Take one gradient (or None) per parameter, and a step.
+        """Take one gradient (or None) per parameter, and a step; to ``flush``, none of them and a
+        step with the micro-batches so far.
 
         ``takes_part``: the parameters that are not frozen, None if none is; the gradients of frozen
         ones are checked too, and then left alone. Returns None where no step was taken: between
@@ -96,12 +107,13 @@ class Stepping:
                 self._work.bind_again()
                 self._checker.moved = False
             self._backend.check_arithmetic()
-            dtypes, work = gradients.dtypes, self._work
-            if takes_part is not None:
-                dtypes = [d if now else None for d, now in zip(dtypes, takes_part, strict=True)]
+            dtypes, work = _stepping_now(gradients, takes_part), self._work
             if gradients.rows:
                 work = self._work_on_rows(gradients, dtypes, settings)
-            outcome = self._advance(work, gradients, dtypes, settings)
+            if settings.accumulation_steps == 1 and not self.micro_steps:
+                outcome: Outcome | None = self._update(work, gradients, dtypes, settings)
+            else:
+                outcome = self._accumulate(gradients, takes_part, settings, flush)
         finally:
             gradients.release()
         if outcome is None:
@@ -115,19 +127,26 @@ class Stepping:
             settings.loss_scaler.wait_for(outcome.settle)
         return outcome
 
-    def _advance(
-        self, work: Work, gradients: Gradients, dtypes: Dtypes, settings: Settings
+    def _accumulate(
+        self,
+        gradients: Gradients,
+        takes_part: Sequence[bool] | None,
+        settings: Settings,
+        flush: bool,
     ) -> Outcome | None:
-        if settings.accumulation_steps == 1 and not self.micro_steps:
-            return self._update(work, gradients, dtypes, settings)
-        accumulation = self.accumulation
-        accumulation.choose(dtypes)
-        count = accumulation.count + 1
-        if count < settings.accumulation_steps:
-            accumulation.add(gradients)
-            return None
-        sums, add = accumulation.chosen_sums(), functools.partial(accumulation.add, gradients)
-        outcome = self._update(work, sums, sums.dtypes, settings, count, add)
+        accumulation, complete = self.accumulation, None
+        count = accumulation.count
+        if flush:
+            sums = accumulation.sums_now()
+        else:
+            accumulation.choose(_stepping_now(gradients, takes_part))
+            count += 1
+            if count < settings.accumulation_steps:
+                accumulation.add(gradients)
+                return None
+            sums, complete = accumulation.sums_then(), partial(accumulation.add, gradients)
+        dtypes = _stepping_now(sums, takes_part)
+        outcome = self._update(self._work, sums, dtypes, settings, count, complete)
         accumulation.restart()
         return outcome
 
@@ -156,7 +175,7 @@ class Stepping:
             complete()
         if measurement is not None:
             verdict = measurement.run(gradients, settings.clip_global_norm)
-        tell = None if scaler is None else functools.partial(scaler.take_note, id(self))
+        tell = None if scaler is None else partial(scaler.take_note, id(self))
         outcome = Outcome(verdict, settings.clip_global_norm is not None, tell)
         if not verdict.decided or verdict.finite:
             outcome.carries = carries
@@ -246,3 +265,10 @@ class Stepping:
             bucket.prepare()
         outcome.settle()
         return outcome
+
+
+def _stepping_now(gradients: Gradients, takes_part: Sequence[bool] | None) -> Dtypes:
+    """Return the dtypes of the gradients of parameters that are not frozen."""
+    if takes_part is None:
+        return gradients.dtypes
+    return [d if now else None for d, now in zip(gradients.dtypes, takes_part, strict=True)]
