@@ -146,4 +146,5 @@ def _read(backend: Backend, file: CheckpointFile, name: str, array: Any) -> None
     """Read the file's values, straight into the array's memory where NumPy can see it."""
     seen = backend.to_numpy(array, copied=False)
     file.read_into(name, as_reals(seen))
-    backend.copy_into(array, seen)
+    if seen is not array:
+        backend.copy_into(array, seen)

@@ -370,11 +370,11 @@ class Optimizer:
         return optimizer
 
     def __getstate__(self) -> dict[str, Any]:
-        from ..checkpoint.state_dict import pickled
+        from ..checkpoint.pickling import pickled
 
         return pickled(self._run)
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        from ..checkpoint.state_dict import unpickled
+        from ..checkpoint.pickling import unpickled
 
         self._run = unpickled(saved)
