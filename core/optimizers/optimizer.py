@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from ..interrupts import held, hold, holding, release
 from ..language.rule import Rule
@@ -14,6 +14,9 @@ from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run, start
 from ..step.settings import Settings
+
+if TYPE_CHECKING:
+    from ..checkpoint.partial import Loaded
 
 Number = float | Callable[[int], float]
 
@@ -334,6 +337,7 @@ class Optimizer:
         *,
         backend: str | None = None,
         rule: Rule | str | None = None,
+        strict: bool = True,
     ) -> Self:
         """Return an optimizer that goes on from a file, on any backend, bit for bit.
 
@@ -352,6 +356,10 @@ class Optimizer:
         rule : Rule or str, optional
             The rule that it must be. A rule that is not built in has to be given. A class of one
             rule loads no other.
+        strict : bool
+            False to take only what fits, parameter by parameter: those that the file does not have,
+            or has with another shape or dtype, keep their values and have taken no step.
+            ``loaded`` says which. Groups and rule must be those of the file all the same.
 
         Raises
         ------
@@ -366,8 +374,14 @@ class Optimizer:
         from ..checkpoint.load import load
 
         optimizer = cls.__new__(cls)
-        optimizer._run = load(path, params, backend, cls._only_rule or rule)
+        optimizer._run = load(path, params, backend, cls._only_rule or rule, strict)
         return optimizer
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What `load` took from its file: the names ``taken``, ``skipped`` (with the reason) and
+        ``missing``; None for an optimizer that was not loaded."""
+        return self._run.loaded
 
     def __getstate__(self) -> dict[str, Any]:
         from ..checkpoint.pickling import pickled

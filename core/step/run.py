@@ -27,9 +27,13 @@ class Run:
     ``single``: one group, which was not given as a group. ``options`` are the structural options of
     each group, where they do not follow from its hyperparameters.
 
+    ``loaded`` says what came from a file, None if nothing did.
+
     Raises TypeError or ValueError, naming the parameter, for parameters that cannot be used, and
     RuntimeError for a backend that cannot run.
     """
+
+    loaded: Any = None
 
     def __init__(
         self,
