@@ -11,7 +11,7 @@ from .parameter_names import in_order
 
 
 class Loaded(NamedTuple):
-    """What a load took from a file, by the names of parameters: ``group[0]['w']``.
+    """Tells what a load took from a file, by the names of parameters: ``group[0]['w']``.
 
     ``taken``: parameters that have the file's values and state. ``skipped``: those of the file that
     were not taken, and why. ``missing``: those that were given and go on with the values they have,

@@ -381,7 +381,8 @@ class Optimizer:
     def loaded(self) -> Loaded | None:
         """What `load` took from its file: the names ``taken``, ``skipped`` (with the reason) and
         ``missing``; None for an optimizer that was not loaded."""
-        return self._run.loaded
+        loaded: Loaded | None = self._run.loaded
+        return loaded
 
     def __getstate__(self) -> dict[str, Any]:
         from ..checkpoint.pickling import pickled
