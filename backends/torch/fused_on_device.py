@@ -55,4 +55,4 @@ class FusedOnDevice(CudaBackend, TorchOnDevice):
             (address,) = self.device.addresses([numbers]).tolist()
             download = Download(self.device, address, RESULTS)
             download.start()
-        return DeviceVerdict(self.device, numbers, download, decided=False)
+        return DeviceVerdict(self.device, numbers, download)

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..language.dtypes import numpy_dtype
+from ..language.dtypes import name_of, numpy_dtype
 from .error import CheckpointError
 
 Array = NDArray[Any]
@@ -86,11 +87,12 @@ def _header(metadata: str, arrays: Mapping[str, Array]) -> bytes:
     fields: dict[str, Any] = {"__metadata__": {KEY: metadata}}
     start = 0
     for name, array in arrays.items():
-        if array.dtype.name not in CODE_OF_DTYPE:
+        dtype = name_of(array.dtype)
+        if dtype not in CODE_OF_DTYPE:
             raise TypeError(
                 f"{name} has dtype {array.dtype}; a file holds {', '.join(CODE_OF_DTYPE)}"
             )
-        fields[name] = _entry(array.dtype.name, array.shape, start)
+        fields[name] = _entry(dtype, array.shape, start)
         start += array.nbytes
     text = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
     return text + b" " * (-len(text) % 8)
@@ -253,8 +255,7 @@ def parse_json(text: str) -> Any:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the name {twice!r} is there twice")
     return result
 

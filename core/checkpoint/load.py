@@ -16,6 +16,7 @@ from ..step.run import Run
 from ..step.settings import Settings
 from .file import CheckpointFile, Stored, parse_json
 from .parameter_names import in_order, some
+from .partial import Loaded, fit
 from .plain_json import Decoder
 from .save import FORMAT_VERSION, as_reals
 from .state_dict import restore
@@ -25,7 +26,11 @@ OWN = ("format_version", "library_version", "names", "param", "defaults")
 
 
 def load(
-    path: str | PathLike[str], params: Any, backend: str | None, rule: Rule | str | None
+    path: str | PathLike[str],
+    params: Any,
+    backend: str | None,
+    rule: Rule | str | None,
+    strict: bool,
 ) -> Run:
     """Return a run that goes on from a file; see `samestep.Optimizer.load`."""
     given, single = as_groups(params)
@@ -37,6 +42,9 @@ def load(
             if len(trees) != len(tree["param_groups"]):
                 saved = len(tree["param_groups"])
                 raise ValueError(f"has {saved} parameter groups; {len(trees)} were given")
+            loaded = Loaded(tree["names"], {}, [])
+            if not strict:
+                tree, loaded = fit(tree, trees)
             groups = [{"params": params} for params in in_order(trees, tree["names"])]
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
@@ -47,7 +55,8 @@ def load(
         with file.doubts():
             _check_params(run, tree)
             _restore(run, tree)
-        _fill(run, file, tree["names"])
+        _fill(run, file, tree)
+    run.loaded = loaded
     return run
 
 
@@ -103,7 +112,7 @@ def _same_rule(name: str, rule: Rule | str | None) -> Rule:
 def _check_params(run: Run, tree: Mapping[str, Any]) -> None:
     for tensor, stored in zip(run.groups.tensors, tree["param"].values(), strict=True):
         dtype = dtype_of(tensor.array).name
-        if (tensor.shape, dtype) != (stored.shape, stored.dtype):
+        if stored is not None and (tensor.shape, dtype) != (stored.shape, stored.dtype):
             raise ValueError(
                 f"{tensor.name} has shape {tensor.shape} and dtype {dtype}; "
                 f"saved were {stored.shape} and {stored.dtype}"
@@ -122,6 +131,8 @@ def _restore(run: Run, tree: Mapping[str, Any]) -> None:
             snapshot[key] = {position[name]: entry for name, entry in value.items()}
     for i, (name, tensor) in enumerate(zip(tree["names"], run.groups.tensors, strict=True)):
         entry, arrays = snapshot["state"][i], tensor.state
+        if tree["param"][name] is None:
+            continue
         found = {n: (v.shape, v.dtype) for n, v in entry.items() if isinstance(v, Stored)}
         expected = {n: (tuple(a.shape), dtype_of(a).name) for n, a in arrays.items()}
         if found != expected:
@@ -130,13 +141,15 @@ def _restore(run: Run, tree: Mapping[str, Any]) -> None:
     restore(run, snapshot, copied=False)
 
 
-def _fill(run: Run, file: CheckpointFile, names: list[str]) -> None:
+def _fill(run: Run, file: CheckpointFile, tree: Mapping[str, Any]) -> None:
     """Read the values of state and, last of all, parameters."""
-    for name, tensor in zip(names, run.groups.tensors, strict=True):
+    of_file = zip(tree["param"].items(), run.groups.tensors, strict=True)
+    there = [(name, tensor) for (name, stored), tensor in of_file if stored is not None]
+    for name, tensor in there:
         for what, array in tensor.state.items():
             _read(run.backend, file, f"state/{name}/{what}", array)
     file.check_unchanged()
-    for name, tensor in zip(names, run.groups.tensors, strict=True):
+    for name, tensor in there:
         _read(run.backend, file, f"param/{name}", tensor.array)
     run.backend.change_marker(run.groups.tensors)()
     file.check_unchanged()
@@ -146,4 +159,5 @@ def _read(backend: Backend, file: CheckpointFile, name: str, array: Any) -> None
     """Read the file's values, straight into the array's memory where NumPy can see it."""
     seen = backend.to_numpy(array, copied=False)
     file.read_into(name, as_reals(seen))
-    backend.copy_into(array, seen)
+    if seen is not array:
+        backend.copy_into(array, seen)

@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..language.dtypes import REAL_OF_COMPLEX
+from ..language.dtypes import REAL_OF_COMPLEX, name_of
 from ..step.run import Run
 from ..version import __version__
 from .atomic_write import write_atomically
@@ -44,5 +44,5 @@ def save(run: Run, path: str | PathLike[str]) -> None:
 
 def as_reals(array: NDArray[Any]) -> NDArray[Any]:
     """Return a complex array as one of reals with one axis more, a pair; the same memory."""
-    real = REAL_OF_COMPLEX.get(array.dtype.name)
+    real = REAL_OF_COMPLEX.get(name_of(array.dtype))
     return array[..., None].view(real) if real else array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import copy
 import functools
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from ..step.loss_scaler import LossScaler
 from ..step.run import Run
 from ..step.settings import Settings
 from .parameter_names import dotted_names, group_by_name
-from .torch_layout import IGNORED, layout_of, read_entry
+from .torch_layout import IGNORED, MOST_STEPS, layout_of, read_entry
 
 # what a group of a snapshot of ours has besides hyperparameters
 OWN = {"params", "frozen", "options", "weight_decay_mask", "name"}
@@ -46,9 +47,10 @@ def take(run: Run, copied: bool = True) -> dict[str, Any]:
         pairs = enumerate(zip(found.sums, found.filled, strict=True))
         sums = {i: own(array) for i, (array, filled) in pairs if filled}
     scaler = run.settings.loss_scaler
-    groups = [_group(run, k) for k in range(len(run.groups.entries))]
+    members = _members(run)
+    groups = [_group(run, k, positions) for k, positions in enumerate(members)]
     if copied:
-        for group, names in zip(groups, _names(run), strict=True):
+        for group, names in zip(groups, _names(run, members), strict=True):
             group |= {} if names is None else {"param_names": names}
     snapshot = {
         "rule": run.rule.name,
@@ -63,29 +65,31 @@ def take(run: Run, copied: bool = True) -> dict[str, Any]:
     return _with_own_schedules(snapshot) if copied else snapshot
 
 
-def _group(run: Run, k: int) -> dict[str, Any]:
-    """Return what a snapshot has of one group."""
-    members = _members(run, k)
-    decays = [run.groups.clocks[i].decays for i in members]
+def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
+    """Return what a snapshot has of one group, with parameters at these positions."""
+    decays = [run.groups.clocks[i].decays for i in positions]
     return {
         **{name: run.groups.entries[k][name] for name in (*run.defaults, "frozen")},
         **name_of(run.groups.entries[k]),
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
-        "params": members,
+        "params": positions,
     }
 
 
-def _members(run: Run, k: int) -> list[int]:
-    """Return the positions of a group's parameters."""
-    return [i for i, clock in enumerate(run.groups.clocks) if clock.group == k]
+def _members(run: Run) -> list[list[int]]:
+    """Return the positions of each group's parameters."""
+    members: list[list[int]] = [[] for _ in run.groups.entries]
+    for i, clock in enumerate(run.groups.clocks):
+        members[clock.group].append(i)
+    return members
 
 
-def _names(run: Run) -> list[list[str] | None]:
+def _names(run: Run, members: list[list[int]]) -> list[list[str] | None]:
     """Return the names of each group's parameters in a snapshot, None for a group without."""
     return [
-        dotted_names(spec, [run.groups.tensors[i].name for i in _members(run, k)])
-        for k, spec in enumerate(run.groups.specs)
+        dotted_names(spec, [run.groups.tensors[i].name for i in positions])
+        for spec, positions in zip(run.groups.specs, members, strict=True)
     ]
 
 
@@ -102,12 +106,12 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     """Go on from a snapshot; see `samestep.Optimizer.load_state_dict`.
 
     Checks everything first, then changes. If not ``copied``, the snapshot's schedules become the
-    run's own.
+    run's own, and its arrays are the run's own already.
     """
     run.settle()
     tensors, clocks = run.groups.tensors, run.groups.clocks
-    sizes = [len(_members(run, k)) for k in range(len(run.groups.entries))]
-    snapshot = fitted(snapshot, run.rule, sizes, _names(run))
+    members = _members(run)
+    snapshot = fitted(snapshot, run.rule, list(map(len, members)), _names(run, members))
     keys = [key for group in snapshot["param_groups"] for key in group["params"]]
     known = set(keys)
     if unknown := [key for key in snapshot["state"] if key not in known]:
@@ -117,18 +121,27 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     if copied:
         snapshot = _with_own_schedules(snapshot)
     settings, counts = _checked_settings(run, snapshot)
-    groups = [_checked_group(run, k, snapshot) for k in range(len(run.groups.entries))]
-    entries = [_checked_state(run, i, snapshot["state"].get(key)) for i, key in enumerate(keys)]
+    groups = [_checked_group(run, k, members[k], snapshot) for k in range(len(members))]
+    numbers = run.groups.numbers(run.steps_taken)
+    entries = [
+        _checked_state(run, i, snapshot["state"].get(key), numbers) for i, key in enumerate(keys)
+    ]
+    if copied:
+        _keep_apart(run, entries)
     sums = _checked_sums(run, snapshot, keys)
 
+    own = run.settings.loss_scaler
+    if own is not None and settings.loss_scaler is not None:  # whoever shares it keeps it
+        own.load_state_dict(settings.loss_scaler.state_dict())
+        settings = replace(settings, loss_scaler=own)
     run.settings, (run.steps_taken, run.skipped_steps) = settings, counts
     for k, (group, (hyper, decays)) in enumerate(zip(run.groups.entries, groups, strict=True)):
         group.update(hyper)
-        for i, decays_here in zip(_members(run, k), decays, strict=True):
+        for i, decays_here in zip(members[k], decays, strict=True):
             clocks[i].decays = decays_here
     for i, (tensor, (step, carry, arrays)) in enumerate(zip(tensors, entries, strict=True)):
         clocks[i] = replace(clocks[i], step=step, carry=carry)
-        for name, values in arrays.items():
+        for name, values in arrays.items() if copied else ():
             run.backend.copy_into(tensor.state[name], values)
     run.forget()
     if count := snapshot.get("micro_steps", 0):
@@ -184,8 +197,10 @@ def _checked_settings(run: Run, snapshot: Mapping[str, Any]) -> tuple[Settings, 
     found = {name: snapshot.get(name, getattr(run.settings, name)) for name in names}
     counts = {name: snapshot.get(name, getattr(run, name)) for name in COUNTS}
     for name, count in {**counts, "micro_steps": snapshot.get("micro_steps", 0)}.items():
-        if not isinstance(count, int) or count < 0:
-            raise ValueError(f"state dict: {name} is {count!r}; expected a whole number")
+        if type(count) is not int or not 0 <= count < MOST_STEPS:
+            raise ValueError(
+                f"state dict: {name} is {count!r}; expected a whole number below 2**53"
+            )
     if isinstance(found["loss_scaler"], Mapping):
         found["loss_scaler"] = LossScaler(**found["loss_scaler"])
     settings = Settings(**found)
@@ -194,11 +209,11 @@ def _checked_settings(run: Run, snapshot: Mapping[str, Any]) -> tuple[Settings, 
 
 
 def _checked_group(
-    run: Run, k: int, snapshot: Mapping[str, Any]
+    run: Run, k: int, positions: Sequence[int], snapshot: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[bool]]:
     """Return the hyperparameters of a group, and its weight decay mask."""
     group, where = snapshot["param_groups"][k], f"state dict, group {k}: "
-    own, rule = [run.groups.clocks[i].decays for i in _members(run, k)], run.groups.rules[k]
+    own, rule = [run.groups.clocks[i].decays for i in positions], run.groups.rules[k]
     others = OWN | IGNORED | layout_of(run.rule).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
     numbers = numbers_at(run.rule, hyper, snapshot.get("steps_taken", 0), where)
@@ -219,21 +234,44 @@ def _checked_group(
 
 
 def _checked_state(
-    run: Run, i: int, entry: Mapping[str, Any] | None
+    run: Run, i: int, entry: Mapping[str, Any] | None, numbers: Sequence[dict[str, Any]]
 ) -> tuple[int, dict[str, float], dict[str, Any]]:
-    """Return the step count, carry and arrays of one parameter; fresh ones if it has no entry."""
+    """Return the step count, carry and arrays of one parameter; fresh ones if it has no entry.
+    ``numbers`` are each group's hyperparameters."""
     tensor, clock = run.groups.tensors[i], run.groups.clocks[i]
     where = f"state dict, {tensor.name}: "
     found = read_entry(clock.rule, entry or {}, where)
     if found is None:
-        hyper = run.groups.numbers(run.steps_taken)[clock.group]
-        return 0, dict(clock.rule.carry), run.backend.new_state(tensor, clock.rule, hyper)
+        fresh = run.backend.new_state(tensor, clock.rule, numbers[clock.group])
+        return 0, dict(clock.rule.carry), fresh
     step, carry, values = found
     arrays = {
         name: _checked_array(run.backend, values[name], tensor.state[name], f"{where}{name}")
         for name in clock.rule.state
     }
     return step, carry, arrays
+
+
+def _keep_apart(run: Run, entries: Sequence[tuple[int, Any, dict[str, Any]]]) -> None:
+    """Copy arrays that lie in the run's own state, which is written to one after the other."""
+    state = [array for tensor in run.groups.tensors for array in tensor.state.values()]
+    on_host = [array for array in state if str(array.device).startswith("cpu")]
+    own = sorted(_bounds(run.backend.to_numpy(array, copied=False)) for array in on_host)
+    for _, _, arrays in entries:
+        for name, values in arrays.items():
+            low, high = _bounds(values)
+            last = bisect.bisect_left(own, (high,)) - 1  # of those that begin before the end
+            if last >= 0 and own[last][1] > low:
+                arrays[name] = values.copy()
+
+
+def _bounds(array: Any) -> tuple[int, int]:
+    """Return the addresses of an array's first byte and of the one after its last."""
+    if array.flags.c_contiguous:
+        start = array.__array_interface__["data"][0]
+        return start, start + array.nbytes
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return low, high
 
 
 def _checked_sums(run: Run, snapshot: Mapping[str, Any], keys: Sequence[Any]) -> dict[int, Any]:
@@ -261,33 +299,3 @@ def _checked_array(backend: Backend, values: Any, like: Any, name: str) -> Any:
     if values.dtype.kind in "OSU" or not np.can_cast(values.dtype, dtype, "same_kind"):
         raise TypeError(f"{name} has dtype {values.dtype}; expected {dtype}")
     return values
-
-
-# ---- pickle and deepcopy
-
-
-def pickled(run: Run) -> dict[str, Any]:
-    """Return what pickle and deepcopy keep of an optimizer."""
-    return {
-        "rule": run.rule,
-        "defaults": run.defaults,
-        "backend": run.backend.name,
-        "single": run.groups.single,
-        "params": [group["params"] for group in run.groups.entries],
-        "snapshot": take(run),
-    }
-
-
-def unpickled(saved: dict[str, Any]) -> Run:
-    """Return the run that was pickled."""
-    run = Run(
-        saved["rule"],
-        saved["defaults"],
-        saved["backend"],
-        [{"params": tree} for tree in saved["params"]],
-        saved["single"],
-        Settings(),
-        [group["options"] for group in saved["snapshot"]["param_groups"]],
-    )
-    restore(run, saved["snapshot"])
-    return run

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..language.rule import Rule
 from ..rules import registry
 
@@ -27,6 +29,7 @@ class Layout:
 
 # what torch's groups have that says nothing about the step
 IGNORED = {"foreach", "fused", "capturable", "differentiable", "initial_lr", "param_names"}
+MOST_STEPS = 2**53  # float64 has all whole numbers below it
 USUAL = Layout()
 EXCEPTIONS = {
     "adam": Layout(kind={"decoupled_weight_decay": False}),
@@ -65,8 +68,8 @@ def read_entry(
     if set(entry) != expected:
         raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}")
     step, *carry = (_number(entry[name], f"{where}{name}") for name in ("step", *rule.carry))
-    if step < 0 or not step.is_integer():
-        raise ValueError(f"{where}step is {entry['step']}; expected a whole number")
+    if not 0 <= step < MOST_STEPS or not step.is_integer():
+        raise ValueError(f"{where}step is {entry['step']}; expected a whole number below 2**53")
     if not layout.counts_steps and step == 0:
         return None
     arrays = {name: entry[name] for name in rule.state}
@@ -75,6 +78,8 @@ def read_entry(
 
 def _number(value: Any, name: str) -> float:
     try:
+        if isinstance(value, (str, bytes, bool, np.bool_)):  # float() would take them
+            raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):  # the last from a tensor
         raise TypeError(f"{name} is {value!r}; expected a number") from None

@@ -7,6 +7,7 @@ rounded once, to nearest even, when it is stored. A complex parameter is two rea
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ COMPUTE_DTYPE = {
 REAL_OF_COMPLEX = {"complex64": "float32", "complex128": "float64"}
 
 
+@functools.cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype called ``name``; bfloat16 comes from ml_dtypes, imported only if asked for."""
     if name == "bfloat16":
@@ -32,8 +34,13 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 def dtype_of(array: Any) -> np.dtype[Any]:
     """Return the NumPy dtype of an array, or of a framework's tensor (``torch.float32``: float32)."""
-    name = getattr(array.dtype, "name", None) or str(array.dtype).rpartition(".")[2]
-    return numpy_dtype(name)
+    return numpy_dtype(name_of(array.dtype))
+
+
+@functools.cache
+def name_of(dtype: Any) -> str:
+    """Return the name of a dtype, NumPy's or a framework's; cached, since NumPy makes it anew."""
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
 def gradient_dtypes(param_dtype: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from ..interrupts import held, hold, holding, release
 from ..language.rule import Rule
@@ -14,6 +14,9 @@ from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run, start
 from ..step.settings import Settings
+
+if TYPE_CHECKING:
+    from ..checkpoint.partial import Loaded
 
 Number = float | Callable[[int], float]
 
@@ -217,6 +220,31 @@ class Optimizer:
             if outermost:
                 release()
 
+    def flush(self) -> None:
+        """Update with the mean of the micro-batches since the last update, fewer than
+        `accumulation_steps`: those that are left at the end. Does nothing if there are none.
+
+        Raises as `step` does.
+        """
+        run = self._run
+        if not run.micro_steps:
+            return
+        run.settle()
+        run.refresh()
+        leaves = [None] * len(run.groups.tensors)
+        with held():
+            settings = run.settings_now()
+            run.keep(run.stepping.run(leaves, run.groups.takes_part, settings, flush=True))
+
+    def reset(self) -> None:
+        """Set state and counts to what they were before the first step, in the same memory; drop
+        micro-batches. Parameters, hyperparameters and settings stay, the loss scaler too.
+
+        Schedules begin anew, and an initial state that is a hyperparameter is that of now.
+        """
+        with held():
+            self._run.reset()
+
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
 
@@ -329,6 +357,7 @@ class Optimizer:
         *,
         backend: str | None = None,
         rule: Rule | str | None = None,
+        strict: bool = True,
     ) -> Self:
         """Return an optimizer that goes on from a file, on any backend, bit for bit.
 
@@ -347,6 +376,10 @@ class Optimizer:
         rule : Rule or str, optional
             The rule that it must be. A rule that is not built in has to be given. A class of one
             rule loads no other.
+        strict : bool
+            False to take only what fits, parameter by parameter: those that the file does not have,
+            or has with another shape or dtype, keep their values and have taken no step.
+            ``loaded`` says which. Groups and rule must be those of the file all the same.
 
         Raises
         ------
@@ -361,16 +394,23 @@ class Optimizer:
         from ..checkpoint.load import load
 
         optimizer = cls.__new__(cls)
-        optimizer._run = load(path, params, backend, cls._only_rule or rule)
+        optimizer._run = load(path, params, backend, cls._only_rule or rule, strict)
         return optimizer
 
+    @property
+    def loaded(self) -> Loaded | None:
+        """What `load` took from its file: the names ``taken``, ``skipped`` (with the reason) and
+        ``missing``; None for an optimizer that was not loaded."""
+        loaded: Loaded | None = self._run.loaded
+        return loaded
+
     def __getstate__(self) -> dict[str, Any]:
-        from ..checkpoint.state_dict import pickled
+        from ..checkpoint.pickling import pickled
 
         self._run.follow()
         return pickled(self._run)
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        from ..checkpoint.state_dict import unpickled
+        from ..checkpoint.pickling import unpickled
 
         self._run = unpickled(saved)

@@ -61,9 +61,13 @@ class Accumulation:
             bucket.set_rows([(0.0 if filled else 1.0, 1.0) for filled in rows])
         self._filled_then = [a or b for a, b in zip(self.filled, present, strict=True)]
 
-    def chosen_sums(self) -> Gradients:
-        """Return the sums, with what was chosen to be added, as the gradients of a step."""
+    def sums_then(self) -> Gradients:
+        """Return the sums as the gradients of a step, with what was chosen to be added."""
         return self._accept(self._filled_then)
+
+    def sums_now(self) -> Gradients:
+        """Return the sums as the gradients of a step."""
+        return self._accept(self.filled)
 
     def add(self, gradients: Gradients) -> None:
         """Add the gradients of one micro-batch, those that were chosen for; the first ones

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..language.intervals import Interval, checked_number
@@ -23,6 +23,10 @@ class LossScaler:
     and the scale falls; after ``growth_interval`` good steps in a row it rises. The method and
     its defaults are those of Micikevicius et al., Mixed Precision Training, arXiv:1710.03740,
     section 3.2, and of torch's GradScaler.
+
+    Several optimizers may share one. Each leaves out its own steps, and all divide by the scale that
+    was read last: what their steps say about it counts once, and takes effect when ``scale`` is
+    read next, or when one of them takes another step. So read it for each backward pass.
 
     Parameters
     ----------
@@ -52,19 +56,20 @@ class LossScaler:
                 f"good_steps must be an integer in [0, growth_interval), not {good_steps!r}"
             )
         self._undecided: list[Callable[[], None]] = []
+        self._steps: dict[int, bool] = {}  # of each optimizer: whether its gradients were finite
         self._good_steps, self.growth_interval = int(good_steps), int(growth_interval)
 
     @property
     def scale(self) -> float:
-        """The factor of the loss. Where a device decides about steps, reading it waits
-        until the device has seen the last step's gradients."""
+        """The factor of the loss, after the steps so far. Where a device decides about steps,
+        reading it waits until the device has seen the last step's gradients."""
         self._settle()
         return self._scale
 
     @scale.setter
     def scale(self, value: float) -> None:
         self._settle()
-        self._scale = value
+        self._scale = checked_number("scale", value, SCALES)
 
     @property
     def good_steps(self) -> int:
@@ -77,16 +82,31 @@ class LossScaler:
         self._settle()
         self._good_steps = value
 
+    def scale_for(self, optimizer: int) -> float:
+        """Return the scale of the gradients of an optimizer's next step; ``optimizer`` is its
+        ``id``."""
+        if optimizer in self._steps:
+            self._settle()
+        return self._scale
+
+    def take_note(self, optimizer: int, finite: bool) -> None:
+        """Take note of an optimizer's step, until the scale is needed for another one."""
+        self._steps[optimizer] = finite
+
     def wait_for(self, settle: Callable[[], None]) -> None:
-        """Take note that a device decides about a step; ``settle`` asks it, and calls `update`."""
+        """Take note that a device decides about a step; ``settle`` asks it, and calls `take_note`."""
         self._undecided.append(settle)
 
     def _settle(self) -> None:
         while self._undecided:
             self._undecided.pop(0)()
+        if self._steps:
+            finite = all(self._steps.values())
+            self._steps.clear()
+            self.update(finite)
 
     def update(self, finite: bool) -> None:
-        """Take note of a step whose gradients were all finite, or were not."""
+        """Count a step whose gradients were all finite, or were not."""
         if not finite:
             self.scale = max(self.scale * self.backoff_factor, SMALLEST)
             self.good_steps = 0
@@ -100,6 +120,12 @@ class LossScaler:
     def state_dict(self) -> dict[str, Any]:
         """Return all there is, as plain numbers: ``LossScaler(**scaler.state_dict())`` is its equal."""
         return {name: getattr(self, name) for name in NAMES}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become the equal of the scaler that ``state`` is of. Raises as the constructor does."""
+        loaded = vars(LossScaler(**state))
+        self._settle()
+        vars(self).update(loaded)
 
     def __getstate__(self) -> dict[str, Any]:
         self._settle()

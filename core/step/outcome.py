@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..parameters.clock import Clock
 from ..protocol import Verdict
-from .loss_scaler import LossScaler
 
 
 class Outcome:
@@ -13,13 +14,15 @@ class Outcome:
 
     ``updated``: the parameters moved, and so do step counts and carries. ``skipped``: they did
     not, because a gradient was not finite. ``verdict``: what follows from what was measured,
-    ``clips`` says that the norm was; ``scaler`` is told.
+    ``clips`` says that the norm was; ``tell`` is told whether it was finite.
     """
 
     updated = skipped = settled = False
 
-    def __init__(self, verdict: Verdict, clips: bool, scaler: LossScaler | None) -> None:
-        self.verdict, self._clips, self._scaler = verdict, clips, scaler
+    def __init__(
+        self, verdict: Verdict, clips: bool, tell: Callable[[bool], None] | None = None
+    ) -> None:
+        self.verdict, self._clips, self._tell = verdict, clips, tell
         self.carries: list[tuple[Clock, dict[str, float]]] = []
 
     @property
@@ -34,8 +37,8 @@ class Outcome:
         finite = self.verdict.finite
         self.settled = True
         self.updated, self.skipped = finite, not finite
-        if self._scaler is not None:
-            self._scaler.update(finite)
+        if self._tell is not None:
+            self._tell(finite)
         if finite:
             for clock, carry in self.carries:
                 clock.step += 1

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..choice import get_backend
 from ..interrupts import held
+from ..language.dtypes import dtype_of
 from ..language.rule import Rule
 from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
 from ..parameters.hyper import as_held, numbers_at
@@ -26,9 +27,13 @@ class Run:
     ``single``: one group, which was not given as a group. ``options`` are the structural options of
     each group, where they do not follow from its hyperparameters.
 
+    ``loaded`` says what came from a file, None if nothing did.
+
     Raises TypeError or ValueError, naming the parameter, for parameters that cannot be used, and
     RuntimeError for a backend that cannot run.
     """
+
+    loaded: Any = None
 
     def __init__(
         self,
@@ -106,6 +111,22 @@ class Run:
         hyper = self.groups.changed(self.steps_taken)
         if hyper is not None:
             stepping.set_hyper(hyper)
+
+    def reset(self) -> None:
+        """Set state and counts to what they were before the first step, in the same memory."""
+        self.settle()
+        numbers, tensors, clocks = self.groups.numbers(0), self.groups.tensors, self.groups.clocks
+        for i, (tensor, clock) in enumerate(zip(tensors, clocks, strict=True)):
+            for name, array in tensor.state.items():
+                value = clock.rule.initial.get(name, 0.0)
+                value = numbers[clock.group][value] if isinstance(value, str) else value
+                is_complex = dtype_of(array).kind == "c"
+                self.backend.copy_into(array, complex(value, value) if is_complex else value)
+            clocks[i] = replace(clock, step=0, carry=dict(clock.rule.carry))
+        self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
+        self._measured, self._checked_settings = None, None
+        if self._stepping is not None:
+            self._stepping.restart()
 
     # ---- what became of steps
 

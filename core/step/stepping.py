@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ..language.clipping import clipped
@@ -68,6 +68,12 @@ class Stepping:
         """The number of micro-batches that have been added since the last step."""
         return 0 if self._accumulation is None else self._accumulation.count
 
+    def restart(self) -> None:
+        """Begin anew with clocks that were set anew: no micro-batch has been added."""
+        self._work.updates.forget()
+        if self._accumulation is not None:
+            self._accumulation.restart()
+
     def set_hyper(self, hyper: list[GroupHyper]) -> None:
         """Use these hyperparameters from now on, one object per group."""
         if [group.clips for group in hyper] != [group.clips for group in self._hyper]:
@@ -82,9 +88,14 @@ class Stepping:
         self._recorded = None
 
     def run(
-        self, leaves: list[Any], takes_part: Sequence[bool] | None, settings: Settings
+        self,
+        leaves: list[Any],
+        takes_part: Sequence[bool] | None,
+        settings: Settings,
+        flush: bool = False,
     ) -> Outcome | None:
-        """Take one gradient (or None) per parameter, and a step.
+        """Take one gradient (or None) per parameter, and a step; to ``flush``, none of them and a
+        step with the micro-batches so far.
 
         ``takes_part``: the parameters that are not frozen, None if none is; the gradients of frozen
         ones are checked too, and then left alone. Returns None where no step was taken: between
@@ -103,12 +114,13 @@ class Stepping:
                 self._work.bind_again()
                 self._checker.moved = False
             self._backend.check_arithmetic()
-            dtypes, work = gradients.dtypes, self._work
-            if takes_part is not None:
-                dtypes = [d if now else None for d, now in zip(dtypes, takes_part, strict=True)]
+            dtypes, work = _stepping_now(gradients, takes_part), self._work
             if gradients.rows:
                 work = self._work_on_rows(gradients, dtypes, settings)
-            outcome = self._advance(work, gradients, dtypes, settings)
+            if settings.accumulation_steps == 1 and not self.micro_steps:
+                outcome: Outcome | None = self._update(work, gradients, dtypes, settings)
+            else:
+                outcome = self._accumulate(gradients, takes_part, settings, flush)
         finally:
             gradients.release()
         if outcome is None:
@@ -122,19 +134,26 @@ class Stepping:
             settings.loss_scaler.wait_for(outcome.settle)
         return outcome
 
-    def _advance(
-        self, work: Work, gradients: Gradients, dtypes: Dtypes, settings: Settings
+    def _accumulate(
+        self,
+        gradients: Gradients,
+        takes_part: Sequence[bool] | None,
+        settings: Settings,
+        flush: bool,
     ) -> Outcome | None:
-        if settings.accumulation_steps == 1 and not self.micro_steps:
-            return self._update(work, gradients, dtypes, settings)
-        accumulation = self.accumulation
-        accumulation.choose(dtypes)
-        count = accumulation.count + 1
-        if count < settings.accumulation_steps:
-            accumulation.add(gradients)
-            return None
-        sums, add = accumulation.chosen_sums(), functools.partial(accumulation.add, gradients)
-        outcome = self._update(work, sums, sums.dtypes, settings, count, add)
+        accumulation, complete = self.accumulation, None
+        count = accumulation.count
+        if flush:
+            sums = accumulation.sums_now()
+        else:
+            accumulation.choose(_stepping_now(gradients, takes_part))
+            count += 1
+            if count < settings.accumulation_steps:
+                accumulation.add(gradients)
+                return None
+            sums, complete = accumulation.sums_then(), partial(accumulation.add, gradients)
+        dtypes = _stepping_now(sums, takes_part)
+        outcome = self._update(self._work, sums, dtypes, settings, count, complete)
         accumulation.restart()
         return outcome
 
@@ -152,7 +171,7 @@ class Stepping:
         """
         scaler, coefficient = settings.loss_scaler, 1.0 / settings.grad_scale / count
         if scaler is not None:
-            coefficient /= scaler.scale
+            coefficient /= scaler.scale_for(id(self))
         verdict, measurement = settings.verdict, work.measurement_for(settings)
         if measurement is not None:
             measurement.choose(dtypes, coefficient)
@@ -163,7 +182,8 @@ class Stepping:
             complete()
         if measurement is not None:
             verdict = measurement.run(gradients, settings.clip_global_norm)
-        outcome = Outcome(verdict, settings.clip_global_norm is not None, scaler)
+        tell = None if scaler is None else partial(scaler.take_note, id(self))
+        outcome = Outcome(verdict, settings.clip_global_norm is not None, tell)
         if not verdict.decided or verdict.finite:
             outcome.carries = carries
             for bucket in work.updates:
@@ -244,7 +264,7 @@ class Stepping:
         verdict, limit = self._recorded[1], settings.clip_global_norm
         if (verdict is NOT_MEASURED) != (limit is None):
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
-        outcome = Outcome(verdict, limit is not None, None)
+        outcome = Outcome(verdict, limit is not None)
         outcome.carries = self._set_rows(self._work.updates, 1.0)
         if limit is not None and self._work.measurement is not None:
             self._work.measurement.prepare(1.0, limit)
@@ -252,3 +272,10 @@ class Stepping:
             bucket.prepare()
         outcome.settle()
         return outcome
+
+
+def _stepping_now(gradients: Gradients, takes_part: Sequence[bool] | None) -> Dtypes:
+    """Return the dtypes of the gradients of parameters that are not frozen."""
+    if takes_part is None:
+        return gradients.dtypes
+    return [d if now else None for d, now in zip(gradients.dtypes, takes_part, strict=True)]

@@ -75,6 +75,13 @@ def values_in_file(data: bytes) -> list[bytes]:
     return [found[name] for name in sorted(found) if name.startswith("param/")]
 
 
+def has_steps(data: bytes) -> bool:
+    """Whether the file says of each parameter how many steps it has taken."""
+    tree = json.loads(json.loads(mutators.header_of(data)[0])["__metadata__"]["samestep"])
+    steps = [entry["step"] for entry in tree["state"].values()]
+    return all(type(step) in (int, float) and 0 <= step < 2**53 for step in steps)
+
+
 def values_of(params: list) -> list[bytes]:
     first, second = (group["params"] for group in params)
     return [first[name].tobytes() for name in sorted(first)] + [a.tobytes() for a in second]
@@ -115,6 +122,7 @@ class Checker:
                 loaded and sealed and values_of(params) != values_in_file(data),
                 "loaded other values than are in the file",
             ),
+            (loaded and sealed and not has_steps(data), "a step count that is none was loaded"),
             (
                 loaded and not sealed and self.as_written.get(data) != everything(loaded),
                 "a damaged file was loaded",

@@ -107,6 +107,24 @@ WRONG_SNAPSHOTS = {
         change(["state", 0, "step"], math.nan), ValueError, "step is nan; expected a whole number"
     ),
     "an infinite step": (change(["state", 0, "step"], math.inf), ValueError, "step is inf; expe"),
+    "more steps than there can be": (
+        change(["state", 0, "step"], 1e308), ValueError, r"step is 1e\+308; expected a whole number"
+    ),
+    "step is a boolean": (
+        change(["state", 0, "step"], True), TypeError, "step is True; expected a number"
+    ),
+    "step is a number in text": (
+        change(["state", 0, "step"], "1"), TypeError, "step is '1'; expected a number"
+    ),
+    "carry is a number in text": (
+        change(["state", 0, "mu_product"], "0.5"), TypeError, "mu_product is '0.5'; expected a num"
+    ),
+    "a count is a boolean": (
+        change(["steps_taken"], True), ValueError, "steps_taken is True; expected a whole number"
+    ),
+    "a count beyond all": (
+        change(["skipped_steps"], 10**400), ValueError, "skipped_steps is 10*; expected a whole"
+    ),
     "step is text": (change(["state", 0, "step"], "1?"), TypeError, "step is '1.'; expected a n"),
     "carry is None": (
         change(["state", 0, "mu_product"], None), TypeError, "mu_product is None; expected a number"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import samestep as ss
-from helpers import assert_same, refused, snapshot
+from helpers import assert_same, off, on, refused, snapshot, step
 
 KEYS = ("first", "second", "third")
 
@@ -108,3 +108,21 @@ def test_a_parameter_that_is_there_twice_is_refused(backend):
     state["param_groups"][0]["params"] = [0, 1, 1]
     with refused(optimizer, ValueError, "a parameter twice"):
         optimizer.load_state_dict(state)
+
+
+def test_live_state_arrays_may_change_places(any_backend):
+    shapes = on(any_backend, [np.full(3, 2.0) for _ in KEYS])
+    optimizer = ss.Adam(shapes, lr=0.1, backend=any_backend)
+    step(optimizer, [np.full(3, 1.0 + i) for i in range(3)])
+    state = optimizer.state_dict()
+    for entry, live in zip(state["state"].values(), optimizer.state, strict=True):
+        entry.update(live)
+    before = [off(any_backend, dict(entry)) for entry in optimizer.state]
+    entries = state["state"]
+    for name in ("exp_avg", "exp_avg_sq"):
+        entries[0][name], entries[1][name] = entries[1][name], entries[0][name]
+        entries[2][name] = entries[2][name][...]  # itself, as another view
+    optimizer.load_state_dict(state)
+    after = [off(any_backend, dict(entry)) for entry in optimizer.state]
+    for found, expected in zip(after, (before[1], before[0], before[2]), strict=True):
+        assert_same(found, expected)

@@ -95,6 +95,77 @@ def test_a_loss_scaler_does_what_torch_s_does(any_backend):
     assert len(set(scales)) > 6
 
 
+def test_two_optimizers_share_a_loss_scaler_as_torch_s(any_backend):
+    """A GAN: the first one's inf does not change what the second one's gradients are divided by, and
+    an iteration counts once. torch.amp.GradScaler's ``update`` comes after both."""
+    torch = pytest.importorskip("torch")
+    settings = dict(growth_factor=4.0, backoff_factor=0.5, growth_interval=3)
+    theirs = torch.amp.GradScaler("cpu", init_scale=1024.0, **settings)
+    weights = [torch.ones(3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    their_optimizers = [torch.optim.SGD([weight], lr=0.5) for weight in weights]
+    params = [on(any_backend, np.ones(3)) for _ in range(2)]
+    scaler = ss.LossScaler(1024.0, **settings)
+    ours = [ss.SGD([p], lr=0.5, backend=any_backend, loss_scaler=scaler) for p in params]
+    scales = set()
+    for k, grads in enumerate(np.random.default_rng(0).standard_normal((20, 2, 3))):
+        for place in range(2):
+            if k in ((2, 3, 11), (3, 7))[place]:
+                grads[place, k % 3] = np.inf
+        scale = theirs.get_scale()
+        theirs.scale(torch.zeros(()))
+        assert scaler.scale == scale
+        scales.add(scale)
+        for weight, optimizer, grad in zip(weights, their_optimizers, grads, strict=True):
+            weight.grad = torch.from_numpy(grad * scale)
+            theirs.step(optimizer)
+        theirs.update()
+        for optimizer, grad in zip(ours, grads, strict=True):
+            step(optimizer, [grad * scale])
+        for param, weight in zip(params, weights, strict=True):
+            np.testing.assert_allclose(off(any_backend, param), weight.detach().numpy(), rtol=1e-12)
+    assert [optimizer.skipped_steps for optimizer in ours] == [3, 2]
+    assert len(scales) > 4
+
+
+def test_what_was_read_is_divided_out(backend):
+    """Where each loss is multiplied by the scale as it is then, an iteration may count twice."""
+    scaler = ss.LossScaler(4.0)
+    first, second = (ss.SGD([np.ones(1)], loss_scaler=scaler, backend=backend) for _ in range(2))
+    first.step([np.full(1, np.inf)])
+    assert scaler.scale == 2.0
+    second.step([np.full(1, scaler.scale)])
+    np.testing.assert_array_equal(leaves(second)[0], [1 - 1e-3])
+
+
+def test_a_step_without_reading_the_scale_counts_as_well(backend):
+    scaler = ss.LossScaler(4.0, growth_interval=2)
+    first, second = (ss.SGD([np.ones(1)], loss_scaler=scaler, backend=backend) for _ in range(2))
+    for _ in range(2):  # two iterations of both
+        first.step([np.ones(1)])
+        second.step([np.ones(1)])
+    assert scaler.state_dict() == {**ss.LossScaler(8.0, growth_interval=2).state_dict()}
+    first.step([np.full(1, np.inf)])
+    second.step([np.ones(1)])
+    assert (first.skipped, second.skipped, scaler.scale) == (True, False, 4.0)
+
+
+def test_a_shared_loss_scaler_is_loaded_in_place(backend):
+    scaler = ss.LossScaler(4.0)
+    first, second = (ss.SGD([np.ones(1)], loss_scaler=scaler, backend=backend) for _ in range(2))
+    state = first.state_dict()
+    state["loss_scaler"]["scale"] = 32.0
+    first.load_state_dict(state)
+    assert first.loss_scaler is second.loss_scaler is scaler
+    assert scaler.scale == 32.0
+
+
+def test_a_scale_that_divides_by_nothing_is_refused():
+    scaler = ss.LossScaler(4.0)
+    with pytest.raises(ValueError, match="scale must be in"):
+        scaler.scale = 0.0
+    assert scaler.scale == 4.0
+
+
 def test_the_scale_neither_vanishes_nor_overflows():
     scaler = ss.LossScaler(1.0, growth_interval=1)
     for _ in range(5000):
