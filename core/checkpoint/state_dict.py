@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ..choice import get_backend
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
 from ..parameters.groups import name_of
 from ..parameters.hyper import as_held, numbers_at
+from ..parameters.trees import flatten
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
 from ..step.loss_scaler import LossScaler
@@ -245,11 +248,20 @@ def pickled(run: Run) -> dict[str, Any]:
 
 
 def unpickled(saved: dict[str, Any]) -> Run:
-    """Return the run that was pickled."""
+    """Return the run that was pickled; where its backend cannot run, with a warning, on that which
+    is chosen for its arrays."""
+    leaves = [leaf for tree in saved["params"] for leaf in flatten(tree, "params")[0]]
+    backend = saved["backend"]
+    try:
+        get_backend(backend, leaves)
+    except (RuntimeError, ValueError) as error:
+        chosen = get_backend(None, leaves).name
+        warnings.warn(f"{error}; the optimizer goes on with {chosen!r}", stacklevel=3)
+        backend = None
     run = Run(
         saved["rule"],
         saved["defaults"],
-        saved["backend"],
+        backend,
         [{"params": tree} for tree in saved["params"]],
         saved["single"],
         Settings(),

@@ -356,6 +356,13 @@ class Optimizer:
         optimizer._run = load(path, params, backend, cls._only_rule or rule)
         return optimizer
 
+    def __copy__(self) -> NoReturn:
+        """Raise TypeError: a copy would update the same parameters with other state."""
+        raise TypeError(
+            "copy.copy of an optimizer would share its parameters but not its state; copy.deepcopy "
+            "copies both"
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         from ..checkpoint.state_dict import pickled
 
