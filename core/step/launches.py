@@ -97,7 +97,9 @@ class Launches:
         self._backend, self._tensors = backend, tensors
         self._own_dtypes = [tensor.dtype for tensor in tensors]
         self._known: dict[Any, Bucket] = {}
-        self._members: tuple[Any, ...] = (None, None, {})
+        # the members of launches, with the rules and dtypes that they follow from
+        self._members: dict[tuple[Rule, str, str], list[int]] = {}
+        self._members_of: tuple[Sequence[Rule], Dtypes] = ([], [])
         self._buckets: list[Bucket] = []
         self._dtypes: Dtypes | None = None
 
@@ -145,11 +147,9 @@ class Launches:
         """Return the positions of the tensors of each launch, by its rule and dtypes: the ones of
         last time if only other gradients are there."""
         filled = [dtype or own for dtype, own in zip(dtypes, self._own_dtypes, strict=True)]
-        known_rules, known_dtypes, members = self._members
-        if rules == known_rules and filled == known_dtypes:
-            return members
-        members = {}
-        for i, launched in enumerate(zip(rules, self._own_dtypes, filled, strict=True)):
-            members.setdefault(launched, []).append(i)
-        self._members = rules, filled, members
-        return members
+        if (rules, filled) != self._members_of:
+            members: dict[tuple[Rule, str, str], list[int]] = {}
+            for i, launched in enumerate(zip(rules, self._own_dtypes, filled, strict=True)):
+                members.setdefault(launched, []).append(i)
+            self._members, self._members_of = members, (rules, filled)
+        return self._members
