@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from operator import attrgetter, is_
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -141,23 +143,52 @@ class GradientChecker:
         return self._all_as_expected(leaves) or self._one_by_one(leaves)
 
     def _all_as_expected(self, leaves: list[Any]) -> CheckedGradients | None:
-        """Check the usual case in a few passes over all: contiguous arrays like their parameters."""
-        if (
-            set(map(type, leaves)) != {self.arrays.kind}
-            or list(map(attrgetter("shape"), leaves)) != self.shapes
-            or list(map(attrgetter("dtype"), leaves)) != self._array_dtypes
-            or list(map(attrgetter("strides"), leaves)) != self._strides
-        ):
+        """Check the usual case in a few passes over all: contiguous arrays like their parameters,
+        and maybe None for some."""
+        kinds = set(map(type, leaves))
+        if kinds == {self.arrays.kind}:
+            fits = self._alike(leaves, self.shapes, self._array_dtypes, self._strides)
+            return self._at(leaves, self.arrays.addresses(leaves)) if fits else None
+        if kinds != {self.arrays.kind, NoneType}:
             return None
-        return self._at(leaves, self.arrays.addresses(leaves))
+        there = np.array([leaf is not None for leaf in leaves])
+        arrays, *expected = (
+            list(compress(each, there))
+            for each in (leaves, self.shapes, self._array_dtypes, self._strides)
+        )
+        if not self._alike(arrays, *expected):
+            return None
+        addresses = np.zeros(len(leaves), np.int64)
+        addresses[there] = self.arrays.addresses(arrays)
+        return self._at(leaves, addresses, there)
 
-    def _at(self, leaves: list[Any], addresses: NDArray[np.int64]) -> CheckedGradients | None:
-        """Accept arrays like their parameters, at these addresses, if they are aligned."""
+    @staticmethod
+    def _alike(arrays: list[Any], shapes: list[Any], dtypes: list[Any], strides: list[Any]) -> bool:
+        return (
+            list(map(attrgetter("shape"), arrays)) == shapes
+            and list(map(attrgetter("dtype"), arrays)) == dtypes
+            and list(map(attrgetter("strides"), arrays)) == strides
+        )
+
+    def _at(
+        self,
+        leaves: list[Any],
+        addresses: NDArray[np.int64],
+        there: NDArray[np.bool_] | None = None,
+    ) -> CheckedGradients | None:
+        """Accept arrays like their parameters, at these addresses, if they are aligned; not all of
+        them have to be ``there``."""
         if np.count_nonzero(addresses & self.misaligned):  # for few arrays faster than any()
             return None
-        if np.count_nonzero(self._may_overlap(addresses, self.nbytes)):
-            self._check_overlap([self._in_memory(leaf) for leaf in leaves])
-        return CheckedGradients(list(leaves), self.dtypes, addresses)
+        dtypes, nbytes = self.dtypes, self.nbytes
+        if there is not None:
+            dtypes = [
+                name if now else None for name, now in zip(dtypes, there.tolist(), strict=True)
+            ]
+            nbytes = nbytes * there
+        if np.count_nonzero(self._may_overlap(addresses, nbytes)):
+            self._check_overlap([None if g is None else self._in_memory(g) for g in leaves])
+        return CheckedGradients(list(leaves), dtypes, addresses)
 
     def _one_by_one(self, leaves: list[Any]) -> CheckedGradients:
         views = [

@@ -96,6 +96,11 @@ def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     """Raise TypeError for a dtype that no rule can update."""
     if dtype.name not in COMPUTE_DTYPE and dtype.name not in REAL_OF_COMPLEX:
         names = ", ".join([*COMPUTE_DTYPE, *REAL_OF_COMPLEX])
-        raise TypeError(f"{name} has dtype {dtype}; expected one of {names}")
+        raise TypeError(
+            f"{name} has dtype {dtype}; expected one of {names} (astype(np.float64) makes a copy)"
+        )
     if not dtype.isnative:
-        raise TypeError(f"{name} has dtype {dtype.str}, which is not in this machine's byte order")
+        raise TypeError(
+            f"{name} has dtype {dtype.str}, which is not in this machine's byte order "
+            f"(astype(np.{dtype.name}) makes a copy)"
+        )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from operator import attrgetter
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .arrays import Arrays
 from .gradients import CheckedGradients, GradientChecker
@@ -37,9 +41,7 @@ class TensorChecker(GradientChecker):
         if self._all_tensors:
             self._types = {torch.Tensor, torch.nn.Parameter}
             self._devices = [owner.device for owner in self._owners]
-            self._strided = [torch.strided] * len(tensors)
             self._torch_dtypes = [owner.dtype for owner in self._owners]
-            self._yes, self._no = [True] * len(tensors), [False] * len(tensors)
             self._complex = any(t.complex for t in tensors)
         self._some_absent = False
         self._expected: Watch | None = None  # gradients that were found to be as expected
@@ -101,25 +103,31 @@ class TensorChecker(GradientChecker):
         if not self._all_tensors:
             return None
         addresses = None if self._expected is None else self._expected.look(leaves)
-        if addresses is None:
-            if not self._like_parameters(leaves):
-                return None
+        if addresses is not None:
+            return self._at(leaves, addresses)
+        there = np.array([leaf is not None for leaf in leaves])
+        tensors = present(leaves)
+        if not self._like_parameters(tensors, there):
+            return None
+        if len(tensors) == len(leaves):
             self._expected = Watch(self._reader, leaves)
-            addresses = self._expected.addresses
-        return self._at(leaves, addresses)
+            return self._at(leaves, self._expected.addresses)
+        addresses = np.zeros(len(leaves), np.int64)
+        addresses[there] = [tensor.data_ptr() for tensor in tensors]
+        return self._at(leaves, addresses, there)
 
-    def _like_parameters(self, leaves: list[Any]) -> bool:
-        """Say whether these are contiguous tensors like their parameters."""
-        tensor = self._tensor
+    def _like_parameters(self, tensors: list[Any], there: NDArray[np.bool_]) -> bool:
+        """Say whether these are contiguous tensors like their parameters, those that are there."""
+        kind = self._tensor
         return (
-            self._types.issuperset(map(type, leaves))
-            and self._shapes(leaves) == self.shapes
-            and list(map(attrgetter("dtype"), leaves)) == self._torch_dtypes
-            and list(map(attrgetter("device"), leaves)) == self._devices
-            and list(map(attrgetter("layout"), leaves)) == self._strided
-            and list(map(tensor.is_contiguous, leaves)) == self._yes
-            and list(map(tensor.is_neg, leaves)) == self._no
-            and not (self._complex and list(map(tensor.is_conj, leaves)) != self._no)
+            self._types.issuperset(map(type, tensors))
+            and self._shapes(tensors) == list(compress(self.shapes, there))
+            and list(map(attrgetter("dtype"), tensors)) == list(compress(self._torch_dtypes, there))
+            and list(map(attrgetter("device"), tensors)) == list(compress(self._devices, there))
+            and set(map(attrgetter("layout"), tensors)) <= {loaded().strided}
+            and all(map(kind.is_contiguous, tensors))
+            and not any(map(kind.is_neg, tensors))
+            and not (self._complex and any(map(kind.is_conj, tensors)))
         )
 
 

@@ -19,7 +19,7 @@ class CupyChecker(GradientChecker):
 
     def _all_as_expected(self, leaves: list[Any]) -> CheckedGradients | None:
         here = cupy.cuda.Device(self.arrays.number)
-        if any(getattr(leaf, "device", None) != here for leaf in leaves):
+        if any(leaf is not None and getattr(leaf, "device", None) != here for leaf in leaves):
             return None
         return super()._all_as_expected(leaves)
 

@@ -40,7 +40,10 @@ class HostArrays:
                 f"{name} is a {kind_of(grad)}; expected a NumPy array (numpy.asarray makes one) or None"
             )
         if isinstance(grad, np.ma.MaskedArray):
-            raise TypeError(f"{name} is a masked array; its mask would be ignored")
+            raise TypeError(
+                f"{name} is a masked array; its mask would be ignored "
+                "(grad.filled(0) makes an array)"
+            )
         return grad
 
     def dtype_name(self, array: Array) -> str:

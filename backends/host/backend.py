@@ -45,7 +45,9 @@ class HostBackend(DecidesOnHost):
                 "(numpy.array makes one, a copy)"
             )
         if isinstance(array, np.ma.MaskedArray):
-            raise TypeError(f"{name} is a masked array; its mask would be ignored")
+            raise TypeError(
+                f"{name} is a masked array; its mask would be ignored (filled(0) makes an array)"
+            )
         seen = as_numpy(array)
         check_dtype(name, seen.dtype)
         if not seen.flags.writeable:

@@ -164,7 +164,8 @@ def on_host(tensor: Any) -> bool:
 
 def owning_tensors(tensors: Sequence[Any]) -> list[Any]:
     """Return the adopted parameters that are tensors of PyTorch, as these."""
-    return [t.owner for t in tensors if is_tensor(t.owner)]
+    kind = getattr(loaded(), "Tensor", ())
+    return [t.owner for t in tensors if isinstance(t.owner, kind)]
 
 
 def change_marker(tensors: Sequence[Any]) -> Callable[[], None]:

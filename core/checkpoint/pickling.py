@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+from ..choice import get_backend
+from ..parameters.trees import flatten
 from ..step.run import Run
 from ..step.settings import Settings
 from .state_dict import restore, take
@@ -22,11 +25,20 @@ def pickled(run: Run) -> dict[str, Any]:
 
 
 def unpickled(saved: dict[str, Any]) -> Run:
-    """Return the run that was pickled."""
+    """Return the run that was pickled; where its backend cannot run, with a warning, on that which
+    is chosen for its arrays."""
+    leaves = [leaf for tree in saved["params"] for leaf in flatten(tree, "params")[0]]
+    backend = saved["backend"]
+    try:
+        get_backend(backend, leaves)
+    except (RuntimeError, ValueError) as error:
+        chosen = get_backend(None, leaves).name
+        warnings.warn(f"{error}; the optimizer goes on with {chosen!r}", stacklevel=3)
+        backend = None
     run = Run(
         saved["rule"],
         saved["defaults"],
-        saved["backend"],
+        backend,
         [{"params": tree} for tree in saved["params"]],
         saved["single"],
         Settings(),

@@ -404,6 +404,13 @@ class Optimizer:
         loaded: Loaded | None = self._run.loaded
         return loaded
 
+    def __copy__(self) -> NoReturn:
+        """Raise TypeError: a copy would update the same parameters with other state."""
+        raise TypeError(
+            "copy.copy of an optimizer would share its parameters but not its state; copy.deepcopy "
+            "copies both"
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         from ..checkpoint.pickling import pickled
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..language.rule import Rule
@@ -31,15 +31,18 @@ class Clock:
 
     def copy(self) -> Clock:
         """Return a clock that counts on its own."""
-        return replace(self, carry=dict(self.carry))
+        return Clock(self.rule, self.group, self.step, dict(self.carry), self.decays)
 
 
 def split(clocks: list[Clock], steps_now: Iterable[bool]) -> None:
     """Give those that step now clocks of their own, apart from those that do not, and share
     clocks that have become equal. ``clocks`` has one entry per parameter and is changed in place."""
+    pairs = list(zip(clocks, steps_now, strict=True))
     shared: dict[tuple[Any, ...], Clock] = {}
-    for i, now in enumerate(steps_now):
-        key = (now, *clocks[i].key)
+    becomes: dict[tuple[Clock, bool], Clock] = {}
+    for clock, now in dict.fromkeys(pairs):
+        key = (now, *clock.key)
         if key not in shared:
-            shared[key] = clocks[i].copy()
-        clocks[i] = shared[key]
+            shared[key] = clock.copy()
+        becomes[clock, now] = shared[key]
+    clocks[:] = map(becomes.__getitem__, pairs)

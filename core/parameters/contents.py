@@ -30,12 +30,10 @@ class Contents:
 def _changeable(tree: Any) -> Iterator[Any]:
     """Yield the lists, and views of the dicts' values, that somebody may write into."""
     if isinstance(tree, Mapping):
-        yield (children := tree.values())
-    elif isinstance(tree, list):
-        yield (children := tree)
-    elif isinstance(tree, tuple):
-        children = tree
-    else:
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
         return
-    for child in children:
+    if not isinstance(tree, tuple):
+        yield tree
+    for child in tree:
         yield from _changeable(child)

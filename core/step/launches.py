@@ -17,6 +17,9 @@ from ..protocol import Backend, Dtypes, Gradients, Tensor
 Assign = Callable[[Dtypes], tuple[Sequence[Rule], Sequence[Any]]]
 
 
+ABSENT = object()  # in the place of the key of a tensor without a gradient
+
+
 class KeptLaunches:
     """A backend that makes each launch once, for tensors that are others at every step: what was
     bound last must not be needed any more."""
@@ -98,7 +101,11 @@ class Launches:
 
     def __init__(self, backend: Backend, tensors: Sequence[Tensor]) -> None:
         self._backend, self._tensors = backend, tensors
+        self._own_dtypes = [tensor.dtype for tensor in tensors]
         self._known: dict[Any, Bucket] = {}
+        # the members of launches, with the rules and dtypes that they follow from
+        self._members: dict[tuple[Rule, str, str], list[int]] = {}
+        self._members_of: tuple[Sequence[Rule], Dtypes] = ([], [])
         self._buckets: list[Bucket] = []
         self._dtypes: Dtypes | None = None
 
@@ -124,23 +131,31 @@ class Launches:
             return
         self._dtypes = None
         rules, keys = assign(dtypes)
-        members: dict[tuple[Rule, str, str], list[int]] = {}
-        for i, (tensor, dtype) in enumerate(zip(self._tensors, dtypes, strict=True)):
-            members.setdefault((rules[i], tensor.dtype, dtype or tensor.dtype), []).append(i)
         buckets = []
-        for launched, positions in members.items():
-            stepping = [i for i in positions if dtypes[i] is not None]
-            if not stepping:
+        for launched, positions in self._by_launch(rules, dtypes).items():
+            own = [ABSENT if dtypes[i] is None else keys[i] for i in positions]
+            row = {ABSENT: -1}
+            for key in dict.fromkeys(own):
+                row.setdefault(key, len(row) - 1)
+            if len(row) == 1:
                 continue
             bucket = self._known.get(launched)
             if bucket is None or bucket.positions != positions:
                 tensors = {i: self._tensors[i] for i in positions}
                 bucket = self._known[launched] = Bucket(self._backend, *launched, tensors)
-            distinct = {id(keys[i]): keys[i] for i in stepping}
-            row = {identity: k for k, identity in enumerate(distinct)}
-            bucket.set_keys(
-                list(distinct.values()),
-                [-1 if dtypes[i] is None else row[id(keys[i])] for i in positions],
-            )
+            bucket.set_keys(list(row)[1:], list(map(row.__getitem__, own)))
             buckets.append(bucket)
         self._buckets, self._dtypes = buckets, dtypes
+
+    def _by_launch(
+        self, rules: Sequence[Rule], dtypes: Dtypes
+    ) -> dict[tuple[Rule, str, str], list[int]]:
+        """Return the positions of the tensors of each launch, by its rule and dtypes: the ones of
+        last time if only other gradients are there."""
+        filled = [dtype or own for dtype, own in zip(dtypes, self._own_dtypes, strict=True)]
+        if (rules, filled) != self._members_of:
+            members: dict[tuple[Rule, str, str], list[int]] = {}
+            for i, launched in enumerate(zip(rules, self._own_dtypes, filled, strict=True)):
+                members.setdefault(launched, []).append(i)
+            self._members, self._members_of = members, (rules, filled)
+        return self._members

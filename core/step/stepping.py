@@ -194,8 +194,11 @@ class Stepping:
 
     def _rules_and_clocks(self, dtypes: Dtypes) -> tuple[Sequence[Rule], Sequence[Clock]]:
         split(self._clocks, [dtype is not None for dtype in dtypes])
-        rules = [clipped(clock.rule, self._hyper[clock.group].clips) for clock in self._clocks]
-        return rules, self._clocks
+        rules = {
+            clock: clipped(clock.rule, self._hyper[clock.group].clips)
+            for clock in dict.fromkeys(self._clocks)
+        }
+        return list(map(rules.__getitem__, self._clocks)), self._clocks
 
     def _set_rows(
         self, updates: Launches, coefficient: float

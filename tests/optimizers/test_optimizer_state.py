@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, leaves, random_like, snapshot
+from samestep import choice
 from samestep.golden.compare import same_bits
+from samestep.protocol import Availability
 
 OPTIONS = {
     "sgd": dict(momentum=0.9, dampening=0.1, nesterov=True),
@@ -252,3 +254,30 @@ def test_a_state_dict_with_other_structural_options_is_refused(backend):
     other = ss.SGD(np.ones(3), backend=backend)
     with pytest.raises(ValueError, match=r"structural options .*'momentum': True.* was made with"):
         other.load_state_dict(made_with.state_dict())
+
+
+def test_copy_copy_is_refused_and_says_what_copies(backend):
+    """It would update the same parameters with other state."""
+    optimizer = ss.Adam([np.ones(3)], backend=backend)
+    with pytest.raises(TypeError, match=r"share its parameters but not its state; copy.deepcopy"):
+        copy.copy(optimizer)
+
+
+@pytest.mark.parametrize("missing", ["numba", "of another package"])
+def test_a_pickle_goes_on_where_its_backend_cannot_run(missing, monkeypatch):
+    optimizer, expected = (ss.AdamW([np.ones(3)], lr=0.1, backend="numpy") for _ in range(2))
+    for each in (optimizer, expected):
+        each.step([np.full(3, 0.5)])
+    saved = {**optimizer.__getstate__(), "backend": missing}
+    cannot = Availability("numba", False, "Numba is not installed", "install it")
+    known = choice._availability
+    monkeypatch.setattr(
+        choice, "_availability", lambda name: cannot if name == "numba" else known(name)
+    )
+    second = ss.AdamW.__new__(ss.AdamW)
+    with pytest.warns(UserWarning, match=f"'{missing}'.*; the optimizer goes on with 'numpy'"):
+        second.__setstate__(copy.deepcopy(saved))
+    assert second.backend.name == "numpy"
+    for each in (second, expected):
+        each.step([np.full(3, -1.0)])
+    assert_same(snapshot(second), snapshot(expected))

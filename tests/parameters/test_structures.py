@@ -32,6 +32,7 @@ class Drawn:
 
     def __init__(self, params: Any, grads: Any, expected: list[tuple[Any, Any]]) -> None:
         self.params, self.grads, self.expected = params, grads, expected
+        self.unmoved = [(param, param.copy(), values) for param, values in expected]
 
     def check(self) -> None:
         for param, values in self.expected:
@@ -127,6 +128,36 @@ def test_gradients_of_another_structure_are_refused_and_nothing_moves(drawn, oth
     with pytest.raises((TypeError, ValueError), match="grad"):
         optimizer.step(other.grads)
     Drawn(None, None, before).check()
+
+
+@FAST
+@given(TREES, st.data())
+def test_other_arrays_in_the_places_of_some_are_updated_instead(drawn, data):
+    assume(drawn.expected and not is_groups(drawn.params))
+    optimizer = sgd(drawn.params)
+    optimizer.step(drawn.grads)
+    moved = {id(param): values - start for param, start, values in drawn.unmoved}
+    now = {id(param): param for param, _ in drawn.expected}
+    before = []
+    for container, key in places(drawn.params):
+        if data.draw(st.booleans()):
+            old = container[key]
+            container[key] = now[id(old)] = np.array(old + 100)
+            before.append((old, old.copy()))
+    expected = [(now[i], now[i] + moved[i]) for i in now]
+    optimizer.step(drawn.grads)
+    Drawn(None, None, before + expected).check()
+
+
+def places(tree: Any) -> list[tuple[Any, Any]]:
+    """The lists and dicts that hold arrays themselves, and the keys."""
+    if isinstance(tree, np.ndarray):
+        return []
+    items = list(tree.items() if isinstance(tree, dict) else enumerate(tree))
+    found = [pair for _, child in items for pair in places(child)]
+    if isinstance(tree, tuple):
+        return found
+    return found + [(tree, key) for key, child in items if isinstance(child, np.ndarray)]
 
 
 def fits(params: Any, grads: Any) -> bool:
