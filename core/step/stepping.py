@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..language.clipping import clipped
@@ -76,12 +76,17 @@ class Stepping:
         self._hyper = hyper
 
     def run(
-        self, leaves: list[Any], takes_part: Sequence[bool] | None, settings: Settings
+        self,
+        leaves: list[Any],
+        takes_part: Sequence[bool] | None,
+        settings: Settings,
+        before: Callable[[], None] | None = None,
     ) -> Outcome | None:
         """Take one gradient (or None) per parameter, and a step.
 
         ``takes_part``: the parameters that are not frozen, None if none is; the gradients of frozen
-        ones are checked too, and then left alone. Returns None where no step was taken: between
+        ones are checked too, and then left alone. ``before`` is called when everything has been
+        checked, before parameters are changed; what it raises leaves them as they are. Returns None where no step was taken: between
         micro-batches, or if it was only captured. Raises TypeError or ValueError before anything is
         changed.
         """
@@ -101,7 +106,7 @@ class Stepping:
                 dtypes = [d if now else None for d, now in zip(dtypes, takes_part, strict=True)]
             if gradients.rows:
                 work = self._work_on_rows(gradients, dtypes, settings)
-            outcome = self._advance(work, gradients, dtypes, settings)
+            outcome = self._advance(work, gradients, dtypes, settings, before)
         finally:
             gradients.release()
         if outcome is None:
@@ -116,7 +121,12 @@ class Stepping:
         return outcome
 
     def _advance(
-        self, work: Work, gradients: Gradients, dtypes: Dtypes, settings: Settings
+        self,
+        work: Work,
+        gradients: Gradients,
+        dtypes: Dtypes,
+        settings: Settings,
+        before: Callable[[], None] | None,
     ) -> Outcome | None:
         coefficient = 1.0 / settings.grad_scale
         if settings.accumulation_steps > 1 or self.micro_steps:
@@ -137,6 +147,8 @@ class Stepping:
         if not verdict.decided or verdict.finite:
             work.updates.choose(dtypes, self._rules_and_clocks)
             outcome.carries = self._set_rows(work.updates, coefficient * verdict.coefficient)
+            if before is not None:
+                before()
             for bucket in work.updates:
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
