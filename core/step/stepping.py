@@ -93,14 +93,16 @@ class Stepping:
         takes_part: Sequence[bool] | None,
         settings: Settings,
         flush: bool = False,
+        before: Callable[[], None] | None = None,
     ) -> Outcome | None:
         """Take one gradient (or None) per parameter, and a step; to ``flush``, none of them and a
         step with the micro-batches so far.
 
         ``takes_part``: the parameters that are not frozen, None if none is; the gradients of frozen
-        ones are checked too, and then left alone. Returns None where no step was taken: between
-        micro-batches, or if it was only captured. Raises TypeError or ValueError before anything is
-        changed.
+        ones are checked too, and then left alone. ``before`` is called when everything that can
+        raise has been computed; what it raises itself leaves all as it is. Returns None where no
+        step was taken: between micro-batches, or if it was only captured. Raises TypeError or
+        ValueError before anything is changed.
         """
         capturing = self._backend.capturing()
         if capturing:
@@ -118,9 +120,9 @@ class Stepping:
             if gradients.rows:
                 work = self._work_on_rows(gradients, dtypes, settings)
             if settings.accumulation_steps == 1 and not self.micro_steps:
-                outcome: Outcome | None = self._update(work, gradients, dtypes, settings)
+                outcome: Outcome | None = self._update(work, gradients, dtypes, settings, 1, before)
             else:
-                outcome = self._accumulate(gradients, takes_part, settings, flush)
+                outcome = self._accumulate(gradients, takes_part, settings, flush, before)
         finally:
             gradients.release()
         if outcome is None:
@@ -140,18 +142,25 @@ class Stepping:
         takes_part: Sequence[bool] | None,
         settings: Settings,
         flush: bool,
+        before: Callable[[], None] | None,
     ) -> Outcome | None:
-        accumulation, complete = self.accumulation, None
-        count = accumulation.count
+        accumulation = self.accumulation
+        count = accumulation.count + (not flush)
+
+        def complete() -> None:
+            if before is not None:
+                before()
+            if not flush:
+                accumulation.add(gradients)
+
         if flush:
             sums = accumulation.sums_now()
         else:
             accumulation.choose(_stepping_now(gradients, takes_part))
-            count += 1
             if count < settings.accumulation_steps:
-                accumulation.add(gradients)
+                complete()
                 return None
-            sums, complete = accumulation.sums_then(), partial(accumulation.add, gradients)
+            sums = accumulation.sums_then()
         dtypes = _stepping_now(sums, takes_part)
         outcome = self._update(self._work, sums, dtypes, settings, count, complete)
         accumulation.restart()
@@ -163,12 +172,11 @@ class Stepping:
         gradients: Gradients,
         dtypes: Dtypes,
         settings: Settings,
-        count: int = 1,
-        complete: Callable[[], None] | None = None,
+        count: int,
+        before: Callable[[], None] | None,
     ) -> Outcome:
         """Update the parameters by the mean of ``count`` gradients whose sums these are.
-        ``complete`` adds the last of them: only when everything that can raise has been computed.
-        """
+        ``before`` is called when everything that can raise has been computed."""
         scaler, coefficient = settings.loss_scaler, 1.0 / settings.grad_scale / count
         if scaler is not None:
             coefficient /= scaler.scale_for(id(self))
@@ -178,8 +186,8 @@ class Stepping:
         work.updates.choose(dtypes, self._rules_and_clocks)
         carries = self._set_rows(work.updates, coefficient)
 
-        if complete is not None:
-            complete()
+        if before is not None:
+            before()
         if measurement is not None:
             verdict = measurement.run(gradients, settings.clip_global_norm)
         tell = None if scaler is None else partial(scaler.take_note, id(self))

@@ -47,6 +47,11 @@ def waits(param: torch.Tensor) -> bool:
     return is_lazy(param) or (frozen and param.grad is None)
 
 
+def device_of(param: torch.Tensor) -> torch.device:
+    """Return the device that the parameter is stepped on."""
+    return param.device
+
+
 def where(groups: Groups, k: int) -> str:
     """Return the beginning of a message about a group."""
     return "" if len(groups) == 1 else f"group {k}: "

@@ -5,6 +5,7 @@ Groups, state, hooks and checkpoints are torch's; the step is that of `samestep.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -18,15 +19,25 @@ from ....interrupts import held, hold, holding, release
 from ....language.passes import check
 from ....language.rule import Rule
 from ....parameters.hyper import GroupHyper
+from ....protocol import Backend
 from ....rules import find_rule
-from ....step.settings import Settings
 from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
 from .eager import not_compiled
 from .grad_scaler import settings_now, takes_scale
-from .groups import Slot, all_numbers, all_slots, numbers_of, plain, rules_of, slots_of, waits
+from .groups import (
+    Slot,
+    all_numbers,
+    all_slots,
+    device_of,
+    numbers_of,
+    plain,
+    rules_of,
+    slots_of,
+    waits,
+)
 from .load import in_own_order, loaded_groups, loaded_state
-from .participants import Participants
+from .parts import Parts
 from .shards import check_rule, local, placed
 
 
@@ -41,7 +52,8 @@ class Optimizer(torch.optim.Optimizer):
     rule : Rule or str
         A rule, your own included, or the name of a built-in one.
     params : iterable
-        Parameters, named parameters, or dicts of them with hyperparameters of their own. Those of a
+        Parameters, named parameters, or dicts of them with hyperparameters of their own, on one
+        device or several. Those of a
         module that are frozen, of whatever dtype, and those that a lazy module has not made yet
         are looked at when they have a gradient.
     backend : str, optional
@@ -51,8 +63,8 @@ class Optimizer(torch.optim.Optimizer):
         ``"torch:fused"``, and lets a GradScaler leave its scale to the launch; False for one of
         them and nothing else is ``"torch:forloop"``. The bits are the same.
     capturable, differentiable : bool
-        Must be False: what is equal for all elements is computed on the host. A step is captured
-        without it, see `prepare`.
+        Must be False: what is equal for all elements is computed on the host, so replays of a captured
+        step alone would repeat its scalars. A step is captured without it, see `prepare`.
     **hyper
         Hyperparameters and structural options of the rule: numbers, or tensors of one element.
 
@@ -92,18 +104,26 @@ class Optimizer(torch.optim.Optimizer):
 
     def _forget(self) -> None:
         """Look at everything anew at the next step; parameters may be elsewhere by then."""
-        self._participants: Participants | None = None
+        self._parts: Parts | None = None
+        self._backends: dict[torch.device, Backend] = {}
         params = list(chain.from_iterable(group["params"] for group in self.param_groups))
-        ready = [param for param in params if not waits(param)]
-        self.backend = get_backend(self._backend_name, ready or params)
+        ready = [param for param in params if not waits(param)] or params
+        self.backend = self._backend_of(ready[0]) if ready else get_backend(self._backend_name)
         self._backend_name = self.backend.name
+
+    def _backend_of(self, param: torch.Tensor) -> Backend:
+        """Return the backend of the device that the parameter is on."""
+        device = device_of(param)
+        if device not in self._backends:
+            self._backends[device] = get_backend(self._backend_name, [param])
+        return self._backends[device]
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
         """True if torch's GradScaler may leave its scale to the step: with ``fused=True``, as in torch,
         and on a device whose kernels take it from where it is. For others gradients are unscaled before
         the step."""
-        return bool(self.defaults["fused"]) or takes_scale(self.backend)
+        return bool(self.defaults["fused"]) or any(map(takes_scale, self._backends.values()))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
@@ -122,7 +142,12 @@ class Optimizer(torch.optim.Optimizer):
         (rule,) = rules_of(self.rule, [numbers], ())
         check(rule)
         slots = [slot for slot in slots_of(groups, last, self.state) if not waits(slot.param)]
-        self.backend.check_overlap([self._adopted(slot, rule, numbers) for slot in slots])
+        adopted: dict[torch.device, list[Any]] = {}
+        for slot in slots:
+            tensor = self._adopted(slot, rule, numbers)
+            adopted.setdefault(device_of(slot.param), []).append(tensor)
+        for device, tensors in adopted.items():
+            self._backends[device].check_overlap(tensors)
         if layout_of(self.rule).from_the_start:
             for slot in slots:
                 self.state[slot.param] = self._first_entry(slot, rule, numbers)
@@ -130,7 +155,7 @@ class Optimizer(torch.optim.Optimizer):
     def _adopted(self, slot: Slot, rule: Rule, numbers: dict[str, Any]) -> Any:
         """Return a parameter as the backend adopts it; raise TypeError or ValueError for one that
         cannot be stepped by the rule."""
-        tensor = self.backend.adopt(slot.name, local(slot.param))
+        tensor = self._backend_of(slot.param).adopt(slot.name, local(slot.param))
         check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
         check(rule.for_shape(tensor.shape))
         return tensor
@@ -161,14 +186,11 @@ class Optimizer(torch.optim.Optimizer):
     def _step(self, closure: Callable[[], Any] | None) -> Any:
         refuse_traced("a step")
         loss = None if closure is None else with_grad(closure)
-        settings = settings_now(self, self.backend)
-        if settings is None:
-            return loss
         outermost = not holding()
         try:
             hold()
             with torch.no_grad():
-                self._advance(settings)
+                self._advance()
         finally:
             if outermost:
                 release()
@@ -180,35 +202,34 @@ class Optimizer(torch.optim.Optimizer):
 
         Raises RuntimeError if no step of these parameters was captured.
         """
-        participants = self._participants
-        if participants is None:
+        parts = self._parts
+        if parts is None:
             raise RuntimeError("prepare: no step of these parameters and options was captured yet")
         with held(), torch.no_grad():
-            participants.settle()
-            participants.prepare(self.param_groups)
+            parts.settle()
+            parts.prepare(self.param_groups)
 
-    def _advance(self, settings: Settings) -> None:
-        if self._participants:
-            self._participants.settle()
+    def _advance(self) -> None:
+        if self._parts:
+            self._parts.settle()
         groups = self.param_groups
         params = list(chain.from_iterable(group["params"] for group in groups))
-        if not (self._participants and self._participants.unchanged(params, self.state)):
+        if not (self._parts and self._parts.unchanged(params, self.state)):
             self._forget()
-        participants, grads = self._participants, [p.grad for p in params]
-        absent = range(len(params)) if participants is None else participants.absent
+        parts, grads = self._parts, [p.grad for p in params]
+        absent = range(len(params)) if parts is None else parts.absent
         missing = [i for i in absent if grads[i] is not None]
-        if (missing or participants is None) and self.backend.capturing():
+        if (missing or parts is None) and any(b.capturing() for b in self._backends.values()):
             raise RuntimeError(
                 "a step must be taken before one is captured, with the same parameters and options"
             )
         # `state` gets these when the step is taken: one that fails leaves none behind
         begun = self._first_entries(missing)
-        if participants is None or begun:
-            state = {**self.state, **begun}
-            participants = Participants(self.backend, self.rule, groups, state)
-        participants.step(groups, grads, settings)
-        self.state.update(begun)
-        self._participants = participants
+        if parts is None or begun:
+            parts = Parts(self._backend_of, self.rule, groups, {**self.state, **begun})
+        if parts.step(groups, grads, functools.partial(settings_now, self)):
+            self.state.update(begun)
+            self._parts = parts
 
     def _first_entries(self, positions: Sequence[int]) -> dict[torch.Tensor, dict[str, Any]]:
         """Return entries of ``state`` from which the parameters at these positions that have none take
@@ -228,11 +249,12 @@ class Optimizer(torch.optim.Optimizer):
         tensor = self._adopted(slot, rule, numbers)
         rule = rule.for_shape(tensor.shape)
         counts = {"step": 0.0, **rule.carry}
-        arrays = self.backend.new_state(tensor, rule, numbers)
+        backend = self._backend_of(slot.param)
+        arrays = backend.new_state(tensor, rule, numbers)
         for name, array in arrays.items():
             if not isinstance(array, torch.Tensor):
                 raise TypeError(
-                    f"backend {self.backend.name!r} has the state {name} of {tensor.name} as a "
+                    f"backend {backend.name!r} has the state {name} of {tensor.name} as a "
                     f'{kind_of(array)}; expected a tensor ("torch:fused" runs the same kernels)'
                 )
         return {
@@ -261,20 +283,20 @@ class Optimizer(torch.optim.Optimizer):
             state_dict = in_own_order(self.rule, self.param_groups, state_dict)
             groups = loaded_groups(self.param_groups, state_dict)
             state = loaded_state(self.rule, groups, state_dict)
-            participants = Participants(self.backend, self.rule, groups, state)
-            self.state, self.param_groups, self._participants = state, groups, participants
+            parts = Parts(self._backend_of, self.rule, groups, state)
+            self.state, self.param_groups, self._parts = state, groups, parts
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state dict, with the last step counted: that may wait for a device."""
-        if self._participants:
-            self._participants.settle()
+        if self._parts:
+            self._parts.settle()
         return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._participants:
-            self._participants.settle()
+        if self._parts:
+            self._parts.settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each
         counts = {"step", *self.rule.carry, *layout_of(self.rule).scalars}

@@ -1,4 +1,4 @@
-"""The parameters of a torch optimizer that have state, ready for the next step.
+"""The parameters of a torch optimizer on one device that have state, ready for the next step.
 
 All of it follows from ``param_groups`` and ``state``, which belong to the user as much as to the
 optimizer: `Participants.unchanged` notices what was written there from outside, and everything
@@ -8,7 +8,7 @@ tensors there as well, views of one vector each, so that a step writes a thousan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -26,7 +26,7 @@ from ....step.outcome import Outcome
 from ....step.settings import Settings
 from ....step.stepping import Stepping
 from ...launching.initial_state import initial_state
-from .groups import Groups, Slot, all_numbers, all_slots, rules_of, where
+from .groups import Groups, Slot, all_numbers, all_slots, device_of, rules_of, where
 from .shards import check_placement, check_rule, is_dtensor, is_part, local, local_gradient, placed
 
 
@@ -50,18 +50,25 @@ class Numbers:
 
 
 class Participants:
-    """The parameters that have state, as the backend adopted them, with what steps them.
+    """The parameters on a device that have state, as its backend adopted them, with what steps them.
 
     Raises TypeError or ValueError, naming the parameter, for what cannot be stepped. ``state``
     gets other tensors where its own have to be converted.
     """
 
     def __init__(
-        self, backend: Backend, rule: Rule, groups: Groups, state: Mapping[Any, Any]
+        self,
+        backend: Backend,
+        rule: Rule,
+        groups: Groups,
+        state: Mapping[Any, Any],
+        device: torch.device,
     ) -> None:
         slots, numbers = all_slots(groups, state), all_numbers(rule, groups)
-        self._positions = [i for i, slot in enumerate(slots) if slot.has_state]
-        self.absent = sorted(set(range(len(slots))).difference(self._positions))
+        self._positions = [
+            i for i, s in enumerate(slots) if s.has_state and device_of(s.param) == device
+        ]
+        self._all_here = len(self._positions) == len(slots)
         self._members = members = [slots[i] for i in self._positions]
         self._rule, self._rules = rule, rules_of(rule, numbers, members)
         tensors: list[Any] = []
@@ -133,18 +140,21 @@ class Participants:
         # what can change in place, such as a tensor, has to be read at every step
         self._hyper_seen = held if all(map(is_fixed, held)) else None
 
-    def step(self, groups: Groups, grads: list[Any], settings: Settings) -> None:
+    def step(
+        self, groups: Groups, grads: list[Any], settings: Settings, before: Callable[[], None]
+    ) -> None:
         """Update the parameters that have a gradient, by the groups' hyperparameters; ``grads`` are
-        those of all parameters."""
+        those of all parameters. ``before`` is called when everything has been checked, before
+        anything is changed."""
         self._refresh(groups)
-        mine = [grads[i] for i in self._positions] if self.absent else grads
+        mine = grads if self._all_here else [grads[i] for i in self._positions]
         if self._dtensors:
             mine = [
                 local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
             ]
         if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
             mine = list(map(_widened, mine, self._dtypes))
-        self._outcome = self._stepping.run(mine, None, settings)
+        self._outcome = self._stepping.run(mine, None, settings, before=before)
         if self._dtensors:
             torch.autograd.graph.increment_version(
                 [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]

@@ -1,0 +1,77 @@
+"""The parameters of a torch optimizer that have state, in one part for each device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from ....language.rule import Rule
+from ....protocol import Backend
+from ....step.settings import Settings
+from .groups import Groups, all_slots, device_of
+from .participants import Participants
+
+BackendOf = Callable[[torch.Tensor], Backend]
+
+
+class Parts:
+    """The parameters that have state, in one part for each device; a step is taken by all or none.
+
+    ``backend_of(param)`` is the backend of the parameter's device. Raises what `Participants`
+    raises. ``absent``: the positions of parameters that have no state.
+    """
+
+    def __init__(
+        self, backend_of: BackendOf, rule: Rule, groups: Groups, state: Mapping[Any, Any]
+    ) -> None:
+        slots = all_slots(groups, state)
+        of_device: dict[torch.device, torch.Tensor] = {}
+        for slot in slots:
+            if slot.has_state:
+                of_device.setdefault(device_of(slot.param), slot.param)
+        self._backends = [backend_of(param) for param in of_device.values()]
+        self._parts = [
+            Participants(backend, rule, groups, state, device)
+            for backend, device in zip(self._backends, of_device, strict=True)
+        ]
+        self.absent = [i for i, slot in enumerate(slots) if not slot.has_state]
+
+    def unchanged(self, params: list[Any], state: Mapping[Any, Any]) -> bool:
+        """Return True if there are parameters with state, and they are still those that this was
+        made of."""
+        return bool(self._parts) and all(part.unchanged(params, state) for part in self._parts)
+
+    def step(
+        self, groups: Groups, grads: list[Any], settings_of: Callable[[Backend], Settings | None]
+    ) -> bool:
+        """Update the parameters that have a gradient, if that is what the settings of each backend
+        say. Returns whether they do; an error in one part changes none."""
+        if len(self._parts) > 1 and any(backend.capturing() for backend in self._backends):
+            raise RuntimeError(
+                "a step on several devices cannot be captured: a graph is of one device; make one "
+                "optimizer for each"
+            )
+        settings = [settings_of(backend) for backend in self._backends]
+
+        def from_part(k: int) -> None:
+            if k < len(self._parts):
+                now = settings[k]
+                assert now is not None
+                self._parts[k].step(groups, grads, now, lambda: from_part(k + 1))
+
+        taken = None not in settings
+        if taken:
+            from_part(0)
+        return taken
+
+    def prepare(self, groups: Groups) -> None:
+        """Hand the scalars of the next step to the step that was captured, and count it."""
+        for part in self._parts:
+            part.prepare(groups)
+
+    def settle(self) -> None:
+        """Count the last step, or leave it out; a device that decides about it is waited for."""
+        for part in self._parts:
+            part.settle()
