@@ -14,8 +14,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .clipping import clipped
-from .rule import CLIPS, Rule
+from .rule import Rule
 from .tracer import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
 
 
@@ -90,16 +89,6 @@ class Program:
             sum(len(step.loads) for step in self.passes),
             sum(len(step.stores) for step in self.passes),
         )
-
-
-@functools.cache
-def check(rule: Rule) -> None:
-    """Raise TypeError or ValueError for a rule that not every backend could run, clipped or not.
-
-    The reference would run more than the vocabulary, until another backend sees the rule.
-    """
-    clipped(rule, CLIPS)
-    program(rule)
 
 
 @functools.cache

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..language.names import suggestion
-from ..language.passes import check
 from ..language.rule import Rule
+from ..language.text_checks import check
 from ..protocol import Backend
 from .clock import Clock
 from .decay_mask import decay_mask
