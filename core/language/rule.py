@@ -67,7 +67,8 @@ class Rule:
     ------
     TypeError, ValueError
         For arguments that do not fit each other, or a name that is taken or no identifier. What
-        the two functions compute is looked at when an optimizer is made; see `samestep.check`.
+        the two functions compute is looked at when an optimizer is made; see
+        `samestep.language.text_checks.check`.
     """
 
     name: str
@@ -92,6 +93,9 @@ class Rule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
         check_definition(self)
+        for name in ("defaults", "initial", "carry"):
+            numbers = {key: _plain(value) for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, numbers)
 
     def variant(self, **options: Any) -> Rule:
         """Return the rule of this family with these structural options; the same object each time."""
@@ -204,6 +208,17 @@ class Rule:
         if self.factory is not None:
             return _variant, (self.factory, tuple(self.options.items()))
         return super().__reduce__()
+
+
+def _plain(value: Any) -> Any:
+    """Return a number as one of Python's own, which is printed as it is, without the extras of NumPy's;
+    numbers in a tuple, too; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    for kind in (bool, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
 
 
 @functools.cache
