@@ -10,10 +10,10 @@ last pass, writes the state that is smaller than the parameter.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from .kept import kept
 from .rule import Rule
 from .tracer import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
 
@@ -91,7 +91,7 @@ class Program:
         )
 
 
-@functools.cache
+@kept
 def program(rule: Rule) -> Program:
     """Trace ``rule`` and split it into passes."""
     graph = _Graph(rule)
@@ -145,7 +145,7 @@ class _Graph:
         self.passes = self._element_passes()
 
     def _is_used_by_elements(self, node: Expr) -> bool:
-        if node.per in ("element", "scalar") or node.op == "size":
+        if node.per in ("element", "scalar"):
             return False
         used = any(n.per == "element" and any(a is node for a in n.args) for n in self.nodes)
         return used or any(expr is node for expr in self.full.values())

@@ -7,13 +7,13 @@ element. Both run as they stand and can be traced and printed.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
+from .kept import RESULTS, kept
 from .names import suggestion
 from .rule_checks import check_definition
 
@@ -204,6 +204,9 @@ class Rule:
                     f"state and kernels depend on it; {advice}"
                 )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != RESULTS}
+
     def __reduce__(self) -> Any:
         if self.factory is not None:
             return _variant, (self.factory, tuple(self.options.items()))
@@ -221,6 +224,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@functools.cache
+@kept
 def _variant(factory: Callable[..., Rule], options: tuple[tuple[str, bool], ...]) -> Rule:
     return factory(**dict(options))

@@ -10,7 +10,6 @@ few do not have.
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ import numpy as np
 
 from ..interrupts import held
 from .clipping import clipped
+from .kept import kept
 from .passes import program, reachable
 from .rule import CLIPS, Rule
 from .scalars import as_numbers, next_scalars
@@ -32,7 +32,7 @@ AXIS = {"tensor": None, "row": 1, "column": 0}
 STEPS = (0, 1, 40)  # taken before the step that is computed
 
 
-@functools.cache
+@kept
 def check(rule: Rule) -> None:
     """Raise TypeError or ValueError for a rule that not every backend could run, clipped or not, or
     whose text gives other numbers than its trace."""
