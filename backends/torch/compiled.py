@@ -8,7 +8,6 @@ its own, so that none is ever compiled again.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import threading
 import warnings
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from ...interrupts import held
+from ...language.kept import kept
 from .batch import Evaluate
 from .in_place import in_place, storing
 from .launch import TorchLaunch
@@ -54,7 +54,7 @@ class Compiled:
         return found
 
 
-@functools.cache
+@kept
 def compiled_pass(
     operations: Operations, dtype: torch.dtype, device: torch.device, form: tuple[Any, ...]
 ) -> Compiled:

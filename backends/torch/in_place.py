@@ -7,7 +7,6 @@ caches, and nothing to copy at the end. An operation that fails (no memory) leav
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from ...language.kept import kept
 from .operations import CONDITIONS, Operations
 
 Tensor = torch.Tensor
@@ -59,7 +59,7 @@ class Buffers:
         return found
 
 
-@functools.cache
+@kept
 def in_place(operations: Operations) -> InPlace:
     """Return the operations with a place for each result that is as large as the parameter."""
     places = _Places(operations)

@@ -8,7 +8,6 @@ and divide by a number in ways of its own.
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from ...language.kept import kept
 from ...language.passes import Step, program, reachable
 from ...language.rule import Rule
 from ...language.tracer import COMPARISONS, Expr, operation
@@ -92,7 +92,7 @@ class Operations:
         return found
 
 
-@functools.cache
+@kept
 def operations(rule: Rule, kind: str, k: int, scaled: bool) -> Operations:
     """Return the operations of the ``k``-th "pass" or "fold". ``scaled``: the gradient is first
     multiplied by the scalar ``grad_coefficient``."""
@@ -102,7 +102,7 @@ def operations(rule: Rule, kind: str, k: int, scaled: bool) -> Operations:
     names = traced.small
     if in_pass:
         names = (*(name for name in traced.arrays if name != "grad"), "grad")
-    received = step.received
+    received = tuple(node for node in step.received if node.op != "size")  # every graph has them
     scalars = {n: Expr("scalar", (), "scalar", n) for n in (*traced.scalars, COEFFICIENT)}
     arrays = {n: Expr("input", (), rule.per.get(n, "element"), n) for n in names}
     sizes = [node for node in traced.asked if node.op == "size"]

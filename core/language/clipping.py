@@ -13,11 +13,12 @@ import functools
 from typing import Any
 
 from .intervals import POSITIVE
+from .kept import kept
 from .rule import Rule
 from .tracer import trace_scalars
 
 
-@functools.cache
+@kept
 def clipped(rule: Rule, clips: tuple[str, ...]) -> Rule:
     """Return a rule that clips its gradient by the named ones of `CLIPS` and then does what ``rule``
     does; the same object each time. Raise ValueError if ``rule`` has a name of theirs itself."""

@@ -18,12 +18,27 @@ TAKEN = frozenset({
 })  # fmt: skip
 
 
-def check_names(kind: str, names: Iterable[Any], where: str, taken: Iterable[str] = ()) -> None:
+LONGEST = 63  # characters that C99 promises to tell names apart by
+LONGEST_OF_FILE = 150  # of a rule and its options: files are named after it, with more behind it
+
+
+def check_names(
+    kind: str, names: Iterable[Any], where: str, taken: Iterable[str] = (), longest: int = LONGEST
+) -> None:
     """Raise ValueError for a name that cannot be printed in every language, or is ``taken``."""
     for name in names:
         good = isinstance(name, str) and name.isidentifier() and name.isascii()
         if not good or keyword.iskeyword(name):
             raise ValueError(f"{where}{kind} must be an identifier in ASCII, not {name!r}")
+        if len(name) > longest:
+            raise ValueError(
+                f"{where}{kind} must have at most {longest} characters; {name[:20]!r}... has {len(name)}"
+            )
+        if belongs_to_c(name):
+            raise ValueError(
+                f"{where}{kind} must be without __ and must not begin with _ and a capital, as names "
+                f"that C and C++ keep for themselves do: not {name!r}"
+            )
         if name in taken:
             raise ValueError(f"{where}{kind} cannot be called {name!r}: that means something else")
 
@@ -36,6 +51,16 @@ ELSEWHERE = {
     "clipvalue": "clip_value", "clipnorm": "clip_norm", "global_clipnorm": "clip_global_norm",
     "max_grad_norm": "clip_global_norm", "gradient_accumulation_steps": "accumulation_steps",
 }  # fmt: skip
+
+
+def belongs_to_c(name: str) -> bool:
+    """Return true for a name that C and C++ keep for themselves."""
+    return "__" in name or (name[:1] == "_" and name[1:2].isupper())
+
+
+def is_printable(name: str) -> bool:
+    """Return true if every language takes ``name``, or one with a number behind it, for a variable."""
+    return name.isidentifier() and name.isascii() and not belongs_to_c(name)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

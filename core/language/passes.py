@@ -10,12 +10,11 @@ last pass, writes the state that is smaller than the parameter.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .clipping import clipped
-from .rule import CLIPS, Rule
+from .kept import kept
+from .rule import Rule
 from .tracer import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
 
 
@@ -92,17 +91,7 @@ class Program:
         )
 
 
-@functools.cache
-def check(rule: Rule) -> None:
-    """Raise TypeError or ValueError for a rule that not every backend could run, clipped or not.
-
-    The reference would run more than the vocabulary, until another backend sees the rule.
-    """
-    clipped(rule, CLIPS)
-    program(rule)
-
-
-@functools.cache
+@kept
 def program(rule: Rule) -> Program:
     """Trace ``rule`` and split it into passes."""
     graph = _Graph(rule)
@@ -156,7 +145,7 @@ class _Graph:
         self.passes = self._element_passes()
 
     def _is_used_by_elements(self, node: Expr) -> bool:
-        if node.per in ("element", "scalar") or node.op == "size":
+        if node.per in ("element", "scalar"):
             return False
         used = any(n.per == "element" and any(a is node for a in n.args) for n in self.nodes)
         return used or any(expr is node for expr in self.full.values())

@@ -7,13 +7,13 @@ element. Both run as they stand and can be traced and printed.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
+from .kept import RESULTS, kept
 from .names import suggestion
 from .rule_checks import check_definition
 
@@ -67,7 +67,8 @@ class Rule:
     ------
     TypeError, ValueError
         For arguments that do not fit each other, or a name that is taken or no identifier. What
-        the two functions compute is looked at when an optimizer is made; see `samestep.check`.
+        the two functions compute is looked at when an optimizer is made; see
+        `samestep.language.text_checks.check`.
     """
 
     name: str
@@ -92,6 +93,9 @@ class Rule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
         check_definition(self)
+        for name in ("defaults", "initial", "carry"):
+            numbers = {key: _plain(value) for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, numbers)
 
     def variant(self, **options: Any) -> Rule:
         """Return the rule of this family with these structural options; the same object each time."""
@@ -200,12 +204,26 @@ class Rule:
                     f"state and kernels depend on it; {advice}"
                 )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != RESULTS}
+
     def __reduce__(self) -> Any:
         if self.factory is not None:
             return _variant, (self.factory, tuple(self.options.items()))
         return super().__reduce__()
 
 
-@functools.cache
+def _plain(value: Any) -> Any:
+    """Return a number as one of Python's own, which is printed as it is, without the extras of NumPy's;
+    numbers in a tuple, too; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    for kind in (bool, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+@kept
 def _variant(factory: Callable[..., Rule], options: tuple[tuple[str, bool], ...]) -> Rule:
     return factory(**dict(options))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from .names import PER, TAKEN, check_names
+from .names import LONGEST_OF_FILE, PER, TAKEN, check_names
 
 
 def check_definition(rule: Any) -> None:
     """Raise TypeError or ValueError if no optimizer could use this `Rule`, which is being made."""
-    check_names("a rule's name", [rule.name], "")
+    check_names("a rule's name", [rule.name], "", longest=LONGEST_OF_FILE)
     rule_is = f"rule {rule.name!r}: "
+    check_names("an option", rule.options, rule_is)
+    label = "_".join([rule.name, *rule.options])
+    check_names("the name with all options", [label], rule_is, longest=LONGEST_OF_FILE)
+    _check_reference(rule.reference, rule_is)
     _check_arguments(rule, rule_is)
     for what in ("initial", "per"):
         if unknown := set(getattr(rule, what)) - set(rule.state):
@@ -23,6 +27,17 @@ def check_definition(rule: Any) -> None:
         if value not in PER:
             raise ValueError(f"{rule_is}per[{name!r}] must be one of {PER}, not {value!r}")
     _check_numbers(rule, rule_is)
+
+
+def _check_reference(reference: Any, rule_is: str) -> None:
+    if not isinstance(reference, str):
+        raise TypeError(f"{rule_is}reference must be a text, not {reference!r}")
+    for character in reference:
+        if not character.isprintable() and character != "\n":
+            raise ValueError(
+                f"{rule_is}reference must be of printable characters and line ends; it has "
+                f"{character!r}"
+            )
 
 
 def _check_arguments(rule: Any, rule_is: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .kept import kept
 from .passes import reachable
 from .rule import Rule
 from .tracer import Expr, trace_update
@@ -60,6 +60,6 @@ def _where_grad_is_zero(node: Expr, args: list[Expr], scalars: Mapping[str, Any]
     return node
 
 
-@functools.cache
+@kept
 def _graph(rule: Rule) -> dict[str, Expr]:
     return trace_update(rule)[0]

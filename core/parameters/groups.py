@@ -7,8 +7,8 @@ from typing import Any
 
 from ..language.dtypes import dtype_of
 from ..language.names import suggestion
-from ..language.passes import check
 from ..language.rule import Rule
+from ..language.text_checks import check
 from ..protocol import Backend, Tensor
 from .clock import Clock
 from .contents import Contents

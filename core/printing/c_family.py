@@ -14,6 +14,7 @@ from ..interrupts import held
 from .c_names import KEYWORDS
 from .expressions import is_whole
 from .printer import Printer
+from .quoting import in_comment
 from .target import Lines, Target, indented
 from .templates import read
 
@@ -105,7 +106,7 @@ def comment(paragraphs: Lines) -> str:
 
 def as_comment(text: str) -> str:
     """Return a C comment of lines as they are."""
-    return "/* " + text.replace("\n", "\n * ").replace(" * \n", " *\n") + "\n */\n"
+    return "/* " + in_comment(text).replace("\n", "\n * ").replace(" * \n", " *\n") + "\n */\n"
 
 
 def title(printer: Printer) -> str:

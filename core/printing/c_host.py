@@ -15,6 +15,7 @@ from .printer import Printer
 from .target import Lines
 
 API = "SAMESTEP_API"
+HOST = CFamily("float64")
 
 
 def structures(p: Printer) -> str:
@@ -45,7 +46,9 @@ def _structure(real: str, fields: Iterable[str], name: str, comment: str = "") -
 def defaults(p: Printer) -> str:
     """Return the function that returns the default hyperparameters."""
     kind = f"{p.rule.label}_hyper"
-    lines = [f"h.{place} = {float(value)!r};" for place, _, _, value in numbers(p)]
+    lines = [
+        f"h.{place} = {HOST.typed_constant(float(value))};" for place, _, _, value in numbers(p)
+    ]
     lines = [f"{kind} h;", *(lines or ["h.none = 0;"]), "return h;"]
     return function(f"{API} {kind} {p.rule.label}_defaults", [], lines)
 
@@ -64,7 +67,10 @@ def numbers(p: Printer) -> list[tuple[str, str, int, float]]:
 def initial_carry(p: Printer) -> str:
     """Return the function that returns the carry before the first step."""
     kind = f"{p.rule.label}_carry"
-    lines = [f"carry.{field(name)} = {float(value)!r};" for name, value in p.rule.carry.items()]
+    lines = [
+        f"carry.{field(name)} = {HOST.typed_constant(float(value))};"
+        for name, value in p.rule.carry.items()
+    ]
     head = f"{API} {kind} {p.rule.label}_initial_carry"
     return function(head, [], [f"{kind} carry;", *lines, "return carry;"])
 

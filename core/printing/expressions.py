@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..language.names import is_printable
 from ..language.passes import Program, Step
 from ..language.tracer import COMPARISONS, Expr
 from .layout import Layout
@@ -76,16 +77,12 @@ class Expressions:
         """Return the name of a value in the rule's text, or another one if it has none there."""
         return node.name or self.default_name.get(id(node), "value")
 
-    @property
-    def entry(self) -> str:
-        """The name of a function that is called like the rule."""
-        label = self.rule.label
-        return f"{label}_update" if label in {*self.target.reserved, *OWN_NAMES} else label
-
     def new_name(self, wanted: str) -> str:
-        """Return ``wanted``, or with a number behind it if it is taken. Capitals alone may be a
-        macro's name, and not every language takes other letters than those of ASCII."""
-        wanted = (wanted.lower() if wanted.isupper() else wanted) if wanted.isascii() else "value"
+        """Return ``wanted``, or with a number behind it if it is taken; another name for one that not
+        every language takes. Capitals alone may be a macro's name."""
+        wanted = (
+            (wanted.lower() if wanted.isupper() else wanted) if is_printable(wanted) else "value"
+        )
         name, number = wanted, 2
         while name in self.taken:
             name, number = f"{wanted}_{number}", number + 1

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from .expressions import is_whole
 from .folds import fold_body
 from .printer import Printer
+from .quoting import in_docstring
 from .target import Lines, Target, indented
 from .templates import read
 
@@ -97,7 +98,9 @@ class Numba(Target):
         header = HEAD.format(
             title=f"{printer.rule.label}: fused update of {stored['param']} parameters"
             f" with {stored['grad']} gradients.",
-            reference=textwrap.fill(printer.rule.reference or "A rule of the user's own.", 98),
+            reference=in_docstring(
+                textwrap.fill(printer.rule.reference or "A rule of the user's own.", 98)
+            ),
             table=textwrap.fill(f"A line of `table` is a {unit}: {', '.join(columns)}.", 98),
             scalars=textwrap.fill(f"A line of `rows` holds {', '.join(printer.scalars)}.", 98),
             names=f"{self.compute}, uint64" if "subscript" in printer.called else self.compute,

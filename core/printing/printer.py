@@ -46,7 +46,9 @@ class Printer(Expressions):
 
     def name_of(self, kind: str, k: int) -> str:
         """Return the name of the function of a pass or fold."""
-        return f"{self.rule.label}_{kind}{k}" if self.layout.reducing else self.entry
+        return (
+            f"{self.rule.label}_{kind}{k}" if self.layout.reducing else f"{self.rule.label}_update"
+        )
 
     def divisible(self, step: Step) -> bool:
         """Return true if the order of the step's sums, if it has any, lies within a row."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from unittest.mock import patch
 
 import torch
 import triton
-from samestep.backends.torch import compiled
+from samestep.backends.torch.operations import Operations
+from samestep.language import kept
 from torch._dynamo.device_interface import CudaInterface
 from torch._inductor import compile_fx, config
 from torch._inductor.async_compile import AsyncCompile
@@ -85,7 +87,9 @@ def pretended_gpu(architecture: int = 90) -> Iterator[dict[str, Kernel]]:
 def fresh() -> None:
     """Forget every graph, and PyTorch's answers to whether Triton can run here."""
     torch._dynamo.reset()
-    compiled.compiled_pass.cache_clear()
+    for each in gc.get_objects():
+        if type(each) is Operations:
+            vars(each).pop(kept.RESULTS, None)
     for function in vars(torch.utils._triton).values():
         if hasattr(function, "cache_clear"):
             function.cache_clear()

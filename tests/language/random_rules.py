@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 
 import samestep as ss
-from samestep.language.names import TAKEN
+from samestep.language.names import TAKEN, is_printable
 from samestep.language.rule import CLIPS
 from samestep.printing.c_names import KEYWORDS
 from samestep.printing.expressions import OWN_NAMES
@@ -38,7 +38,7 @@ class Text:
         names = sorted({*self.random.sample(HOSTILE, 6), *self.random.sample(ORDINARY, 4)})
         # a few names for everything, so that they collide
         self.names = [*self.random.sample(names, 5), "param", "grad"]
-        plain = [name for name in names if name.isascii()]
+        plain = [name for name in names if is_printable(name)]
         self.hyper = [n for n in self.random.sample(plain, 2) if n not in {*TAKEN, *CLIPS}]
         self.hyper = self.hyper or ["lr"]
         self.scalars = self.random.sample(plain, self.random.randint(1, 3))

@@ -63,7 +63,22 @@ def names_that_the_targets_use(xp, s, param, grad, table, i):
     return param - s.lr * float32, double, i + n
 
 
+def numbers_of_elements_along_rows_and_no_sum(xp, s, param, grad):
+    return param - s.lr * grad / xp.size(grad, per="row") * xp.size(grad, per="column")
+
+
+def the_number_of_elements_and_no_sum(xp, s, param, grad):
+    return param - s.lr * grad / xp.size(grad)
+
+
+def the_number_of_elements_beside_a_sum(xp, s, param, grad):
+    return param - s.lr * (grad / xp.size(grad) + xp.sum(grad))
+
+
 FORMS = [
+    (numbers_of_elements_along_rows_and_no_sum, {}),
+    (the_number_of_elements_and_no_sum, {}),
+    (the_number_of_elements_beside_a_sum, {}),
     (row_state_that_is_only_kept, dict(kept="row")),
     (column_state_read_before_it_changes, dict(kept="column")),
     (tensor_state_read_in_the_first_pass, dict(kept="tensor")),

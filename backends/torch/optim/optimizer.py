@@ -16,8 +16,8 @@ import torch
 from ....checkpoint.torch_layout import layout_of
 from ....choice import get_backend
 from ....interrupts import held, hold, holding, release
-from ....language.passes import check
 from ....language.rule import Rule
+from ....language.text_checks import check
 from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ...language.rule import CLIPS
 from ..exported import Exported
+from ..quoting import literal
 from ..templates import Words, filled, read
 from .golden_reader import differing_elements, read_golden
-from .rule_text import function_text, quoted
+from .rule_text import function_text
 
 
 def check_program(exported: Exported) -> str:
@@ -15,10 +16,10 @@ def check_program(exported: Exported) -> str:
     defaults = exported.rules[0].defaults
     words: Words = {
         "RULE": exported.family.name,
-        "OPTIONS": quoted(dict(exported.family.options)),
+        "OPTIONS": literal(dict(exported.family.options)),
         "DTYPE": exported.dtype,
-        "UNCLIPPED": quoted(tuple(clip for clip in CLIPS if clip not in defaults)),
-        "HYPER": quoted(tuple(defaults)),
+        "UNCLIPPED": literal(tuple(clip for clip in CLIPS if clip not in defaults)),
+        "HYPER": literal(tuple(defaults)),
     }
     main = filled(read("python_file.py.txt")["check"], words)
     reader = "\n\n\n".join(function_text(each) for each in (read_golden, differing_elements))

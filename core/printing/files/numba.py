@@ -9,9 +9,9 @@ from ...language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS
 from ..exported import Exported
 from ..numba import POINTER, Numba, kernels
 from ..printer import Printer
+from ..quoting import literal
 from ..templates import Words, read
 from .python import PythonFile, joined
-from .rule_text import quoted
 
 TEXTS = read("numba_file.py.txt")
 STANDARD = ("import functools", "import os", "from concurrent.futures import ThreadPoolExecutor")
@@ -58,13 +58,13 @@ def text(exported: Exported) -> str:
 def _launch_words(printer: Printer, reducing: bool) -> str:
     """Return what a launch must know of a variant, as arguments."""
     layout, program = printer.layout, printer.program
-    kernels = _tuple(f"({each.name}, {quoted(each.over)})" for each in printer.functions())
-    lines = [f"kernels={kernels}", f"arrays={_tuple(map(quoted, program.arrays))}"]
+    kernels = _tuple(f"({each.name}, {literal(each.over)})" for each in printer.functions())
+    lines = [f"kernels={kernels}", f"arrays={_tuple(map(literal, program.arrays))}"]
     if reducing:
         slots = _tuple(map(layout.slot_size, layout.slots))
         numbers = ", ".join(name for name, _, _ in layout.numbers)
         lines += [
-            f"small={_tuple(map(quoted, program.small))}",
+            f"small={_tuple(map(literal, program.small))}",
             f"matrix={layout.matrix}",
             f"slots=lambda size, columns, {numbers}: {slots}",
         ]

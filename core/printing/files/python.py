@@ -10,10 +10,12 @@ from ...language.dtypes import COMPUTE_DTYPE
 from ...language.rule import Rule
 from ...language.vocabulary import HostScalars
 from ..exported import Exported
+from ..numba import Numba
+from ..quoting import in_docstring, literal
 from ..templates import Words, filled, read
 from .about import TEXTS as ABOUT
 from .about import about
-from .rule_text import RuleText, attributes_of, method_text, quoted
+from .rule_text import RuleText, attributes_of, method_text
 
 RESERVED = {
     "init", "step", "namespace", "scalars_of", "checked", "rule_for", "launch", "run", "pool",
@@ -32,11 +34,12 @@ class PythonFile:
 
     def __init__(self, exported: Exported) -> None:
         self.exported, self.rules = exported, exported.rules
-        self.label, self.defaults = exported.label, exported.rules[0].defaults
+        self.defaults = exported.rules[0].defaults
         hidden = {*RESERVED, *dir(builtins), "grad_coefficient", "SimpleNamespace"}
         for name in sorted(hidden & set(self.defaults)):
             raise ValueError(f"hyperparameter {name!r} is a name that the file itself needs")
-        self.text_of_rule = RuleText({*RESERVED, self.label})
+        kernels = {each.name for p in exported.printers(Numba) for each in p.functions()}
+        self.text_of_rule = RuleText({*RESERVED, *kernels})
         self.names = [self.text_of_rule.add(rule.scalars) for rule in self.rules]
 
     def docstring(self, needs: str, temporaries: bool) -> str:
@@ -46,7 +49,7 @@ class PythonFile:
         words: Words = {
             "NEEDS": needs,
             "EXAMPLE": "".join(
-                f", {name}={self.defaults[name]!r}" for name in [*self.defaults][:1]
+                f", {name}={literal(self.defaults[name])}" for name in [*self.defaults][:1]
             ),
             "TEMPORARIES": ABOUT["temporaries"] if temporaries else "",
             "BFLOAT": ABOUT["bfloat16"] if "bfloat16" in dtypes else "",
@@ -55,7 +58,7 @@ class PythonFile:
             paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, 98)
             for paragraph in about(self.exported, "python", words)
         )
-        return f'"""{text}\n"""\n'
+        return f'"""{in_docstring(text)}\n"""\n'
 
     def imports(self, standard: Iterable[str] = (), third: Iterable[str] = ()) -> str:
         """Return import statements: of the standard library, and of others."""
@@ -83,7 +86,7 @@ class PythonFile:
         lines = [f"COMPUTE = np.{COMPUTE_DTYPE[exported.dtype]}  # of arithmetic and state"]
         for name, dtype in (("PARAMS", exported.dtype), ("GRADS", exported.grad_dtype)):
             names = (dtype, "uint16") if dtype == "bfloat16" else (dtype,)
-            lines.append(f"{name} = {quoted(names)}")
+            lines.append(f"{name} = {literal(names)}")
         variants, choice = ["RULE"], "RULE"
         if len(self.rules) > 1:
             variants, choice = ["MATRICES", "VECTORS"], "MATRICES if param.ndim >= 2 else VECTORS"
@@ -94,12 +97,12 @@ class PythonFile:
     def _variant(self, rule: Rule, scalars: str, update: str) -> str:
         per, initial = rule.per, rule.initial
         each = [
-            f'        "{name}": {quoted((per.get(name, "element"), initial.get(name, 0.0)))},\n'
+            f'        "{name}": {literal((per.get(name, "element"), initial.get(name, 0.0)))},\n'
             for name in rule.state
         ]
         what = "  # of what there is one number, and its initial value or hyperparameter\n"
         state = f"{{{what}{''.join(each)}    }}" if each else "{}"
-        carry = ", ".join(f'"{name}": {value!r}' for name, value in rule.carry.items())
+        carry = ", ".join(f'"{name}": {literal(value)}' for name, value in rule.carry.items())
         return (
             f"SimpleNamespace(\n    scalars={scalars},\n    {update},\n"
             f"    carry={{{carry}}},\n    state={state},\n)"
@@ -107,7 +110,7 @@ class PythonFile:
 
     def signature(self, *words: str, more: Iterable[str] = ()) -> str:
         """Return arguments: ``words``, then by keyword the hyperparameters and ``more``."""
-        each = [f"{name}={value!r}" for name, value in self.defaults.items()]
+        each = [f"{name}={literal(value)}" for name, value in self.defaults.items()]
         keywords = [*each, *more]
         return _arguments([*words, *(["*"] if keywords else []), *keywords])
 

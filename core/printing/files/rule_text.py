@@ -12,6 +12,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ...language.rule import Rule
+from ..quoting import literal
 
 
 class RuleText:
@@ -51,6 +52,8 @@ class RuleText:
         if isinstance(value, FunctionType):
             return self.add(value)
         if isinstance(value, ModuleType):
+            if not all(map(str.isidentifier, value.__name__.split("."))):
+                raise ValueError(f"{user.__name__} refers to a module named {value.__name__!r}")
             renamed = "" if value.__name__ == name else f" as {name}"
             self.imports[name] = f"import {value.__name__}{renamed}"
             return name
@@ -59,7 +62,7 @@ class RuleText:
             text = f"{name} = SimpleNamespace(scalars={scalars}, update={update})"
             return self._define(name, text, user)
         if isinstance(value, (bool, int, float, str, tuple)):
-            return self._define(name, f"{name} = {quoted(value)}", user)
+            return self._define(name, f"{name} = {literal(value)}", user)
         raise ValueError(
             f"{user.__name__} refers to {name}, a {type(value).__name__}, which cannot be exported"
         )
@@ -84,11 +87,6 @@ class RuleText:
             else:
                 blocks.append(text)
         return "\n\n\n".join(blocks)
-
-
-def quoted(value: object) -> str:
-    """Return the text of a value, with double quotes."""
-    return repr(value).replace("'", '"')
 
 
 def method_text(method: Callable[..., Any]) -> str:

@@ -40,7 +40,7 @@ def maximum(a, b):
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
-def adam_amsgrad(table, rows, first, last):
+def adam_amsgrad_update(table, rows, first, last):
     for chunk in range(first, last):
         row, n = table[chunk, 0], table[chunk, 1]
         if row < 0:

@@ -47,7 +47,7 @@ def to_bfloat16(x):
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
-def adamw(table, rows, first, last):
+def adamw_update(table, rows, first, last):
     for chunk in range(first, last):
         row, n = table[chunk, 0], table[chunk, 1]
         if row < 0:

@@ -39,7 +39,7 @@ def finite_or_zero(x):
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
-def lion(table, rows, first, last):
+def lion_update(table, rows, first, last):
     for chunk in range(first, last):
         row, n = table[chunk, 0], table[chunk, 1]
         if row < 0:

@@ -55,7 +55,7 @@ static __device__ __forceinline__ void each_group(int64_t n, int before, int64_t
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) rmsprop_momentum_centered(
+extern "C" __global__ void __launch_bounds__(256) rmsprop_momentum_centered_update(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control)
 {

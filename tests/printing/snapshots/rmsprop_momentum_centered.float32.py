@@ -39,7 +39,7 @@ def maximum(a, b):
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
-def rmsprop_momentum_centered(table, rows, first, last):
+def rmsprop_momentum_centered_update(table, rows, first, last):
     for chunk in range(first, last):
         row, n = table[chunk, 0], table[chunk, 1]
         if row < 0:

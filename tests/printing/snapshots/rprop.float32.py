@@ -50,7 +50,7 @@ def minimum(a, b):
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
-def rprop(table, rows, first, last):
+def rprop_update(table, rows, first, last):
     for chunk in range(first, last):
         row, n = table[chunk, 0], table[chunk, 1]
         if row < 0:

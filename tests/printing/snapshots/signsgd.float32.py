@@ -40,7 +40,7 @@ def finite_or_zero(x):
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
-def signsgd(table, rows, first, last):
+def signsgd_update(table, rows, first, last):
     for chunk in range(first, last):
         row, n = table[chunk, 0], table[chunk, 1]
         if row < 0:

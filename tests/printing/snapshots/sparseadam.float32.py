@@ -30,7 +30,7 @@ def pointer(typing, address, dtype):
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64, int64)", **options)
-def sparseadam(table, rows, first, last):
+def sparseadam_update(table, rows, first, last):
     for chunk in range(first, last):
         row, n = table[chunk, 0], table[chunk, 1]
         if row < 0:

@@ -1,0 +1,30 @@
+"""Results that are kept with the object that they are of, and are freed with it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+RESULTS = "kept_results"  # the attribute that has them
+Result = TypeVar("Result")
+
+
+def kept(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Have ``function`` return the same object each time for its first argument, a rule, a function or
+    a graph, and equal others. A cache of its own would keep rules that are made at run time for good."""
+
+    @functools.wraps(function)
+    def look_up(of: Any, *args: Any) -> Result:
+        try:
+            results = vars(of)[RESULTS]
+        except KeyError:
+            results = {}
+            object.__setattr__(of, RESULTS, results)  # rules are frozen
+        key = (function, *args)
+        if key not in results:
+            results.setdefault(key, function(of, *args))
+        found: Result = results[key]
+        return found
+
+    return look_up

@@ -1,0 +1,135 @@
+"""Checks of a rule's text, when an optimizer is made: every backend can run it, and it computes the
+same on all, as far as that can be seen.
+
+The reference runs the text, every other backend its trace. They differ if the text depends on
+anything but the values of its arguments: on their type (``isinstance(param, np.ndarray)``), on
+random numbers, or on how often it was called. Both are computed here for a few numbers. What cannot
+be seen: what changes later (a global that somebody sets, the time of day), or with values that these
+few do not have.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ..interrupts import held
+from .clipping import clipped
+from .kept import kept
+from .passes import program, reachable
+from .rule import CLIPS, Rule
+from .scalars import as_numbers, next_scalars
+from .tracer import ARITHMETIC, COMPARISONS, Expr, trace_scalars, trace_update
+from .vocabulary import IEEE, NumpyVocabulary
+
+OPERATORS = {op: getattr(operator, name) for op, name in {**ARITHMETIC, **COMPARISONS}.items()}
+SHAPES = {"element": (3, 4), "row": (3, 1), "column": (1, 4), "tensor": (1, 1)}
+AXIS = {"tensor": None, "row": 1, "column": 0}
+STEPS = (0, 1, 40)  # taken before the step that is computed
+
+
+@kept
+def check(rule: Rule) -> None:
+    """Raise TypeError or ValueError for a rule that not every backend could run, clipped or not, or
+    whose text gives other numbers than its trace."""
+    clipped(rule, CLIPS)
+    program(rule)
+    numbers = np.random.default_rng(0)
+    row, carry = trace_scalars(rule)
+    update, _ = trace_update(rule)
+    with held(), np.errstate(all="ignore"):
+        for steps in STEPS:
+            found, expected = _scalars(rule, steps, {**row, **carry})
+            _compare(rule, "scalars", found, expected)
+        given = {
+            name: numbers.standard_normal(SHAPES[rule.per.get(name, "element")])
+            for name in ("param", "grad", *rule.state)
+        }
+        s = {name: numbers.random() for name in row}
+        results = _called(
+            rule, "update", rule.update, _Arrays(), SimpleNamespace(**s), *given.values()
+        )
+        results = results if isinstance(results, tuple) else (results,)
+        expected = _values(update, {**s, **given}, _Arrays())
+        _compare(rule, "update", dict(zip(update, results, strict=True)), expected)
+
+
+def _scalars(
+    rule: Rule, steps: int, graph: Mapping[str, Expr]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the row and the carry after a step with the default hyperparameters: of the text, and of
+    the trace."""
+    row, carry = _called(
+        rule, "scalars", next_scalars, rule, steps, rule.carry, as_numbers(rule.defaults)
+    )
+    known = {"step": np.float64(steps + 1)}
+    known |= {f"carry.{name}": np.float64(value) for name, value in rule.carry.items()}
+    for name, value in rule.defaults.items():
+        if isinstance(value, tuple):
+            known |= {f"h.{name}[{i}]": np.float64(number) for i, number in enumerate(value)}
+        else:
+            known[f"h.{name}"] = np.float64(value)
+    return {**row, **carry}, _values(graph, known, IEEE)
+
+
+def _called(rule: Rule, what: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call the text. Raise TypeError if it fails, which its trace did not."""
+    try:
+        return function(*args)
+    except Exception as error:
+        raise TypeError(
+            f"rule {rule.name!r}: {what} can be traced but fails on "
+            f"{'arrays' if what == 'update' else 'numbers'}: {error}"
+        ) from error
+
+
+def _compare(rule: Rule, what: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    for name, value in expected.items():
+        ours, traced = np.broadcast_arrays(np.float64(found[name]), np.float64(value))
+        if not np.array_equal(ours, traced, equal_nan=True):
+            raise TypeError(
+                f"rule {rule.name!r}: {what} gives another {name} on numbers than its trace, which "
+                "other backends run. It may depend on nothing but the values of its arguments: not on "
+                "their type, on random numbers or on how often it was called. Let a hyperparameter "
+                "say what changes from step to step, and an option what the text depends on"
+            )
+
+
+class _Arrays(NumpyVocabulary):
+    """The vocabulary on float64 arrays of two axes. Sums have NumPy's order, on both sides."""
+
+    def __init__(self) -> None:
+        super().__init__(np.dtype(np.float64))
+
+    def sum(self, x: Any, per: str = "tensor") -> Any:
+        return np.sum(x, axis=AXIS[per], keepdims=True)
+
+    def size(self, x: Any, per: str = "tensor") -> Any:
+        return np.float64(x.size if per == "tensor" else x.shape[AXIS[per]])
+
+
+def _values(graph: Mapping[str, Expr], known: Mapping[str, Any], xp: Any) -> dict[str, Any]:
+    """Return the values of a traced graph; those of its leaves are ``known`` by their names."""
+    values: dict[int, Any] = {}
+    for node in reachable(graph.values()):
+        args = [values[id(arg)] for arg in node.args]
+        if node.op in ("input", "scalar"):
+            value = known[str(node.name)]
+        elif node.op == "constant":
+            value = np.float64(node.value)
+        elif node.op == "total":
+            (value,) = args
+        elif node.op == "sum":
+            value = xp.sum(*args, node.per)
+        elif node.op == "size":
+            value = xp.size(np.empty(SHAPES[node.value[0]]), node.value[1])
+        elif node.op == "neg":
+            value = -args[0]
+        else:
+            value = (OPERATORS.get(node.op) or getattr(xp, node.op))(*args)
+        values[id(node)] = value
+    return {name: values[id(node)] for name, node in graph.items()}
