@@ -138,7 +138,12 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 LARGER: dict[str, Shapes] = {
     "lars_no_momentum.float32": {"long": (2_050,)},
     "adafactor.float32": {"tall": (67, 3), "wide": (1, 515), "kernel": (5, 3, 2)},
+    "adafactor_chunks.float16": {"wide": (1, 2_141)},
+    "adafactor_beta1_strips.float16": {"tall": (1_033, 1)},
 }
+# Cases of sums with several parts: suffix to the label of the variant and the dtype. Three chunks of
+# a row; 17 strips, whose 1,033 sums along rows are two chunks. The sizes are such that the order shows.
+TILES = {"chunks": ("adafactor", "float16"), "strips": ("adafactor_beta1", "float16")}
 
 
 def variants() -> list[Rule]:
@@ -154,10 +159,13 @@ def variants() -> list[Rule]:
 
 
 def cases() -> list[Case]:
-    """Return all cases of rules, in the order of `ROWS` and, for each row, of the dtypes."""
+    """Return all cases of rules, in the order of `ROWS` and, for each row, of the dtypes; then those
+    of `TILES`."""
     rules = {rule.label: rule for rule in variants()}
-    return [
-        Case(rules[label], dtype, hyper, {CHANGES_FROM: later})
-        for label, (hyper, later) in ROWS.items()
-        for dtype in FORMATS
-    ]
+
+    def case(label: str, dtype: str, suffix: str = "") -> Case:
+        hyper, later = ROWS[label]
+        return Case(rules[label], dtype, hyper, {CHANGES_FROM: later}, suffix=suffix)
+
+    plain = [case(label, dtype) for label in ROWS for dtype in FORMATS]
+    return plain + [case(label, dtype, suffix) for suffix, (label, dtype) in TILES.items()]

@@ -14,6 +14,7 @@ from .folds import fold_body
 from .printer import Printer
 from .target import Lines
 from .templates import read
+from .tiles import tile_loops
 
 TEXTS = read("c_file.c")
 
@@ -24,12 +25,12 @@ class C(CFamily):
     def scalar(self, name: str, scalars: Sequence[str]) -> str:
         return f"s->{field(name)}"
 
-    def zero_lanes(self, name: str, lanes: int) -> Lines:
-        return [f"{self.real} {name}[{lanes}];", *super().zero_lanes(name, lanes)]
-
     def flat_loops(self, printer: Printer, step: Step, element: Lines) -> Lines:
         loops = printer.flat_loops(step, element)
         return loops if printer.layout.reducing else [*_parallel("n", simd=True), *loops]
+
+    def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
+        return tile_loops(printer, step, per_row, element)
 
     def source(self, printer: Printer) -> str:
         return file([printer], title(printer))
@@ -82,7 +83,8 @@ def _pass(p: Printer, k: int) -> str:
     lines = _tile(p, step) if p.layout.matrix else _chunk(p, step)
     arguments = [scalars, "int64_t index", *typed_sizes(p)]
     arguments += [*array_arguments(p, p.touched(step)), f"{p.target.real} *workspace"]
-    lines = [*lines, *body]
+    lanes = [f"{p.target.real} {name}[{size}];" for name, size in p.lanes.items()]
+    lines = [*lines, *lanes, *body]
     return function(f"static void {p.rule.label}_pass{k}", arguments, lines, _used(p, step))
 
 

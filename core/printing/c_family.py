@@ -50,6 +50,9 @@ class CFamily(Target):
         head = f"for (int64_t {variable} = {first}; {variable} < {count}; {advance}) {{"
         return [head, *indented(body), "}"]
 
+    def when(self, condition: str, body: Lines) -> Lines:
+        return [f"if ({condition}) {{", *indented(body), "}"]
+
     def let(self, name: str, value: str, *, index: bool = False) -> str:
         return self.assign(f"const int64_t {name}" if index else f"{self.real} {name}", value)
 

@@ -12,12 +12,14 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+from ..language.passes import Step
 from .expressions import is_whole
 from .folds import fold_body
 from .printer import Printer
 from .quoting import in_docstring
 from .target import Lines, Target, indented
 from .templates import read
+from .tiles import tile_loops
 
 TEXTS = read("numba_kernels.py.txt")
 HEAD, POINTER = TEXTS.pop("head"), TEXTS.pop("pointer")
@@ -56,8 +58,14 @@ class Numba(Target):
         bounds = count if bounds == f"0, {count}" else bounds
         return [f"for {variable} in range({bounds}):", *indented(body)]
 
+    def when(self, condition: str, body: Lines) -> Lines:
+        return [f"if {condition}:", *indented(body)]
+
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         return [f"{name}[:width] = 0"]
+
+    def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
+        return tile_loops(printer, step, per_row, element)
 
     def constant(self, value: float) -> str:
         text = f"{value:.0f}" if is_whole(value) else repr(value)

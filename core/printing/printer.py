@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import Program, Step, statements
-from ..language.summation import LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS
+from ..language.summation import LANES, ROW_CHUNK
 from ..language.tracer import Expr
 from .expressions import Expressions
 from .target import Launch, Lines, Target
@@ -174,47 +174,11 @@ class Printer(Expressions):
         for node in step.sums:
             lines += self.zero_lanes(node, LANES)
             body.append(self.add(f"{self.lanes_name[id(node)]}[{lane}]", node))
-        inner = before + self._lane_loop(step, "start", block, "n - start", body)
+        inner = before + self.lane_loop(step, "start", block, "n - start", body)
         lines += self.loop("start", "n", inner, block)
         for node in step.sums:
             lines += self.folded(node, "index")
         return lines
-
-    def tile_loops(self, step: Step, per_row: Lines, element: Lines) -> Lines:
-        """Return ``per_row`` for each row ``r`` of a tile, and ``element`` for each ``i`` at one of its
-        ``column``s."""
-        by_row = [node for node in step.sums if node.per == "row"]
-        by_column = [node for node in step.sums if node.per == "column"]
-        before: Lines = []
-        after: Lines = []
-        for node in by_row:
-            before += self.zero_lanes(node, ROW_LANES)
-            element = [*element, self.add(f"{self.lanes_name[id(node)]}[lane]", node)]
-            after += self.folded(node, "r", self.line_name[id(node)])
-        for node in by_column:
-            place = (
-                f"{self.use('workspace')}[{self.subscript(f'{self.line_name[id(node)]} + column')}]"
-            )
-            element = [*element, self.add(place, node)]
-        i = self.integer("i", self.subscript("r * columns + column"), "columns column")
-        body = [*self.integer("column", "start + lane"), *i, *element]
-        end = "end" if by_row else "tile_width"
-        inner = self._lane_loop(step, "r * columns + start", ROW_LANES, f"{end} - start", body)
-        self.use("tile_width")
-        start = "chunk" if by_row else "0"
-        of_row = self.target.loop("start", end, inner, start, str(ROW_LANES))
-        if by_row:
-            of_row = self._chunks_of_row(by_row, [*before, *of_row, *after])
-        of_row = per_row + of_row
-        rows = self.strips(by_column, of_row) if by_column else self.loop("r", "height", of_row)
-        return [self.width("tile_width", ROW_LANES), *rows] if by_row else rows
-
-    def _chunks_of_row(self, nodes: list[Expr], of_chunk: Lines) -> Lines:
-        """Return ``of_chunk`` for each chunk of a row, whose sums each have their place."""
-        smaller, let = self.target.smaller, self.target.let
-        end = let("end", smaller(f"chunk + {ROW_CHUNK}", "tile_width"), index=True)
-        body = [end, *self.tile_lines(nodes), *of_chunk]
-        return self.loop("chunk", "tile_width", body, ROW_CHUNK)
 
     def tile_width(self) -> Lines:
         """Return the declaration of how many columns a tile has."""
@@ -231,32 +195,18 @@ class Printer(Expressions):
             lines.append(self.target.let(self.line_name[id(node)], value, index=True))
         return lines
 
-    def strips(self, nodes: list[Expr], of_row: Lines) -> Lines:
-        """Return ``of_row`` for each row ``r``, strip by strip; each strip has its line of sums down
-        columns, which begins as zero."""
-        lines = []
-        for node in nodes:
-            slot = self.use(f"{self.slot_name[id(node)]} first_row columns first_column").split()[0]
-            line = f"(first_row + strip){self.target.quotient}{STRIP_ROWS} * columns + first_column"
-            name = self.line_name[id(node)]
-            lines.append(self.target.let(name, f"{slot} + {line}", index=True))
-            place = f"{self.use('workspace')}[{self.subscript(f'{name} + column')}]"
-            zero = self.target.assign(place, self.target.constant(0))
-            lines += self.loop("column", "tile_width", [zero])
-        end = self.target.smaller(f"strip + {STRIP_ROWS}", self.use("height"))
-        rows = self.target.loop("r", end, of_row, "strip", "1")
-        return self.loop("strip", "height", [*lines, *rows], STRIP_ROWS)
-
-    def _lane_loop(self, step: Step, first: str, most: int, left: str, body: Lines) -> Lines:
+    def lane_loop(self, step: Step, first: str, most: int, left: str, body: Lines) -> Lines:
         """Return the inner loop: ``body`` for every ``lane`` of the elements from ``first`` on, of
         which there are ``left``, but ``most`` at a time."""
         count = self.target.smaller(str(most), self.use(left))
         if not self.target.fetches_ahead:
             return self.shared_loop("lane", count, body)
-        ahead = [
-            self.helper("fetch_ahead", self.arrays[name], first, "count") for name in step.loads
-        ]
+        ahead = self.fetches(step, first, "count")
         return [f"count = {count}", *ahead, *self.loop("lane", "count", body)]
+
+    def fetches(self, step: Step, first: str, count: str) -> Lines:
+        """Return statements that ask for the memory behind ``count`` elements from ``first`` on."""
+        return [self.helper("fetch_ahead", self.arrays[name], first, count) for name in step.loads]
 
     def add(self, place: str, node: Expr) -> str:
         """Return the statement that adds one element's part of a sum."""
@@ -273,12 +223,10 @@ class Printer(Expressions):
         self.lanes[name] = lanes
         return self.target.zero_lanes(name, lanes)
 
-    def folded(self, node: Expr, place: str, start: str | None = None) -> Lines:
+    def folded(self, node: Expr, place: str) -> Lines:
         """Return statements that store the fold of a sum's lanes at a place in the workspace behind
-        ``start``, by default that of the sum."""
+        that of the sum."""
         folded = self.new_name(self.wanted(node))
         value = self.helper("fold", self.lanes_name[id(node)], "width")
-        start = start or self.slot_name[id(node)]
-        at = self.subscript(f"{self.use(start)} + {self.use(place)}")
-        store = self.target.assign(f"{self.use('workspace')}[{at}]", folded)
+        store = self.target.assign(self.in_workspace(node, place), folded)
         return [self.target.let(folded, value), f"{self.target.once}{store}"]

@@ -50,6 +50,10 @@ class Target:
         """Return ``body`` for each ``variable`` from ``first`` on and below ``count``."""
         raise NotImplementedError
 
+    def when(self, condition: str, body: Lines) -> Lines:
+        """Return ``body`` for where a condition holds."""
+        raise NotImplementedError
+
     def let(self, name: str, value: str, *, index: bool = False) -> str:
         """Declare a variable of the compute dtype, or an integer."""
         return self.assign(name, value)
@@ -67,9 +71,8 @@ class Target:
         return loops
 
     def tile_loops(self, printer: Any, step: Step, per_row: Lines, element: Lines) -> Lines:
-        """Return the loops over the elements of a tile."""
-        loops: Lines = printer.tile_loops(step, per_row, element)
-        return loops
+        """Return ``per_row`` for each row ``r`` of a tile and ``element`` for each of its elements."""
+        raise NotImplementedError
 
     def vector_loop(self, printer: Any, variable: str, count: str, body: Lines) -> Lines:
         """Return the loop over numbers that a fold has for each row or column."""

@@ -18,7 +18,7 @@ from samestep.golden.replay import replay
 from samestep.golden.verify import verify_one
 from samestep.language import summation
 from samestep.language.dtypes import numpy_dtype
-from samestep.language.summation import LANES, ROW_LANES, STRIP_ROWS
+from samestep.language.summation import LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS
 from variants import DTYPES, variants
 
 ROW_AND_COLUMN = ("exp_avg_sq_row", "exp_avg_sq_col")
@@ -70,29 +70,42 @@ def test_sums_go_around_their_lanes_and_over_several_strips():
     matrices = load("adafactor.float32").tensors
     assert matrices["param.0.tall"].shape[0] > STRIP_ROWS
     assert matrices["param.0.wide"].shape[1] > ROW_LANES
+    assert load("adafactor_chunks.float16").tensors["param.0.wide"].shape[1] > 2 * ROW_CHUNK
+    rows = len(load("adafactor_beta1_strips.float16").tensors["param.0.tall"])
+    assert rows > max(2 * STRIP_ROWS, ROW_CHUNK)
     shapes = {name: matrices[f"state.1.kernel.{name}"].shape for name in ROW_AND_COLUMN}
     assert list(shapes.values()) == [(5,), (3, 2)]
 
 
 @pytest.mark.parametrize(
-    ("constant", "tensor", "factor"),
+    ("constant", "name", "tensor", "factor"),
     [
-        ("STRIP_ROWS", "tall", 0.5),
-        ("STRIP_ROWS", "tall", 2),
-        ("ROW_LANES", "wide", 0.5),
-        ("ROW_LANES", "wide", 2),
-        ("ROW_CHUNK", "wide", 0.5),
-        ("LANES", "long", 0.5),
+        ("STRIP_ROWS", "adafactor.float32", "tall", 0.5),
+        ("STRIP_ROWS", "adafactor.float32", "tall", 2),
+        ("ROW_LANES", "adafactor.float32", "wide", 0.5),
+        ("ROW_LANES", "adafactor.float32", "wide", 2),
+        ("ROW_CHUNK", "adafactor.float32", "wide", 0.5),
+        ("ROW_CHUNK", "adafactor_chunks.float16", "wide", 2),
+        ("ROW_CHUNK", "adafactor_beta1_strips.float16", "tall", 2),
+        ("STRIP_ROWS", "adafactor_beta1_strips.float16", "tall", 2),
+        ("LANES", "lars_no_momentum.float32", "long", 0.5),
     ],
 )
-def test_control_another_order_is_noticed(constant, tensor, factor, monkeypatch):
-    name = "lars_no_momentum.float32" if tensor == "long" else "adafactor.float32"
+def test_control_another_order_is_noticed(constant, name, tensor, factor, monkeypatch):
     for module in (reference, summation):
         if hasattr(module, constant):
             monkeypatch.setattr(module, constant, int(getattr(module, constant) * factor))
     result = verify_one(load(name), ss.rules.registry[name.split(".")[0].split("_")[0]], "numpy")
     assert result.differences
     assert all(f".{tensor}" in difference for difference in result.differences)
+
+
+@pytest.mark.parametrize("name", ["adafactor_chunks.float16", "adafactor_beta1_strips.float16"])
+def test_control_a_fold_by_halves_is_noticed(name, monkeypatch):
+    for module in (reference, summation):
+        if hasattr(module, "add_neighbours"):
+            monkeypatch.setattr(module, "add_neighbours", summation.fold_by_halves)
+    assert verify_one(load(name), ss.rules.registry["adafactor"], "numpy").differences
 
 
 def test_every_built_in_rule_has_a_formula():

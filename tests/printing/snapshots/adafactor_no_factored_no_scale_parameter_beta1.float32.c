@@ -112,12 +112,12 @@ static void adafactor_no_factored_no_scale_parameter_beta1_pass0(
     const int64_t sum0_at = 0;
     grads += index * 65536;
     exp_avg_sqs += index * 65536;
+    float sum0_lanes[2048];
     const float beta2 = s->beta2;
     const float rest2 = s->rest2;
     const float eps1 = s->eps1;
     const float grad_coefficient = s->grad_coefficient;
     const int64_t width = lanes_for(n, 2048);
-    float sum0_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
         sum0_lanes[lane] = 0;
     }

@@ -125,34 +125,49 @@ static void adafactor_no_scale_parameter_pass0(
     const int64_t height = (size - first_row < 64 ? size - first_row : 64);
     const int64_t tile_width = (16384 < columns - first_column ? 16384 : columns - first_column);
     grads += first_row * columns + first_column;
+    float sum0_lanes[256];
     const float eps1 = s->eps1;
     const float grad_coefficient = s->grad_coefficient;
-    const int64_t width = lanes_for(tile_width, 256);
+    const int64_t whole = tile_width - tile_width % 1024;
+    const int64_t width = lanes_for(tile_width - whole, 256);
     for (int64_t strip = 0; strip < height; strip += 64) {
         const int64_t sum1_line = sum1_at + (first_row + strip) / 64 * columns + first_column;
         for (int64_t column = 0; column < tile_width; column++) {
             workspace[sum1_line + column] = 0;
         }
         for (int64_t r = strip; r < (strip + 64 < height ? strip + 64 : height); r++) {
-            for (int64_t chunk = 0; chunk < tile_width; chunk += 1024) {
-                const int64_t end = (chunk + 1024 < tile_width ? chunk + 1024 : tile_width);
+            for (int64_t chunk = 0; chunk < whole; chunk += 1024) {
                 const int64_t sum0_line = sum0_at + (first_column + chunk) / 1024 * size + first_row;
-                float sum0_lanes[256];
-                for (int64_t lane = 0; lane < width; lane++) {
-                    sum0_lanes[lane] = 0;
-                }
-                for (int64_t start = chunk; start < end; start += 256) {
-                    for (int64_t lane = 0; lane < (256 < end - start ? 256 : end - start); lane++) {
+                for (int64_t lane = 0; lane < 256; lane++) {
+                    float sum0_lane = 0;
+                    for (int64_t start = chunk; start < chunk + 1024; start += 256) {
                         const int64_t column = start + lane;
                         const int64_t i = r * columns + column;
                         float grad = grad_coefficient * grads[i];
                         float square = grad * grad + eps1;
-                        sum0_lanes[lane] = sum0_lanes[lane] + square;
                         workspace[sum1_line + column] = workspace[sum1_line + column] + square;
+                        sum0_lane = sum0_lane + square;
+                    }
+                    sum0_lanes[lane] = sum0_lane;
+                }
+                workspace[sum0_line + r] = fold(sum0_lanes, 256);
+            }
+            if (whole < tile_width) {
+                const int64_t sum0_line = sum0_at + (first_column + whole) / 1024 * size + first_row;
+                for (int64_t lane = 0; lane < width; lane++) {
+                    sum0_lanes[lane] = 0;
+                }
+                for (int64_t start = whole; start < tile_width; start += 256) {
+                    for (int64_t lane = 0; lane < (256 < tile_width - start ? 256 : tile_width - start); lane++) {
+                        const int64_t column = start + lane;
+                        const int64_t i = r * columns + column;
+                        float grad = grad_coefficient * grads[i];
+                        float square = grad * grad + eps1;
+                        workspace[sum1_line + column] = workspace[sum1_line + column] + square;
+                        sum0_lanes[lane] = sum0_lanes[lane] + square;
                     }
                 }
-                float sum0 = fold(sum0_lanes, width);
-                workspace[sum0_line + r] = sum0;
+                workspace[sum0_line + r] = fold(sum0_lanes, width);
             }
         }
     }
@@ -214,19 +229,35 @@ static void adafactor_no_scale_parameter_pass1(
     const int64_t height = (size - first_row < 64 ? size - first_row : 64);
     const int64_t tile_width = (16384 < columns - first_column ? 16384 : columns - first_column);
     grads += first_row * columns + first_column;
+    float sum2_lanes[256];
     const float grad_coefficient = s->grad_coefficient;
-    const int64_t width = lanes_for(tile_width, 256);
+    const int64_t whole = tile_width - tile_width % 1024;
+    const int64_t width = lanes_for(tile_width - whole, 256);
     for (int64_t r = 0; r < height; r++) {
         float row_factor = workspace[row_factor_at + first_row + r];
-        for (int64_t chunk = 0; chunk < tile_width; chunk += 1024) {
-            const int64_t end = (chunk + 1024 < tile_width ? chunk + 1024 : tile_width);
+        for (int64_t chunk = 0; chunk < whole; chunk += 1024) {
             const int64_t sum2_line = sum2_at + (first_column + chunk) / 1024 * size + first_row;
-            float sum2_lanes[256];
+            for (int64_t lane = 0; lane < 256; lane++) {
+                float sum2_lane = 0;
+                for (int64_t start = chunk; start < chunk + 1024; start += 256) {
+                    const int64_t column = start + lane;
+                    const int64_t i = r * columns + column;
+                    float col_factor = workspace[col_factor_at + first_column + column];
+                    float grad = grad_coefficient * grads[i];
+                    float direction = grad * row_factor * col_factor;
+                    sum2_lane = sum2_lane + direction * direction;
+                }
+                sum2_lanes[lane] = sum2_lane;
+            }
+            workspace[sum2_line + r] = fold(sum2_lanes, 256);
+        }
+        if (whole < tile_width) {
+            const int64_t sum2_line = sum2_at + (first_column + whole) / 1024 * size + first_row;
             for (int64_t lane = 0; lane < width; lane++) {
                 sum2_lanes[lane] = 0;
             }
-            for (int64_t start = chunk; start < end; start += 256) {
-                for (int64_t lane = 0; lane < (256 < end - start ? 256 : end - start); lane++) {
+            for (int64_t start = whole; start < tile_width; start += 256) {
+                for (int64_t lane = 0; lane < (256 < tile_width - start ? 256 : tile_width - start); lane++) {
                     const int64_t column = start + lane;
                     const int64_t i = r * columns + column;
                     float col_factor = workspace[col_factor_at + first_column + column];
@@ -235,8 +266,7 @@ static void adafactor_no_scale_parameter_pass1(
                     sum2_lanes[lane] = sum2_lanes[lane] + direction * direction;
                 }
             }
-            float sum2 = fold(sum2_lanes, width);
-            workspace[sum2_line + r] = sum2;
+            workspace[sum2_line + r] = fold(sum2_lanes, width);
         }
     }
 }

@@ -127,28 +127,43 @@ def adafactor_no_scale_parameter_pass0(table, rows, tensors, workspace, first, l
         sum1_at = tensors[tensor, 7]
         eps1 = rows[row, 2]
         grad_coefficient = rows[row, 7]
-        width = lanes_for(tile_width, 256)
+        whole = tile_width - tile_width % 1024
+        width = lanes_for(tile_width - whole, 256)
         for strip in range(0, height, 64):
             sum1_line = sum1_at + (first_row + strip) // 64 * columns + first_column
             for column in range(tile_width):
                 workspace[uint64(sum1_line + column)] = float32(0)
             for r in range(strip, min(strip + 64, height)):
-                for chunk in range(0, tile_width, 1024):
-                    end = min(chunk + 1024, tile_width)
+                for chunk in range(0, whole, 1024):
                     sum0_line = sum0_at + (first_column + chunk) // 1024 * size + first_row
+                    for block in range(0, 256, 64):
+                        for start in range(chunk + block, chunk + 1024, 256):
+                            fetch_ahead(grads, r * columns + start + 512, 64)
+                        for lane in range(block, block + 64):
+                            sum0_lane = float32(0)
+                            for start in range(chunk, chunk + 1024, 256):
+                                column = start + lane
+                                i = uint64(r * columns + column)
+                                grad = grad_coefficient * grads[i]
+                                square = grad * grad + eps1
+                                workspace[uint64(sum1_line + column)] = workspace[uint64(sum1_line + column)] + square
+                                sum0_lane = sum0_lane + square
+                            sum0_lanes[lane] = sum0_lane
+                    workspace[uint64(sum0_line + r)] = fold(sum0_lanes, 256)
+                if whole < tile_width:
+                    sum0_line = sum0_at + (first_column + whole) // 1024 * size + first_row
                     sum0_lanes[:width] = 0
-                    for start in range(chunk, end, 256):
-                        count = min(256, end - start)
+                    for start in range(whole, tile_width, 256):
+                        count = min(256, tile_width - start)
                         fetch_ahead(grads, r * columns + start, count)
                         for lane in range(count):
                             column = start + lane
                             i = uint64(r * columns + column)
                             grad = grad_coefficient * grads[i]
                             square = grad * grad + eps1
-                            sum0_lanes[lane] = sum0_lanes[lane] + square
                             workspace[uint64(sum1_line + column)] = workspace[uint64(sum1_line + column)] + square
-                    sum0 = fold(sum0_lanes, width)
-                    workspace[uint64(sum0_line + r)] = sum0
+                            sum0_lanes[lane] = sum0_lanes[lane] + square
+                    workspace[uint64(sum0_line + r)] = fold(sum0_lanes, width)
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
@@ -204,15 +219,31 @@ def adafactor_no_scale_parameter_pass1(table, rows, tensors, workspace, first, l
         row_factor_at = tensors[tensor, 12]
         col_factor_at = tensors[tensor, 13]
         grad_coefficient = rows[row, 7]
-        width = lanes_for(tile_width, 256)
+        whole = tile_width - tile_width % 1024
+        width = lanes_for(tile_width - whole, 256)
         for r in range(height):
             row_factor = workspace[uint64(row_factor_at + first_row + r)]
-            for chunk in range(0, tile_width, 1024):
-                end = min(chunk + 1024, tile_width)
+            for chunk in range(0, whole, 1024):
                 sum2_line = sum2_at + (first_column + chunk) // 1024 * size + first_row
+                for block in range(0, 256, 64):
+                    for start in range(chunk + block, chunk + 1024, 256):
+                        fetch_ahead(grads, r * columns + start + 512, 64)
+                    for lane in range(block, block + 64):
+                        sum2_lane = float32(0)
+                        for start in range(chunk, chunk + 1024, 256):
+                            column = start + lane
+                            i = uint64(r * columns + column)
+                            col_factor = workspace[uint64(col_factor_at + first_column + column)]
+                            grad = grad_coefficient * grads[i]
+                            direction = grad * row_factor * col_factor
+                            sum2_lane = sum2_lane + direction * direction
+                        sum2_lanes[lane] = sum2_lane
+                workspace[uint64(sum2_line + r)] = fold(sum2_lanes, 256)
+            if whole < tile_width:
+                sum2_line = sum2_at + (first_column + whole) // 1024 * size + first_row
                 sum2_lanes[:width] = 0
-                for start in range(chunk, end, 256):
-                    count = min(256, end - start)
+                for start in range(whole, tile_width, 256):
+                    count = min(256, tile_width - start)
                     fetch_ahead(grads, r * columns + start, count)
                     for lane in range(count):
                         column = start + lane
@@ -221,8 +252,7 @@ def adafactor_no_scale_parameter_pass1(table, rows, tensors, workspace, first, l
                         grad = grad_coefficient * grads[i]
                         direction = grad * row_factor * col_factor
                         sum2_lanes[lane] = sum2_lanes[lane] + direction * direction
-                sum2 = fold(sum2_lanes, width)
-                workspace[uint64(sum2_line + r)] = sum2
+                workspace[uint64(sum2_line + r)] = fold(sum2_lanes, width)
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)

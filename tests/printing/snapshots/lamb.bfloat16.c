@@ -135,6 +135,8 @@ static void lamb_pass0(
     grads += index * 65536;
     exp_avgs += index * 65536;
     exp_avg_sqs += index * 65536;
+    float sum0_lanes[2048];
+    float sum1_lanes[2048];
     const float beta1 = s->beta1;
     const float rest1 = s->rest1;
     const float beta2 = s->beta2;
@@ -144,11 +146,9 @@ static void lamb_pass0(
     const float weight_decay = s->weight_decay;
     const float grad_coefficient = s->grad_coefficient;
     const int64_t width = lanes_for(n, 2048);
-    float sum0_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
         sum0_lanes[lane] = 0;
     }
-    float sum1_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
         sum1_lanes[lane] = 0;
     }

@@ -104,13 +104,13 @@ static void lars_pass0(
     const int64_t sum1_at = sum0_at + chunks;
     params += index * 65536;
     grads += index * 65536;
+    float sum0_lanes[2048];
+    float sum1_lanes[2048];
     const float grad_coefficient = s->grad_coefficient;
     const int64_t width = lanes_for(n, 2048);
-    float sum0_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
         sum0_lanes[lane] = 0;
     }
-    float sum1_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
         sum1_lanes[lane] = 0;
     }

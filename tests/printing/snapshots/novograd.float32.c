@@ -102,9 +102,9 @@ static void novograd_pass0(
     const int64_t n = (size - index * 65536 < 65536 ? size - index * 65536 : 65536);
     const int64_t sum0_at = 0;
     grads += index * 65536;
+    float sum0_lanes[2048];
     const float grad_coefficient = s->grad_coefficient;
     const int64_t width = lanes_for(n, 2048);
-    float sum0_lanes[2048];
     for (int64_t lane = 0; lane < width; lane++) {
         sum0_lanes[lane] = 0;
     }
