@@ -6,6 +6,7 @@ import ctypes
 import sys
 from array import array as vector
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,19 @@ def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
         strides.append(stride)
         stride *= n
     return tuple(reversed(strides))
+
+
+def shadow(address: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Array:
+    """Return a NumPy array over addresses, to look at how arrays lie to each other; strides are in
+    bytes. Its elements must not be touched: they may be on a device."""
+    interface = {
+        "data": (address, True),
+        "shape": shape,
+        "strides": strides,
+        "typestr": f"|V{itemsize}",
+        "version": 3,
+    }
+    return np.asarray(SimpleNamespace(__array_interface__=interface))
 
 
 def bounds(array: Array) -> tuple[int, int]:

@@ -29,10 +29,10 @@ from ..language.summation import (
 from ..language.vocabulary import NumpyVocabulary
 from ..protocol import Availability
 from .gradients import CheckedGradients
-from .host.arrays import reals
+from .host.arrays import ARRAYS
 from .host.backend import HostBackend
 from .host.launch import HostLaunch
-from .host.tensor import HostTensor
+from .tensor import AdoptedTensor
 from .torch_tensors.view import as_numpy
 
 BLOCK = 16_384  # elements; divides CHUNK and is a multiple of LANES
@@ -147,10 +147,10 @@ class NumpyLaunch(HostLaunch):
             for tensor, position, row in placed:
                 if row >= 0 and tensor.flat.size:
                     scalars = SimpleNamespace(**dict(zip(self.scalars, rows[row], strict=True)))
-                    grad = reals(as_numpy(gradients.arrays[position]))
+                    grad = ARRAYS.reals(as_numpy(gradients.arrays[position]))
                     self._update(tensor, grad, scalars)
 
-    def _update(self, tensor: HostTensor, grad: Array, s: SimpleNamespace) -> None:
+    def _update(self, tensor: AdoptedTensor, grad: Array, s: SimpleNamespace) -> None:
         per = {self.rule.per.get(name) for name in self.rule.state}
         matrix = bool(per & {"row", "column"})
         while True:
@@ -161,7 +161,7 @@ class NumpyLaunch(HostLaunch):
             except _SeenAsMatrixError:
                 matrix = True
 
-    def _run_passes(self, xp: _Passes, tensor: HostTensor, grad: Array, s: Any) -> None:
+    def _run_passes(self, xp: _Passes, tensor: AdoptedTensor, grad: Array, s: Any) -> None:
         """Run the text on all blocks until no sum is pending; only that last pass stores."""
         shape = (xp.rows, xp.columns) if xp.matrix else (xp.rows,)
         param, grad = tensor.flat.reshape(shape), grad.reshape(shape)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...interrupts import held
 from ...language.dtypes import REAL_OF_COMPLEX
 from ..memory import addresses, directly_usable
 from ..torch_tensors import view as foreign
@@ -19,13 +22,24 @@ class HostArrays:
     """NumPy's face of `Arrays`."""
 
     kind = np.ndarray
-    view = staticmethod(as_numpy)
     shadow = staticmethod(np.asarray)
     usable = staticmethod(directly_usable)
+    addresses = staticmethod(addresses)
+    positions = staticmethod(np.arange)
+
+    def view(self, owner: Any) -> Array:
+        """Return an array or a tensor as a plain NumPy array over the same memory, not a subclass
+        with ideas of its own."""
+        return np.asarray(as_numpy(owner))
 
     def check_parameter(self, name: str, owner: Any) -> None:
         """Raise TypeError or ValueError for a tensor that cannot be updated through its memory."""
-        check_parameter(name, owner)
+        foreign.check_parameter(name, owner)
+        if not on_host(owner):
+            raise TypeError(
+                f"{name} is a {described(owner)}; expected one in host memory (move it with "
+                "cpu(), or choose a backend for its device)"
+            )
 
     def gradient(self, name: str, grad: Any) -> Array:
         """Return a gradient, an array or a tensor, as an array over the same memory."""
@@ -42,6 +56,12 @@ class HostArrays:
             raise TypeError(f"{name} is a masked array; its mask would be ignored")
         return grad
 
+    def indices(self, name: str, given: Any) -> Array:
+        """Return indices, an array, a tensor or a list, as an array."""
+        if is_tensor(given) and not on_host(given):
+            raise TypeError(f"{name} has indices on {given.device}; expected them in host memory")
+        return self.view(given)
+
     def dtype_name(self, array: Array) -> str:
         """Return the dtype's name, with the byte order if that is not this machine's."""
         return str(array.dtype)
@@ -50,31 +70,22 @@ class HostArrays:
         """Return a copy in C's order."""
         return np.array(array, order="C")
 
-    def reals(self, array: Array) -> Array:
-        """Return a contiguous array as a vector of reals."""
-        return reals(array)
+    def converted(self, array: Array, dtype: str) -> Array:
+        """Return a copy in another dtype."""
+        return array.astype(dtype)
 
-    def addresses(self, arrays: list[Array]) -> NDArray[np.int64]:
-        """Return where the data of each array begins."""
-        return addresses(arrays)
+    def reals(self, array: Array) -> Array:
+        """Return a contiguous array as a vector; complex elements are two reals each."""
+        flat = array.reshape(-1)
+        if flat.dtype.kind == "c":
+            flat = flat.view(REAL_OF_COMPLEX[flat.dtype.name])
+        return flat.view(np.ndarray)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Take sums that are infinite or NaN without a warning."""
+        with held(), np.errstate(over="ignore", invalid="ignore"):
+            yield
 
 
 ARRAYS = HostArrays()
-
-
-def reals(array: Array) -> Array:
-    """Return a contiguous array as a vector; complex elements are two reals each."""
-    flat = array.reshape(-1)
-    if flat.dtype.kind == "c":
-        flat = flat.view(REAL_OF_COMPLEX[flat.dtype.name])
-    return flat.view(np.ndarray)
-
-
-def check_parameter(name: str, tensor: Any) -> None:
-    """Raise TypeError or ValueError for a tensor that cannot be updated through its memory."""
-    foreign.check_parameter(name, tensor)
-    if not foreign.on_host(tensor):
-        raise TypeError(
-            f"{name} is a {foreign.described(tensor)}; expected one in host memory (move it with "
-            "cpu(), or choose a backend for its device)"
-        )

@@ -6,6 +6,8 @@ double lets them; what PyTorch itself does is done at once, so it waits here for
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cupy
@@ -59,6 +61,12 @@ class DoubledArrays(TorchArrays):
 
     def empty(self, size: int, dtype: str) -> torch.Tensor:
         return on_device(np.full(size, 0xFF, dtype))
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        finish()
+        with super().working():
+            yield
 
     def to_numpy(self, array: torch.Tensor) -> np.ndarray:
         finish()
