@@ -98,7 +98,7 @@ STRUCT_IS_READABLE = sys.implementation.name == "cpython" and all(
 address = _address_in_struct if STRUCT_IS_READABLE else _address
 
 
-def addresses(arrays: Sequence[Any]) -> NDArray[np.int64]:
+def addresses(arrays: list[Any]) -> NDArray[np.int64]:
     """Return the addresses at which the data of each array begins."""
     return np.fromiter(map(address, arrays), np.int64, len(arrays))
 

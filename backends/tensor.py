@@ -108,12 +108,12 @@ class SomeRows(AdoptedTensor):
         self.dtype, self.compute, self.staged = whole.dtype, whole.compute, True
 
     @functools.cached_property
-    def array(self) -> Any:  # type: ignore[override]
+    def array(self) -> Any:
         """A copy of the rows."""
         return self._copied(self.whole.array)
 
     @functools.cached_property
-    def flat(self) -> Any:  # type: ignore[override]
+    def flat(self) -> Any:
         """The copy as a vector of reals."""
         return self.arrays.reals(self.array)
 

@@ -25,7 +25,6 @@ class HostArrays:
     shadow = staticmethod(np.asarray)
     usable = staticmethod(directly_usable)
     addresses = staticmethod(addresses)
-    positions = staticmethod(np.arange)
 
     def view(self, owner: Any) -> Array:
         """Return an array or a tensor as a plain NumPy array over the same memory, not a subclass
@@ -80,6 +79,10 @@ class HostArrays:
         if flat.dtype.kind == "c":
             flat = flat.view(REAL_OF_COMPLEX[flat.dtype.name])
         return flat.view(np.ndarray)
+
+    def positions(self, count: int) -> Array:
+        """Return the integers from 0 on."""
+        return np.arange(count)
 
     @contextmanager
     def working(self) -> Iterator[None]:
