@@ -30,7 +30,10 @@ def as_rows(grad: Any, tensor: AdoptedTensor) -> tuple[Any, Sequence[Any]] | Non
     if tuple(grad.shape) != tensor.shape:
         raise ValueError(f"{name} has shape {tuple(grad.shape)}; the parameter has {tensor.shape}")
     if tensor.shape and not grad.sparse_dim():
-        raise TypeError(f"{name} is a sparse_coo tensor with sparse_dim 0; expected 1 or more")
+        raise TypeError(
+            f"{name} is a sparse_coo tensor with sparse_dim 0; expected 1 or more, or a dense one "
+            "(to_dense() makes it)"
+        )
     return grad._values(), list(grad._indices())
 
 
@@ -48,7 +51,9 @@ def checked_rows(
     """
     name = f"the gradient of {tensor.name}"
     if not tensor.shape:
-        raise ValueError(f"{name} is sparse, of some rows; the parameter has none")
+        raise ValueError(
+            f"{name} is sparse, of some rows; the parameter has none (shape ()). Give a dense one"
+        )
     values = check(values, tensor, tuple(getattr(values, "shape", ())))
     shape, row = tuple(values.shape), tensor.shape[len(indices) :]
     if not shape or shape[1:] != row:

@@ -109,11 +109,7 @@ class CupyArrays:
                 f"{name} is a {foreign.kind_of(grad)}; expected an array on a CUDA device "
                 "(cupy.asarray copies one there) or None"
             )
-        array = as_cupy(grad)
-        if array.device.id != self.number:
-            raise ValueError(
-                f"{name} is on device {array.device.id}; the parameters are on {self.number}"
-            )
+        array = self._here(name, as_cupy(grad))
         if not aligned(array):
             raise ValueError(f"{name} starts at {array.data.ptr:#x}, which is not aligned")
         return array
@@ -127,7 +123,15 @@ class CupyArrays:
                 f"{name} has indices that are a {foreign.kind_of(given)}; expected an array on the "
                 "CUDA device (cupy.asarray copies one there)"
             )
-        return as_cupy(given)
+        return self._here(f"{name} has indices: the array", as_cupy(given))
+
+    def _here(self, name: str, array: Any) -> Any:
+        """Return the array if it is on this device. Raises ValueError."""
+        if array.device.id != self.number:
+            raise ValueError(
+                f"{name} is on device {array.device.id}; the parameters are on {self.number}"
+            )
+        return array
 
     def dtype_name(self, array: Any) -> str:
         """Return the name of the dtype."""

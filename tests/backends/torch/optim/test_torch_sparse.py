@@ -173,6 +173,21 @@ def test_elements_that_are_named_step_as_torch_steps_them(name, options, backend
     assert difference(mine, theirs) <= TOLERANCE
 
 
+@pytest.mark.parametrize("backend", IMPLEMENTATIONS)
+def test_any_number_of_axes_is_named(backend):
+    """Rows, rows of a matrix of rows, elements; none of them, too."""
+    torch.manual_seed(0)
+    start, grad = torch.randn(4, 5, 3), torch.randn(4, 5, 3)
+    grad *= (torch.rand(4, 5, 1) < 0.4).float()
+    for axes in (1, 2, 3):
+        for dense_grad in (grad, torch.zeros_like(grad)):
+            results = []
+            for given, name in ((dense_grad.to_sparse(axes), backend), (dense_grad, "numpy")):
+                results.append(start.clone())
+                ss.Adagrad([results[-1]], backend=name, lr=0.1).step([given])
+            assert torch.equal(*results)
+
+
 def sparse(indices, values, size):
     return torch.sparse_coo_tensor(indices, values, size, check_invariants=False)
 
