@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +27,10 @@ class Arrays(Protocol):
         """Return a gradient as an array of this kind over the same memory. Raises TypeError or
         ValueError for what is none, or is elsewhere."""
 
+    def indices(self, name: str, given: Any) -> Any:
+        """Return the indices of a gradient as an array of this kind over the same memory; of a list
+        as a new array. Raises TypeError for those that are elsewhere."""
+
     def dtype_name(self, array: Any) -> str:
         """Return ``"float32"``, or what NumPy calls a dtype of another byte order."""
 
@@ -44,6 +49,13 @@ class Arrays(Protocol):
     def shadow(self, array: Any) -> NDArray[Any]:
         """Return a NumPy array over the same addresses, to look at how arrays lie to each other.
         Its elements must not be touched: they may be on a device."""
+
+    def positions(self, count: int) -> Any:
+        """Return the integers from 0 to ``count`` - 1, int64."""
+
+    def working(self) -> AbstractContextManager[Any]:
+        """Return a block in which operators of these arrays may be used: they are taken without a
+        warning, without a history, and where the arrays are."""
 
     def addresses(self, arrays: list[Any]) -> NDArray[np.int64]:
         """Return where the data of each array, its own kind's or its owner's, begins."""

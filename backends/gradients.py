@@ -18,6 +18,8 @@ from ..language.dtypes import REAL_OF_COMPLEX, gradient_dtypes, numpy_dtype, tak
 from ..protocol import Dtypes
 from .arrays import Arrays
 from .memory import bounds, c_strides
+from .rows import as_rows, checked_rows
+from .tensor import Indices
 
 Array = NDArray[Any]
 
@@ -27,7 +29,7 @@ class CheckedGradients:
 
     By position: ``arrays`` (or tensors) that compiled code can run over, ``dtypes`` their names,
     ``addresses`` where they begin; None, None and 0 where there is no gradient. ``rows`` has the
-    indices of gradients that are of some rows only.
+    indices of gradients that are of some rows only, a vector for each of the first axes.
     """
 
     def __init__(
@@ -35,10 +37,10 @@ class CheckedGradients:
         arrays: list[Any],
         dtypes: Dtypes,
         addresses: NDArray[np.int64],
-        rows: Mapping[int, Array] | None = None,
+        rows: Mapping[int, Indices] | None = None,
     ) -> None:
         self.arrays, self.dtypes, self.addresses = arrays, dtypes, addresses
-        self.rows: Mapping[int, Array] = rows or {}
+        self.rows: Mapping[int, Indices] = rows or {}
 
     def addresses_at(self, positions: Sequence[int]) -> NDArray[np.int64]:
         """Return where the gradients of these tensors begin."""
@@ -191,14 +193,20 @@ class GradientChecker:
         return CheckedGradients(list(leaves), dtypes, addresses)
 
     def _one_by_one(self, leaves: list[Any]) -> CheckedGradients:
-        views = [
-            None if leaf is None else self._checked(leaf, tensor)
-            for leaf, tensor in zip(leaves, self.tensors, strict=True)
-        ]
-        return self._gathered(leaves, views)
+        leaves, rows = list(leaves), {}
+        views: list[Any] = [None] * len(leaves)
+        for i, (leaf, tensor) in enumerate(zip(leaves, self.tensors, strict=True)):
+            if leaf is None:
+                continue
+            if (given := as_rows(leaf, tensor)) is None:
+                views[i] = self._checked(leaf, tensor)
+            else:
+                values, rows[i] = checked_rows(*given, tensor, self.arrays, self._checked)
+                leaves[i] = views[i] = values
+        return self._gathered(leaves, views, rows)
 
     def _gathered(
-        self, leaves: list[Any], views: list[Any], rows: Mapping[int, Array] | None = None
+        self, leaves: list[Any], views: list[Any], rows: Mapping[int, Indices]
     ) -> CheckedGradients:
         """Return gradients that were seen one by one, copied where compiled code cannot run over
         them as they lie."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,19 @@ def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
         strides.append(stride)
         stride *= n
     return tuple(reversed(strides))
+
+
+def shadow(address: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Array:
+    """Return a NumPy array over addresses, to look at how arrays lie to each other; strides are in
+    bytes. Its elements must not be touched: they may be on a device."""
+    interface = {
+        "data": (address, True),
+        "shape": shape,
+        "strides": strides,
+        "typestr": f"|V{itemsize}",
+        "version": 3,
+    }
+    return np.asarray(SimpleNamespace(__array_interface__=interface))
 
 
 def bounds(array: Array) -> tuple[int, int]:
@@ -83,6 +97,6 @@ STRUCT_IS_READABLE = sys.implementation.name == "cpython" and all(
 address = _address_in_struct if STRUCT_IS_READABLE else _address
 
 
-def addresses(arrays: Sequence[Any]) -> NDArray[np.int64]:
+def addresses(arrays: list[Any]) -> NDArray[np.int64]:
     """Return the addresses at which the data of each array begins."""
     return np.fromiter(map(address, arrays), np.int64, len(arrays))

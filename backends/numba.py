@@ -25,13 +25,12 @@ from ..protocol import Availability, too_old
 from .gradients import CheckedGradients
 from .host.arrays import ARRAYS, HostArrays
 from .host.backend import HostBackend, flushes_subnormals
-from .host.gradients import HostChecker
 from .host.launch import HostLaunch
-from .host.tensor import HostRows, HostTensor
 from .launching import source_cache
 from .launching.pool import get_pool, thread_count, workers_flush
 from .launching.table import LaunchTable
 from .memory import STRUCT_IS_READABLE, address
+from .tensor import AdoptedTensor, SomeRows
 from .torch_tensors.compiled_reader import source
 from .torch_tensors.reader import Reader, reader_for
 
@@ -86,7 +85,7 @@ class NumbaLaunch(HostLaunch):
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()
         }
 
-    def bind(self, tensors: Sequence[HostTensor], positions: Sequence[int]) -> None:
+    def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         """Make the launch table."""
         super().bind(tensors, positions)
         self._gradients: CheckedGradients | None = None  # those in the table
@@ -95,9 +94,11 @@ class NumbaLaunch(HostLaunch):
         shapes = [t.rows_and_columns if matrix else (t.size, 1) for t in tensors]
         owners, rows = list(tensors), {}
         for i, tensor in enumerate(tensors):
-            if isinstance(tensor, HostRows) and not (layout.reducing or tensor.whole.staged):
-                tensor.staged = False  # they are updated where they lie
-                owners[i], rows[i] = tensor.whole, tensor.indices
+            if not isinstance(tensor, SomeRows) or layout.reducing or tensor.whole.staged:
+                continue
+            if len(tensor.where) == 1:  # rows, not elements: they are updated where they lie
+                tensor.staged = False
+                owners[i], (rows[i],) = tensor.whole, tensor.where
         addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in owners]}
         for name in self.printer.rule.state:
             addresses[name] = [address(t.flat_state(name)) for t in owners]
@@ -153,6 +154,7 @@ class NumbaBackend(HostBackend):
     """NumPy arrays, updated by compiled kernels on all cores."""
 
     name = "numba"
+    arrays = CompiledArrays() if STRUCT_IS_READABLE else ARRAYS
 
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
@@ -161,9 +163,6 @@ class NumbaBackend(HostBackend):
 
     def reader(self, tensors: Sequence[Any]) -> Reader:
         return reader_for(tensors, lambda where: _compiled("tensors", source(where)))
-
-    def array_checker(self, tensors: Sequence[HostTensor]) -> HostChecker:
-        return HostChecker(tensors, CompiledArrays() if STRUCT_IS_READABLE else ARRAYS)
 
     def check_arithmetic(self) -> None:
         super().check_arithmetic()

@@ -32,10 +32,10 @@ from ..language.summation import (
 from ..language.vocabulary import NumpyVocabulary
 from ..protocol import Availability
 from .gradients import CheckedGradients
-from .host.arrays import reals
+from .host.arrays import ARRAYS
 from .host.backend import HostBackend
 from .host.launch import HostLaunch
-from .host.tensor import HostTensor
+from .tensor import AdoptedTensor
 from .torch_tensors.view import as_numpy
 
 BLOCK = 32_768  # elements; divides CHUNK and is a multiple of LANES
@@ -145,7 +145,7 @@ class NumpyLaunch(HostLaunch):
         self.matrix, self.elementwise = traced.matrix, not (traced.asked or traced.small)
         keep_freed_memory()
 
-    def bind(self, tensors: Sequence[HostTensor], positions: Sequence[int]) -> None:
+    def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         """Look up the memory of parameters and state."""
         super().bind(tensors, positions)
         self.memory = [[t.flat, *map(t.flat_state, self.rule.state)] for t in tensors]
@@ -176,7 +176,7 @@ class NumpyLaunch(HostLaunch):
         with np.errstate(all="ignore"):
             for i in self.alone:
                 s = self._named(rows[self.row_of_tensor[i]])
-                self._run_passes(i, reals(as_numpy(grads[i])), s)
+                self._run_passes(i, ARRAYS.reals(as_numpy(grads[i])), s)
             for block in self.together:
                 self._run_together(block, grads, self._named(block.scalars(rows)))
 
@@ -186,7 +186,7 @@ class NumpyLaunch(HostLaunch):
     def _run_together(self, block: _Together, grads: list[Any], s: SimpleNamespace) -> None:
         """Run the text once on copies of small tensors, and write the results back."""
         param, *states = map(np.concatenate, block.pieces)
-        grad = np.concatenate([reals(as_numpy(grads[i])) for i in block.members])
+        grad = np.concatenate([ARRAYS.reals(as_numpy(grads[i])) for i in block.members])
         inputs = [self._compute(param), self._compute_scaled(grad, s), *states]
         results = self.rule.update(NumpyVocabulary(self.dtype), s, *inputs)
         results = results if isinstance(results, tuple) else (results,)

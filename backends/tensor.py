@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Self
@@ -11,6 +12,8 @@ import numpy as np
 
 from ..language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
 from .arrays import Arrays
+
+Indices = tuple[Any, ...]  # vectors of the same length, one for each of some axes
 
 
 class AdoptedTensor:
@@ -83,6 +86,57 @@ class AdoptedTensor:
         other = copy.copy(self)
         other.state, other.staged = state, False
         return other
+
+    def some_rows(self, where: Indices) -> SomeRows:
+        """Return those rows of the parameter and of its state, as they are now."""
+        return SomeRows(self, where)
+
+
+class SomeRows(AdoptedTensor):
+    """Some rows of a parameter and of its state: copies, made when they are looked at, which `push`
+    writes back. A launch that goes to the rows of ``whole`` itself needs none, and says so by
+    ``staged``.
+
+    ``where`` has a vector of indices for each of the parameter's first axes: a row is what they
+    name together, a single element if they are as many as the axes.
+    """
+
+    def __init__(self, whole: AdoptedTensor, where: Indices) -> None:
+        self.name, self.owner, self.arrays = whole.name, whole.owner, whole.arrays
+        self.whole, self.where = whole, where
+        self.shape, self.complex = (len(where[0]), *whole.shape[len(where) :]), whole.complex
+        self.dtype, self.compute, self.staged = whole.dtype, whole.compute, True
+
+    @functools.cached_property
+    def array(self) -> Any:
+        """A copy of the rows."""
+        return self._copied(self.whole.array)
+
+    @functools.cached_property
+    def flat(self) -> Any:
+        """The copy as a vector of reals."""
+        return self.arrays.reals(self.array)
+
+    @functools.cached_property
+    def state(self) -> dict[str, Any]:  # type: ignore[override]
+        """Copies of the state's rows."""
+        return {name: self._copied(array) for name, array in self.whole.state.items()}
+
+    def _copied(self, array: Any) -> Any:
+        with self.arrays.working():
+            rows = self.arrays.view(array)[self.where]  # may be ordered as the array is
+            return rows if self.arrays.usable(rows) else self.arrays.copy(rows)
+
+    def pull(self) -> None:
+        """Do nothing: a copy is of what was there a moment ago."""
+
+    def push(self) -> None:
+        """Write the copies back."""
+        if self.staged:
+            with self.arrays.working():
+                self.whole.array[self.where] = self.array
+                for name, rows in self.state.items():
+                    self.arrays.view(self.whole.state[name])[self.where] = rows
 
 
 def refuse_shared(tensors: Sequence[AdoptedTensor], found: tuple[int, int] | None) -> None:

@@ -36,9 +36,8 @@ class Tensor(Protocol):
     def with_state(self, state: dict[str, Any]) -> Tensor:
         """Return the same parameter with another state, for launches that only read it."""
 
-    def some_rows(self, indices: Any) -> Tensor:
-        """Return some rows as a staged tensor of their own; only of backends that accept gradients
-        of some rows."""
+    def some_rows(self, where: Any) -> Tensor:
+        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`."""
 
     def pull(self) -> None:
         """Copy a staged parameter to where launches update it."""
@@ -51,7 +50,8 @@ class Gradients(Protocol):
     """The gradients of one step, checked by the backend whose launches read them.
 
     ``dtypes`` are the names of their dtypes, one per tensor; None where there is no gradient.
-    ``rows`` has, by position, the indices of gradients that are of some rows only.
+    ``rows`` has, by position, the indices of gradients that are of some rows only: a vector for each
+    of the parameter's first axes, the first one for whole rows.
     """
 
     dtypes: Dtypes

@@ -19,7 +19,8 @@ DOUBLE = "SAMESTEP_TEST_DOUBLE"  # 1: without a GPU, in its place and CuPy's the
 if hasattr(signal, "SIGCHLD"):  # where it is ignored from the start, no exit status is ever seen
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
-if os.environ.get(DOUBLE) == "1":
+DOUBLED = os.environ.get(DOUBLE) == "1"
+if DOUBLED:
     folder = str(Path(__file__).parent / "cuda_double")
     sys.path.insert(0, folder)
     choice.BUILT_IN["doubled"] = "doubled_tensors"  # torch:fused behind the double
@@ -51,9 +52,7 @@ def usable(name: str) -> str:
     return name
 
 
-needs_double = pytest.mark.skipif(
-    os.environ.get(DOUBLE) != "1", reason=f"looks into the double of CuPy ({DOUBLE}=1)"
-)
+needs_double = pytest.mark.skipif(not DOUBLED, reason=f"looks into the double of CuPy ({DOUBLE}=1)")
 UNDER_TEST = backends_under_test()
 OTHERS = [name for name in UNDER_TEST if name != "numpy"]
 

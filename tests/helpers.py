@@ -19,6 +19,7 @@ from gpu.driver import NoGpuError, look
 from samestep.golden.compare import first_difference
 from samestep.language.dtypes import dtype_of
 from samestep.parameters.trees import flatten
+from samestep.step.indexed_slices import IndexedSlices
 
 ROOT = Path(__file__).parent.parent
 # backends that update tensors in host memory
@@ -41,6 +42,8 @@ def on(backend: str, tree: Any) -> Any:
         return {key: on(backend, value) for key, value in tree.items()}
     if isinstance(tree, list):
         return [on(backend, value) for value in tree]
+    if isinstance(tree, IndexedSlices):
+        return IndexedSlices(on(backend, tree.values), on(backend, tree.indices))
     return None if tree is None else ss.get_backend(backend).asarray(tree)
 
 

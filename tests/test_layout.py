@@ -34,15 +34,12 @@ DIRECTION = {
     "backends/memory": (),
     "backends/arrays": (),
     "backends/tensor": ("backends/arrays", "core/language"),
-    "backends/gradients": (
-        "backends/arrays", "backends/memory", "core/identities", "core/protocol",
-    ),
     "backends/torch_tensors": ("core/identities", "core/printing"),
-    "backends/tensor_gradients": (
-        "backends/tensor", "backends/gradients", "backends/torch_tensors",
-    ),
+    "backends/rows": ("backends/tensor", "backends/torch_tensors", "core/step"),
+    "backends/gradients": ("backends/rows", "backends/memory"),
+    "backends/tensor_gradients": ("backends/gradients",),
     "backends/launching": ("core/printing",),
-    "backends/host": ("backends/tensor_gradients", "backends/launching", "core/step"),
+    "backends/host": ("backends/tensor_gradients", "backends/launching"),
     "backends/numpy": ("backends/host",),
     "backends/numba": ("backends/host",),
     "backends/cuda": ("backends/tensor_gradients", "backends/launching"),
@@ -224,7 +221,7 @@ def picture(text: str) -> set[tuple[str, str]]:
         ("backends/numba.py", "from .numpy import NumpyBackend", "backends/numpy"),
         ("backends/torch/launch.py", "def f():\n    from ..cupy import x", "backends/cupy"),
         ("backends/toy.py", "from .numba import x", "backends/numba"),
-        ("backends/host/rows.py", "from ...optimizers import optimizer", "core/optimizers"),
+        ("backends/rows.py", "from ..optimizers import optimizer", "core/optimizers"),
         ("backends/torch/optim/load.py", "TABLE = {'a': 'samestep.golden.format'}", "golden"),
     ],
 )  # fmt: skip

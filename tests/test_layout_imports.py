@@ -69,7 +69,7 @@ def test_relative_names_start_from_the_folder():
     assert imports("from . import launches", PACKAGE) == (Import("samestep.step.launches"),)
     assert imports("from . import launches", HERE) == (Import("samestep.step.launches"),)
     assert imports("from .. import version", HERE) == (Import("samestep.version"),)
-    assert imports("from ...a import b", Module.of("backends/host/rows")) == (
+    assert imports("from ...a import b", Module.of("backends/host/arrays")) == (
         Import("samestep.a.b"),
     )
 

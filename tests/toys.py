@@ -71,8 +71,8 @@ from ..protocol import Availability
 from .gradients import CheckedGradients
 from .host.backend import HostBackend
 from .host.launch import HostLaunch
-from .host.arrays import reals
-from .host.tensor import HostTensor
+from .host.arrays import ARRAYS
+from .tensor import AdoptedTensor
 from .torch_tensors.view import as_numpy
 
 
@@ -99,10 +99,10 @@ class ToyLaunch(HostLaunch):
         for tensor, position, row in placed:
             if row >= 0 and tensor.flat.size:
                 scalars = dict(zip(self.scalars, rows[row], strict=True))
-                grad = reals(as_numpy(gradients.arrays[position]))
+                grad = ARRAYS.reals(as_numpy(gradients.arrays[position]))
                 self._update(tensor, grad, SimpleNamespace(**scalars))
 
-    def _update(self, tensor: HostTensor, grad: Any, s: SimpleNamespace) -> None:
+    def _update(self, tensor: AdoptedTensor, grad: Any, s: SimpleNamespace) -> None:
         rule, matrix = self.program.rule, self.program.matrix
         rows, columns = tensor.rows_and_columns if matrix else (tensor.flat.size, 1)
         shapes = {None: (rows, columns), "row": (rows, 1), "column": (1, columns), "tensor": (1,)}

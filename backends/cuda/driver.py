@@ -43,11 +43,6 @@ def enter(device: int) -> None:
         _done(cuda.cuCtxSetCurrent(_done(cuda.cuDevicePrimaryCtxRetain(device))))
 
 
-def version() -> int:
-    """Return the newest CUDA that the driver supports: 13020 is 13.2."""
-    return int(_done(cuda.cuDriverGetVersion()))
-
-
 def _attribute(device: int, name: str) -> int:
     attribute = getattr(cuda.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
     return int(_done(cuda.cuDeviceGetAttribute(attribute, device)))

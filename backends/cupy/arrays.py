@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import cupy
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...language.dtypes import REAL_OF_COMPLEX, numpy_dtype
+from ..memory import shadow
 from ..torch_tensors import view as foreign
 
 ON_CUDA = (2, 13)  # DLPack's numbers of CUDA memory, plain and managed
@@ -109,13 +109,28 @@ class CupyArrays:
                 f"{name} is a {foreign.kind_of(grad)}; expected an array on a CUDA device "
                 "(cupy.asarray copies one there) or None"
             )
-        array = as_cupy(grad)
+        array = self._here(name, as_cupy(grad))
+        if not aligned(array):
+            raise ValueError(f"{name} starts at {array.data.ptr:#x}, which is not aligned")
+        return array
+
+    def indices(self, name: str, given: Any) -> Any:
+        """Return indices, an array, a tensor or a list, as a CuPy array."""
+        if isinstance(given, list):
+            return cupy.asarray(given)
+        if not on_device(given):
+            raise TypeError(
+                f"{name} has indices that are a {foreign.kind_of(given)}; expected an array on the "
+                "CUDA device (cupy.asarray copies one there)"
+            )
+        return self._here(f"{name} has indices: the array", as_cupy(given))
+
+    def _here(self, name: str, array: Any) -> Any:
+        """Return the array if it is on this device. Raises ValueError."""
         if array.device.id != self.number:
             raise ValueError(
                 f"{name} is on device {array.device.id}; the parameters are on {self.number}"
             )
-        if not aligned(array):
-            raise ValueError(f"{name} starts at {array.data.ptr:#x}, which is not aligned")
         return array
 
     def dtype_name(self, array: Any) -> str:
@@ -144,14 +159,15 @@ class CupyArrays:
 
     def shadow(self, array: Any) -> NDArray[Any]:
         """Return a NumPy array over the same addresses, not to be touched."""
-        interface = {
-            "data": (int(array.data.ptr), True),
-            "shape": array.shape,
-            "strides": array.strides,
-            "typestr": f"|V{array.itemsize}",
-            "version": 3,
-        }
-        return np.asarray(SimpleNamespace(__array_interface__=interface))
+        return shadow(int(array.data.ptr), array.shape, array.strides, array.itemsize)
+
+    def positions(self, count: int) -> Any:
+        """Return the integers from 0 on."""
+        return cupy.arange(count, dtype="int64")
+
+    def working(self) -> Any:
+        """Return a block in which the device is current."""
+        return self.current()
 
     def addresses(self, arrays: list[Any]) -> NDArray[np.int64]:
         """Return where the data of each array begins."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,23 @@ class HostArrays:
     """NumPy's face of `Arrays`."""
 
     kind = np.ndarray
-    view = staticmethod(as_numpy)
     shadow = staticmethod(np.asarray)
     usable = staticmethod(directly_usable)
+    addresses = staticmethod(addresses)
+
+    def view(self, owner: Any) -> Array:
+        """Return an array or a tensor as a plain NumPy array over the same memory, not a subclass
+        with ideas of its own."""
+        return np.asarray(as_numpy(owner))
 
     def check_parameter(self, name: str, owner: Any) -> None:
         """Raise TypeError or ValueError for a tensor that cannot be updated through its memory."""
-        check_parameter(name, owner)
+        foreign.check_parameter(name, owner)
+        if not on_host(owner):
+            raise TypeError(
+                f"{name} is a {described(owner)}; expected one in host memory (move it with "
+                "cpu(), or choose a backend for its device)"
+            )
 
     def gradient(self, name: str, grad: Any) -> Array:
         """Return a gradient, an array or a tensor, as an array over the same memory."""
@@ -46,6 +58,12 @@ class HostArrays:
             )
         return grad
 
+    def indices(self, name: str, given: Any) -> Array:
+        """Return indices, an array, a tensor or a list, as an array."""
+        if is_tensor(given) and not on_host(given):
+            raise TypeError(f"{name} has indices on {given.device}; expected them in host memory")
+        return self.view(given)
+
     def dtype_name(self, array: Array) -> str:
         """Return the dtype's name, with the byte order if that is not this machine's."""
         return str(array.dtype)
@@ -60,30 +78,21 @@ class HostArrays:
         return number
 
     def reals(self, array: Array) -> Array:
-        """Return a contiguous array as a vector of reals."""
-        return reals(array)
+        """Return a contiguous array as a vector; complex elements are two reals each."""
+        flat = array.reshape(-1)
+        if flat.dtype.kind == "c":
+            flat = flat.view(REAL_OF_COMPLEX[flat.dtype.name])
+        return flat.view(np.ndarray)
 
-    def addresses(self, arrays: list[Array]) -> NDArray[np.int64]:
-        """Return where the data of each array begins."""
-        return addresses(arrays)
+    def positions(self, count: int) -> Array:
+        """Return the integers from 0 on."""
+        return np.arange(count)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Take sums that are infinite or NaN without a warning."""
+        with held(), np.errstate(over="ignore", invalid="ignore"):
+            yield
 
 
 ARRAYS = HostArrays()
-
-
-def reals(array: Array) -> Array:
-    """Return a contiguous array as a vector; complex elements are two reals each."""
-    flat = array.reshape(-1)
-    if flat.dtype.kind == "c":
-        flat = flat.view(REAL_OF_COMPLEX[flat.dtype.name])
-    return flat.view(np.ndarray)
-
-
-def check_parameter(name: str, tensor: Any) -> None:
-    """Raise TypeError or ValueError for a tensor that cannot be updated through its memory."""
-    foreign.check_parameter(name, tensor)
-    if not foreign.on_host(tensor):
-        raise TypeError(
-            f"{name} is a {foreign.described(tensor)}; expected one in host memory (move it with "
-            "cpu(), or choose a backend for its device)"
-        )

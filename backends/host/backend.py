@@ -13,14 +13,13 @@ from ...language.rule import Rule
 from ..gradients import GradientChecker
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
-from ..tensor import check_dtype, refuse_shared
+from ..tensor import AdoptedTensor, check_dtype, refuse_shared
+from ..tensor_gradients import TensorChecker
 from ..torch_tensors import view as foreign
 from ..torch_tensors.reader import Reader, Watch, reader_for
 from ..torch_tensors.view import as_numpy, is_tensor, kind_of, owning_tensors
-from .arrays import check_parameter, reals
-from .gradients import HostChecker, HostTensorChecker
+from .arrays import ARRAYS, HostArrays
 from .judge import DecidesOnHost
-from .tensor import HostTensor
 
 Array = NDArray[Any]
 _SUBNORMAL, _ONE = 5e-324, 1.0  # names, so that the interpreter multiplies at run time
@@ -30,13 +29,14 @@ class HostBackend(DecidesOnHost):
     """A backend of arrays in host memory: everything but how the arithmetic is done."""
 
     name = ""
+    arrays: HostArrays = ARRAYS
 
     def accepts(self, array: Any) -> bool:
         return foreign.on_host(array) if is_tensor(array) else isinstance(array, np.ndarray)
 
-    def adopt(self, name: str, array: Any) -> HostTensor:
+    def adopt(self, name: str, array: Any) -> AdoptedTensor:
         if is_tensor(array):
-            check_parameter(name, array)
+            self.arrays.check_parameter(name, array)
         elif not isinstance(array, np.ndarray):
             kind = kind_of(array)
             fixed = ", which nothing can change" if kind.startswith("jax") else ""
@@ -54,17 +54,17 @@ class HostBackend(DecidesOnHost):
             raise ValueError(f"{name} is read-only; a parameter is updated in place")
         if overlaps_itself(seen):
             raise ValueError(f"{name} overlaps itself: one element stands for several")
-        return HostTensor(name, array)
+        return AdoptedTensor(name, array, self.arrays)
 
-    def check_overlap(self, tensors: Sequence[HostTensor]) -> None:
+    def check_overlap(self, tensors: Sequence[AdoptedTensor]) -> None:
         refuse_shared(tensors, overlapping([t.array for t in tensors]))
 
-    def new_state(self, tensor: HostTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
+    def new_state(self, tensor: AdoptedTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = {}
         for name, shape, dtype, value in initial_state(tensor, rule, hyper):
             array = np.zeros(shape, dtype)
             if value:
-                reals(array)[...] = value
+                self.arrays.reals(array)[...] = value
             state[name] = foreign.like(tensor.owner, array)
         return state
 
@@ -72,19 +72,15 @@ class HostBackend(DecidesOnHost):
         return np.zeros(size, dtype)
 
     def gradient_checker(self, tensors: Sequence[Any]) -> GradientChecker:
-        if not (owners := owning_tensors(tensors)):
-            return self.array_checker(tensors)
-        return HostTensorChecker(tensors, self.reader(owners))
-
-    def array_checker(self, tensors: Sequence[HostTensor]) -> GradientChecker:
-        """Return the checker of gradients where all parameters are NumPy arrays."""
-        return HostChecker(tensors)
+        if owners := owning_tensors(tensors):
+            return TensorChecker(tensors, self.arrays, self.reader(owners))
+        return GradientChecker(tensors, self.arrays)
 
     def reader(self, tensors: Sequence[Any]) -> Reader:
         """Return a reader of tensors of PyTorch such as these."""
         return reader_for(tensors)
 
-    def change_marker(self, tensors: Sequence[HostTensor]) -> Callable[[], None]:
+    def change_marker(self, tensors: Sequence[AdoptedTensor]) -> Callable[[], None]:
         return foreign.change_marker(tensors)
 
     def watcher(self, tensors: list[Any]) -> Callable[[], bool]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...interrupts import held
+from ..memory import shadow
 from ..torch_tensors.view import (
     as_numpy,
     as_tensor,
@@ -64,6 +66,19 @@ class TorchArrays:
         found: Tensor = plain(grad)
         return found
 
+    def indices(self, name: str, given: Any) -> Tensor:
+        """Return indices, a tensor or a list, as a tensor."""
+        if isinstance(given, list):
+            return torch.tensor(given, device=self.place)
+        if not is_tensor(given):
+            raise TypeError(
+                f"{name} has indices that are a {kind_of(given)}; expected a tensor on {self.place}"
+            )
+        if given.device != self.place:
+            raise TypeError(f"{name} has indices on {given.device}; expected them on {self.place}")
+        found: Tensor = plain(given)
+        return found
+
     def usable(self, array: Tensor) -> bool:
         """Say whether it is contiguous."""
         return array.is_contiguous()
@@ -84,17 +99,20 @@ class TorchArrays:
 
     def shadow(self, array: Tensor) -> NDArray[Any]:
         """Return a NumPy array over the same addresses, not to be touched."""
-        size, kind = array.element_size(), f"|V{array.element_size()}"
+        shape, size = tuple(array.shape), array.element_size()
         if not array.numel():  # which has no address
-            return np.empty(tuple(array.shape), kind)
-        interface = {
-            "data": (array.data_ptr(), True),
-            "shape": tuple(array.shape),
-            "strides": tuple(stride * size for stride in array.stride()),
-            "typestr": kind,
-            "version": 3,
-        }
-        return np.asarray(SimpleNamespace(__array_interface__=interface))
+            return np.empty(shape, f"|V{size}")
+        return shadow(array.data_ptr(), shape, tuple(size * n for n in array.stride()), size)
+
+    def positions(self, count: int) -> Tensor:
+        """Return the integers from 0 on."""
+        return torch.arange(count, device=self.place)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Record no history, make tensors that can be changed, and the device current."""
+        with held(), torch.inference_mode(False), torch.no_grad(), self.current():
+            yield
 
     def addresses(self, arrays: list[Tensor]) -> NDArray[np.int64]:
         """Return where the data of each tensor begins."""

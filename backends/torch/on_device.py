@@ -57,15 +57,15 @@ class TorchOnDevice:
 
     def new_state(self, tensor: AdoptedTensor, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         state = {}
-        with held(), torch.inference_mode(False):
-            for name, shape, dtype, value in initial_state(tensor, rule, hyper):
-                state[name] = self.zeros(shape, dtype.name)
-                if value:
-                    self.device.reals(state[name]).fill_(value)
+        for name, shape, dtype, value in initial_state(tensor, rule, hyper):
+            state[name] = self.zeros(shape, dtype.name)
+            if value:
+                self.device.reals(state[name]).fill_(value)
         return state
 
     def zeros(self, size: int | tuple[int, ...], dtype: str) -> torch.Tensor:
-        return torch.zeros(size, dtype=getattr(torch, dtype), device=self.device.place)
+        with held(), torch.inference_mode(False):  # what is made in it could not be changed outside
+            return torch.zeros(size, dtype=getattr(torch, dtype), device=self.device.place)
 
     def gradient_checker(self, tensors: Sequence[AdoptedTensor]) -> TensorChecker:
         return TensorChecker(tensors, self.device, self.reader([t.owner for t in tensors]))

@@ -8,7 +8,7 @@ from typing import Any
 from ...language.rule import Rule
 from .. import numba
 from ..host.backend import HostBackend
-from ..host.tensor import HostTensor
+from ..tensor import AdoptedTensor
 from ..torch_tensors.reader import Reader
 from ..torch_tensors.view import is_tensor, on_host
 from .arrays import check_device_parameter
@@ -21,7 +21,7 @@ class TorchOnHost(HostBackend):
 
     implementation: str
 
-    def adopt(self, name: str, array: Any) -> HostTensor:
+    def adopt(self, name: str, array: Any) -> AdoptedTensor:
         if is_tensor(array) and not on_host(array):
             check_device_parameter(name, array)
             raise ValueError(

@@ -53,13 +53,11 @@ def as_numpy(array: Any) -> Array:
     arrays as they are."""
     if not is_tensor(array):
         return np.asanyarray(array)
-    plain = array.detach()
-    if plain.dtype == loaded().bfloat16:  # which NumPy takes as integers only
-        bits: Array = plain.view(loaded().uint16).numpy().view(numpy_dtype("bfloat16"))
+    tensor = plain(array)
+    if tensor.dtype == loaded().bfloat16:  # which NumPy takes as integers only
+        bits: Array = tensor.view(loaded().uint16).numpy().view(numpy_dtype("bfloat16"))
         return bits
-    if is_lazy(plain):
-        plain = plain.resolve_conj().resolve_neg()
-    shared: Array = plain.numpy()
+    shared: Array = tensor.numpy()
     return shared
 
 

@@ -10,10 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ..interrupts import held
-
 
 @dataclass(frozen=True, eq=False)
 class IndexedSlices:
@@ -32,17 +28,6 @@ class IndexedSlices:
     indices: Any
 
 
-def coalesced(slices: IndexedSlices) -> IndexedSlices:
-    """Copies in which rows ascend and each is named once. Values of one row are added in pairs of
-    neighbours, in the order they came, then pairs of pairs, and so on; in their own dtype."""
-    count = len(slices.indices)
-    order = np.argsort(slices.indices * count + np.arange(count))  # faster than a stable sort
-    indices, values = slices.indices[order], slices.values[order]
-    with held(), np.errstate(over="ignore", invalid="ignore"):
-        while (again := indices[1:] == indices[:-1]).any():
-            first = np.flatnonzero(np.append(True, ~again))
-            counts = np.diff(np.append(first, len(indices)))
-            odd = (np.arange(len(indices)) - np.repeat(first, counts)) % 2 == 1
-            values[np.flatnonzero(odd) - 1] += values[odd]
-            indices, values = indices[~odd], values[~odd]
-    return IndexedSlices(values, indices)
+def is_of_rows(grad: Any) -> bool:
+    """Return true for a gradient of some rows, a framework's sparse tensor included."""
+    return isinstance(grad, IndexedSlices) or bool(getattr(grad, "is_sparse", False))

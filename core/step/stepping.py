@@ -14,6 +14,7 @@ from ..parameters.clock import Clock, split
 from ..parameters.hyper import GroupHyper
 from ..protocol import NOT_MEASURED, Backend, Dtypes, Gradients, Tensor, Verdict
 from .accumulation import Accumulation
+from .indexed_slices import is_of_rows
 from .launches import KeptLaunches, Launches
 from .measurement import Measurement
 from .outcome import Outcome
@@ -108,6 +109,11 @@ class Stepping:
         if capturing:
             self._check_capture(settings)
             self._check_ready(settings)
+            if any(map(is_of_rows, leaves)):
+                raise RuntimeError(
+                    "a step by gradients of some rows cannot be captured: the host asks the device "
+                    "which rows they are; capture dense ones"
+                )
         self._checker.casts = settings.cast_gradients
         gradients = self._checker.accept(leaves)
         try:
@@ -234,14 +240,14 @@ class Stepping:
             )
         self._work.updates.forget()  # clocks may be others afterwards
         tensors = list(self._tensors)
-        for i, indices in gradients.rows.items():
+        for i, where in gradients.rows.items():
             clock, tensor = self._clocks[i], self._tensors[i]
             hyper = self._hyper[clock.group]
             if dtypes[i] is not None:
                 numbers = hyper.numbers(clock.decays)
                 row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
                 check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy)
-            tensors[i] = tensor.some_rows(indices)
+            tensors[i] = tensor.some_rows(where)
         return Work(self._kept, tensors)
 
     # ---- work that is captured and replayed

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from samestep.backends.gradients import CheckedGradients
-from samestep.backends.host.backend import HostBackend, HostTensor
+from samestep.backends.host.backend import HostBackend
 from samestep.backends.host.launch import HostLaunch
 from samestep.backends.launching.table import LaunchTable
 from samestep.backends.memory import address
+from samestep.backends.tensor import AdoptedTensor
 from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from samestep.language.passes import program
 from samestep.printing.cuda import Cuda
@@ -31,7 +32,7 @@ class PrintedLaunch(HostLaunch):
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()
         }
 
-    def bind(self, tensors: Sequence[HostTensor], positions: Sequence[int]) -> None:
+    def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         super().bind(tensors, positions)
         layout = self.printer.layout
         shapes = [t.rows_and_columns if layout.matrix else (t.flat.size, 1) for t in tensors]
@@ -94,7 +95,7 @@ class PrintedBackend(HostBackend):
 
     launches: type[PrintedLaunch]
 
-    def new_state(self, tensor: HostTensor, rule: Any, hyper: dict[str, Any]) -> dict[str, Any]:
+    def new_state(self, tensor: AdoptedTensor, rule: Any, hyper: dict[str, Any]) -> dict[str, Any]:
         offset = address(tensor.flat) % 16 // tensor.flat.itemsize
         state = super().new_state(tensor, rule, hyper)
         return {name: lying_at(array, offset) for name, array in state.items()}

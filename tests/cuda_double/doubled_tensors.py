@@ -6,6 +6,8 @@ double lets them; what PyTorch itself does is done at once, so it waits here for
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cupy
@@ -66,6 +68,12 @@ class DoubledArrays(TorchArrays):
 
     def of_number(self, number: np.ndarray) -> torch.Tensor:
         return on_device(number)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        finish()
+        with super().working():
+            yield
 
     def to_numpy(self, array: torch.Tensor) -> np.ndarray:
         finish()

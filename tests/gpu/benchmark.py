@@ -45,6 +45,13 @@ def matrices(quick: bool) -> list[Work]:
     return [Work("matrix", f"one matrix of {n:,} x {m:,}", ((n, m),)) for n, m in shapes]
 
 
+def table(quick: bool) -> Work:
+    """What gradients of some rows are timed on."""
+    rows = 33_333 if quick else 1_000_000
+    name = f"a table of {rows:,} x 64, {rows // contenders.SPARSE:,} rows named"
+    return Work("sparse", name, ((rows, 64),))
+
+
 class Timed:
     """A contender at work: timings of as many steps as take long enough."""
 
@@ -140,6 +147,7 @@ def run(there: list[Place], quick: bool, rounds: int, path: Path) -> dict[str, A
     }  # fmt: skip
     todo = [(adamw, work) for work in all_work(quick).values()]
     todo += [(rules, work) for work in matrices(quick)]
+    todo.append((contenders.sparse(there), table(quick)))
     todo.append((adamw, huge(quick)))
     for found, work in todo:
         measured = on_work(found, work, there[0], rounds, left_out)

@@ -18,7 +18,7 @@ SANITIZER = "compute-sanitizer"
 CASES = ("adamw.float32", "adamw.bfloat16", "lamb.float32", "novograd.float16", "adafactor.float32")
 COMMAND_LINE = "import sys; from samestep.tools.cli.commands import main; sys.exit(main())"
 FAST = ("cupy", "torch:fused", "torch:foreach", "torch:forloop")  # to compile
-WHAT = ("golden", "random")  # `gpu.bits` compares
+WHAT = ("golden", "random", "sparse")  # `gpu.bits` compares
 # of the tests, these first
 TELLING = ("backends/cupy", "backends/cuda", "step/test_sparse.py", "step/test_mixed_precision.py",
            "language/test_clipping.py")  # fmt: skip

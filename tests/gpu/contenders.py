@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import samestep as ss
 from samestep.language.passes import program
+from samestep.step.indexed_slices import IndexedSlices
 from samestep.step.measurement import NORM
 from samestep.tools.bench.contenders import BYTES_PER_PARAMETER, HYPER, RULE
 from samestep.tools.bench.work import Work
 
 COPY = "copy of as many bytes"
+SPARSE = 100  # one row of as many has a gradient
 BLOCK = 1 << 20  # random numbers, repeated: whole arrays of them take long on the host
 Step = Callable[[], object]  # enqueues a step
 Wait = Callable[[], object]  # until all that was enqueued is done
@@ -32,7 +34,7 @@ class Contender:
     parameter."""
 
     make: Maker
-    moved: int = BYTES_PER_PARAMETER
+    moved: float = BYTES_PER_PARAMETER
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,51 @@ def rules(there: list[Place]) -> dict[str, Contender]:
             title = f"{rule}{', clip_global_norm' * ('clip_global_norm' in hyper)}, {place.title}"
             found[title] = Contender(samestep(place, rule, hyper), moved(rule, hyper))
     return {**found, COPY: copying(there[0])}
+
+
+def sparse(there: list[Place]) -> dict[str, Contender]:
+    """SparseAdam of a table of which few rows have a gradient, by this package and by torch; the copy,
+    of as many bytes as a step of all rows moves, last."""
+    share = BYTES_PER_PARAMETER / SPARSE
+    found = {f"sparseadam, {each.title}": Contender(by_rows(each), share) for each in there}
+    for place in there:
+        if place.backend == "torch":
+            found["torch SparseAdam"] = Contender(torchs_by_rows(place), share)
+    return {**found, COPY: copying(there[0])}
+
+
+def rows_of(work: Work) -> tuple[Any, Any, Any]:
+    """A table, and the values and indices of a gradient."""
+    (table,), ((rows, width),) = numbers(work, 0), work.shapes
+    count = max(rows // SPARSE, 1)
+    indices = np.random.default_rng(1).integers(0, rows, count)
+    return table, np.resize(table, (count, width)), indices
+
+
+def by_rows(place: Place) -> Maker:
+    """This package's SparseAdam."""
+
+    def make(work: Work) -> tuple[Step, Wait]:
+        table, values, indices = map(place.asarray, rows_of(work))
+        optimizer = ss.Optimizer("sparseadam", table, backend=place.backend)
+        return lambda: optimizer.step(IndexedSlices(values, indices)), place.wait
+
+    return make
+
+
+def torchs_by_rows(place: Place) -> Maker:
+    """PyTorch's SparseAdam."""
+
+    def make(work: Work) -> tuple[Step, Wait]:
+        import torch
+
+        table, values, indices = map(place.asarray, rows_of(work))
+        table.grad = torch.sparse_coo_tensor(
+            indices[None], values, table.shape, check_invariants=False
+        )
+        return torch.optim.SparseAdam([table]).step, place.wait
+
+    return make
 
 
 def moved(rule: str, hyper: Mapping[str, Any]) -> int:

@@ -38,7 +38,12 @@ def test_the_benchmark_from_its_contenders_to_the_file(monkeypatch, tmp_path, ca
     path = tmp_path / "benchmark.json"
     figures = benchmark.run([HOST], quick=True, rounds=2, path=path)
     assert json.loads(path.read_text()) == figures
-    assert [work["name"] for work in figures["work"]] == ["small", *["matrix"] * 3, "huge"]
+    assert [work["name"] for work in figures["work"]] == [
+        "small",
+        *["matrix"] * 3,
+        "sparse",
+        "huge",
+    ]
     assert figures["left_out"] == [
         "torch is left out: PyTorch with CUDA is not installed",
         "optax jit is left out: JAX has no GPU here",
@@ -61,7 +66,7 @@ def test_the_benchmark_from_its_contenders_to_the_file(monkeypatch, tmp_path, ca
     assert (
         printed.index("two tensors") < printed.index("one matrix") < printed.index("optax jit is")
     )
-    assert "5 works, figures in benchmark.json" in printed
+    assert "6 works, figures in benchmark.json" in printed
 
 
 def test_everybody_takes_the_same_step(monkeypatch):
@@ -155,7 +160,7 @@ def test_the_benchmark_through_the_double_of_cupy(tmp_path):
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     figures = json.loads(file.read_text())
-    assert [work["name"] for work in figures["work"]] == ["matrix", "some"]
+    assert [work["name"] for work in figures["work"]] == ["matrix", "sparse", "some"]
     assert len(figures["work"][0]["contenders"]) == 5
     for work in figures["work"]:
         assert all(entry["seconds"] > 0 for entry in work["contenders"])

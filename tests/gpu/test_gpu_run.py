@@ -247,9 +247,9 @@ def test_the_most_telling_checks_come_first(tmp_path):
     found = checks.all_checks(Path("python"), tmp_path, False, FOUND)
     assert [each.name for each in found] == [
         "backends", "compile with cu13 libnvrtc.so.13",
-        *(f"{what} {backend}" for what in ("golden", "random") for backend in checks.FAST),
+        *(f"{what} {backend}" for what in checks.WHAT for backend in checks.FAST),
         "streams, capture, sparse", "memcheck", "racecheck", "golden torch:compiled",
-        "random torch:compiled", "benchmark", "kernel variants",
+        "random torch:compiled", "sparse torch:compiled", "benchmark", "kernel variants",
         "initcheck", "synccheck", "all tests",
     ]  # fmt: skip
     shares = [each.share for each in found]

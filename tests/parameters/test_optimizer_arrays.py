@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, random_like
-from samestep.backends.host.backend import HostTensor
+from samestep.backends.host.arrays import ARRAYS
 from samestep.backends.memory import directly_usable
+from samestep.backends.tensor import AdoptedTensor
 from samestep.golden.compare import same_bits
 from samestep.language.dtypes import numpy_dtype
 
@@ -89,7 +90,7 @@ def test_compiled_code_never_runs_over_memory_that_is_not_aligned():
         array = np.ones((3, 2), dtype)
         assert directly_usable(array)
         assert not directly_usable(unaligned(array))
-        assert HostTensor("array", unaligned(array)).staged
+        assert AdoptedTensor("array", unaligned(array), ARRAYS).staged
 
 
 def test_a_strided_gradient_that_changes_in_place_is_copied_again_each_step(backend):

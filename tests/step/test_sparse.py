@@ -8,19 +8,26 @@ import tracemalloc
 import numpy as np
 import pytest
 import samestep as ss
-from helpers import assert_same, random_like, refused, snapshot
+from conftest import DOUBLED
+from helpers import HOST, assert_same, off, on, random_like, refused, snapshot, step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from samestep.backends import rows as rows_module
+from samestep.backends.rows import coalesced
+from samestep.golden import replay as golden_replay
 from samestep.golden.compare import assert_same_bits, first_difference
+from samestep.golden.format import EXTENSION, VALUES, read
+from samestep.golden.verify import verify_one
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.passes import program
 from samestep.language.scalars import as_numbers, next_scalars
 from samestep.language.zero_gradient import rests
-from samestep.step.indexed_slices import IndexedSlices, coalesced
+from samestep.step.indexed_slices import IndexedSlices
 from variants import DTYPES, options_of, values, variants
 
 ELEMENTWISE = [rule for rule in variants() if not program(rule).sums]
 AT_REST = {"sgd", "adagrad", "signsgd"}  # without weight decay, and with one of none
+IN_SIGHT = [*HOST, *["cupy"] * DOUBLED]
 SOME = ["sgd", "adagrad", "sparseadam", "adamw", "rmsprop_momentum_centered"]
 
 
@@ -59,39 +66,40 @@ def test_rows_that_are_named_several_times_are_added_in_pairs(seed, count, rows)
     rng = np.random.default_rng(seed)
     slices = random_rows(rng, (rows, 2), np.float32, count, 0.05)
     kept = slices.values.copy()
-    found = coalesced(slices)
-    assert found.indices.tolist() == sorted(set(slices.indices.tolist()))
-    assert_same_bits(slices.values, kept)
     with np.errstate(all="ignore"):
+        found, first = coalesced(slices.values, slices.indices, np.arange(count))
         expected = dense(slices, (rows, 2), np.float32)
-    assert first_difference(found.values, expected[found.indices]) is None
+    indices = slices.indices[first]
+    assert indices.tolist() == sorted(set(slices.indices.tolist()))
+    assert_same_bits(slices.values, kept)
+    assert first_difference(found, expected[indices]) is None
 
 
 def test_control_another_order_of_the_same_values_has_other_bits():
     rng = np.random.default_rng(0)
     numbers = rng.standard_normal((64, 1)).astype(np.float32)
-    zeros = np.zeros(64, int)
-    sums = [coalesced(IndexedSlices(v, zeros)).values for v in (numbers, rng.permutation(numbers))]
+    zeros, order = np.zeros(64, int), np.arange(64)
+    sums = [coalesced(v, zeros, order)[0] for v in (numbers, rng.permutation(numbers))]
     assert first_difference(*sums) is not None
 
 
 @pytest.mark.parametrize("rule", ELEMENTWISE, ids=lambda rule: rule.label)
-def test_named_rows_step_as_a_parameter_of_these_rows_would(rule, backend):
+def test_named_rows_step_as_a_parameter_of_these_rows_would(rule, any_backend):
     """And the others, their state included, stay as they are."""
-    rng = np.random.default_rng(1)
-    whole, part = rng.standard_normal((30, 3)), None
+    backend, rng = any_backend, np.random.default_rng(1)
+    whole = on(backend, rng.standard_normal((30, 3)))
     options = {**options_of(rule), "lazy": True}
     optimizer = ss.Optimizer(rule, whole, backend=backend, **options)
-    optimizer.step(rng.standard_normal((30, 3)))
+    step(optimizer, rng.standard_normal((30, 3)))
     named = np.array([20, 3, 4, 29])
-    part = whole[np.sort(named)].copy()
+    part = on(backend, off(backend, whole)[np.sort(named)])
     alone = ss.Optimizer(rule, part, backend=backend, **options)
     alone.load_state_dict(rows_of_state(optimizer.state_dict(), np.sort(named)))
     before = snapshot(optimizer)
     for _ in range(3):
         grad = rng.standard_normal((4, 3))
-        optimizer.step(IndexedSlices(grad, named))
-        alone.step(grad[np.argsort(named)])
+        step(optimizer, IndexedSlices(grad, named))
+        step(alone, grad[np.argsort(named)])
     after, expected = snapshot(optimizer), snapshot(alone)
     for name, array in after.items():
         if array.ndim == 2:
@@ -111,7 +119,7 @@ def rows_of_state(state_dict, rows):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("label", sorted(AT_REST))
-def test_a_rule_that_rests_takes_the_dense_step_bit_for_bit(label, dtype, backend):
+def test_a_rule_that_rests_takes_the_dense_step_bit_for_bit(label, dtype, any_backend):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         shape = (int(rng.integers(1, 60)), int(rng.integers(1, 9)))
@@ -119,11 +127,11 @@ def test_a_rule_that_rests_takes_the_dense_step_bit_for_bit(label, dtype, backen
         results = []
         for sparse in (True, False):
             rng = np.random.default_rng(seed + 100)
-            param = start.copy()
-            optimizer = ss.Optimizer(label, param, backend=backend, lr=0.3, clip_value=50.0)
+            param = on(any_backend, start.copy())
+            optimizer = ss.Optimizer(label, param, backend=any_backend, lr=0.3, clip_value=50.0)
             for _ in range(5):
                 slices = random_rows(rng, shape, dtype, int(rng.integers(0, 80)))
-                optimizer.step(slices if sparse else dense(slices, shape, dtype))
+                step(optimizer, slices if sparse else dense(slices, shape, dtype))
             results.append(snapshot(optimizer))
         assert_same(*results)
 
@@ -151,7 +159,7 @@ def test_control_a_lazy_step_is_not_the_dense_one():
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_every_backend_gives_the_bits_of_the_reference(label, dtype, other_backend, data):
+def test_every_backend_gives_the_bits_of_the_reference(label, dtype, any_other_backend, data):
     """Rows beside dense gradients and none, any shapes, empty ones, special values."""
     seed = data.draw(st.integers(0, 2**32))
     shapes = st.tuples(st.integers(0, 40), st.integers(0, 70)) | st.tuples(st.integers(0, 300))
@@ -160,13 +168,13 @@ def test_every_backend_gives_the_bits_of_the_reference(label, dtype, other_backe
     around = data.draw(st.sampled_from([{}, {"clip_global_norm": 1.0}, {"skip_nonfinite": True}]))
     rule = by_label(label)
     results = []
-    for backend in ("numpy", other_backend):
+    for backend in ("numpy", any_other_backend):
         rng = np.random.default_rng(seed)
         arrays = [values(rng, shape, numpy_dtype(dtype), special) for shape in shapes]
         hyper = {**options_of(rule), **around, "lazy": True, "maximize": bool(seed % 2)}
-        optimizer = ss.Optimizer(rule, arrays, backend=backend, **hyper)
+        optimizer = ss.Optimizer(rule, on(backend, arrays), backend=backend, **hyper)
         for _ in range(4):
-            optimizer.step([random_gradient(rng, array, special) for array in arrays])
+            step(optimizer, [random_gradient(rng, array, special) for array in arrays])
         results.append(snapshot(optimizer))
     assert_same(*results)
 
@@ -181,22 +189,22 @@ def random_gradient(rng, array, special):
     return random_rows(rng, array.shape, dtype, int(rng.integers(0, 60)), special)
 
 
-def test_rows_longer_than_a_chunk_and_without_elements(other_backend):
+def test_rows_longer_than_a_chunk_and_without_elements(any_other_backend):
     rng = np.random.default_rng(2)
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in [(3, 70_001), (5, 0)]]
     slices = [random_rows(rng, a.shape, a.dtype, 3) for a in arrays]
     results = []
-    for backend in ("numpy", other_backend):
-        optimizer = ss.SparseAdam([a.copy() for a in arrays], backend=backend)
-        optimizer.step(slices)
+    for backend in ("numpy", any_other_backend):
+        optimizer = ss.SparseAdam(on(backend, [a.copy() for a in arrays]), backend=backend)
+        step(optimizer, slices)
         results.append(snapshot(optimizer))
     assert_same(*results)
 
 
-def test_dense_steps_and_steps_of_rows_share_their_counts(backend):
+def test_dense_steps_and_steps_of_rows_share_their_counts(any_backend):
     """A parameter's clock goes on whichever kind its gradient is of."""
-    embedding, head = np.ones((10, 2)), np.ones(3)
-    optimizer = ss.SparseAdam([embedding, head], backend=backend)
+    params = on(any_backend, [np.ones((10, 2)), np.ones(3)])
+    optimizer = ss.SparseAdam(params, backend=any_backend)
     rows = IndexedSlices(np.ones((1, 2)), np.array([4]))
     for grads in (
         [rows, np.ones(3)],
@@ -206,61 +214,98 @@ def test_dense_steps_and_steps_of_rows_share_their_counts(backend):
         [np.ones((10, 2)), np.ones(3)],
         [IndexedSlices(np.ones((0, 2)), np.zeros(0, int)), None],
     ):
-        optimizer.step(grads)
+        step(optimizer, grads)
     assert optimizer.steps == [5, 4]
 
 
-def test_parameters_of_any_strides_and_subclasses(backend, tmp_path):
-    shape = (6, 4)
-    start = np.arange(24.0).reshape(shape)
-    mapped = np.memmap(tmp_path / "m", np.float64, "w+", shape=shape)
+ROWS = IndexedSlices(np.ones((3, 4)), np.array([5, 0, 5], np.uint8))
+
+
+def test_parameters_that_are_subclasses(backend, tmp_path):
+    start = np.arange(24.0).reshape(6, 4)
+    mapped = np.memmap(tmp_path / "m", np.float64, "w+", shape=start.shape)
     results = []
-    for param in (
-        start.copy(),
-        np.asfortranarray(start),
-        np.repeat(start, 2, 0)[::-2][::-1],
-        mapped,
-    ):
+    for param in (start.copy(), np.repeat(start, 2, 0)[::-2][::-1], mapped):
         param[...] = start
-        optimizer = ss.Adagrad(param, backend=backend, lr=0.3)
-        optimizer.step(IndexedSlices(np.ones((3, 4))[:, ::-1], np.array([5, 0, 5], np.uint8)))
+        ss.Adagrad(param, backend=backend, lr=0.3).step(ROWS)
         results.append(np.array(param))
     for other in results[1:]:
         assert_same_bits(other, results[0])
 
 
+def test_parameters_and_values_of_any_strides(any_backend):
+    start, results = np.arange(24.0).reshape(6, 4), []
+    for layout in ("rows", "every second row", "columns"):
+        base = {"rows": start, "every second row": np.repeat(start, 2, 0), "columns": start.T}
+        param = on(any_backend, np.array(base[layout], order="C"))
+        param = {"rows": param, "every second row": param[::2], "columns": param.T}[layout]
+        values = on(any_backend, np.ones((4, 3))).T if layout == "columns" else None
+        optimizer = ss.Adagrad(param, backend=any_backend, lr=0.3)
+        given = on(any_backend, ROWS)
+        optimizer.step(given if values is None else IndexedSlices(values, given.indices))
+        results.append(off(any_backend, param))
+    for other in results[1:]:
+        assert_same_bits(other, results[0])
+    assert (results[0] != start).any(axis=1).tolist() == [True, False, False, False, False, True]
+
+
+class ByRows(ss.Optimizer):
+    """An optimizer whose gradients come as rows in another order, all of them."""
+
+    def step(self, grads):
+        self.param_groups[0]["lazy"] = True
+        super().step({name: self._by_rows(grad) for name, grad in grads.items()})
+
+    def _by_rows(self, grad):
+        if grad is None or not grad.ndim:
+            return grad
+        order = np.random.default_rng(0).permutation(grad.shape[0])
+        rows = IndexedSlices(self.backend.to_numpy(grad)[order], order)
+        return on(self.backend.name, rows)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("label", SOME)
+def test_golden_files_hold_for_gradients_by_rows(label, dtype, any_backend, monkeypatch):
+    monkeypatch.setattr(golden_replay, "Optimizer", ByRows)
+    file = read(VALUES / f"{label}.{dtype}{EXTENSION}")
+    assert not verify_one(file, ss.rules.registry[file.header.rule], any_backend).differences
+
+
 # ---- around the step
 
 
-def test_what_stands_around_a_step_sees_the_rows(backend):
+def test_what_stands_around_a_step_sees_the_rows(any_backend):
     rows = IndexedSlices(np.array([[3.0], [1.0], [3.0]]), np.array([7, 2, 7]))
-    param = np.zeros((9, 1))
-    optimizer = ss.SGD({"w": param}, lr=1.0, backend=backend, clip_global_norm=np.sqrt(37) / 2)
-    optimizer.step({"w": rows})
+    param = on(any_backend, np.zeros((9, 1)))
+    optimizer = ss.SGD({"w": param}, lr=1.0, backend=any_backend, clip_global_norm=np.sqrt(37) / 2)
+    step(optimizer, {"w": rows})
     assert optimizer.grad_norm == np.sqrt(37)
-    np.testing.assert_allclose(param[[2, 7], 0], [-0.5, -3], rtol=1e-15)
-    optimizer = ss.SGD(param, lr=1.0, backend=backend, loss_scaler=ss.LossScaler(scale=4.0))
-    param[...] = 0
-    optimizer.step(rows)
-    assert param[[2, 7], 0].tolist() == [-0.25, -1.5]
-    optimizer.step(IndexedSlices(np.array([[np.inf]]), np.array([0])))
+    np.testing.assert_allclose(off(any_backend, param)[[2, 7], 0], [-0.5, -3], rtol=1e-15)
+    param = on(any_backend, np.zeros((9, 1)))
+    optimizer = ss.SGD(param, lr=1.0, backend=any_backend, loss_scaler=ss.LossScaler(scale=4.0))
+    step(optimizer, rows)
+    assert off(any_backend, param)[[2, 7], 0].tolist() == [-0.25, -1.5]
+    step(optimizer, IndexedSlices(np.array([[np.inf]]), np.array([0])))
     assert optimizer.skipped
-    assert param[0, 0] == 0
+    assert off(any_backend, param)[0, 0] == 0
     assert optimizer.loss_scaler.scale == 2.0
 
 
-def test_a_frozen_parameter_stays(backend):
-    param = np.ones((4, 2))
-    optimizer = ss.AdamW([{"params": param, "frozen": True}], backend=backend)
-    optimizer.step([IndexedSlices(np.ones((1, 2)), np.array([1]))])
-    assert (param == 1).all()
+def test_a_frozen_parameter_stays(any_backend):
+    param = on(any_backend, np.ones((4, 2)))
+    optimizer = ss.AdamW([{"params": param, "frozen": True}], backend=any_backend)
+    step(optimizer, [IndexedSlices(np.ones((1, 2)), np.array([1]))])
+    assert (off(any_backend, param) == 1).all()
 
 
 @pytest.mark.parametrize("strided", [False, True])
-def test_a_step_allocates_nothing_of_the_parameter_s_size(backend, strided):
-    param = np.zeros((400_000, 4), np.float32)[:: 1 + strided]
-    optimizer = ss.SparseAdam(param, backend=backend)
-    rows = IndexedSlices(np.ones((50, 4), np.float32), np.arange(50) * 3)
+def test_a_step_allocates_nothing_of_the_parameter_s_size(any_backend, strided):
+    if any_backend not in IN_SIGHT:
+        pytest.skip("Python sees NumPy's memory, also where it stands for a device's; no other")
+    param = on(any_backend, np.zeros((400_000, 4), np.float32))[:: 1 + strided]
+    optimizer = ss.SparseAdam(param, backend=any_backend)
+    rows = on(any_backend, IndexedSlices(np.ones((50, 4), np.float32), np.arange(50) * 3))
     optimizer.step(rows)
     tracemalloc.start()
     optimizer.step(rows)
@@ -309,20 +354,21 @@ def test_what_the_text_says_about_resting_is_so(rule, decay):
 
 
 @pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
-def test_other_rules_refuse_rows_unless_they_are_lazy(rule, backend):
-    params = [np.ones((4, 3)), np.ones(5)]
-    grads = [IndexedSlices(np.ones((2, 3)), np.array([1, 3])), np.ones(5)]
+def test_other_rules_refuse_rows_unless_they_are_lazy(rule, any_backend):
+    params = on(any_backend, [np.ones((4, 3)), np.ones(5)])
+    grads = on(any_backend, [IndexedSlices(np.ones((2, 3)), np.array([1, 3])), np.ones(5)])
     hyper = {**options_of(rule), **({"weight_decay": 0} if "weight_decay" in rule.defaults else {})}
     if rule.lazy:
         hyper["lazy"] = False
-    optimizer = ss.Optimizer(rule, params, backend=backend, **hyper)
+    optimizer = ss.Optimizer(rule, params, backend=any_backend, **hyper)
     if program(rule).sums:
         with refused(optimizer, TypeError, r"params\[0\] is sparse, of some rows; .* adds up over"):
             optimizer.step(grads)
     elif rule.label in AT_REST:
         optimizer.step(grads)
-        assert (params[0][[0, 2]] == 1).all()
-        assert (params[0][[1, 3]] != 1).all()
+        after = off(any_backend, params[0])
+        assert (after[[0, 2]] == 1).all()
+        assert (after[[1, 3]] != 1).all()
     else:
         with refused(optimizer, TypeError, r"params\[0\] is sparse.*Give a dense one, or leave"):
             optimizer.step(grads)
@@ -360,20 +406,22 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_wrong_rows_are_named_and_change_nothing(kind, backend):
+def test_wrong_rows_are_named_and_change_nothing(kind, any_backend):
     given, indices, error, message = ERRORS[kind]
-    params = [np.ones((4, 3), np.float32), np.ones((4, 3), np.float32)]
-    optimizer = ss.SparseAdam(params, backend=backend)
-    good = IndexedSlices(GOOD, np.array([3, 0]))
+    params = on(any_backend, [np.ones((4, 3), np.float32), np.ones((4, 3), np.float32)])
+    optimizer = ss.SparseAdam(params, backend=any_backend)
+    good = on(any_backend, IndexedSlices(GOOD, np.array([3, 0])))
     optimizer.step([good, good])
+    if isinstance(given, np.ndarray):
+        given = on(any_backend, given)
     with refused(optimizer, error, rf"the gradient of params\[1\] {message}"):
-        optimizer.step([good, IndexedSlices(given, indices)])
+        optimizer.step([good, IndexedSlices(given, on(any_backend, indices))])
 
 
-def test_what_cannot_be_combined_changes_nothing(backend):
-    rows = IndexedSlices(GOOD, np.array([3, 0]))
-    params = [np.ones((4, 3), np.float32), np.ones((), np.float32)]
-    optimizer = ss.SparseAdam(params, backend=backend, accumulation_steps=2)
+def test_what_cannot_be_combined_changes_nothing(any_backend):
+    rows = on(any_backend, IndexedSlices(GOOD, np.array([3, 0])))
+    params = on(any_backend, [np.ones((4, 3), np.float32), np.ones((), np.float32)])
+    optimizer = ss.SparseAdam(params, backend=any_backend, accumulation_steps=2)
     with refused(optimizer, TypeError, "not accumulated over micro-batches"):
         optimizer.step([rows, None])
     optimizer.accumulation_steps = 1
@@ -386,14 +434,48 @@ def test_what_cannot_be_combined_changes_nothing(backend):
         optimizer.step([rows, None])
 
 
-def test_a_device_says_what_it_expects(any_backend):
-    if any_backend != "cupy":
+def test_indices_are_where_the_parameter_is(any_backend):
+    if ss.get_backend(any_backend).accepts(np.ones(1)):
         return
-    param = ss.get_backend("cupy").asarray(np.ones((4, 3), np.float32))
-    optimizer = ss.SparseAdam(param, backend="cupy")
+    param = on(any_backend, np.ones((4, 3), np.float32))
+    optimizer = ss.SparseAdam(param, backend=any_backend)
     with refused(
-        optimizer,
-        TypeError,
-        r"params is a samestep.step.indexed_slices.IndexedSlices; expected an arra",
+        optimizer, TypeError, "gradient of params has indices that are a numpy.ndarray; ex"
     ):
-        optimizer.step(IndexedSlices(GOOD, np.array([3, 0])))
+        optimizer.step(IndexedSlices(on(any_backend, GOOD), np.array([3, 0])))
+
+
+@pytest.mark.parametrize("empty", [[], np.zeros(0), np.zeros(0, np.int32)], ids=repr)
+def test_a_step_without_rows_counts(empty, any_backend):
+    """Whatever the dtype: NumPy and PyTorch say that an empty list is of floats."""
+    param = on(any_backend, np.ones((4, 2)))
+    optimizer = ss.Adagrad(param, backend=any_backend)
+    indices = empty if isinstance(empty, list) else on(any_backend, empty)
+    optimizer.step(IndexedSlices(on(any_backend, np.zeros((0, 2))), indices))
+    assert optimizer.steps == [1]
+    assert (off(any_backend, param) == 1).all()
+
+
+def test_a_list_of_indices_is_taken(any_backend):
+    param = on(any_backend, np.ones((4, 2)))
+    optimizer = ss.SGD(param, lr=1.0, backend=any_backend)
+    optimizer.step(IndexedSlices(on(any_backend, np.ones((2, 2))), [3, 1]))
+    assert off(any_backend, param)[:, 0].tolist() == [1, 0, 1, 0]
+
+
+def test_indices_that_change_after_they_were_checked_are_those_that_were_checked(
+    any_backend, monkeypatch
+):
+    """Another thread may write to them; what is out of bounds would end the process."""
+    params = on(any_backend, np.ones((4, 3), np.float32))
+    optimizer = ss.SGD(params, lr=1.0, backend=any_backend)
+    given = on(any_backend, IndexedSlices(GOOD, np.array([3, 1])))
+
+    def changing(*args):
+        given.indices[...] = 1 << 40
+        off(any_backend, given.indices)  # waits
+        return coalesced(*args)
+
+    monkeypatch.setattr(rows_module, "coalesced", changing)
+    optimizer.step(given)
+    assert off(any_backend, params)[:, 0].tolist() == [1, 0, 1, 0]

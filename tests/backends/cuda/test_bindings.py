@@ -13,7 +13,7 @@ SCRIPT = """
 from samestep.backends.cuda import driver
 
 say = lambda *words: print(*words, flush=True)
-say(driver.version(), driver.capability(0), driver.processors(1))
+say(driver.capability(0), driver.processors(1))
 driver.enter(1)
 driver.enter(1)
 module = driver.load(b"\\x7fELF and more")
@@ -43,7 +43,7 @@ del pinned
 say(driver.Pinned(60).address == address)
 """
 SAID = """\
-13000 826 17
+826 17
 retain 1
 context 0x1001
 load ELF

@@ -163,6 +163,10 @@ def test_arrays_on_two_devices_are_refused():
     optimizer = ss.SGD([first])
     with refused(optimizer, ValueError, r"the gradient of params\[0\] is on device 1"):
         optimizer.step([second])
+    with cupy.cuda.Device(1):
+        rows = ss.IndexedSlices(first[:2], cupy.asarray(np.array([1, 0])))
+    with refused(optimizer, ValueError, r"has indices: the array is on device 1; the parameters"):
+        optimizer.step([rows])
 
 
 @two_devices

@@ -9,6 +9,7 @@ from conftest import UNDER_TEST, needs_double
 from cupy_steps import grads, pair, start
 from helpers import assert_same, on, refused, snapshot
 from samestep.golden.compare import assert_same_bits
+from samestep.step.indexed_slices import IndexedSlices
 
 pytestmark = pytest.mark.skipif("cupy" not in UNDER_TEST, reason="cupy is not under test")
 if "cupy" in UNDER_TEST:
@@ -157,6 +158,19 @@ def test_what_a_replay_cannot_do_is_refused(hyper, before, message):
                 optimizer.step(there)
             finally:
                 stream.end_capture()
+
+
+def test_gradients_of_some_rows_are_not_captured():
+    """Nothing has been asked of the device by then, which would end the capture."""
+    optimizer = ss.SparseAdam(on("cupy", [np.ones((4, 3))]))
+    optimizer.step(on("cupy", [np.ones((4, 3))]))
+    rows = on("cupy", [IndexedSlices(np.ones((2, 3)), np.array([3, 0]))])
+    with cupy.cuda.Stream() as stream, refused(optimizer, RuntimeError, "of some rows cannot be"):
+        stream.begin_capture()
+        try:
+            optimizer.step(rows)
+        finally:
+            stream.end_capture()
 
 
 def test_a_step_is_captured_on_any_stream():

@@ -79,7 +79,7 @@ def test_a_tensor_that_stands_for_other_memory_is_followed():
         (lambda g, o: g.double(), TypeError, "has dtype float64; expected float32"),
         (lambda g, o: g[1:], ValueError, r"has shape \(299, 7\); the parameter has \(300, 7\)"),
         (lambda g, o: o.state[0]["exp_avg"], ValueError, "shares memory with"),
-        (lambda g, o: g.to_sparse(), TypeError, "is a sparse_coo tensor"),
+        (lambda g, o: g.to_sparse(), TypeError, "is sparse, of some rows; adamw .* changes rows"),
     ],
 )
 def test_wrong_gradients_are_refused(wrong, error, message):
@@ -90,6 +90,21 @@ def test_wrong_gradients_are_refused(wrong, error, message):
     finish()  # before any tensor is gone: their memory is the host's
     with pytest.raises(error, match=message):
         optimizer.step([wrong(gradients[0], optimizer), *gradients[1:]])
+
+
+def test_sparse_tensors_step_the_rows_and_elements_that_they_name():
+    reference, params = start(), tensors(start())
+    ours, host = ss.SparseAdam(params, backend="cupy"), ss.SparseAdam(reference, backend="numpy")
+    rows = torch.tensor([[5, 299, 5, 0]])
+    for seed in range(3):
+        first, *others = tensors(grads(seed))
+        elements = (first * (first > 1)).to_sparse()
+        whole = torch.sparse_coo_tensor(rows, first[:4], first.shape, check_invariants=False)
+        for given in (elements, whole):
+            for optimizer in (ours, host):
+                optimizer.step([given, *others])
+            finish()  # before the others are gone
+    assert_alike(params, reference)
 
 
 def test_gradients_with_strides_are_copied():

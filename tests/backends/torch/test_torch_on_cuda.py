@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import runpy
 
 import pytest
@@ -10,7 +11,8 @@ import samestep.backends.torch as torch_backend
 import torch
 from conftest import needs_double
 from helpers import run_python
-from samestep.backends.torch import device_choice, work
+from samestep.backends.torch import arrays, device_choice, on_device, work
+from samestep.backends.torch.arrays import TorchArrays
 
 CUDA = torch.device("cuda", 0)
 
@@ -77,6 +79,30 @@ def test_slices_suit_the_device():
     pieces = [len(w.pieces) for w in work.flat_work(sizes, range(1001), True, slice_, work.slice_on(CUDA))]  # fmt: skip
     assert sorted(pieces) == [1, 1, 1, 1000]  # all small ones together; 16 M elements at a time
     assert direct < slice_
+
+
+@pytest.mark.parametrize("implementation", ["forloop", "foreach"])
+def test_gradients_of_some_rows_where_a_rule_s_operations_run_on_a_device(
+    implementation, monkeypatch
+):
+    """A device that is the host: what is done there is all of PyTorch's."""
+    monkeypatch.setattr(TorchArrays, "current", lambda self: contextlib.nullcontext())
+    for module in (arrays, on_device):
+        monkeypatch.setattr(module, "DEVICES", ("cpu",))
+    there = on_device.OperationsOnDevice("there", implementation, TorchArrays(torch.device("cpu")))
+    monkeypatch.setattr(torch_backend, "get_backend", lambda implementation, given: there)
+    torch.manual_seed(0)
+    start, values = torch.randn(30, 3), torch.randn(40, 3)
+    indices, results = torch.randint(30, (40,)), []
+    elements = (torch.randn(30, 3) * (torch.rand(30, 3) < 0.2)).to_sparse()
+    for backend in ("torch", "numpy"):
+        results.append(start.clone())
+        optimizer = ss.SparseAdam([results[-1]], backend=backend, clip_global_norm=1.0)
+        assert (optimizer.backend is there) == (backend == "torch")
+        with torch.inference_mode():
+            optimizer.step([ss.IndexedSlices(values, indices)])
+        optimizer.step([elements])
+    assert torch.equal(*results)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "complex64"])

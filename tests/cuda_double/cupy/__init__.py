@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import cuda
 from ._array import (
+    arange,
     array,
     asarray,
     ascontiguousarray,
@@ -23,6 +24,6 @@ from ._memory import get_default_memory_pool
 
 __version__ = "14.2.0"
 __all__ = [
-    "array", "asarray", "ascontiguousarray", "asnumpy", "cuda", "empty", "from_dlpack",
+    "arange", "array", "asarray", "ascontiguousarray", "asnumpy", "cuda", "empty", "from_dlpack",
     "get_default_memory_pool", "matmul", "ndarray", "zeros",
 ]  # fmt: skip

@@ -147,7 +147,23 @@ class ndarray:
     def view(self, dtype: Any = None, type: Any = None) -> ndarray:
         return ndarray._of(self._array.view(dtype or self.dtype), self)
 
+    def _taken(self, key: Any) -> ndarray:
+        """A copy of what arrays of indices name, or an array of booleans, which is waited for."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if keys[0].dtype == bool:
+            get_current_stream().synchronize()
+            named = np.flatnonzero(keys[0]._array)
+            return self._of_rows(len(named), 1, lambda: (named,))
+        return self._of_rows(len(keys[0]), len(keys), lambda: tuple(k._array for k in keys))
+
+    def _of_rows(self, count: int, axes: int, where: Any) -> ndarray:
+        new = ndarray((count, *self.shape[axes:]), self.dtype)
+        later(lambda: new._array.__setitem__(..., self._array[where()]))
+        return new
+
     def __getitem__(self, key: Any) -> ndarray:
+        if isinstance(key[0] if isinstance(key, tuple) and key else key, ndarray):
+            return self._taken(key)
         part = self._array[key]
         if isinstance(part, np.generic):
             part = self._array[key if isinstance(key, tuple) else (key,)][..., None].reshape(())
@@ -157,6 +173,10 @@ class ndarray:
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.ndim:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        if isinstance(key[0] if isinstance(key, tuple) and key else key, ndarray):
+            keys = key if isinstance(key, tuple) else (key,)
+            later(lambda: self._array.__setitem__(tuple(k._array for k in keys), value._array))
+            return
         part = self._array[key] if key is not Ellipsis else self._array
 
         def work() -> None:
@@ -175,6 +195,29 @@ class ndarray:
 
     def item(self) -> Any:
         return self.get().item()
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def argsort(self, axis: int = -1) -> ndarray:
+        return self._computed(lambda: self._array.argsort(), np.int64)
+
+    def cumsum(self, axis: Any = None, dtype: Any = None, out: Any = None) -> ndarray:
+        return self._computed(lambda: self._array.cumsum(axis), np.int64)
+
+    def _reduced(self, name: str) -> ndarray:
+        new = ndarray((), self.dtype)
+        later(lambda: new._array.__setitem__(..., getattr(self._array, name)()))
+        return new
+
+    def any(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        return self._reduced("any")
+
+    def min(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        return self._reduced("min")
+
+    def max(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        return self._reduced("max")
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -208,21 +251,30 @@ class ndarray:
         return (2, self.data.device_id)
 
 
-def _operator(name: str) -> Any:
+def _operator(name: str, dtype: Any = None) -> Any:
     function = getattr(operator, name)
 
     def method(self: ndarray, other: Any) -> ndarray:
         def work() -> np.ndarray:
-            return function(self._array, other._array if isinstance(other, ndarray) else other)
+            with np.errstate(all="ignore"):  # a device warns of nothing
+                return function(self._array, other._array if isinstance(other, ndarray) else other)
 
         shaped = other if isinstance(other, ndarray) and other.ndim > self.ndim else self
-        return shaped._computed(work)
+        return shaped._computed(work, dtype)
 
     return method
 
 
-for _name in ("add", "sub", "mul", "truediv"):
-    setattr(ndarray, f"__{_name}__", _operator(_name))
+for _name in ("add", "sub", "mul", "truediv", "mod", "and", "or"):
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
+for _name in ("eq", "ne", "lt", "ge"):
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__", bool))
+ndarray.__rmul__, ndarray.__radd__ = ndarray.__mul__, ndarray.__add__
+ndarray.__hash__ = None  # as the real one
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> ndarray:
+    return asarray(np.arange(start, stop, step, dtype))
 
 
 def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:

@@ -7,12 +7,14 @@ import pytest
 import samestep as ss
 import samestep.torch as ours
 import torch
+from conftest import UNDER_TEST
 from helpers import refused
 from samestep.golden.compare import assert_same_bits
 from samestep.step.indexed_slices import IndexedSlices
 
 TOLERANCE = 1e-12  # of the largest entry
 IMPLEMENTATIONS = ["torch:forloop", "torch:foreach", "torch:fused", "numpy"]
+IMPLEMENTATIONS += ["doubled"] * ("doubled" in UNDER_TEST)
 ROWS, WIDTH = 40, 6
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
 
@@ -140,6 +142,52 @@ def test_dense_parameters_step_beside_sparse_ones():
     assert [int(optimizer.state[p]["step"]) for p in after] == [5, 5, 5]
 
 
+@pytest.mark.parametrize("backend", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_elements_that_are_named_step_as_torch_steps_them(name, options, backend):
+    """What ``to_sparse()`` of a dense tensor names is elements, not rows; some of them twice here."""
+    runs = []
+    for make in (
+        getattr(torch.optim, name),
+        lambda p, **o: getattr(ours, name)(p, backend=backend, **o),
+    ):
+        generator = torch.Generator().manual_seed(0)
+        model = embedding()
+        before = model.weight.detach().clone()
+        optimizer = make(model.parameters(), **options)
+        named = torch.zeros(ROWS, WIDTH, dtype=torch.bool)
+        for _ in range(20):
+            kept, again = (torch.rand(2, ROWS, WIDTH, generator=generator) < 0.1).double()
+            once = (torch.randn(ROWS, WIDTH, generator=generator).double() * kept).to_sparse()
+            twice = (once.to_dense() * again).to_sparse()
+            indices = torch.cat([once._indices(), twice._indices()], 1)
+            values = torch.cat([once._values(), twice._values()])
+            model.weight.grad = torch.sparse_coo_tensor(indices, values, once.shape)
+            optimizer.step()
+            named |= kept.bool()
+        changed = model.weight.detach() != before
+        assert torch.equal(changed, named)
+        assert not named.all()
+        runs.append((model, optimizer))
+    theirs, mine = runs
+    assert difference(mine, theirs) <= TOLERANCE
+
+
+@pytest.mark.parametrize("backend", IMPLEMENTATIONS)
+def test_any_number_of_axes_is_named(backend):
+    """Rows, rows of a matrix of rows, elements; none of them, too."""
+    torch.manual_seed(0)
+    start, grad = torch.randn(4, 5, 3), torch.randn(4, 5, 3)
+    grad *= (torch.rand(4, 5, 1) < 0.4).float()
+    for axes in (1, 2, 3):
+        for dense_grad in (grad, torch.zeros_like(grad)):
+            results = []
+            for given, name in ((dense_grad.to_sparse(axes), backend), (dense_grad, "numpy")):
+                results.append(start.clone())
+                ss.Adagrad([results[-1]], backend=name, lr=0.1).step([given])
+            assert torch.equal(*results)
+
+
 def sparse(indices, values, size):
     return torch.sparse_coo_tensor(indices, values, size, check_invariants=False)
 
@@ -150,7 +198,16 @@ def test_wrong_sparse_tensors_are_named_and_change_nothing(backend):
     good = sparse([[3, 0]], torch.ones(2, 3), (4, 3))
     optimizer.step([good, good])
     for wrong, error, message in [
-        (torch.ones(4, 3).to_sparse(), TypeError, "sparse_dim 2; expected 1, rows"),
+        (
+            torch.sparse_coo_tensor(torch.zeros(0, 1).long(), torch.ones(1, 4, 3), (4, 3)),
+            TypeError,
+            "sparse_dim 0; expected 1 or more",
+        ),
+        (
+            sparse([[3], [5]], torch.ones(1), (4, 3)),
+            ValueError,
+            "has positions along axis 1 5 to 5; the parameter's are 0 to 2",
+        ),
         (
             sparse([[0]], torch.ones(1, 3), (5, 3)),
             ValueError,
@@ -169,7 +226,7 @@ def test_wrong_sparse_tensors_are_named_and_change_nothing(backend):
         (
             torch.sparse_coo_tensor(size=(4, 3), device="meta"),
             TypeError,
-            "sparse_dim 2; expected 1",
+            "is on the meta device",
         ),
     ]:
         with refused(optimizer, error, rf"the gradient of params\[1\] .*{message}"):

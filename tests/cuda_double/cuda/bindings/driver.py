@@ -47,10 +47,6 @@ def cuGetErrorString(error: Any) -> Result:
     return OK, CUresult(error).name.removeprefix("CUDA_ERROR_").lower().replace("_", " ").encode()
 
 
-def cuDriverGetVersion() -> Result:
-    return OK, runtime.DRIVER
-
-
 def cuCtxGetCurrent() -> Result:
     return OK, 1 + runtime.getDevice() if runtime.CONTEXT else 0
 
