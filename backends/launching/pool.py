@@ -12,10 +12,12 @@ import itertools
 import os
 import queue
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 VARIABLE = "SAMESTEP_THREADS"
+MOST_PER_CORE = 4
 
 
 class _Job:
@@ -43,14 +45,21 @@ class _Job:
 
 
 class Pool:
-    """A pool of ``threads`` threads in all, the caller among them."""
+    """A pool of ``wanted`` threads in all, the caller among them; ``threads`` could be started."""
 
-    def __init__(self, threads: int, flushes: Callable[[], bool]) -> None:
-        self.threads, self._flushes = threads, flushes
-        self._found_flushing = [False] * (threads - 1)
+    def __init__(self, wanted: int, flushes: Callable[[], bool]) -> None:
+        self.wanted, self.threads, self._flushes = wanted, 1, flushes
+        self._found_flushing = [False] * (wanted - 1)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        for i in range(threads - 1):
-            threading.Thread(target=self._serve, args=(i,), name="samestep", daemon=True).start()
+        while self.threads < wanted:
+            worker = threading.Thread(
+                target=self._serve, args=(self.threads - 1,), name="samestep", daemon=True
+            )
+            try:
+                worker.start()
+            except RuntimeError:  # the system starts no more of them
+                break
+            self.threads += 1
 
     @property
     def flushing(self) -> bool:
@@ -84,13 +93,14 @@ class Pool:
 
 
 def thread_count() -> int:
-    """Return ``SAMESTEP_THREADS``, by default the number of cores this process may use."""
+    """Return ``SAMESTEP_THREADS``, by default the number of cores this process may use. More than
+    `MOST_PER_CORE` threads for each core of the machine are never started."""
     wanted = os.environ.get(VARIABLE)
     if not wanted:
         return _CORES
     if not wanted.strip().isdecimal() or int(wanted) < 1:
         raise ValueError(f"{VARIABLE}={wanted!r}: expected a positive number of threads")
-    return int(wanted)
+    return min(int(wanted), MOST_PER_CORE * (os.cpu_count() or 1))
 
 
 def workers_flush() -> bool:
@@ -106,12 +116,19 @@ _lock = threading.Lock()
 def get_pool(flushes: Callable[[], bool]) -> Pool:
     """Return this process's pool, with as many threads as `thread_count` says now."""
     global _pool
-    threads = thread_count()
+    wanted = thread_count()
     with _lock:
-        if _pool is None or _pool.threads != threads:
+        if _pool is None or _pool.wanted != wanted:
             if _pool is not None:
                 _pool.retire()
-            _pool = Pool(threads, flushes)
+            _pool = Pool(wanted, flushes)
+            if _pool.threads < wanted:
+                warnings.warn(
+                    f"{_pool.threads} of {wanted} threads could be started, and a step takes longer; "
+                    f"set {VARIABLE} or raise the limit of processes",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         return _pool
 
 

@@ -71,6 +71,10 @@ class Bucket:
             f"{self._compute}; a hyperparameter is too large"
         )
 
+    def ready(self, gradients: Gradients) -> None:
+        """Take what a run needs: whatever may fail does so before the first launch has run."""
+        self._launch.ready(self._rows, gradients)
+
     def run(self, gradients: Gradients, control: Any = None) -> None:
         """Update the parameters; ``control`` is that of a verdict."""
         for tensor in self._staged:
@@ -98,6 +102,11 @@ class Launches:
 
     def __iter__(self) -> Iterator[Bucket]:
         return iter(self._buckets)
+
+    def ready(self, gradients: Gradients) -> None:
+        """Make all launches ready, before the first of them changes anything."""
+        for bucket in self._buckets:
+            bucket.ready(gradients)
 
     def forget(self) -> None:
         """Assign rules and keys anew next time."""
