@@ -24,12 +24,13 @@ from ..protocol import Availability, too_old
 from . import memory
 from .gradients import CheckedGradients
 from .host.arrays import ARRAYS, HostArrays
-from .host.backend import HostBackend, flushes_subnormals
+from .host.backend import HostBackend
 from .host.gradients import HostChecker
 from .host.launch import HostLaunch
 from .host.tensor import HostRows, HostTensor
 from .launching import source_cache
-from .launching.pool import Pool, get_pool, thread_count, workers_flush
+from .launching.arithmetic import check_workers
+from .launching.pool import Pool, get_pool, thread_count, worker_fault
 from .launching.table import LaunchTable
 from .memory import STRUCT_IS_READABLE, address
 from .torch_tensors.compiled_reader import source
@@ -128,7 +129,7 @@ class NumbaLaunch(HostLaunch):
         if self.threads != (threads := thread_count()):
             self._cut(threads)
         alone = self.small or threads == 1
-        self.pool = None if alone else get_pool(flushes_subnormals)
+        self.pool = None if alone else get_pool()
 
     def run(self, rows: NDArray[Any], gradients: CheckedGradients, control: None) -> None:
         """Run the kernels on ranges of the table."""
@@ -175,12 +176,7 @@ class NumbaBackend(HostBackend):
 
     def check_arithmetic(self) -> None:
         super().check_arithmetic()
-        if workers_flush():
-            raise RuntimeError(
-                "a worker thread flushes subnormal numbers to zero (something that ran in it has "
-                "switched the processor); a step would not have the same bits everywhere. Start a "
-                "new process"
-            )
+        check_workers(worker_fault())
 
 
 def get_backend() -> NumbaBackend:

@@ -177,7 +177,8 @@ class Backend(Protocol):
         """Return a checker of gradients for these tensors."""
 
     def check_arithmetic(self) -> None:
-        """Raise RuntimeError if this thread or a worker flushes subnormals to zero."""
+        """Raise RuntimeError if this thread or a worker flushes subnormals to zero or does not
+        round to nearest."""
 
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str

@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from . import arithmetic
+
 VARIABLE = "SAMESTEP_THREADS"
 MOST_PER_CORE = 4
 
@@ -47,9 +49,9 @@ class _Job:
 class Pool:
     """A pool of ``wanted`` threads in all, the caller among them; ``threads`` could be started."""
 
-    def __init__(self, wanted: int, flushes: Callable[[], bool]) -> None:
-        self.wanted, self.threads, self._flushes = wanted, 1, flushes
-        self._found_flushing = [False] * (wanted - 1)
+    def __init__(self, wanted: int) -> None:
+        self.wanted, self.threads = wanted, 1
+        self._found = [""] * (wanted - 1)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         while self.threads < wanted:
             worker = threading.Thread(
@@ -62,13 +64,13 @@ class Pool:
             self.threads += 1
 
     @property
-    def flushing(self) -> bool:
-        """True if a worker flushed subnormals to zero when it last looked."""
-        return any(self._found_flushing)
+    def fault(self) -> str:
+        """What a worker found of its arithmetic when it last looked; "" if that was as usual."""
+        return next(filter(None, self._found), "")
 
     def _serve(self, i: int) -> None:
         while True:
-            self._found_flushing[i] = self._flushes()
+            self._found[i] = arithmetic.fault()
             job = self._jobs.get()
             if job is None:
                 return
@@ -103,9 +105,9 @@ def thread_count() -> int:
     return min(int(wanted), MOST_PER_CORE * (os.cpu_count() or 1))
 
 
-def workers_flush() -> bool:
-    """Say whether a worker of this process's pool was found to flush subnormals to zero."""
-    return _pool is not None and _pool.flushing
+def worker_fault() -> str:
+    """Return what a worker of this process's pool found of its arithmetic; "" for nothing unusual."""
+    return "" if _pool is None else _pool.fault
 
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -113,7 +115,7 @@ _pool: Pool | None = None
 _lock = threading.Lock()
 
 
-def get_pool(flushes: Callable[[], bool]) -> Pool:
+def get_pool() -> Pool:
     """Return this process's pool, with as many threads as `thread_count` says now."""
     global _pool
     wanted = thread_count()
@@ -121,7 +123,7 @@ def get_pool(flushes: Callable[[], bool]) -> Pool:
         if _pool is None or _pool.wanted != wanted:
             if _pool is not None:
                 _pool.retire()
-            _pool = Pool(wanted, flushes)
+            _pool = Pool(wanted)
             if _pool.threads < wanted:
                 warnings.warn(
                     f"{_pool.threads} of {wanted} threads could be started, and a step takes longer; "

@@ -177,7 +177,8 @@ class Optimizer:
             For gradients or changed hyperparameters that cannot be used; parameters, state and
             step counts are then what they were.
         RuntimeError
-            If the processor has been switched to flush subnormal numbers to zero.
+            If the processor has been switched to flush subnormal numbers to zero, or to round
+            otherwise than to nearest.
 
         Notes
         -----

@@ -130,7 +130,7 @@ def test_threads_that_could_be_started_do_the_work(monkeypatch):
         start(self)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    pool, seen = pools.Pool(8, lambda: False), set()
+    pool, seen = pools.Pool(8), set()
     barrier = threading.Barrier(3, timeout=60)
 
     def job(first, last):

@@ -141,7 +141,8 @@ class Optimizer(torch.optim.Optimizer):
             For gradients, state or hyperparameters that cannot be used; parameters, state and
             step counts are then what they were.
         RuntimeError
-            If the processor has been switched to flush subnormal numbers to zero.
+            If the processor has been switched to flush subnormal numbers to zero, or to round
+            otherwise than to nearest.
         """
         return self._step(closure)  # PyTorch 2.8 compiles a disabled method without its self
 

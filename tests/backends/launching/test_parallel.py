@@ -17,7 +17,6 @@ from helpers import (
     run_python,
     snapshot,
 )
-from samestep.backends.host.backend import flushes_subnormals
 from samestep.backends.launching import pool as pools
 
 CHUNK = 65_536
@@ -65,7 +64,7 @@ def test_control_more_threads_really_take_part(monkeypatch):
             super().run(meet, (), [0, 1, 2, 3])
             super().run(function, args, cuts)
 
-    monkeypatch.setattr(pools, "_pool", Watched(3, flushes_subnormals))
+    monkeypatch.setattr(pools, "_pool", Watched(3))
     steps("adamw", "numba", count=1)
     assert ranges
     assert min(ranges) >= 3
@@ -160,7 +159,7 @@ def test_a_forked_child_steps_and_so_does_its_parent(backend):
 
 
 def test_every_range_is_run_exactly_once():
-    pool = pools.Pool(4, lambda: False)
+    pool = pools.Pool(4)
     for ranges in (0, 1, 2, 7, 500):
         done = []
         pool.run(lambda x, first, last: done.append((x, first, last)), ("x",), range(ranges + 1))  # noqa: B023
@@ -169,7 +168,7 @@ def test_every_range_is_run_exactly_once():
 
 @pytest.mark.parametrize("where", ["worker", "caller"])
 def test_an_exception_in_a_range_reaches_the_caller_after_all_ranges_are_done(where):
-    pool = pools.Pool(2, lambda: False)
+    pool = pools.Pool(2)
     caller, done = threading.get_ident(), []
     barrier = threading.Barrier(2, timeout=60)
 
@@ -193,7 +192,7 @@ def test_interrupts_are_passed_on(exception):
         raise exception
 
     with pytest.raises(exception):
-        pools.Pool(2, lambda: False).run(interrupt, (), [0, 1, 2])
+        pools.Pool(2).run(interrupt, (), [0, 1, 2])
 
 
 def test_the_default_number_of_threads_is_what_this_process_may_use(monkeypatch):
