@@ -65,7 +65,7 @@ class Pool:
 
     @property
     def fault(self) -> str:
-        """What a worker found of its arithmetic when it last looked; "" if that was as usual."""
+        """The fault that a worker found in its arithmetic when it last looked; "" for none."""
         return next(filter(None, self._found), "")
 
     def _serve(self, i: int) -> None:

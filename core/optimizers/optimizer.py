@@ -124,7 +124,8 @@ class Optimizer:
         Gradients are then given as a list with one entry per group. Raises as the constructor
         does, and RuntimeError between micro-batches; a group with an error is not added.
         """
-        self._run.add_group(group)
+        with self._run.alone:
+            self._run.add_group(group)
 
     def current_hyperparameters(self) -> list[dict[str, Any]]:
         """Return each group's hyperparameters at the next step: schedules as numbers."""
@@ -178,7 +179,7 @@ class Optimizer:
             step counts are then what they were.
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero, or to round
-            otherwise than to nearest.
+            otherwise than to nearest; or if another thread is using this optimizer.
 
         Notes
         -----
@@ -186,17 +187,18 @@ class Optimizer:
         one takes effect at once, and may leave some parameters updated and nothing counted.
         """
         run = self._run
-        run.settle()
-        groups = run.groups
-        leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
-        run.refresh()
-        outermost = not holding()  # what `held` does, in half the time
-        try:
-            hold()
-            run.keep(run.stepping.run(leaves, groups.takes_part, run.settings_now()))
-        finally:
-            if outermost:
-                release()
+        with run.alone:
+            run.settle()
+            groups = run.groups
+            leaves = gradient_leaves(groups.specs, len(groups.tensors), groups.single, grads)
+            run.refresh()
+            outermost = not holding()  # what `held` does, in half the time
+            try:
+                hold()
+                run.keep(run.stepping.run(leaves, groups.takes_part, run.settings_now()))
+            finally:
+                if outermost:
+                    release()
 
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
@@ -211,10 +213,11 @@ class Optimizer:
             If no step was captured, or what was captured is not what would run now.
         """
         run = self._run
-        run.settle()
-        run.refresh()
-        with held():
-            run.keep(run.stepping.prepare(run.groups.takes_part, run.settings_now()))
+        with run.alone:
+            run.settle()
+            run.refresh()
+            with held():
+                run.keep(run.stepping.prepare(run.groups.takes_part, run.settings_now()))
 
     @property
     def steps_taken(self) -> int:
@@ -264,7 +267,8 @@ class Optimizer:
         hyperparameters and positions."""
         from ..checkpoint.state_dict import take
 
-        return take(self._run)
+        with self._run.alone:
+            return take(self._run)
 
     def load_state_dict(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot of the same rule, groups and shapes, taken on any backend.
@@ -273,14 +277,15 @@ class Optimizer:
         """
         from ..checkpoint.state_dict import restore
 
-        with held():
+        with held(), self._run.alone:
             restore(self._run, snapshot)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, state, step counts, hyperparameters and settings to one file.
 
         It is there under its name only when it is complete and on the disk: a process that is
-        killed while saving leaves the previous file whole. No other thread may step meanwhile.
+        killed while saving leaves the previous file whole. A step of another thread meanwhile
+        raises RuntimeError.
 
         Raises
         ------
@@ -294,7 +299,8 @@ class Optimizer:
         """
         from ..checkpoint.save import save
 
-        save(self._run, path)
+        with self._run.alone:
+            save(self._run, path)
 
     @classmethod
     def load(
@@ -342,7 +348,8 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         from ..checkpoint.state_dict import pickled
 
-        return pickled(self._run)
+        with self._run.alone:
+            return pickled(self._run)
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         from ..checkpoint.state_dict import unpickled

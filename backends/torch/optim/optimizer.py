@@ -19,6 +19,7 @@ from ....language.passes import check
 from ....language.rule import Rule
 from ....parameters.hyper import GroupHyper
 from ....rules import find_rule
+from ....step.one_thread import OneThread
 from ....step.settings import Settings
 from ...torch_tensors.view import kind_of
 from .grad_scaler import settings_now, takes_scale
@@ -73,7 +74,7 @@ class Optimizer(torch.optim.Optimizer):
         differentiable: bool = False,
         **hyper: Any,
     ) -> None:
-        self.rule = find_rule(rule)
+        self.rule, self._alone = find_rule(rule), OneThread()
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
             remedy = "; a step is captured without it, see prepare()" if capturable else ""
@@ -142,7 +143,7 @@ class Optimizer(torch.optim.Optimizer):
             step counts are then what they were.
         RuntimeError
             If the processor has been switched to flush subnormal numbers to zero, or to round
-            otherwise than to nearest.
+            otherwise than to nearest; or if another thread is using this optimizer.
         """
         return self._step(closure)  # PyTorch 2.8 compiles a disabled method without its self
 
@@ -152,14 +153,15 @@ class Optimizer(torch.optim.Optimizer):
         settings = settings_now(self, self.backend)
         if settings is None:
             return loss
-        outermost = not holding()
-        try:
-            hold()
-            with torch.no_grad():
-                self._advance(settings)
-        finally:
-            if outermost:
-                release()
+        with self._alone:
+            outermost = not holding()
+            try:
+                hold()
+                with torch.no_grad():
+                    self._advance(settings)
+            finally:
+                if outermost:
+                    release()
         return loss
 
     def prepare(self) -> None:
@@ -171,7 +173,7 @@ class Optimizer(torch.optim.Optimizer):
         participants = self._participants
         if participants is None:
             raise RuntimeError("prepare: no step of these parameters and options was captured yet")
-        with held(), torch.no_grad():
+        with held(), self._alone, torch.no_grad():
             participants.settle()
             participants.prepare(self.param_groups)
 
@@ -242,7 +244,7 @@ class Optimizer(torch.optim.Optimizer):
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = pre_hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        with held():
+        with held(), self._alone:
             self._forget()
             groups = loaded_groups(self.rule, self.param_groups, state_dict)
             state = loaded_state(self.rule, groups, state_dict)
@@ -253,9 +255,10 @@ class Optimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state dict, with the last step counted: that may wait for a device."""
-        if self._participants:
-            self._participants.settle()
-        return super().state_dict()
+        with self._alone:
+            if self._participants:
+                self._participants.settle()
+            return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
         if self._participants:
@@ -267,7 +270,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._backend_name = state["backend"]
+        self._backend_name, self._alone = state["backend"], OneThread()
         self._forget()
 
 

@@ -155,6 +155,49 @@ def test_a_forked_child_steps_and_so_does_its_parent(backend):
     assert printed == "child exited with 0\n"
 
 
+FORK_WHILE_COMPILING = """
+import os, signal, threading, warnings
+import numpy as np
+import samestep as ss
+from numba.core.event import Listener, register
+
+compiling = threading.Event()
+
+class Watch(Listener):
+    def on_start(self, event):
+        compiling.set()
+    def on_end(self, event):
+        pass
+
+register("numba:compile", Watch())
+step = lambda name: ss.Optimizer(name, [np.ones(3)], backend="numba").step([np.ones(3)])
+step("sgd")
+compiling.clear()
+thread = threading.Thread(target=step, args=("lamb",))
+thread.start()
+assert compiling.wait(60)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    child = os.fork()
+if child == 0:
+    signal.alarm(60)  # which ends it if it waits for ever
+    step("adamw")
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+thread.join()
+print("child exited with", os.waitstatus_to_exitcode(status))
+"""
+
+
+@needs_numba
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_while_another_thread_compiles_can_step(tmp_path):
+    printed = run_python(
+        FORK_WHILE_COMPILING, SAMESTEP_CACHE_DIR=str(tmp_path / "cache"), NUMBA_CACHE_DIR=""
+    )
+    assert printed == "child exited with 0\n"
+
+
 # ---- the pool itself
 
 
