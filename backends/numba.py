@@ -29,7 +29,7 @@ from .host.gradients import HostChecker
 from .host.launch import HostLaunch
 from .host.tensor import HostRows, HostTensor
 from .launching import source_cache
-from .launching.arithmetic import check_workers
+from .launching.arithmetic import refuse_worker
 from .launching.pool import Pool, get_pool, thread_count, worker_fault
 from .launching.table import LaunchTable
 from .memory import STRUCT_IS_READABLE, address
@@ -176,7 +176,8 @@ class NumbaBackend(HostBackend):
 
     def check_arithmetic(self) -> None:
         super().check_arithmetic()
-        check_workers(worker_fault())
+        if found := worker_fault():
+            refuse_worker(found)
 
 
 def get_backend() -> NumbaBackend:

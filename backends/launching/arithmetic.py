@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 SUBNORMAL, ONE, TINY = 5e-324, 1.0, 2.0**-60  # names, so that they are computed with at run time
 FLUSHES, ROUNDS = "flushes subnormal numbers to zero", "rounds otherwise than to nearest"
 CAUSES = {
@@ -29,10 +31,9 @@ def check_caller(may_flush: bool = False) -> None:
         )
 
 
-def check_workers(found: str) -> None:
+def refuse_worker(found: str) -> NoReturn:
     """Raise RuntimeError for what a worker thread found of its own arithmetic."""
-    if found:
-        raise RuntimeError(
-            f"a worker thread {found} (something that ran in it has switched the processor); a step "
-            "would not have the same bits everywhere. Start a new process"
-        )
+    raise RuntimeError(
+        f"a worker thread {found} (something that ran in it has switched the processor); a step "
+        "would not have the same bits everywhere. Start a new process"
+    )

@@ -66,7 +66,10 @@ class Pool:
     @property
     def fault(self) -> str:
         """The fault that a worker found in its arithmetic when it last looked; "" for none."""
-        return next(filter(None, self._found), "")
+        for found in self._found:
+            if found:
+                return found
+        return ""
 
     def _serve(self, i: int) -> None:
         while True:

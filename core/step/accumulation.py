@@ -58,7 +58,7 @@ class Accumulation:
         for bucket in self._launches:
             rows = before if alike else bucket.keys
             bucket.set_rows([(0.0 if filled else 1.0, 1.0) for filled in rows])
-        self._launches.ready(gradients)
+            bucket.ready(gradients)
         for bucket in self._launches:
             bucket.run(gradients)
         self.count += 1

@@ -72,7 +72,7 @@ class Bucket:
         )
 
     def ready(self, gradients: Gradients) -> None:
-        """Take what a run needs: whatever may fail does so before the first launch has run."""
+        """Take what a run needs: whatever may fail does so before the first launch of a step."""
         self._launch.ready(self._rows, gradients)
 
     def run(self, gradients: Gradients, control: Any = None) -> None:
@@ -102,11 +102,6 @@ class Launches:
 
     def __iter__(self) -> Iterator[Bucket]:
         return iter(self._buckets)
-
-    def ready(self, gradients: Gradients) -> None:
-        """Make all launches ready, before the first of them changes anything."""
-        for bucket in self._buckets:
-            bucket.ready(gradients)
 
     def forget(self) -> None:
         """Assign rules and keys anew next time."""

@@ -93,7 +93,7 @@ class Measurement:
                 self._backend.copy_into(vector, 0)
         for bucket in self._launches:
             bucket.set_rows([(coefficient,)])
-        self._launches.ready(gradients)
+            bucket.ready(gradients)
         for bucket in self._launches:
             bucket.run(gradients)
         return self._judge.decide(limit)

@@ -137,7 +137,8 @@ class Stepping:
         if not verdict.decided or verdict.finite:
             work.updates.choose(dtypes, self._rules_and_clocks)
             outcome.carries = self._set_rows(work.updates, coefficient * verdict.coefficient)
-            work.updates.ready(gradients)
+            for bucket in work.updates:
+                bucket.ready(gradients)
             for bucket in work.updates:
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
