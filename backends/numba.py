@@ -24,10 +24,11 @@ from ..printing.printer import Printer
 from ..protocol import Availability, too_old
 from .gradients import CheckedGradients
 from .host.arrays import ARRAYS, HostArrays
-from .host.backend import HostBackend, flushes_subnormals
+from .host.backend import HostBackend
 from .host.launch import HostLaunch
 from .launching import source_cache
-from .launching.pool import get_pool, thread_count, workers_flush
+from .launching.arithmetic import refuse_worker
+from .launching.pool import Pool, get_pool, thread_count, worker_fault
 from .launching.table import LaunchTable
 from .memory import STRUCT_IS_READABLE, address
 from .tensor import AdoptedTensor, SomeRows
@@ -72,6 +73,8 @@ def _refused() -> tuple[str, str] | None:
 
 class NumbaLaunch(HostLaunch):
     """Printed kernels and the table they run over."""
+
+    pool: Pool | None  # the threads of the next run, where it takes more than one
 
     def __init__(self, rule: Rule, param_dtype: str, grad_dtype: str) -> None:
         super().__init__(param_dtype)
@@ -118,22 +121,28 @@ class NumbaLaunch(HostLaunch):
         """Write the rows of scalars that apply into the table."""
         self.launch_table.set_rows(row_of_tensor)
 
-    def run(self, rows: NDArray[Any], gradients: CheckedGradients, control: None) -> None:
-        """Run the kernels on ranges of the table."""
+    def ready(self, rows: NDArray[Any], gradients: CheckedGradients) -> None:
+        """Write the gradients' addresses into the table, and have threads started."""
         if gradients is not self._gradients:
+            self._gradients = None
             self.launch_table.set_gradients(gradients.addresses_at(self.positions))
             self._gradients = gradients
+        if self.threads != (threads := thread_count()):
+            self._cut(threads)
+        alone = self.small or threads == 1
+        self.pool = None if alone else get_pool()
+
+    def run(self, rows: NDArray[Any], gradients: CheckedGradients, control: None) -> None:
+        """Run the kernels on ranges of the table."""
         args: tuple[Any, ...] = (self.launch_table.table, rows)
         if self.printer.layout.reducing:
             args = (*args, self.launch_table.tensors, self.workspace)
-        if self.threads != (threads := thread_count()):
-            self._cut(threads)
         for kernel, over in self.kernels:
             cuts = self.cuts if over == "table" else self.tensor_cuts
-            if self.small or len(cuts) <= 2 or self.threads == 1:
+            if self.pool is None or len(cuts) <= 2:
                 kernel(*args, 0, cuts[-1])
             else:
-                get_pool(flushes_subnormals).run(kernel, args, cuts)
+                self.pool.run(kernel, args, cuts)
 
 
 class CompiledArrays(HostArrays):
@@ -166,12 +175,8 @@ class NumbaBackend(HostBackend):
 
     def check_arithmetic(self) -> None:
         super().check_arithmetic()
-        if workers_flush():
-            raise RuntimeError(
-                "a worker thread flushes subnormal numbers to zero (something that ran in it has "
-                "switched the processor); a step would not have the same bits everywhere. Start a "
-                "new process"
-            )
+        if found := worker_fault():
+            refuse_worker(found)
 
 
 def get_backend() -> NumbaBackend:

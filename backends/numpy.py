@@ -9,6 +9,7 @@ first sum that is not known yet, and starts again once it is.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -66,9 +67,9 @@ class _Passes(NumpyVocabulary):
     """``xp`` for one tensor of a rule that reduces: knows the sums of earlier passes in the order
     the text asks for them, and gathers the next one."""
 
-    def __init__(self, dtype: np.dtype[Any], rows: int, columns: int, matrix: bool) -> None:
-        super().__init__(dtype)
-        self.rows, self.columns, self.matrix = rows, columns, matrix
+    def __init__(self, rows: int, columns: int, matrix: bool, memory: Array) -> None:
+        super().__init__(memory.dtype)
+        self.rows, self.columns, self.matrix, self.memory = rows, columns, matrix, memory
         self.known: list[tuple[str, Array]] = []
         self.pending: _Gathered | None = None
         self.asked = 0
@@ -98,19 +99,22 @@ class _Passes(NumpyVocabulary):
         self.pending = None
 
 
+def parts_of_sums(rows: int, columns: int, matrix: bool, per: str) -> tuple[int, int]:
+    """Return the shape of what a sum is gathered in: strips and columns, rows, or chunks and
+    lanes."""
+    if per == "column":
+        return max(-(-rows // STRIP_ROWS), 1), columns
+    return (rows, 1) if matrix else (max(-(-rows // CHUNK), 1), lanes_for(rows, LANES))
+
+
 class _Gathered:
     """One sum in the making, in the fixed order of ``core/language/summation.py``."""
 
     def __init__(self, passes: _Passes, per: str) -> None:
-        self.passes, self.per, self.dtype = passes, per, passes.dtype
-        if per == "column":
-            strips = max(-(-passes.rows // STRIP_ROWS), 1)
-            self.strips = np.zeros((strips, passes.columns), self.dtype)
-        elif passes.matrix:
-            self.row_sums = np.zeros(passes.rows, self.dtype)
-        else:
-            lanes = lanes_for(passes.rows, LANES)
-            self.chunk_lanes = np.zeros((max(-(-passes.rows // CHUNK), 1), lanes), self.dtype)
+        self.passes, self.per = passes, per
+        shape = parts_of_sums(passes.rows, passes.columns, passes.matrix, per)
+        self.parts = passes.memory[: math.prod(shape)].reshape(shape)
+        self.parts[...] = 0
 
     def add(self, x: Array) -> None:
         where = self.passes.where_now
@@ -118,20 +122,21 @@ class _Gathered:
             first = where.start // STRIP_ROWS
             for offset in range(min(len(x), STRIP_ROWS)):
                 lines = x[offset::STRIP_ROWS]  # of each strip one
-                self.strips[first : first + len(lines)] += lines
+                self.parts[first : first + len(lines)] += lines
         elif self.passes.matrix:
-            self.row_sums[where] = sum_rows(x)
+            self.parts[where, 0] = sum_rows(x)
         else:
-            add_to_lanes(self.chunk_lanes[where.start // CHUNK], x)
+            add_to_lanes(self.parts[where.start // CHUNK], x)
 
     def result(self) -> Any:
         if self.per == "column":
-            return np.asarray(add_neighbours(self.strips)[None, :])
+            return np.array(add_neighbours(self.parts)[None, :])  # a copy of what may be memory
         if self.per == "row":
-            return self.row_sums
+            return self.parts[:, 0].copy()
         if self.passes.matrix:
-            return sum_rows(self.row_sums[None, :])[0]
-        return total(fold_by_halves(self.chunk_lanes.T))
+            return sum_rows(self.parts.T)[0]
+        some = (self.parts[k : k + STRIP_ROWS] for k in range(0, len(self.parts), STRIP_ROWS))
+        return total(np.concatenate([fold_by_halves(chunks.T).copy() for chunks in some]))
 
 
 class NumpyLaunch(HostLaunch):
@@ -143,12 +148,20 @@ class NumpyLaunch(HostLaunch):
         self.dtype = np.dtype(self.rows_dtype)
         traced = program(rule)
         self.matrix, self.elementwise = traced.matrix, not (traced.asked or traced.small)
+        self.sums_per = {node.per for node in traced.asked if node.op == "sum"}
         keep_freed_memory()
 
     def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         """Look up the memory of parameters and state."""
         super().bind(tensors, positions)
         self.memory = [[t.flat, *map(t.flat_state, self.rule.state)] for t in tensors]
+        self.seen_as = [
+            t.rows_and_columns if self.matrix else (t.flat.size, 1) for t in tensors
+        ]  # rows and columns; of a rule that does not know them, elements and 1
+        self.most_parts = max(
+            math.prod(parts_of_sums(*seen, self.matrix, per))
+            for seen, per in itertools.product(self.seen_as, self.sums_per or {"tensor"})
+        )
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Decide what runs together; each tensor has a row of scalars, or a negative number."""
@@ -168,6 +181,10 @@ class NumpyLaunch(HostLaunch):
         ends = np.cumsum([self.memory[i][0].size for i in small], dtype=np.int64)
         groups = itertools.groupby(zip(small, ends, strict=True), lambda each: each[1] // BLOCK)
         return [[i for i, _ in group] for _, group in groups]
+
+    def ready(self, rows: Array, gradients: CheckedGradients) -> None:
+        """Allocate what grows with a tensor: the parts of its sums."""
+        self.parts = np.empty(self.most_parts if self.sums_per else 0, self.dtype)
 
     def run(self, rows: Array, gradients: CheckedGradients, control: None) -> None:
         """Update the tensors that have a row."""
@@ -200,8 +217,8 @@ class NumpyLaunch(HostLaunch):
     def _run_passes(self, i: int, grad: Array, s: SimpleNamespace) -> None:
         """Run the text on all blocks until no sum is pending; only that last pass stores."""
         param, *states = self.memory[i]
-        rows, columns = self.tensors[i].rows_and_columns if self.matrix else (param.size, 1)
-        xp = _Passes(self.dtype, rows, columns, self.matrix)
+        rows, columns = self.seen_as[i]
+        xp = _Passes(rows, columns, self.matrix, self.parts)
         shape = (rows, columns) if self.matrix else (rows,)
         param, grad = param.reshape(shape), grad.reshape(shape)
         states = [

@@ -96,8 +96,11 @@ class Launch(Protocol):
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Say which row of scalars applies to each tensor; a negative one leaves it as it is."""
 
+    def ready(self, rows: Any, gradients: Any) -> None:
+        """Take everything that `run` with these arguments needs and may not get: threads, memory. All launches of a step are made ready before the first one runs."""
+
     def run(self, rows: Any, gradients: Any, control: Any) -> None:
-        """Update the tensors.
+        """Update the tensors, once `ready`.
 
         ``rows``: (number of rows, number of scalars + 1) of ``rows_dtype``; the last scalar
         multiplies the gradient. ``gradients``: those of all of the optimizer's tensors, as
@@ -184,7 +187,8 @@ class Backend(Protocol):
         """Return a checker of gradients for these tensors."""
 
     def check_arithmetic(self) -> None:
-        """Raise RuntimeError if this thread or a worker flushes subnormals to zero."""
+        """Raise RuntimeError if this thread or a worker flushes subnormals to zero or does not
+        round to nearest."""
 
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str

@@ -22,6 +22,7 @@ SWITCHES = {
 BY_STEPS = {
     ("backends/cuda/launch.py", "_send"),
     ("backends/numpy.py", "run"),
+    ("backends/torch/launch.py", "ready"),
     ("backends/torch/launch.py", "run"),
     ("backends/torch/optim/optimizer.py", "_step"),
     ("backends/host/judge.py", "_over_all"),

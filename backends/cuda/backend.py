@@ -7,6 +7,7 @@ from typing import Any
 
 from ...language.rule import Rule
 from ...protocol import Judge
+from ..launching.arithmetic import check_caller
 from . import driver
 from .device import Device, entered
 from .device_judge import DeviceJudge
@@ -32,8 +33,10 @@ class CudaBackend:
             return driver.capturing(self.device.stream())
 
     def check_arithmetic(self) -> None:
-        """Check nothing: kernels keep subnormal numbers whatever the processor is set to; what can
-        be seen is that a step comes on another stream than what was before it."""
+        """Check how this thread rounds scalars; kernels keep subnormal numbers whatever the processor
+        is set to. What can be seen besides is that a step comes on another stream than what was
+        before it."""
+        check_caller(may_flush=True)
         self.follow()
 
     def follow(self) -> None:

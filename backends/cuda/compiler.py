@@ -68,7 +68,10 @@ def _load(label: str, source: str, architecture: str, key: str) -> Any:
         except driver.CudaError:  # damaged: compile it again
             pass
     code = compiled(label, source, architecture)
-    source_cache.write(path, code)
+    try:
+        source_cache.write(path, code)
+    except OSError as error:  # a full disk, such as
+        source_cache.warn_not_kept(str(error))
     return driver.load(code)
 
 

@@ -130,9 +130,12 @@ class CudaLaunch:
         with np.errstate(over="ignore"):  # may be infinite in the compute dtype
             self._rows.send(rows[:, -1], rows[:, :-1].astype(self.compute))
 
+    def ready(self, rows: NDArray[np.float64], gradients: CheckedGradients) -> None:
+        """Write the gradients' addresses into the table."""
+        self._point_at(gradients)
+
     def run(self, rows: NDArray[np.float64], gradients: CheckedGradients, control: Any) -> None:
         """Launch the kernels on the current stream."""
-        self._point_at(gradients)
         with entered(self.device):
             stream = self.device.stream()
             if not driver.capturing(stream):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...language.rule import Rule
 from ..gradients import GradientChecker
+from ..launching.arithmetic import check_caller
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
 from ..tensor import AdoptedTensor, check_dtype, refuse_shared
@@ -22,7 +23,6 @@ from .arrays import ARRAYS, HostArrays
 from .judge import DecidesOnHost
 
 Array = NDArray[Any]
-_SUBNORMAL, _ONE = 5e-324, 1.0  # names, so that the interpreter multiplies at run time
 
 
 class HostBackend(DecidesOnHost):
@@ -87,7 +87,7 @@ class HostBackend(DecidesOnHost):
         return functools.partial(Watch(self.reader(tensors), tensors).unchanged, tensors)
 
     def check_arithmetic(self) -> None:
-        check_subnormals()
+        check_caller()
 
     def to_numpy(self, array: Any, copied: bool = True) -> Array:
         seen = as_numpy(array)
@@ -98,18 +98,3 @@ class HostBackend(DecidesOnHost):
 
     def copy_into(self, array: Any, values: Any) -> None:
         as_numpy(array)[...] = as_numpy(values)
-
-
-def flushes_subnormals() -> bool:
-    """Say whether this thread's processor state turns subnormal results into zero."""
-    return _SUBNORMAL * _ONE == 0.0
-
-
-def check_subnormals() -> None:
-    """Raise RuntimeError if this thread flushes subnormal numbers to zero."""
-    if flushes_subnormals():
-        raise RuntimeError(
-            "this thread flushes subnormal numbers to zero (something has switched the "
-            "processor, for example torch.set_flush_denormal(True)); a step would not have "
-            "the same bits everywhere. Switch it back before stepping"
-        )

@@ -24,6 +24,9 @@ class HostLaunch:
         """Take note of the tensors."""
         self.tensors, self.positions = tensors, positions
 
+    def ready(self, rows: Any, gradients: Any) -> None:
+        """Do nothing: what a run needs is there."""
+
     def prepare(self, rows: Any) -> None:
         """Raise: there is no captured work to prepare."""
         raise AssertionError("a host records nothing")

@@ -12,10 +12,14 @@ import itertools
 import os
 import queue
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from . import arithmetic
+
 VARIABLE = "SAMESTEP_THREADS"
+MOST_PER_CORE = 4
 
 
 class _Job:
@@ -43,23 +47,33 @@ class _Job:
 
 
 class Pool:
-    """A pool of ``threads`` threads in all, the caller among them."""
+    """A pool of ``wanted`` threads in all, the caller among them; ``threads`` could be started."""
 
-    def __init__(self, threads: int, flushes: Callable[[], bool]) -> None:
-        self.threads, self._flushes = threads, flushes
-        self._found_flushing = [False] * (threads - 1)
+    def __init__(self, wanted: int) -> None:
+        self.wanted, self.threads = wanted, 1
+        self._found = [""] * (wanted - 1)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        for i in range(threads - 1):
-            threading.Thread(target=self._serve, args=(i,), name="samestep", daemon=True).start()
+        while self.threads < wanted:
+            worker = threading.Thread(
+                target=self._serve, args=(self.threads - 1,), name="samestep", daemon=True
+            )
+            try:
+                worker.start()
+            except RuntimeError:  # the system starts no more of them
+                break
+            self.threads += 1
 
     @property
-    def flushing(self) -> bool:
-        """True if a worker flushed subnormals to zero when it last looked."""
-        return any(self._found_flushing)
+    def fault(self) -> str:
+        """The fault that a worker found in its arithmetic when it last looked; "" for none."""
+        for found in self._found:
+            if found:
+                return found
+        return ""
 
     def _serve(self, i: int) -> None:
         while True:
-            self._found_flushing[i] = self._flushes()
+            self._found[i] = arithmetic.fault()
             job = self._jobs.get()
             if job is None:
                 return
@@ -84,18 +98,19 @@ class Pool:
 
 
 def thread_count() -> int:
-    """Return ``SAMESTEP_THREADS``, by default the number of cores this process may use."""
+    """Return ``SAMESTEP_THREADS``, by default the number of cores this process may use. More than
+    `MOST_PER_CORE` threads for each core of the machine are never started."""
     wanted = os.environ.get(VARIABLE)
     if not wanted:
         return _CORES
     if not wanted.strip().isdecimal() or int(wanted) < 1:
         raise ValueError(f"{VARIABLE}={wanted!r}: expected a positive number of threads")
-    return int(wanted)
+    return min(int(wanted), MOST_PER_CORE * (os.cpu_count() or 1))
 
 
-def workers_flush() -> bool:
-    """Say whether a worker of this process's pool was found to flush subnormals to zero."""
-    return _pool is not None and _pool.flushing
+def worker_fault() -> str:
+    """Return what a worker of this process's pool found of its arithmetic; "" for nothing unusual."""
+    return "" if _pool is None else _pool.fault
 
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -103,15 +118,22 @@ _pool: Pool | None = None
 _lock = threading.Lock()
 
 
-def get_pool(flushes: Callable[[], bool]) -> Pool:
+def get_pool() -> Pool:
     """Return this process's pool, with as many threads as `thread_count` says now."""
     global _pool
-    threads = thread_count()
+    wanted = thread_count()
     with _lock:
-        if _pool is None or _pool.threads != threads:
+        if _pool is None or _pool.wanted != wanted:
             if _pool is not None:
                 _pool.retire()
-            _pool = Pool(threads, flushes)
+            _pool = Pool(wanted)
+            if _pool.threads < wanted:
+                warnings.warn(
+                    f"{_pool.threads} of {wanted} threads could be started, and a step takes longer; "
+                    f"set {VARIABLE} or raise the limit of processes",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         return _pool
 
 

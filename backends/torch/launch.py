@@ -27,6 +27,9 @@ Tensor = torch.Tensor
 class TorchLaunch(HostLaunch):
     """A launch that runs passes and folds slice by slice. ``gathered``: small tensors share slices."""
 
+    # the operations of the next run, and what computes them, with its buffers
+    _made_ready: tuple[list[Operations], Evaluate] | None = None
+
     def __init__(self, rule: Rule, param_dtype: str, gathered: bool) -> None:
         super().__init__(param_dtype)
         self.rule, self.program, self.gathered = rule, program(rule), gathered
@@ -80,15 +83,21 @@ class TorchLaunch(HostLaunch):
         wide = torch.full((), float(number), dtype=torch.float64, device=self.device)
         return wide.to(self.dtype)  # which rounds what is too large to infinity, as elsewhere
 
+    def ready(self, rows: Any, gradients: CheckedGradients) -> None:
+        """Make the operations and their buffers."""
+        self._made_ready = None  # buffers that no run has used, if there are any
+        with torch.inference_mode(False), torch.no_grad():
+            self._made_ready = self._evaluation(bool((rows[:, -1] != 1).any()))
+
     def run(self, rows: Any, gradients: CheckedGradients, control: None) -> None:
         """Run the passes and folds on each slice."""
-        scaled = bool((rows[:, -1] != 1).any())
         with torch.inference_mode(False), torch.no_grad(), np.errstate(invalid="ignore"):
             table = torch.from_numpy(rows).to(self.device)
             numbers = [row.unbind() for row in table]
             grads = [gradients.arrays[position] for position in self.positions]
             vectors = [None if grad is None else vector(grad) for grad in grads]
-            launches, evaluate = self._evaluation(scaled)
+            assert self._made_ready is not None
+            (launches, evaluate), self._made_ready = self._made_ready, None
             for batch, rows_of in zip(self.batches, self._rows, strict=True):
                 if isinstance(rows_of, int):
                     scalars: Sequence[Tensor] = numbers[rows_of]

@@ -12,8 +12,8 @@ import torch
 from ...interrupts import held
 from ...language.rule import Rule
 from .. import numba
-from ..host.backend import check_subnormals
 from ..host.judge import DecidesOnHost
+from ..launching.arithmetic import check_caller
 from ..launching.initial_state import initial_state
 from ..memory import overlapping, overlaps_itself
 from ..tensor import AdoptedTensor, refuse_shared
@@ -109,7 +109,7 @@ class OperationsOnDevice(TorchOnDevice, DecidesOnHost):
         self.implementation = implementation
 
     def check_arithmetic(self) -> None:
-        check_subnormals()  # scalars are the host's
+        check_caller()  # scalars are the host's
 
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str

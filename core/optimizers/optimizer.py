@@ -141,7 +141,8 @@ class Optimizer:
         Gradients are then given as a list with one entry per group. Raises as the constructor
         does, and RuntimeError between micro-batches; a group with an error is not added.
         """
-        self._run.add_group(group)
+        with self._run.alone:
+            self._run.add_group(group)
 
     def current_hyperparameters(self) -> list[dict[str, Any]]:
         """Return each group's hyperparameters at the next step: schedules as numbers."""
@@ -198,7 +199,8 @@ class Optimizer:
             For gradients or changed hyperparameters that cannot be used; parameters, state and
             step counts are then what they were.
         RuntimeError
-            If the processor has been switched to flush subnormal numbers to zero.
+            If the processor has been switched to flush subnormal numbers to zero, or to round
+            otherwise than to nearest; or if another thread is using this optimizer.
 
         Notes
         -----
@@ -206,19 +208,20 @@ class Optimizer:
         one takes effect at once, and may leave some parameters updated and nothing counted.
         """
         run = self._run
-        if not run.backend.capturing():  # what is only recorded counts nothing, and cannot wait
-            run.settle()
-        run.follow()
-        groups = run.groups
-        leaves = gradient_leaves(groups.specs, groups.flat, groups.single, grads)
-        run.refresh()
-        outermost = not holding()  # what `held` does, in half the time
-        try:
-            hold()
-            run.keep(run.stepping.run(leaves, groups.takes_part, run.settings_now()))
-        finally:
-            if outermost:
-                release()
+        with run.alone:
+            if not run.backend.capturing():  # what is only recorded counts nothing, and cannot wait
+                run.settle()
+            run.follow()
+            groups = run.groups
+            leaves = gradient_leaves(groups.specs, groups.flat, groups.single, grads)
+            run.refresh()
+            outermost = not holding()  # what `held` does, in half the time
+            try:
+                hold()
+                run.keep(run.stepping.run(leaves, groups.takes_part, run.settings_now()))
+            finally:
+                if outermost:
+                    release()
 
     def flush(self) -> None:
         """Update with the mean of the micro-batches since the last update, fewer than
@@ -229,12 +232,13 @@ class Optimizer:
         run = self._run
         if not run.micro_steps:
             return
-        run.settle()
-        run.refresh()
-        leaves = [None] * len(run.groups.tensors)
-        with held():
-            settings = run.settings_now()
-            run.keep(run.stepping.run(leaves, run.groups.takes_part, settings, flush=True))
+        with run.alone:
+            run.settle()
+            run.refresh()
+            leaves = [None] * len(run.groups.tensors)
+            with held():
+                settings = run.settings_now()
+                run.keep(run.stepping.run(leaves, run.groups.takes_part, settings, flush=True))
 
     def reset(self) -> None:
         """Set state and counts to what they were before the first step, in the same memory; drop
@@ -242,7 +246,7 @@ class Optimizer:
 
         Schedules begin anew, and an initial state that is a hyperparameter is that of now.
         """
-        with held():
+        with held(), self._run.alone:
             self._run.reset()
 
     def prepare(self) -> None:
@@ -258,11 +262,12 @@ class Optimizer:
             If no step was captured, or what was captured is not what would run now.
         """
         run = self._run
-        run.settle()
-        run.follow()
-        run.refresh()
-        with held():
-            run.keep(run.stepping.prepare(run.groups.takes_part, run.settings_now()))
+        with run.alone:
+            run.settle()
+            run.follow()
+            run.refresh()
+            with held():
+                run.keep(run.stepping.prepare(run.groups.takes_part, run.settings_now()))
 
     @property
     def steps_taken(self) -> int:
@@ -313,7 +318,8 @@ class Optimizer:
         points between, such as ``"layers.0.weight"``."""
         from ..checkpoint.state_dict import take
 
-        return take(self._run)
+        with self._run.alone:
+            return take(self._run)
 
     def load_state_dict(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot of the same rule, groups and shapes, taken on any backend.
@@ -325,14 +331,15 @@ class Optimizer:
         """
         from ..checkpoint.state_dict import restore
 
-        with held():
+        with held(), self._run.alone:
             restore(self._run, snapshot)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, state, step counts, hyperparameters and settings to one file.
 
         It is there under its name only when it is complete and on the disk: a process that is
-        killed while saving leaves the previous file whole. No other thread may step meanwhile.
+        killed while saving leaves the previous file whole. A step of another thread meanwhile
+        raises RuntimeError.
 
         Raises
         ------
@@ -346,8 +353,9 @@ class Optimizer:
         """
         from ..checkpoint.save import save
 
-        self._run.follow()
-        save(self._run, path)
+        with self._run.alone:
+            self._run.follow()
+            save(self._run, path)
 
     @classmethod
     def load(
@@ -414,8 +422,9 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         from ..checkpoint.pickling import pickled
 
-        self._run.follow()
-        return pickled(self._run)
+        with self._run.alone:
+            self._run.follow()
+            return pickled(self._run)
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         from ..checkpoint.pickling import unpickled

@@ -45,9 +45,9 @@ class Accumulation:
         self._launches = Launches(backend, summed)
         self._checker = backend.gradient_checker(tensors)
 
-    def choose(self, dtypes: Dtypes) -> None:
-        """Make ready to add gradients of these dtypes. Whatever can raise, raises here: no sum is
-        changed."""
+    def choose(self, gradients: Gradients, dtypes: Dtypes) -> None:
+        """Make ready to add gradients, of which those count that have a dtype. Whatever can raise,
+        raises here: no sum is changed."""
         present = [dtype is not None for dtype in dtypes]
         before = {filled for filled, now in zip(self.filled, present, strict=True) if now}
         alike = len(before) <= 1  # or the first gradient for some, and not for others
@@ -59,6 +59,7 @@ class Accumulation:
         for bucket in self._launches:
             rows = before if alike else bucket.keys
             bucket.set_rows([(0.0 if filled else 1.0, 1.0) for filled in rows])
+            bucket.ready(gradients)
         self._filled_then = [a or b for a, b in zip(self.filled, present, strict=True)]
 
     def sums_then(self) -> Gradients:

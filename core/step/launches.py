@@ -65,10 +65,12 @@ class Bucket:
         except FloatingPointError:
             raise self._too_large(rows) from None
 
-    def shrink_gradients(self, factor: float) -> None:
-        """Multiply the coefficients of the gradients by ``factor``, at most 1, before rounding."""
+    def shrink_gradients(self, factor: float, gradients: Gradients) -> None:
+        """Multiply the coefficients of the gradients by ``factor``, at most 1, before rounding, and
+        be ready for a run with them."""
         if factor != 1.0:
             self.set_rows([(*scalars, last * factor) for *scalars, last in self._exact_rows])
+        self.ready(gradients)
 
     def _too_large(self, rows: Sequence[tuple[float, ...]]) -> ValueError:
         with held(), np.errstate(over="ignore"):
@@ -79,6 +81,10 @@ class Bucket:
             f"{self.rule.name}: the scalar {name} is {rows[row][column]:g}, which is infinite in "
             f"{self._compute}; a hyperparameter is too large"
         )
+
+    def ready(self, gradients: Gradients) -> None:
+        """Take what a run needs: whatever may fail does so before the first launch of a step."""
+        self._launch.ready(self._rows, gradients)
 
     def run(self, gradients: Gradients, control: Any = None) -> None:
         """Update the parameters; ``control`` is that of a verdict."""

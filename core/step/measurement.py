@@ -73,11 +73,13 @@ class Measurement:
         self._launches = Launches(backend, measured)
         self._scale = 1.0
 
-    def choose(self, dtypes: Dtypes, coefficient: float) -> None:
-        """Make ready to measure gradients of these dtypes times ``coefficient``. Raises ValueError
-        for one that is too large."""
+    def choose(self, gradients: Gradients, dtypes: Dtypes, coefficient: float) -> None:
+        """Make ready to measure gradients, those that have a dtype, times ``coefficient``. Raises
+        ValueError for one that is too large."""
         self._launches.choose(dtypes, lambda _: self._alike)
         self._set_rows(coefficient)
+        for bucket in self._launches:
+            bucket.ready(gradients)
 
     def _set_rows(self, coefficient: float) -> None:
         self._scale = scale_down(coefficient)
@@ -93,7 +95,7 @@ class Measurement:
         again = self._judge.again(limit, self._scale) if self.norm else None
         if again is not None:
             for bucket in self._launches:
-                bucket.shrink_gradients(again.coefficient)
+                bucket.shrink_gradients(again.coefficient, gradients)
                 bucket.run(gradients, again.control)
         return self._judge.decide(limit, self._scale)
 

@@ -13,6 +13,7 @@ from ..language.rule import Rule
 from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
 from ..parameters.hyper import as_held, numbers_at
 from ..parameters.trees import flatten
+from .one_thread import OneThread
 from .outcome import Outcome
 from .settings import Settings
 from .stepping import Stepping
@@ -23,6 +24,7 @@ class Run:
 
     ``defaults`` are the hyperparameters of groups that do not say otherwise, ``steps_taken`` and
     ``skipped_steps`` count steps; they, and ``skipped``, are known once the last step is settled.
+    ``alone`` is entered by whoever steps, reads or changes all of it.
     ``backend`` is the name of one, or None for a choice by the parameters.
     ``single``: one group, which was not given as a group. ``options`` are the structural options of
     each group, where they do not follow from its hyperparameters.
@@ -54,7 +56,7 @@ class Run:
         for k, group in enumerate(groups):
             self.groups.add(group, {} if options is None else options[k], 0)
         self.backend.check_overlap(self.groups.tensors)
-        self.settings = settings
+        self.settings, self.alone = settings, OneThread()
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
         self.forget()
 

@@ -162,7 +162,7 @@ class Stepping:
         if flush:
             sums = accumulation.sums_now()
         else:
-            accumulation.choose(_stepping_now(gradients, takes_part))
+            accumulation.choose(gradients, _stepping_now(gradients, takes_part))
             if count < settings.accumulation_steps:
                 complete()
                 return None
@@ -188,9 +188,11 @@ class Stepping:
             coefficient /= scaler.scale_for(id(self))
         verdict, measurement = settings.verdict, work.measurement_for(settings)
         if measurement is not None:
-            measurement.choose(dtypes, coefficient)
+            measurement.choose(gradients, dtypes, coefficient)
         work.updates.choose(dtypes, self._rules_and_clocks)
         carries = self._set_rows(work.updates, coefficient)
+        for bucket in work.updates:
+            bucket.ready(gradients)
 
         if before is not None:
             before()
@@ -200,8 +202,10 @@ class Stepping:
         outcome = Outcome(verdict, settings.clip_global_norm is not None, tell)
         if not verdict.decided or verdict.finite:
             outcome.carries = carries
+            if measurement is not None:
+                for bucket in work.updates:
+                    bucket.shrink_gradients(verdict.coefficient, gradients)
             for bucket in work.updates:
-                bucket.shrink_gradients(verdict.coefficient)
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
         return outcome

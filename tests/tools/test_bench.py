@@ -17,7 +17,7 @@ from samestep.tools.bench import plot as bench_plot
 from samestep.tools.bench import rules_table as bench_rules
 from samestep.tools.bench import run as bench
 from samestep.tools.bench import work_table as bench_work
-from samestep.tools.bench.timing import ratio, take_turns
+from samestep.tools.bench.timing import ratio, ratios, take_turns
 from samestep.tools.bench.work import Work, all_work
 
 WORK = Work("two", "two tensors", ((40, 50), (7,)), many_small=True)
@@ -105,12 +105,22 @@ def test_figures_are_relative_to_reference_and_the_bare_loop() -> None:
     same, fresh = bench_work.WorkTable(WORK, makers, unnoticed).measure(3, unnoticed)
     assert (same["gradients"], fresh["gradients"]) == ("same", "fresh")
     slow, reference, bare_loop = same["contenders"]
-    assert slow["times_reference"] == pytest.approx(2.0)
+    assert slow["times_reference"] == pytest.approx((2.0, 2.0, 2.0))
     assert slow["fraction_of_bare_loop"] == pytest.approx(0.25)
-    assert (reference["times_reference"], bare_loop["fraction_of_bare_loop"]) == (1.0, 1.0)
+    assert (reference["times_reference"].median, bare_loop["fraction_of_bare_loop"]) == (1.0, 1.0)
     assert slow["seconds"] == sorted(slow["all_seconds"])[1]
     assert slow["bytes_per_second"] == pytest.approx(28 * WORK.parameters / slow["seconds"])
     assert slow["bytes_moved_per_parameter"] is None
+
+
+@pytest.mark.parametrize(("times", "equal"), [((9, 11, 10), True), ((12, 11, 13), False)])
+def test_a_ratio_comes_with_its_quartiles_and_says_what_is_within_the_noise(
+    times: tuple[float, ...], equal: bool
+) -> None:
+    found = ratios({"a": list(times), "b": [10.0] * 3}, "a", "b")
+    low, middle, high = sorted(times)
+    assert found == pytest.approx((middle / 10, (low + middle) / 20, (middle + high) / 20))
+    assert found.within_noise_of_one == equal
 
 
 def test_contenders_that_do_not_fit_together_take_turns_in_groups(
@@ -167,8 +177,8 @@ def test_rules_are_compared_with_the_first(backend: str) -> None:
     assert (result["backend"], result["shape"]) == (backend, [500, 1000])
     moved = {rule["title"]: rule["bytes_moved_per_parameter"] for rule in result["rules"]}
     assert moved == {"AdamW": 28, "LAMB": 40, "Adafactor": 24, "AdamW, clip_global_norm=1": 32}
-    assert result["rules"][0]["times_first"] == 1.0
-    assert all(rule["times_first"] > 0 for rule in result["rules"])
+    assert result["rules"][0]["times_first"] == (1.0, 1.0, 1.0)
+    assert all(rule["times_first"].median > 0 for rule in result["rules"])
 
 
 @pytest.mark.parametrize(

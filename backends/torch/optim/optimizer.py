@@ -21,6 +21,7 @@ from ....language.text_checks import check
 from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule
+from ....step.one_thread import OneThread
 from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
 from .eager import not_compiled
@@ -89,7 +90,7 @@ class Optimizer(torch.optim.Optimizer):
         differentiable: bool = False,
         **hyper: Any,
     ) -> None:
-        self.rule = find_rule(rule)
+        self.rule, self._alone = find_rule(rule), OneThread()
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
             remedy = "; a step is captured without it, see prepare()" if capturable else ""
@@ -177,8 +178,9 @@ class Optimizer(torch.optim.Optimizer):
             For gradients, state or hyperparameters that cannot be used; parameters, state and
             step counts are then what they were.
         RuntimeError
-            If the processor has been switched to flush subnormal numbers to zero, or inside of what is
-            traced. What `torch.compile` makes calls it between two graphs.
+            If the processor has been switched to flush subnormal numbers to zero, or to round
+            otherwise than to nearest; if another thread is using this optimizer; or inside of what
+            is traced. What `torch.compile` makes calls it between two graphs.
         """
         return self._step(closure)  # PyTorch 2.8 compiles a disabled method without its self
 
@@ -186,14 +188,15 @@ class Optimizer(torch.optim.Optimizer):
     def _step(self, closure: Callable[[], Any] | None) -> Any:
         refuse_traced("a step")
         loss = None if closure is None else with_grad(closure)
-        outermost = not holding()
-        try:
-            hold()
-            with torch.no_grad():
-                self._advance()
-        finally:
-            if outermost:
-                release()
+        with self._alone:
+            outermost = not holding()
+            try:
+                hold()
+                with torch.no_grad():
+                    self._advance()
+            finally:
+                if outermost:
+                    release()
         return loss
 
     def prepare(self) -> None:
@@ -205,7 +208,7 @@ class Optimizer(torch.optim.Optimizer):
         parts = self._parts
         if parts is None:
             raise RuntimeError("prepare: no step of these parameters and options was captured yet")
-        with held(), torch.no_grad():
+        with held(), self._alone, torch.no_grad():
             parts.settle()
             parts.prepare(self.param_groups)
 
@@ -278,7 +281,7 @@ class Optimizer(torch.optim.Optimizer):
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = pre_hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        with held():
+        with held(), self._alone:
             self._forget()
             state_dict = in_own_order(self.rule, self.param_groups, state_dict)
             groups = loaded_groups(self.param_groups, state_dict)
@@ -290,9 +293,10 @@ class Optimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state dict, with the last step counted: that may wait for a device."""
-        if self._parts:
-            self._parts.settle()
-        return super().state_dict()
+        with self._alone:
+            if self._parts:
+                self._parts.settle()
+            return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
         if self._parts:
@@ -305,7 +309,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._backend_name = state["backend"]
+        self._backend_name, self._alone = state["backend"], OneThread()
         self._forget()
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..cli.console import print_table
 from .contenders import NUMPY, REFERENCE
+from .timing import spread
 
-COLUMNS = ("", "ms per step", f"times {REFERENCE}", "GB/s", "% of bare loop", "extra memory, MB",
+COLUMNS = ("", "ms per step [quartiles]", f"times {REFERENCE} [quartiles]", "GB/s", "% of bare loop", "extra memory, MB",
            "bytes moved per parameter")  # fmt: skip
 
 
@@ -17,8 +18,8 @@ def print_work(result: Mapping[str, Any]) -> None:
     rows = [
         [
             figures["name"],
-            f"{figures['seconds'] * 1e3:,.3f}",
-            f"{figures['times_reference']:,.2f}",
+            _milliseconds(figures["all_seconds"], 3),
+            figures["times_reference"].shown(2),
             f"{figures['bytes_per_second'] / 1e9:,.1f}",
             f"{figures['fraction_of_bare_loop']:.0%}",
             _megabytes(figures["extra_memory"]),
@@ -28,6 +29,13 @@ def print_work(result: Mapping[str, Any]) -> None:
     ]
     title = f"{result['title']}, {result['gradients']} gradient arrays at every step"
     print_table(title, COLUMNS, rows)
+    equal = [
+        figures["name"]
+        for figures in result["contenders"]
+        if figures["times_reference"].within_noise_of_one and figures["name"] != REFERENCE
+    ]
+    if equal:
+        print(f"Equal to {REFERENCE}, within the noise of this run: {', '.join(equal)}.")
     if result["blocks_speed_up"]:
         print(
             f"{NUMPY} is {result['blocks_speed_up']:.2f} times as fast as the same formula, written "
@@ -44,8 +52,8 @@ def print_rules(result: Mapping[str, Any]) -> None:
     rows = [
         [
             figures["title"],
-            f"{figures['seconds'] * 1e3:,.3f}",
-            f"{figures['times_first']:,.2f}",
+            _milliseconds(figures["all_seconds"], 3),
+            figures["times_first"].shown(2),
             _count(figures["bytes_moved_per_parameter"]),
             _megabytes(figures["extra_memory"]),
         ]
@@ -54,22 +62,32 @@ def print_rules(result: Mapping[str, Any]) -> None:
     rows_by_columns = " x ".join(f"{size:,}" for size in result["shape"])
     print_table(
         f"Rules on {result['backend']}: a {rows_by_columns} {result['dtype']} matrix",
-        ["", "ms per step", f"times {first}", "bytes moved per parameter", "extra memory, MB"],
+        [
+            "",
+            "ms per step [quartiles]",
+            f"times {first} [quartiles]",
+            "bytes moved per parameter",
+            "extra memory, MB",
+        ],
         rows,
     )
     print()
 
 
-def print_startup(startup: Mapping[str, float]) -> None:
+def print_startup(startup: Mapping[str, Sequence[float]]) -> None:
     """Print the milliseconds that a new process takes."""
-    rows = [[name, f"{seconds * 1e3:,.0f}"] for name, seconds in startup.items()]
-    print_table("A new process", ["", "ms"], rows)
+    rows = [[name, _milliseconds(seconds, 0)] for name, seconds in startup.items()]
+    print_table("A new process", ["", "ms [quartiles]"], rows)
 
 
 def print_left_out(reasons: Sequence[str]) -> None:
     """Print a line for each contender that was left out."""
     if reasons:
         print("\n" + "\n".join(f"{reason}." for reason in reasons))
+
+
+def _milliseconds(seconds: Sequence[float], digits: int) -> str:
+    return spread([each * 1e3 for each in seconds]).shown(digits)
 
 
 def _megabytes(memory: Mapping[str, int | None]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from ...optimizers.optimizer import Optimizer
 from .contenders import Samestep
 from .peak import peak_memory
-from .timing import Seconds, ratio, take_turns
+from .timing import Seconds, ratios, take_turns
 from .work import normal
 
 NAME = "rules"
@@ -82,7 +82,7 @@ class RuleTable:
             "hyper": dict(entry.hyper),
             "seconds": median(seconds[entry.title]),
             "all_seconds": seconds[entry.title],
-            "times_first": ratio(seconds, entry.title, self.entries[0].title),
+            "times_first": ratios(seconds, entry.title, self.entries[0].title),
             "bytes_moved_per_parameter": contender.count_bytes() / math.prod(self.shape),
             "extra_memory": asdict(peak_memory(contender.step)),
         }

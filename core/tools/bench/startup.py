@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from statistics import median
 
 from .contenders import RULE
 
@@ -32,8 +31,8 @@ SCRIPTS = {
 }
 
 
-def measure_startup(rounds: int, advance: Callable[[], None]) -> dict[str, float]:
-    """Return the median seconds of the ``SCRIPTS``.
+def measure_startup(rounds: int, advance: Callable[[], None]) -> dict[str, list[float]]:
+    """Return the seconds of the ``SCRIPTS``, one timing of each per round.
 
     The first step is that of the Numba backend, with Numba's own import; cold means that the
     printed kernel has to be compiled, too.
@@ -44,7 +43,7 @@ def measure_startup(rounds: int, advance: Callable[[], None]) -> dict[str, float
             for name, script in SCRIPTS.items():
                 seconds[name].append(_run(script, cache))
         advance()
-    return {name: median(values) for name, values in seconds.items()}
+    return seconds
 
 
 def _run(script: str, cache: str) -> float:

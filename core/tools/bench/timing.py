@@ -1,7 +1,8 @@
 """Fair timings on a machine that others use, too: contenders take turns within one run.
 
 Whatever slows the machine down for a while slows down all of them, so the ratio of two times of
-the same round says more than the times. Medians over the rounds are reported, of both.
+the same round says more than the times. Medians over the rounds are reported, of both, each with
+the quartiles: a ratio whose quartiles enclose 1 is within the noise.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -64,9 +66,38 @@ def take_turns(
     return seconds
 
 
+class Spread(NamedTuple):
+    """The median of some figures, and the quartiles, between which half of them lie."""
+
+    median: float
+    low: float
+    high: float
+
+    def shown(self, digits: int) -> str:
+        """Return the median with the quartiles behind it."""
+        middle, low, high = (f"{figure:,.{digits}f}" for figure in self)
+        return f"{middle} [{low} {high}]"
+
+    @property
+    def within_noise_of_one(self) -> bool:
+        """True for a ratio that says of two times that they are equal."""
+        return self.low <= 1 <= self.high
+
+
+def spread(figures: Sequence[float]) -> Spread:
+    """Return the median and the quartiles of at least one figure."""
+    low, high = np.percentile(figures, [25, 75]).tolist()
+    return Spread(median(figures), low, high)
+
+
+def ratios(seconds: Seconds, of: str, to: str) -> Spread:
+    """Return the ratios of two contenders' times within the same round."""
+    return spread([a / b for a, b in zip(seconds[of], seconds[to], strict=True)])
+
+
 def ratio(seconds: Seconds, of: str, to: str) -> float:
     """Return the median of the ratios of two contenders' times within the same round."""
-    return median(a / b for a, b in zip(seconds[of], seconds[to], strict=True))
+    return ratios(seconds, of, to).median
 
 
 class _Turn:

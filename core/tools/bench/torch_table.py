@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
 from typing import Any
 
 from ...optimizers.optimizer import Optimizer
@@ -21,14 +20,14 @@ from .contenders import BYTES_PER_PARAMETER, HYPER, RULE
 from .frameworks import TORCH_VARIANTS, Torch, TorchCompiled, Vmapped, torch_adamw
 from .moved import Counted, counting_torch
 from .peak import resident_peak
-from .timing import Arrays, Maker, ratio, take_turns
+from .timing import Arrays, Maker, ratios, spread, take_turns
 from .work import Work, choose, normal
 from .work_table import FRESH_SETS, made
 
 FIRST = "samestep fused"
 POPULATION, COPIES = "population", 16  # of one network
 NETWORK = ((64, 32), (1, 32), (32, 10), (1, 10))  # a small one: handwritten digits of 8 x 8
-COLUMNS = ("", "ms per step", f"times {FIRST}", "extra memory, MB", "operations",
+COLUMNS = ("", "ms per step [quartiles]", f"times {FIRST} [quartiles]", "extra memory, MB", "operations",
            "bytes moved per parameter")  # fmt: skip
 EXPLAINED = (
     "Foreach fuses horizontally: one operation serves many tensors, which saves launches and the "
@@ -198,8 +197,8 @@ def measure(
     del contenders
     lines = []
     for name, row in rows.items():
-        ms, peak = median(seconds[name]) * 1e3, peaks[name]
-        line = [name, f"{ms:,.3f}", f"{ratio(seconds, name, FIRST):,.2f}"]
+        ms, peak = spread([each * 1e3 for each in seconds[name]]), peaks[name]
+        line = [name, ms.shown(3), ratios(seconds, name, FIRST).shown(2)]
         line.append("–" if peak is None else f"{peak / 1e6:,.1f}")
         found = row.count(row.make, params, sets)
         line += ["–", "–"] if found is None else [f"{found[0]:,}", f"{found[1]:,.0f}"]

@@ -12,7 +12,7 @@ from typing import Any
 from .contenders import BARE_LOOP, BYTES_PER_PARAMETER, NUMPY, REFERENCE, WHOLE_ARRAYS
 from .peak import StepMemory, peak_memory, resident_peak
 from .room import available_memory, groups_that_fit
-from .timing import Arrays, Contender, Maker, Seconds, ratio, take_turns
+from .timing import Arrays, Contender, Maker, Seconds, ratio, ratios, take_turns
 from .work import Work, normal
 
 FRESH_SETS = 3  # a step never sees the arrays of the step before, nor of the one before that
@@ -94,7 +94,7 @@ class WorkTable:
             "name": name,
             "seconds": typical,
             "all_seconds": seconds[name],
-            "times_reference": ratio(seconds, name, REFERENCE),
+            "times_reference": ratios(seconds, name, REFERENCE),
             "fraction_of_bare_loop": ratio(seconds, BARE_LOOP, name),
             "bytes_per_second": BYTES_PER_PARAMETER * self.work.parameters / typical,
             "extra_memory": asdict(memory),

@@ -17,7 +17,6 @@ from helpers import (
     run_python,
     snapshot,
 )
-from samestep.backends.host.backend import flushes_subnormals
 from samestep.backends.launching import pool as pools
 
 CHUNK = 65_536
@@ -65,7 +64,7 @@ def test_control_more_threads_really_take_part(monkeypatch):
             super().run(meet, (), [0, 1, 2, 3])
             super().run(function, args, cuts)
 
-    monkeypatch.setattr(pools, "_pool", Watched(3, flushes_subnormals))
+    monkeypatch.setattr(pools, "_pool", Watched(3))
     steps("adamw", "numba", count=1)
     assert ranges
     assert min(ranges) >= 3
@@ -156,11 +155,54 @@ def test_a_forked_child_steps_and_so_does_its_parent(backend):
     assert printed == "child exited with 0\n"
 
 
+FORK_WHILE_COMPILING = """
+import os, signal, threading, warnings
+import numpy as np
+import samestep as ss
+from numba.core.event import Listener, register
+
+compiling = threading.Event()
+
+class Watch(Listener):
+    def on_start(self, event):
+        compiling.set()
+    def on_end(self, event):
+        pass
+
+register("numba:compile", Watch())
+step = lambda name: ss.Optimizer(name, [np.ones(3)], backend="numba").step([np.ones(3)])
+step("sgd")
+compiling.clear()
+thread = threading.Thread(target=step, args=("lamb",))
+thread.start()
+assert compiling.wait(60)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    child = os.fork()
+if child == 0:
+    signal.alarm(60)  # which ends it if it waits for ever
+    step("adamw")
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+thread.join()
+print("child exited with", os.waitstatus_to_exitcode(status))
+"""
+
+
+@needs_numba
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_while_another_thread_compiles_can_step(tmp_path):
+    printed = run_python(
+        FORK_WHILE_COMPILING, SAMESTEP_CACHE_DIR=str(tmp_path / "cache"), NUMBA_CACHE_DIR=""
+    )
+    assert printed == "child exited with 0\n"
+
+
 # ---- the pool itself
 
 
 def test_every_range_is_run_exactly_once():
-    pool = pools.Pool(4, lambda: False)
+    pool = pools.Pool(4)
     for ranges in (0, 1, 2, 7, 500):
         done = []
         pool.run(lambda x, first, last: done.append((x, first, last)), ("x",), range(ranges + 1))  # noqa: B023
@@ -169,7 +211,7 @@ def test_every_range_is_run_exactly_once():
 
 @pytest.mark.parametrize("where", ["worker", "caller"])
 def test_an_exception_in_a_range_reaches_the_caller_after_all_ranges_are_done(where):
-    pool = pools.Pool(2, lambda: False)
+    pool = pools.Pool(2)
     caller, done = threading.get_ident(), []
     barrier = threading.Barrier(2, timeout=60)
 
@@ -193,7 +235,7 @@ def test_interrupts_are_passed_on(exception):
         raise exception
 
     with pytest.raises(exception):
-        pools.Pool(2, lambda: False).run(interrupt, (), [0, 1, 2])
+        pools.Pool(2).run(interrupt, (), [0, 1, 2])
 
 
 def test_the_default_number_of_threads_is_what_this_process_may_use(monkeypatch):

@@ -3,8 +3,10 @@ again because a number changed."""
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -188,10 +190,85 @@ def test_without_a_home_to_write_to_a_temporary_directory_serves(tmp_path, monke
     (tmp_path / "file").write_text("")
     monkeypatch.delenv("SAMESTEP_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    folder = source_cache.cache_directory()
+    with pytest.warns(RuntimeWarning, match="compiled again by every process.*SAMESTEP_CACHE_DIR"):
+        folder = source_cache.cache_directory()
     assert folder.is_dir()
     assert tmp_path not in folder.parents
-    assert source_cache.cache_directory() == folder
+
+
+WITHOUT_HOME = """
+import pathlib, pwd, warnings
+import numpy as np, samestep as ss
+def home():
+    raise RuntimeError("Could not determine home directory.")
+pathlib.Path.home = home
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    ss.SGD(np.ones(5, np.float32), backend="numba").step(np.ones(5, np.float32))
+print({str(w.message) for w in seen})
+"""
+
+
+def test_a_user_without_a_home_is_told_in_a_line():
+    printed = run_python(WITHOUT_HOME, XDG_CACHE_HOME="", LOCALAPPDATA="", SAMESTEP_CACHE_DIR="")
+    assert printed.count("Could not determine home directory") == 1
+
+
+DAMAGED = """
+import warnings
+import numpy as np, samestep as ss
+param = np.ones(5, np.float32)
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    ss.SGD(param, lr=0.5, backend="numba").step(np.ones(5, np.float32))
+assert (param == 0.5).all()
+print(len([w for w in seen if "a damaged kernel was compiled again" in str(w.message)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A cache with a kernel in it."""
+    folder = tmp_path_factory.mktemp("kept")
+    assert run_python(DAMAGED, SAMESTEP_CACHE_DIR=str(folder), NUMBA_CACHE_DIR="") == "0\n"
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "told"),
+    [
+        (".nbi", b"", 1),
+        (".nbc", b"", 1),
+        (".nbi", b"\x80", 1),
+        (".nbc", b"no pickle", 1),
+        (".pyc", b"", 0),  # Python makes it again
+        (".py", b"\xff\xfe", 0),  # it is written anew, as one that was tampered with
+        (".py", b"", 0),
+    ],
+)
+def test_a_damaged_entry_is_compiled_again(suffix, content, told, kept, tmp_path):
+    folder = shutil.copytree(kept, tmp_path / "cache")  # with its times, which Numba looks at
+    for file in folder.rglob(f"sgd*{suffix}"):
+        times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+        file.write_bytes(content)
+        os.utime(file, ns=times)
+    chosen = dict(SAMESTEP_CACHE_DIR=str(folder), NUMBA_CACHE_DIR="")
+    assert run_python(DAMAGED, **chosen) == f"{told}\n"
+    assert run_python(DAMAGED, **chosen) == "0\n"
+
+
+def test_a_full_disk_falls_back(tmp_path, monkeypatch):
+    write = source_cache.write
+
+    def full(path, content):
+        if tmp_path in path.parents:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(source_cache, "write", full)
+    with pytest.warns(RuntimeWarning, match="cannot be kept.*No space left"):
+        module = load_in(tmp_path, monkeypatch)
+    assert module.x == 1
 
 
 def test_a_file_that_was_tampered_with_is_written_anew(tmp_path, monkeypatch):
