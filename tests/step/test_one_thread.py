@@ -89,10 +89,10 @@ def test_a_class_for_pytorch_says_so_too(gate):
     optimizer.step()
     advance = optimizer._advance
 
-    def slow(settings):
+    def slow():
         entered.set()
         assert go_on.wait(60)
-        advance(settings)
+        advance()
 
     optimizer._advance = slow
     future = stepping_elsewhere(optimizer.step, entered, go_on)
