@@ -407,7 +407,7 @@ class Optimizer:
 
     @property
     def loaded(self) -> Loaded | None:
-        """What `load` took from its file: the names ``taken``, ``skipped`` (with the reason) and
+        """Tells what `load` took from its file: the names ``taken``, ``skipped`` (with the reason) and
         ``missing``; None for an optimizer that was not loaded."""
         loaded: Loaded | None = self._run.loaded
         return loaded

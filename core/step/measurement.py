@@ -71,7 +71,7 @@ class Measurement:
         self._judge = backend.judge(norm, list(self._sums.values()))
         self._alike = [rule] * len(tensors), [None] * len(tensors)
         self._launches = Launches(backend, measured)
-        self._scale = 1.0
+        self._coefficient, self._scale = 1.0, scale_down(1.0)
 
     def choose(self, gradients: Gradients, dtypes: Dtypes, coefficient: float) -> None:
         """Make ready to measure gradients, those that have a dtype, times ``coefficient``. Raises
@@ -82,7 +82,8 @@ class Measurement:
             bucket.ready(gradients)
 
     def _set_rows(self, coefficient: float) -> None:
-        self._scale = scale_down(coefficient)
+        if coefficient != self._coefficient:
+            self._coefficient, self._scale = coefficient, scale_down(coefficient)
         for bucket in self._launches:
             bucket.set_rows([(coefficient,)])
 

@@ -42,9 +42,20 @@ def test_without_being_asked_nothing_is_skipped(any_backend):
 
 def test_large_gradients_are_finite(any_backend):
     """Their squares overflow; they do not."""
-    _params, optimizer = make(any_backend, skip_nonfinite=True, clip_global_norm=1.0)
+    _params, optimizer = make(any_backend, skip_nonfinite=True)
     step(optimizer, [np.full_like(p, np.finfo(p.dtype).max) for p in like()])
     assert not optimizer.skipped
+
+
+def test_large_gradients_are_clipped(any_backend):
+    """If their norm is finite in float64: the largest of float64 have none, so they are left out."""
+    _params, optimizer = make(any_backend, skip_nonfinite=True, clip_global_norm=1.0)
+    largest = [min(float(np.finfo(p.dtype).max), 1e180) for p in like()]
+    step(optimizer, [np.full_like(p, value) for p, value in zip(like(), largest, strict=True)])
+    assert not optimizer.skipped
+    assert np.isfinite(optimizer.grad_norm)
+    step(optimizer, [np.full_like(p, np.finfo(p.dtype).max) for p in like()])
+    assert optimizer.skipped
     assert optimizer.grad_norm == np.inf
 
 
