@@ -86,10 +86,10 @@ def gradient_leaves(specs: list[Spec], flat: int | None, single: bool, grads: An
 
     A ``single`` group's gradients come without a list around them. Raises as `flatten_like` does.
     """
+    if single and type(grads) is list and len(grads) == flat:
+        return grads
     grads = listed(grads)
     if single and len(specs) == 1:
-        if type(grads) is list and len(grads) == flat:
-            return grads
         return list(flatten_like(specs[0], grads, "grads"))
     if not isinstance(grads, (list, tuple)) or len(grads) != len(specs):
         raise ValueError(f"grads must be a list with one entry per group: {len(specs)}")

@@ -19,7 +19,7 @@ from samestep.parameters.trees import gradient_leaves
 from variants import EVERYTHING
 
 FAST = settings(
-    max_examples=60_000 if EVERYTHING else 150,
+    max_examples=20_000 if EVERYTHING else 150,
     deadline=None,
     derandomize=not EVERYTHING,
     suppress_health_check=list(HealthCheck),
