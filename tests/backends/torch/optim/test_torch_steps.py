@@ -179,7 +179,7 @@ def dense(**changes):
         (
             lambda p: torch.ones(3, 4).to_sparse(),
             TypeError,
-            "sparse_coo tensor with sparse_dim 2; expected 1, rows",
+            "is sparse, of some rows; adamw with these hyperparameters changes rows",
         ),
         pytest.param(
             dense(dtype=torch.float64),
