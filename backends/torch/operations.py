@@ -38,8 +38,11 @@ def exact_sqrt(x: Tensor, out: Tensor | None = None) -> Tensor:
     return result
 
 
-def finite_or_zero(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return ``x`` with 0 in place of infinities and NaN: one operation instead of three."""
+def finite_or_zero(x: Tensor, zero: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``x`` with ``zero`` in place of infinities and NaN: one operation, but for the compiler,
+    which would make constants of its own."""
+    if torch.compiler.is_compiling():
+        return torch.where(torch.isfinite(x), x, zero)
     return torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0, out=out)
 
 
@@ -160,6 +163,8 @@ def _break_up(step: Step, known: dict[int, Expr]) -> None:
             known[id(node)] = getattr(_SingleOperations(), node.op)(*args)
         elif node.op == "total":  # a sum that is complete
             known[id(node)] = args[0]
+        elif node.op == "finite_or_zero":
+            known[id(node)] = operation(node.op, *args, 0.0)
         else:
             known[id(node)] = Expr(node.op, tuple(args), node.per, value=node.value)
 

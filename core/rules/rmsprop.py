@@ -11,7 +11,8 @@ whatever the gradient: ten times ``lr`` at alpha = 0.99. The steps shrink to the
 over some ``1 / (1 - alpha)`` steps; warm the learning rate up if that is too much.
 
 Deviations: centered, the variance ``mean of squares - square of mean`` is taken as at least zero;
-torch takes the square root of what rounding may have made negative.
+torch takes the square root of what rounding may have made negative. Where both have overflowed it is
+infinite, as without centering, and no step is made.
 """
 
 from ..language.intervals import FRACTION, NONNEGATIVE
@@ -51,7 +52,7 @@ def centered_update(xp, s, param, grad, square_avg, grad_avg):
     grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
-    variance = xp.maximum(square_avg - grad_avg * grad_avg, 0)
+    variance = xp.maximum(square_avg - xp.finite_or_zero(grad_avg * grad_avg), 0)
     return param - s.lr * (grad / (xp.sqrt(variance) + s.eps)), square_avg, grad_avg
 
 
@@ -59,7 +60,7 @@ def centered_momentum_update(xp, s, param, grad, square_avg, grad_avg, momentum_
     grad = grad + s.weight_decay * xp.finite_or_zero(param)
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
-    variance = xp.maximum(square_avg - grad_avg * grad_avg, 0)
+    variance = xp.maximum(square_avg - xp.finite_or_zero(grad_avg * grad_avg), 0)
     direction = s.momentum * momentum_buffer + grad / (xp.sqrt(variance) + s.eps)
     momentum_buffer = xp.where(s.momentum > 0, direction, momentum_buffer)
     return param - s.lr * direction, square_avg, grad_avg, momentum_buffer

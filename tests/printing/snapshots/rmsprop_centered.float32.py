@@ -62,7 +62,7 @@ def rmsprop_centered_update(table, rows, first, last):
             grad = grad + weight_decay * finite_or_zero(param)
             square_avg = alpha * square_avg + rest * (grad * grad)
             grad_avg = alpha * grad_avg + rest * grad
-            variance = maximum(square_avg - grad_avg * grad_avg, float32(0))
+            variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), float32(0))
             params[i] = param - lr * (grad / (sqrt(variance) + eps))
             square_avgs[i] = square_avg
             grad_avgs[i] = grad_avg

@@ -90,7 +90,7 @@ SAMESTEP_API void rmsprop_momentum_centered_update(
         grad = grad + weight_decay * finite_or_zero(param);
         square_avg = alpha * square_avg + rest * (grad * grad);
         grad_avg = alpha * grad_avg + rest * grad;
-        float variance = maximum(square_avg - grad_avg * grad_avg, 0);
+        float variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), 0);
         float direction = momentum * momentum_buffer + grad / (sqrtf(variance) + eps);
         momentum_buffer = momentum > 0 ? direction : momentum_buffer;
         params[i] = param - lr * direction;

@@ -65,7 +65,7 @@ def rmsprop_momentum_centered_update(table, rows, first, last):
             grad = grad + weight_decay * finite_or_zero(param)
             square_avg = alpha * square_avg + rest * (grad * grad)
             grad_avg = alpha * grad_avg + rest * grad
-            variance = maximum(square_avg - grad_avg * grad_avg, float32(0))
+            variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), float32(0))
             direction = momentum * momentum_buffer + grad / (sqrt(variance) + eps)
             momentum_buffer = direction if momentum > float32(0) else momentum_buffer
             params[i] = param - lr * direction
