@@ -28,12 +28,15 @@ def resources(cubin: bytes, folder: Path) -> dict[str, dict[str, int]]:
 
 def instructions(cubin: bytes, folder: Path) -> dict[str, Counter[str]]:
     """Per kernel: how often each instruction, with its modifiers, stands in its machine code."""
+    texts = disassembly(cubin, folder)
+    return {name: Counter(INSTRUCTION.findall(text)) for name, text in texts.items()}
+
+
+def disassembly(cubin: bytes, folder: Path) -> dict[str, str]:
+    """Per kernel: its machine code as text."""
     text = _run("nvidia-cuda-nvdisasm", "nvdisasm", "-c", cubin, folder)
     _, *parts = SECTION.split(text)
-    return {
-        name: Counter(INSTRUCTION.findall(body))
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def accesses(counts: Counter[str], bits: int) -> tuple[int, int]:

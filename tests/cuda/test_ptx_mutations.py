@@ -4,7 +4,7 @@ other bits or in another number of accesses.
 What survives (a run with ``-s`` lists it) is mostly the same computation done otherwise: branches
 around loops that would not run anyway, comparisons whose sides are never equal here, lanes that are
 zero, registers that hold the same value, alignments that this case does not have. The floors are
-some three percent below what was measured: 87, 78, 82 and 69 %.
+some three percent below what was measured: 87, 78, 82 and 70 %.
 """
 
 from __future__ import annotations
@@ -30,6 +30,20 @@ from variants import options_of
 
 AT_MOST = 120  # mutants of a rule that are run, evenly spread
 SHAPES = [(37,), (1300,), (5, 3), (3, 300), *[(20,)] * 6]
+# of rules that sum rows and columns: two chunks of a row, several strips, rows together with and without
+# an edge
+MATRICES = [
+    (3, 1100),
+    (130, 5),
+    (5, 3),
+    (3, 300),
+    (1, 1),
+    (2, 257),
+    (70, 3),
+    (9, 17),
+    (4, 33),
+    (1, 2),
+]
 # of the tensor, how many elements each array lies behind alignment: parameter, gradient, states
 OFFSETS = [(1, 1, 1, 1), (0, 0, 0, 0), (2, 2, 2, 2), (0, 0, 0, 0), (3, 3, 3, 3), (1, 0, 0, 0),
            (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (2, 1, 2, 2)]  # fmt: skip
@@ -56,7 +70,8 @@ class Case:
         rng = np.random.default_rng(5)
 
         def arrays(which):
-            numbers = [rng.standard_normal(shape) for shape in SHAPES]
+            shapes = MATRICES if program(ALL[label]).matrix else SHAPES
+            numbers = [rng.standard_normal(shape) for shape in shapes]
             if not program(ALL[label]).sums:  # else they would be everywhere
                 numbers[0][-3:] = np.nan, np.inf, 3.3e38
             return [
@@ -109,7 +124,7 @@ class Case:
 @pytest.mark.parametrize(
     ("label", "dtype", "floor"),
     [("adamw", "float32", 0.84), ("adamw", "bfloat16", 0.74), ("lamb", "float32", 0.78),
-     ("adafactor", "float32", 0.64)],
+     ("adafactor", "float32", 0.67)],
 )  # fmt: skip
 def test_mutants_are_noticed(label, dtype, floor, monkeypatch):
     case = Case(label, dtype, monkeypatch)

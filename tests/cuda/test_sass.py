@@ -5,7 +5,8 @@ room for enough threads. Counts depend on how ptxas unrolls, so ratios are held.
 from __future__ import annotations
 
 import pytest
-from cubin import accesses, instructions, resources
+from cubin import accesses, disassembly, instructions, resources
+from kernel_table import blocks, loops, moved, occupancy
 from nvrtc import ARCHITECTURES, cubin
 from printed import PAIRS, printer
 from samestep.language.dtypes import numpy_dtype
@@ -65,6 +66,26 @@ def test_adamw_loads_and_stores_in_the_ratio_of_4_to_3(tmp_path):
     assert ratio(printer("adamw"), printer("adamw").program.passes[0]) == (16, 12)
     counts = instructions(cubin(printer("adamw").source(), "90"), tmp_path)["adamw"]
     assert accesses(counts, 128) == (4, 3)
+
+
+def test_the_loop_over_most_elements_is_found(tmp_path):
+    text = disassembly(cubin(printer("adamw").source(), "90"), tmp_path)["adamw"]
+    found = {(moved(counts, "LDG"), moved(counts, "STG")) for counts in loops(text)}
+    assert found == {(64, 48), (16, 12)}  # four elements at a time, and single ones beside them
+
+
+@pytest.mark.parametrize(
+    ("registers", "shared", "share"),
+    [(32, 0, 1), (33, 0, 0.75), (64, 0, 0.5), (255, 0, 0.125), (32, 48 * 1024, 0.375)],
+)
+def test_occupancy(registers, shared, share):
+    """As NVIDIA's calculator has it for sm_80 and blocks of 256 threads."""
+    assert occupancy({"REG": registers, "SHARED": shared}, "80") == share
+
+
+@pytest.mark.parametrize("shape", [(5_000, 10_000), (64, 800_000), (800_000, 64)])
+def test_adafactor_fills_a_gpu(shape):
+    assert blocks(shape) >= 4 * 132  # multiprocessors of an H100
 
 
 def test_control_narrow_accesses_generic_ones_and_spills_are_noticed(tmp_path):
