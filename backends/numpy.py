@@ -155,13 +155,14 @@ class NumpyLaunch(HostLaunch):
         """Look up the memory of parameters and state."""
         super().bind(tensors, positions)
         self.memory = [[t.flat, *map(t.flat_state, self.rule.state)] for t in tensors]
-        self.seen_as = [
-            t.rows_and_columns if self.matrix else (t.flat.size, 1) for t in tensors
-        ]  # rows and columns; of a rule that does not know them, elements and 1
-        self.most_parts = max(
-            math.prod(parts_of_sums(*seen, self.matrix, per))
-            for seen, per in itertools.product(self.seen_as, self.sums_per or {"tensor"})
+        # rows and columns; of a rule that does not ask for them, elements and 1
+        self.seen_as = [t.rows_and_columns if self.matrix else (t.flat.size, 1) for t in tensors]
+        parts = (
+            math.prod(parts_of_sums(rows, columns, self.matrix, per))
+            for rows, columns in self.seen_as
+            for per in self.sums_per
         )
+        self.most_parts = max(parts, default=0)
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Decide what runs together; each tensor has a row of scalars, or a negative number."""
@@ -184,7 +185,7 @@ class NumpyLaunch(HostLaunch):
 
     def ready(self, rows: Array, gradients: CheckedGradients) -> None:
         """Allocate what grows with a tensor: the parts of its sums."""
-        self.parts = np.empty(self.most_parts if self.sums_per else 0, self.dtype)
+        self.parts = np.empty(self.most_parts, self.dtype)
 
     def run(self, rows: Array, gradients: CheckedGradients, control: None) -> None:
         """Update the tensors that have a row."""
@@ -294,7 +295,8 @@ class _Together:
     def scalars(self, rows: Array) -> Array:
         """Return the scalars of all; where their rows differ, each as a vector of the block."""
         if len({*self.rows}) == 1:
-            return rows[self.rows[0]]
+            of_all: Array = rows[self.rows[0]]
+            return of_all
         return rows[self.rows].T.repeat(self.lengths, axis=1)
 
 
