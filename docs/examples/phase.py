@@ -1,8 +1,8 @@
 """Find a complex object from the intensities of its diffraction patterns (ptychography).
 
 A beam of known shape lights one part of the object after the other; the parts overlap. A detector
-far away sees the intensity of the Fourier transform only: the phases are lost. The gradient with
-respect to the complex object is one of NumPy arrays, and so is the object.
+far away sees the intensity of the Fourier transform only: the phases are lost. Object and gradient
+are complex NumPy arrays, and go into the optimizer as they are.
 """
 
 import numpy as np
