@@ -13,6 +13,7 @@ from .choice import available_backends, get_backend, use_backend
 from .language.rule import Rule
 from .optimizers import classes, functional  # noqa: F401 (which gives rules init and apply)
 from .optimizers.classes import *  # noqa: F403 (a class for every built-in rule)
+from .optimizers.minimize import OptimizeResult, minimize
 from .optimizers.optimizer import Optimizer
 from .printing.emit import emit
 from .printing.export import export
@@ -41,6 +42,7 @@ __all__ = [
     "CheckpointError",
     "IndexedSlices",
     "LossScaler",
+    "OptimizeResult",
     "Optimizer",
     "Rule",
     "__version__",
@@ -48,6 +50,7 @@ __all__ = [
     "emit",
     "export",
     "get_backend",
+    "minimize",
     "rules",
     "schedules",
     "use_backend",

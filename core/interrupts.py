@@ -9,13 +9,19 @@ first in a ``finally``.
 from __future__ import annotations
 
 import os
-from _signal import getsignal, raise_signal, signal  # type: ignore[import-not-found]
 from _thread import get_ident
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-# from _signal, since their wrappers in signal take half as long as a small step
+try:  # from _signal, since their wrappers in signal take half as long as a small step
+    from _signal import getsignal, raise_signal, signal  # type: ignore[import-not-found]
+except ImportError:  # a Python without signals has no interrupts: none is ever held
+
+    def getsignal(signum: int) -> None:
+        """Say that Python handles no signal."""
+
+
 SIGINT = 2
 SWITCHING = ("__enter__", "__exit__")  # functions that switch a mode
 

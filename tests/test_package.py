@@ -91,7 +91,15 @@ def test_the_wheel_built_from_the_sdist_holds_the_tree(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    archives = [*(tmp_path / "dist").iterdir()]
+    done = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *archives],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert len(archives) == done.stdout.count("PASSED") == 2
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert wheel.name.split("-")[1] == ss.__version__  # pyproject.toml has it, too
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = set()
     for name in files:

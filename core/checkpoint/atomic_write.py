@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -13,6 +12,11 @@ import stat
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file can be neither removed nor renamed
+    fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".saving"
 
@@ -63,12 +67,15 @@ def _write_and_rename(target: Path, mode: int | None, pieces: Iterable[bytes | m
     try:
         with open(descriptor, "wb") as file:
             if mode is not None:
-                os.fchmod(descriptor, mode)
+                os.chmod(temporary, mode)
             for piece in pieces:
                 file.write(piece)
             file.flush()
             os.fsync(descriptor)
-            os.replace(temporary, target)  # still open, so still locked
+            if fcntl is not None:
+                os.replace(temporary, target)  # still open, so still locked
+        if fcntl is None:
+            os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -79,6 +86,8 @@ def _create(target: Path) -> tuple[int, Path]:
     while True:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}{SUFFIX}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        if fcntl is None:
+            return descriptor, temporary
         with contextlib.suppress(OSError):  # some network folders know no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
@@ -87,17 +96,23 @@ def _create(target: Path) -> tuple[int, Path]:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove temporary files of this target that no process holds locked."""
+    """Remove temporary files of this target that no process holds locked, or open on Windows."""
     pattern = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{16}" + re.escape(SUFFIX))
     for name in filter(pattern.fullmatch, os.listdir(target.parent)):
         # gone by now, locked by a process that is saving, or somebody else's: none of our business
-        with contextlib.suppress(OSError), open(target.with_name(name), "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            target.with_name(name).unlink()
+        with contextlib.suppress(OSError):
+            if fcntl is None:
+                target.with_name(name).unlink()
+                continue
+            with open(target.with_name(name), "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                target.with_name(name).unlink()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renaming outlast a power failure."""
+    """Make a renaming outlast a power failure. Windows opens no folders; there nothing is done."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

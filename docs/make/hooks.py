@@ -1,6 +1,6 @@
 """The pages of the site that no file under ``docs/`` holds, as hooks of MkDocs.
 
-These are the pages of rules, and those of source files that other pages link to: on disk a link
+These are the pages of rules and of examples, and those of source files that other pages link to: on disk a link
 such as ``../core/rules/adam.py`` leads to the file, in the site to a page that shows it.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
+from example_pages import example_pages
 from rule_pages import rule_pages
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,8 +35,8 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the rules' pages, and one for each file outside of ``docs/`` that a page links to."""
-    for path, text in rule_pages().items():
+    """Add pages of rules and examples, and one for each file outside of ``docs/`` that a page links to."""
+    for path, text in {**rule_pages(), **example_pages()}.items():
         files.append(File.generated(config, path, content=text))
     waiting = [file for file in files if file.is_documentation_page()]
     known = {file.src_uri for file in waiting}

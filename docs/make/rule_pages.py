@@ -17,6 +17,21 @@ from samestep.rules import classes
 from samestep.tools.memory.footprint import footprint
 from samestep.tools.memory.run import state_text
 
+CHOICE = """
+If in doubt, take AdamW, and try learning rates a factor of three apart.
+
+| you have | take |
+|---|---|
+| noisy gradients of mini-batches | AdamW, NAdam; RAdam if you have no warm-up |
+| time to tune the learning rate and a schedule | SGD with momentum |
+| little memory | Adafactor, Lion, Signum, SGD |
+| embedding tables with sparse gradients | SparseAdam, Adagrad, SGD |
+| very large batches | LAMB, LARS, NovoGrad |
+| exact gradients of all data, badly scaled parameters | Rprop |
+| a convex problem, and want the average of the steps, in the state `ax` | ASGD |
+| a network with recurrent state, or old recipes to follow | RMSprop, Adadelta, Adamax |
+"""
+
 MATRIX = (4096, 4096)  # the parameter that bytes are counted for
 
 
@@ -29,7 +44,7 @@ def rule_pages() -> dict[str, str]:
 def _index() -> str:
     lines = [
         "# Rules",
-        "",
+        CHOICE,
         "Each page is made from the rule's own text: the equations are those that kernels are "
         "printed from. Bytes are those of the state of one float32 parameter in a matrix of "
         f"{MATRIX[0]:,} × {MATRIX[1]:,}; the parameter itself takes 4, its gradient 4.",

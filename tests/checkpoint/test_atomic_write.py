@@ -147,7 +147,7 @@ def test_an_error_while_writing_leaves_the_previous_file(path, monkeypatch):
         raise KeyboardInterrupt
 
     refused(path, KeyboardInterrupt, "^$", interrupted())
-    for function in ("fsync", "replace", "fchmod"):
+    for function in ("fsync", "replace", "chmod"):
         with monkeypatch.context() as patch:
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             patch.setattr(os, function, lambda *_, full=full: (_ for _ in ()).throw(full))

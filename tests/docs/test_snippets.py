@@ -15,7 +15,7 @@ from rule_pages import rule_pages
 ON_DEVICE = {"start/cupy.md"}
 PAGES = {
     path.relative_to(ROOT / "docs").as_posix(): path.read_text(encoding="utf-8")
-    for folder in (".", "start", "howto", "explain", "examples")
+    for folder in (".", "start", "howto", "explain")
     for path in sorted((ROOT / "docs" / folder).glob("*.md"))
     if folder != "." or path.name == "index.md"
 } | rule_pages()

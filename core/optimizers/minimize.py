@@ -1,0 +1,174 @@
+"""``minimize``, in the manner of ``scipy.optimize.minimize``: for those who have no loop."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..language.rule import Rule
+from .optimizer import Optimizer
+
+CONVERGED, LIMIT, NOT_FINITE, STOPPED = 0, 1, 3, 99  # scipy's numbers
+
+
+class OptimizeResult(dict[str, Any]):
+    """The result of `minimize`: a dict whose entries are attributes, too, as scipy's is.
+
+    Attributes
+    ----------
+    x, fun, jac : array, float, array
+        Where it stopped, the function's value and its gradient there.
+    success, status, message : bool, int, str
+        True and 0 if the gradient is as small as was asked for; else 1 after ``maxiter`` steps, 3 for
+        a value or gradient that is not finite, 99 if ``callback`` has stopped it.
+    nit, nfev, njev : int
+        Steps, and evaluations of the function and of its gradient.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+    def __repr__(self) -> str:
+        width = max(map(len, self), default=0)
+        return "\n".join(f"{name:>{width}}: {value}" for name, value in self.items())
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: tuple[Any, ...] = (),
+    *,
+    jac: Callable[..., Any] | bool,
+    rule: Rule | str = "adam",
+    callback: Callable[..., Any] | None = None,
+    maxiter: int = 1000,
+    gtol: float = 1e-5,
+    backend: str | None = None,
+    **hyper: Any,
+) -> OptimizeResult:
+    """Minimize a function from its gradient, by the steps of a rule.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args)`` returns a number; with ``jac=True`` a number and the gradient.
+    x0 : array or list of numbers
+        Where to begin; it is left as it is. ``x`` has its shape and dtype (float64 for integers).
+    args : tuple
+        More arguments of ``fun`` and ``jac``.
+    jac : callable or True
+        ``jac(x, *args)`` returns the gradient, of the shape of ``x``.
+    rule : Rule or str
+        The rule whose steps are taken, see `samestep.rules`.
+    callback : callable, optional
+        Called after each step, with ``x`` or, if its only parameter has this name, with
+        ``intermediate_result``, an `OptimizeResult`. It stops by raising StopIteration.
+    maxiter : int
+        The number of steps at most.
+    gtol : float
+        Stop where no element of the gradient is larger in magnitude.
+    backend : str, optional
+        As for `Optimizer`.
+    **hyper
+        Hyperparameters of the rule and settings of `Optimizer`: ``lr``, ``clip_global_norm``, ...
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that cannot be used, before the first step.
+
+    Notes
+    -----
+    A rule takes many small steps, and looks neither for a step length nor at curvature. Where the
+    gradient is exact and ``x`` is small, scipy's BFGS needs far fewer evaluations. ``x`` is the last
+    one, not the best one seen.
+    """
+    if not callable(jac) and jac is not True:
+        raise TypeError(
+            f"jac={jac!r}: expected a function that returns the gradient, or True if fun returns "
+            f"its value and its gradient; derivatives are not estimated"
+        )
+    if isinstance(maxiter, bool) or not isinstance(maxiter, int) or maxiter < 0:
+        raise ValueError(
+            f"maxiter={maxiter!r}: expected a number of steps, an integer of at least 0"
+        )
+    x = _start(x0)
+    optimizer = Optimizer(rule, x, backend=backend, **hyper)
+    report = _reporter(callback)
+
+    def evaluated() -> OptimizeResult:
+        here = copy.deepcopy(x)  # a function may keep its argument
+        value, grad = fun(here, *args) if jac is True else (fun(here, *args), jac(here, *args))
+        return OptimizeResult(x=here, fun=_number(value), jac=_like(x, grad))
+
+    for step in range(maxiter + 1):
+        found = evaluated()
+        found.update(nit=step, nfev=step + 1, njev=step + 1)
+        largest = float(abs(found.jac).max()) if math.prod(x.shape) else 0.0
+        status, message = _judged(found.fun, largest, gtol, last=step == maxiter)
+        if step and report(found):
+            status, message = STOPPED, "callback raised StopIteration"
+        if status is not None:
+            break
+        optimizer.step(found.jac)
+    found.update(success=status == CONVERGED, status=status, message=message)
+    return found
+
+
+def _start(x0: Any) -> Any:
+    """Return a copy of ``x0`` to change in place: numbers as an array of floats."""
+    if not isinstance(x0, (np.ndarray, np.generic, list, tuple, int, float, complex)):
+        return copy.deepcopy(x0)  # an array of another library
+    x = np.array(x0)
+    return x.astype(np.float64) if x.dtype.kind in "iub" else x
+
+
+def _like(x: Any, grad: Any) -> Any:
+    """Return a gradient in the dtype of ``x``; scipy takes lists and other precisions, too."""
+    if not isinstance(x, np.ndarray):
+        return grad
+    array = np.asarray(grad)
+    return array if array.dtype == x.dtype else array.astype(x.dtype, casting="same_kind")
+
+
+def _number(value: Any) -> float:
+    """Return the value of a function as a float; it may be an array of one number."""
+    return float(value.item() if hasattr(value, "item") else value)
+
+
+def _judged(value: float, largest: float, gtol: float, last: bool) -> tuple[int | None, str]:
+    """Say why it ends here, as a status and a message; the status is None if it goes on."""
+    if not (math.isfinite(value) and math.isfinite(largest)):
+        return NOT_FINITE, f"the function is {value}, its largest derivative {largest}"
+    if largest <= gtol:
+        return CONVERGED, f"no element of the gradient is larger than gtol={gtol:g}"
+    if last:
+        return LIMIT, f"maxiter is reached; the largest derivative is still {largest:.3g}"
+    return None, ""
+
+
+def _reporter(callback: Callable[..., Any] | None) -> Callable[[OptimizeResult], bool]:
+    """Return a function that calls ``callback`` and says whether that stops the run."""
+    if callback is None:
+        return lambda found: False
+    wants_result = {*inspect.signature(callback).parameters} == {"intermediate_result"}
+
+    def report(found: OptimizeResult) -> bool:
+        try:
+            if wants_result:
+                callback(intermediate_result=found)
+            else:
+                callback(found.x)
+        except StopIteration:
+            return True
+        return False
+
+    return report
