@@ -3,11 +3,11 @@
 Riedmiller & Braun, A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP
 Algorithm, ICNN 1993; in the form without weight backtracking (Igel & Hüsken 2000, iRprop-). The
 accepted reference is torch.optim.Rprop: after a change of sign the gradient counts as zero, once.
-``lr`` is the initial step size; it has no effect later.
+``lr`` is the initial step size; it has no effect later. A gradient that is NaN has no sign, as in
+torch: its element stays, with its step size, in this step, and the next goes by its own sign.
 
 Deviations: signs are multiplied, not gradients, whose product could underflow; ``weight_decay``
-(torch has none) is added to the gradient; a gradient that is NaN makes its element NaN, where torch
-lets the element stay.
+(torch has none) is added to the gradient.
 """
 
 from ..language.intervals import FINITE, NONNEGATIVE, POSITIVE, Interval
@@ -33,7 +33,8 @@ def update(xp, s, param, grad, prev, step_size):
     factor = xp.where(agreement > 0, s.eta_plus, xp.where(agreement < 0, s.eta_minus, 1))
     step_size = xp.minimum(xp.maximum(step_size * factor, s.smallest), s.largest)
     grad = xp.where(agreement < 0, 0, grad)
-    return param - xp.sign(grad) * step_size, grad, step_size
+    direction = xp.where(grad != grad, 0, xp.sign(grad))
+    return param - direction * step_size, grad, step_size
 
 
 rprop = Rule(

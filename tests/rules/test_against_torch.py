@@ -12,6 +12,7 @@ import os
 import numpy as np
 import pytest
 import samestep as ss
+from helpers import off, on, step
 
 TOLERANCE = 1e-12  # of the largest entry; rounding of 100 steps is some 100 * 1e-16
 STEPS = 100
@@ -241,6 +242,26 @@ def test_momentum_that_is_0_for_a_while_agrees_with_torch(torch, name, options, 
 def test_step_sizes_of_rprop_may_begin_at_0(torch, backend):
     options = dict(lr=1e-3, step_sizes=(0, 50), etas=(0.01, 1.2))
     assert compare(torch, "Rprop", backend, options, 0) <= TOLERANCE
+
+
+def test_rprop_takes_a_nan_gradient_as_torch_does(torch, any_backend):
+    """The element stays in this step; the next goes by its own sign."""
+    rng, nan = np.random.default_rng(0), np.nan
+    start = np.array([1.0, -2.0, 3.0, -0.0, 5.0, 4.0])
+    tensor = torch.tensor(start).requires_grad_()
+    param = on(any_backend, start.copy())
+    theirs = torch.optim.Rprop([tensor], lr=0.1, foreach=False)
+    ours = ss.Rprop([param], backend=any_backend, lr=0.1)
+    for broken in ([0], [], [0, 1, 4], [0, 1], [3], [3, 5], []):
+        grad = rng.standard_normal(len(start))
+        grad[broken] = nan
+        tensor.grad = torch.from_numpy(grad)
+        theirs.step()
+        step(ours, [grad])
+        np.testing.assert_array_equal(off(any_backend, param), tensor.detach().numpy())
+        for name, values in ours.state[0].items():
+            expected = theirs.state[tensor][name].numpy()
+            np.testing.assert_array_equal(off(any_backend, values), expected)
 
 
 @pytest.mark.parametrize("case", CASES)

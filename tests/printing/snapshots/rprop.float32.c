@@ -92,7 +92,8 @@ SAMESTEP_API void rprop_update(
         float factor = agreement > 0 ? eta_plus : (agreement < 0 ? eta_minus : 1);
         step_size = minimum(maximum(step_size * factor, smallest), largest);
         grad = agreement < 0 ? 0 : grad;
-        params[i] = param - sign(grad) * step_size;
+        float direction = grad != grad ? 0 : sign(grad);
+        params[i] = param - direction * step_size;
         prevs[i] = grad;
         step_sizes[i] = step_size;
     }

@@ -95,7 +95,8 @@ extern "C" __global__ void __launch_bounds__(256) rprop_update(
             float factor = agreement > 0 ? eta_plus : (agreement < 0 ? eta_minus : 1);
             step_size = minimum(maximum(step_size * factor, smallest), largest);
             grad = agreement < 0 ? 0 : grad;
-            param_group.at[k] = param - sign(grad) * step_size;
+            float direction = grad != grad ? 0 : sign(grad);
+            param_group.at[k] = param - direction * step_size;
             prev_group.at[k] = grad;
             step_size_group.at[k] = step_size;
         }

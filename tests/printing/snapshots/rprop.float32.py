@@ -75,6 +75,7 @@ def rprop_update(table, rows, first, last):
             factor = eta_plus if agreement > float32(0) else (eta_minus if agreement < float32(0) else float32(1))
             step_size = minimum(maximum(step_size * factor, smallest), largest)
             grad = float32(0) if agreement < float32(0) else grad
-            params[i] = param - sign(grad) * step_size
+            direction = float32(0) if grad != grad else sign(grad)
+            params[i] = param - direction * step_size
             prevs[i] = grad
             step_sizes[i] = step_size
