@@ -54,7 +54,7 @@ def check(rule: Rule) -> None:
             rule, "update", rule.update, _Arrays(), SimpleNamespace(**s), *given.values()
         )
         results = results if isinstance(results, tuple) else (results,)
-        expected = _values(update, {**s, **given}, _Arrays())
+        expected = _values(update, given, _Arrays(), s)
         _compare(rule, "update", dict(zip(update, results, strict=True)), expected)
 
 
@@ -73,7 +73,7 @@ def _scalars(
             known |= {f"h.{name}[{i}]": np.float64(number) for i, number in enumerate(value)}
         else:
             known[f"h.{name}"] = np.float64(value)
-    return {**row, **carry}, _values(graph, known, IEEE)
+    return {**row, **carry}, _values(graph, known, IEEE, {})
 
 
 def _called(rule: Rule, what: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -112,13 +112,19 @@ class _Arrays(NumpyVocabulary):
         return np.float64(x.size if per == "tensor" else x.shape[AXIS[per]])
 
 
-def _values(graph: Mapping[str, Expr], known: Mapping[str, Any], xp: Any) -> dict[str, Any]:
-    """Return the values of a traced graph; those of its leaves are ``known`` by their names."""
+def _values(
+    graph: Mapping[str, Expr],
+    inputs: Mapping[str, Any],
+    xp: Any,
+    scalars: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the values of a traced graph, from those of its leaves by their names: an input and a
+    scalar may have the same."""
     values: dict[int, Any] = {}
     for node in reachable(graph.values()):
         args = [values[id(arg)] for arg in node.args]
         if node.op in ("input", "scalar"):
-            value = known[str(node.name)]
+            value = (inputs if node.op == "input" else scalars)[str(node.name)]
         elif node.op == "constant":
             value = np.float64(node.value)
         elif node.op == "total":

@@ -117,6 +117,13 @@ def test_every_built_in_rule_passes_and_nothing_random_is_used():
     assert (random.getstate(), np.random.get_state()[1].tobytes()) == before
 
 
+def test_a_scalar_may_be_called_like_a_state():
+    def update_of_two(xp, s, param, grad, lr):
+        return param - s.lr * grad, lr + grad
+
+    check(rule(update=update_of_two))
+
+
 def test_control_without_the_comparison_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(text_checks, "_compare", lambda *args: None)
     check(rule(update=the_type_of_an_array))
