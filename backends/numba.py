@@ -127,10 +127,12 @@ class NumbaLaunch(HostLaunch):
             self._gradients = None
             self.launch_table.set_gradients(gradients.addresses_at(self.positions))
             self._gradients = gradients
+        if self.small:
+            self.pool = None
+            return
         if self.threads != (threads := thread_count()):
             self._cut(threads)
-        alone = self.small or threads == 1
-        self.pool = None if alone else get_pool()
+        self.pool = None if threads == 1 else get_pool()
 
     def run(self, rows: NDArray[Any], gradients: CheckedGradients, control: None) -> None:
         """Run the kernels on ranges of the table."""

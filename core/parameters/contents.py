@@ -18,7 +18,9 @@ class Contents:
 
     def same(self, tree: Any) -> bool:
         """Say whether this is the very structure, with the very objects in it."""
-        return tree is self._tree and self._look() == self._seen
+        if tree is not self._tree:
+            return False
+        return (identities(tree) if self._is_one_list else self._look()) == self._seen
 
     def _look(self) -> Any:
         """Return the identities of all entries, and how many each list or dict has."""

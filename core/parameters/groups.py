@@ -94,19 +94,21 @@ class Groups:
         Raises TypeError or ValueError for arrays that are not like those in whose places they
         stand, and for groups of another structure.
         """
-        try:
-            trees = [group["params"] for group in self.entries]
-        except (KeyError, TypeError):
-            raise ValueError("a group in param_groups has lost its entry 'params'") from None
         count = len(self._contents)
-        if len(trees) != count:
+        if len(self.entries) != count:
             raise ValueError(
-                f"param_groups has {len(trees)} groups; this optimizer {count}; "
+                f"param_groups has {len(self.entries)} groups; this optimizer {count}; "
                 "add_param_group adds one, and none can be taken away"
             )
-        if all(map(Contents.same, self._contents, trees)):
-            return False
-        trees = list(map(listed, trees))
+        try:
+            for group, contents in zip(self.entries, self._contents, strict=True):
+                if not contents.same(group["params"]):
+                    break
+            else:
+                return False
+            trees = [listed(group["params"]) for group in self.entries]
+        except (KeyError, TypeError):
+            raise ValueError("a group in param_groups has lost its entry 'params'") from None
         leaves = [leaf for i, tree in enumerate(trees) for leaf in self._leaves(i, tree)]
         tensors = list(map(self._successor, self.tensors, leaves))
         self._backend.check_overlap(tensors)

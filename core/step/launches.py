@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -44,6 +45,8 @@ class Bucket:
         self._rows: Any = None
         self._launch = backend.launch(rule, scalar_names(rule), dtype, grad_dtype)
         self._launch.bind(self._tensors, self.positions)
+        letter = {"float32": "f", "float64": "d"}[self._compute]
+        self._rounded = struct.Struct(f"{len(scalar_names(rule)) + 1}{letter}").pack
 
     def set_keys(self, keys: Sequence[Any], row_of_tensor: Sequence[int]) -> None:
         """Give each key a row, in this order; a negative row leaves its tensor as it is."""
@@ -56,14 +59,15 @@ class Bucket:
     def set_rows(self, rows: Sequence[tuple[float, ...]]) -> None:
         """Round scalars from float64 to the compute dtype, once; the last of a row is the
         gradient's coefficient. Raises ValueError for one that is finite only before rounding."""
-        try:
-            with np.errstate(over="raise"):
-                if self._launch.rows_dtype != self._compute:  # a device rounds; it cannot raise
-                    np.array(rows, self._compute)
-                self._rows = np.array(rows, self._launch.rows_dtype)
-            self._exact_rows = rows
-        except FloatingPointError:
+        try:  # `struct` rounds as a cast does, and raises, in half the time that NumPy takes
+            rounded = bytearray().join([self._rounded(*row) for row in rows])
+        except OverflowError:
             raise self._too_large(rows) from None
+        if self._launch.rows_dtype == self._compute:
+            self._rows = np.frombuffer(rounded, self._compute).reshape(len(rows), -1)
+        else:  # a device rounds; it cannot raise
+            self._rows = np.array(rows, self._launch.rows_dtype)
+        self._exact_rows = rows
 
     def shrink_gradients(self, factor: float, gradients: Gradients) -> None:
         """Multiply the coefficients of the gradients by ``factor``, at most 1, before rounding, and
