@@ -46,7 +46,7 @@ class Bucket:
         self._launch = backend.launch(rule, scalar_names(rule), dtype, grad_dtype)
         self._launch.bind(self._tensors, self.positions)
         letter = {"float32": "f", "float64": "d"}[self._compute]
-        self._rounded = struct.Struct(f"{len(scalar_names(rule)) + 1}{letter}").pack
+        self._rounded = struct.Struct(f"={len(scalar_names(rule)) + 1}{letter}").pack
 
     def set_keys(self, keys: Sequence[Any], row_of_tensor: Sequence[int]) -> None:
         """Give each key a row, in this order; a negative row leaves its tensor as it is."""

@@ -214,11 +214,11 @@ def test_a_structural_option_cannot_be_changed_after_construction(
 
 @pytest.mark.parametrize("rule", ["sgd", "rmsprop"])
 def test_momentum_can_become_zero_and_come_back(rule, backend):
-    """With zero momentum the step is that of an optimizer without."""
+    """With zero momentum the step is that of an optimizer without, and leaves the buffer alone."""
     param, other = np.ones(3), np.ones(3)
     optimizer = ss.Optimizer(rule, param, lr=0.1, momentum=0.9, backend=backend)
     plain = ss.Optimizer(rule, other, lr=0.1, backend=backend)
-    for seed in range(4):
+    for seed in range(5):  # the fourth step's gradient is the first in the buffer
         gradient = np.random.default_rng(seed).standard_normal(3)
         optimizer.param_groups[0]["momentum"] = 0.0 if seed < 3 else 0.9
         optimizer.step(gradient)
