@@ -147,7 +147,7 @@ class NumpyLaunch(HostLaunch):
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
         self.dtype = np.dtype(self.rows_dtype)
         traced = program(rule)
-        self.matrix, self.elementwise = traced.matrix, not (traced.asked or traced.small)
+        self.matrix, self.elementwise = traced.text_matrix, not (traced.asked or traced.small)
         self.sums_per = {node.per for node in traced.asked if node.op == "sum"}
         keep_freed_memory()
 

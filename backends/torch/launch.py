@@ -36,8 +36,7 @@ class TorchLaunch(HostLaunch):
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
         self.converts = COMPUTE_DTYPE[param_dtype] != param_dtype
         self.reducing = bool(self.program.asked or self.program.small)
-        pers = {node.per if node.op == "sum" else node.value[1] for node in self.program.asked}
-        self.matrix = bool({"row", "column"} & {*pers, *rule.per.values()})
+        self.matrix = self.program.text_matrix
 
     def operations(self, scaled: bool) -> list[Operations]:
         """Return the passes and folds in their order; see `operations` for ``scaled``."""

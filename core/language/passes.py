@@ -51,6 +51,7 @@ class Program:
     position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the sums and sizes
     that the text asks for, needed or not. In a ``matrix`` program the parameter is seen as a matrix:
     rows or columns are reduced or kept, and a sum over the tensor is that of the sums of its rows.
+    ``text_matrix``: so it is by the text, if that is run as it is.
     """
 
     rule: Rule
@@ -63,6 +64,7 @@ class Program:
     folds: tuple[Step, ...]
     asked: tuple[Expr, ...]
     matrix: bool
+    text_matrix: bool
 
     @property
     def size_kinds(self) -> list[tuple[str, str]]:
@@ -106,6 +108,7 @@ def program(rule: Rule) -> Program:
         folds=tuple(graph.fold(k) for k in range(graph.last + 2)),
         asked=graph.asked,
         matrix=graph.matrix,
+        text_matrix=graph.text_matrix,
     )
 
 
@@ -115,8 +118,8 @@ class _Graph:
     def __init__(self, rule: Rule) -> None:
         outputs, asked = trace_update(rule)
         kinds = {n.per if n.op == "sum" else n.value[1] for n in asked} | {*rule.per.values()}
-        in_rows_or_columns = bool(kinds & {"row", "column"})
-        if in_rows_or_columns:
+        self.text_matrix = bool(kinds & {"row", "column"})
+        if self.text_matrix:
             outputs, asked = trace_update(rule, along_rows=True)
         self.asked = tuple(asked)
         self.nodes = reachable(outputs.values())
@@ -141,7 +144,7 @@ class _Graph:
         self.last = max((self.stage[id(n)] for n in self.sums), default=0)
         crossings = [n for n in self.nodes if self._is_used_by_elements(n)]
         self.crossings = tuple(self._kept(crossings))
-        self.matrix = in_rows_or_columns and bool(self.sums or self.crossings or self.small)
+        self.matrix = self.text_matrix and bool(self.sums or self.crossings or self.small)
         self.passes = self._element_passes()
 
     def _is_used_by_elements(self, node: Expr) -> bool:

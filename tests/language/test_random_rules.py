@@ -20,7 +20,6 @@ from helpers import off, on, step
 from random_rules import Text
 from samestep.golden.compare import first_difference
 from samestep.printing.expressions import Expressions
-from samestep.printing.printer import Printer
 from variants import EVERYTHING
 
 FIRST = int(os.environ.get("SAMESTEP_TEST_SEED", "0"))
@@ -130,9 +129,9 @@ def test_compiled_backends(backend):
     ("printer", "method", "fix", "without"),
     [
         (Expressions, "assignments", " and key in inside", ""),
-        (Printer, "folded", "self.new_name(self.wanted(node))", "self.wanted(node)"),
+        (Expressions, "new_name", "while name in self.taken:", "while False:"),
     ],
-    ids=["a value from outside the loop is overwritten", "a sum has the name of an index"],
+    ids=["a value from outside the loop is overwritten", "a value has a name that is taken"],
 )
 def test_control_a_fix_taken_out_is_noticed(
     printer, method, fix, without, interpreted, monkeypatch
