@@ -39,13 +39,13 @@ ROWS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         "adamw",
         dict(ADAM, maximize=True),
         ADAM_LATER,
-        dict(clip_global_norm=0.75, skip_nonfinite=True),
+        dict(clip_global_norm=0.75),
     ),
     "accumulation": (
         "adafactor_beta1",
         dict(ADAFACTOR, lr=0.9, d=0.2, beta1=0.9, clip_norm=0.3),
         dict(ADAFACTOR_LATER, beta1=0.7),
-        dict(accumulation_steps=2),
+        dict(accumulation_steps=2, skip_nonfinite=True),
     ),
     "everything": (
         "lamb",

@@ -25,7 +25,7 @@ from samestep.language.dtypes import numpy_dtype
 from samestep.language.passes import program
 from samestep.printing.cuda import BLOCK, Cuda
 from samestep.printing.printer import Printer
-from samestep.step.measurement import measuring
+from samestep.step.measurement import NORM
 
 ARCHITECTURES = ("80", "90")
 # what a multiprocessor of these has: threads, blocks, registers, bytes of shared memory; a block has
@@ -36,7 +36,7 @@ SYSTEM = 1024
 SHAPES = [(5_000, 10_000), (64, 800_000), (800_000, 64)]
 RULES = [
     ALL["adamw"],
-    measuring(norm=True, finite=True),
+    NORM,
     ALL["lamb"],
     ALL["adafactor"],
 ]
