@@ -201,7 +201,7 @@ def test_the_examples_in_the_docs_give_what_they_say():
     results = doctest.testmod(s, verbose=False)
     assert results.attempted >= 3
     assert not results.failed
-    (program,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    program, _epsilon = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
     names: dict = {"validation_losses": [1.0] * 13}
     exec(program, names)
     assert names["lr"](0) == 1e-5
