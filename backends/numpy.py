@@ -197,6 +197,7 @@ class NumpyLaunch(HostLaunch):
                 self._run_passes(i, ARRAYS.reals(as_numpy(grads[i])), s)
             for block in self.together:
                 self._run_together(block, grads, self._named(block.scalars(rows)))
+        del self.parts  # nothing is kept between steps
 
     def _named(self, scalars: Array) -> SimpleNamespace:
         return SimpleNamespace(**dict(zip(self.scalars, scalars, strict=True)))

@@ -21,6 +21,7 @@ from ...rules import find_rule
 from ...step.measurement import NORM
 from ..cli.installation import host_backends
 from .bare_loop import BareLoop
+from .by_hand import ByHand
 from .exported_c import COMPILER, ExportedC
 from .frameworks import TORCH_VARIANTS, Optax, Torch, deepspeed_adamw, torch_adamw
 from .moved import Counted, bytes_by_program
@@ -32,6 +33,7 @@ BYTES_PER_PARAMETER = 4 * (3 + 2 * len(find_rule(RULE).state))
 """A step reads parameter, gradient and state and writes all but the gradient, in float32."""
 NUMPY, REFERENCE = "samestep numpy", "samestep numba"
 WHOLE_ARRAYS, BARE_LOOP = "NumPy whole arrays", "bare loop"
+BY_HAND = ByHand(np)
 OPTAX, DEEPSPEED = "optax jit", "DeepSpeed CPUAdam"
 EXPORTED_C = "exported C, gcc"
 
@@ -118,7 +120,7 @@ class WholeArrays(Contender):
         self.steps += 1
         scalars = SimpleNamespace(**{name: np.float32(value) for name, value in row.items()})
         for param, grad, state in zip(self.params, self.gradients, self.state, strict=True):
-            results = self.rule.update(np, scalars, param, grad, *state)
+            results = self.rule.update(BY_HAND, scalars, param, grad, *state)
             for target, result in zip((param, *state), results, strict=True):
                 target[...] = result
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...language.scalars import as_numbers, next_scalars
 from ...rules import find_rule
+from .by_hand import ByHand
 from .moved import Counted, bytes_by_xla, counting_torch
 from .timing import Arrays, Contender
 
@@ -112,8 +113,10 @@ class Vmapped(Contender):
             for k in range(copies)
         ]
 
+        by_hand = ByHand(torch)
+
         def one(scalars: dict[str, Any], param: Any, grad: Any, *state: Any) -> Any:
-            return self.rule.update(torch, SimpleNamespace(**scalars), param, grad, *state)
+            return self.rule.update(by_hand, SimpleNamespace(**scalars), param, grad, *state)
 
         update: Any = torch.func.vmap(one)
         self.update = torch.compile(update) if compiled else update

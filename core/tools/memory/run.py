@@ -138,7 +138,7 @@ def notes(shapes: Shapes, param_dtype: str) -> list[str]:
         f"Gradient accumulation keeps their sum besides: {sums / 1000**power:,.3f} "
         f"{DECIMAL[power]}. Clipping keeps a few numbers per tensor. Not counted: Python's "
         "objects, at most 2 kB per tensor and 50 kB more; on compiled backends addresses and "
-        "partial sums, less than half a byte per parameter; on numpy, during a step, 2 MB and, "
+        "partial sums, less than half a byte per parameter; on numpy, during a step, 4 MB and, "
         "for a rule that sums over a tensor, less than a byte per element of that tensor."
     )
     return textwrap.wrap(text, WIDTH)
