@@ -20,7 +20,7 @@ class Contents:
         """Say whether this is the very structure, with the very objects in it."""
         if tree is not self._tree:
             return False
-        return (identities(tree) if self._is_one_list else self._look()) == self._seen
+        return bool((identities(tree) if self._is_one_list else self._look()) == self._seen)
 
     def _look(self) -> Any:
         """Return the identities of all entries, and how many each list or dict has."""
