@@ -9,7 +9,7 @@ import pickle
 import numpy as np
 import pytest
 import samestep as ss
-from helpers import assert_same, off, refused, snapshot
+from helpers import assert_same, off, on, refused, snapshot
 
 
 def params():
@@ -178,10 +178,15 @@ def test_tensors_of_pytorch_are_followed_too(any_backend):
     torch = pytest.importorskip("torch")
     if not ss.get_backend(any_backend).accepts(torch.ones(1)):
         pytest.skip("not of tensors in host memory")
-    given = {"w": torch.ones(3)}
+
+    def tensor(value):
+        placed = on(any_backend, array := np.full(3, value, np.float32))
+        return placed if isinstance(placed, torch.Tensor) else torch.from_numpy(array)
+
+    given = {"w": tensor(1.0)}
     optimizer = ss.SGD(given, lr=1.0, momentum=0.5, backend=any_backend)
-    optimizer.step({"w": torch.ones(3)})
-    old, given["w"] = given["w"], torch.full((3,), 5.0)
-    optimizer.step({"w": torch.ones(3)})
-    found = [off(any_backend, tensor).tolist() for tensor in (old, given["w"])]
+    optimizer.step({"w": tensor(1.0)})
+    old, given["w"] = given["w"], tensor(5.0)
+    optimizer.step({"w": tensor(1.0)})
+    found = [off(any_backend, each).tolist() for each in (old, given["w"])]
     assert found == [[0.0] * 3, [3.5] * 3]
