@@ -13,6 +13,7 @@ from .cases import (
     CHANGES_FROM,
     MOMENTUM,
     Case,
+    tile_cases,
     variants,
 )
 from .cases import cases as plain_cases
@@ -68,4 +69,4 @@ def around_cases() -> list[Case]:
 
 def all_cases() -> list[Case]:
     """Return the cases of all golden files."""
-    return plain_cases() + around_cases()
+    return plain_cases() + tile_cases() + around_cases()

@@ -159,13 +159,17 @@ def variants() -> list[Rule]:
 
 
 def cases() -> list[Case]:
-    """Return all cases of rules, in the order of `ROWS` and, for each row, of the dtypes; then those
-    of `TILES`."""
+    """Return a case for each rule and dtype, in the order of `ROWS` and, for each row, of the dtypes."""
     rules = {rule.label: rule for rule in variants()}
+    return [_case(rules[label], dtype) for label in ROWS for dtype in FORMATS]
 
-    def case(label: str, dtype: str, suffix: str = "") -> Case:
-        hyper, later = ROWS[label]
-        return Case(rules[label], dtype, hyper, {CHANGES_FROM: later}, suffix=suffix)
 
-    plain = [case(label, dtype) for label in ROWS for dtype in FORMATS]
-    return plain + [case(label, dtype, suffix) for suffix, (label, dtype) in TILES.items()]
+def tile_cases() -> list[Case]:
+    """Return the cases of `TILES`."""
+    rules = {rule.label: rule for rule in variants()}
+    return [_case(rules[label], dtype, suffix) for suffix, (label, dtype) in TILES.items()]
+
+
+def _case(rule: Rule, dtype: str, suffix: str = "") -> Case:
+    hyper, later = ROWS[rule.label]
+    return Case(rule, dtype, hyper, {CHANGES_FROM: later}, suffix=suffix)
