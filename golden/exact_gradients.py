@@ -28,7 +28,9 @@ def gradients_seen(golden: Golden) -> list[Seen]:
     settings = golden.header.settings or {}
     count = settings.get("accumulation_steps", 1)
     scaler = dict(settings.get("loss_scaler") or {"scale": 1.0})
-    skips = settings.get("skip_nonfinite", False) or "loss_scaler" in settings
+    skips = settings.get("skip_nonfinite", False) or bool(
+        {"loss_scaler", "clip_global_norm"} & settings.keys()
+    )
     window: list[dict[str, Array | None]] = []
     result = []
     for step in range(1, golden.header.steps + 1):
