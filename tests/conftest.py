@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -80,6 +81,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 def other_backend(request: pytest.FixtureRequest) -> str:
     """As `any_other_backend`, of those that update NumPy arrays."""
     return request.param
+
+
+@pytest.fixture
+def young_heap():
+    """What is there already is not looked at when a test collects garbage: after thousands of other
+    tests that takes seconds each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
