@@ -68,11 +68,15 @@ def test_a_backend_of_somebody_s_that_cannot_be_imported_is_one_that_cannot_run(
 def test_a_wrong_number_of_threads_is_refused(threads, monkeypatch):
     if not ss.available_backends()["numba"].available:
         pytest.skip("only compiled backends use threads")
-    optimizer = ss.SGD(np.ones(2), backend="numba")
-    optimizer.step(np.ones(2))
+    from samestep.backends.numba import SMALL_WORK
+
+    size = 4 * SMALL_WORK  # a smaller step takes one thread, and asks when launches are made
+    optimizer, small = (ss.SGD(np.ones(n), backend="numba") for n in (size, 2))
+    optimizer.step(np.ones(size))
     monkeypatch.setenv("SAMESTEP_THREADS", threads)
-    with refused(optimizer, ValueError, f"SAMESTEP_THREADS='{threads}': expected a positive num"):
-        optimizer.step(np.ones(2))
+    for each, n in ((optimizer, size), (small, 2)):
+        with refused(each, ValueError, f"SAMESTEP_THREADS='{threads}': expected a positive num"):
+            each.step(np.ones(n))
 
 
 def too_old(monkeypatch, numpy=None, **distributions):
