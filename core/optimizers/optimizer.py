@@ -187,9 +187,9 @@ class Optimizer:
             An iterator, such as a generator, is a list. Arrays of the parameters' shapes and dtypes,
             or None for a parameter that has no gradient this step: it neither moves nor advances its
             step count. For float32 and 16-bit parameters float32, bfloat16 and float16, too; others
-            if `cast_gradients` says so. For a parameter without axes also a number. For parameters in host memory also a `samestep.IndexedSlices` or a
-            sparse tensor, a gradient of some rows. They are only read. With several groups, a
-            list with one such structure per group. The arrays of the last step are recognized and
+            if `cast_gradients` says so. For a parameter without axes also a number; for others also
+            a `samestep.IndexedSlices` or a sparse tensor, a gradient of some rows. They are only
+            read. With several groups, a list with one such structure per group. The arrays of the last step are recognized and
             not looked at again: give none of them, nor a parameter, another shape, dtype or flags
             in place.
 
@@ -209,12 +209,9 @@ class Optimizer:
         """
         run = self._run
         with run.alone:
-            if not run.backend.capturing():  # what is only recorded counts nothing, and cannot wait
-                run.settle()
-            run.follow()
+            run.begin()
             groups = run.groups
             leaves = gradient_leaves(groups.specs, groups.flat, groups.single, grads)
-            run.refresh()
             outermost = not holding()  # what `held` does, in half the time
             try:
                 hold()
@@ -233,8 +230,7 @@ class Optimizer:
         if not run.micro_steps:
             return
         with run.alone:
-            run.settle()
-            run.refresh()
+            run.begin()
             leaves = [None] * len(run.groups.tensors)
             with held():
                 settings = run.settings_now()
@@ -263,9 +259,7 @@ class Optimizer:
         """
         run = self._run
         with run.alone:
-            run.settle()
-            run.follow()
-            run.refresh()
+            run.begin()
             with held():
                 run.keep(run.stepping.prepare(run.groups.takes_part, run.settings_now()))
 

@@ -102,6 +102,14 @@ class Run:
             self._checked_settings = now
         return now
 
+    def begin(self) -> None:
+        """Bring everything that a step goes by up to date: the last step's outcome, parameters that
+        were replaced, hyperparameters that were changed."""
+        if not self.backend.capturing():  # what is only recorded counts nothing, and cannot wait
+            self.settle()
+        self.follow()
+        self.refresh()
+
     def follow(self) -> None:
         """Update other arrays from now on, where they were put in the places of parameters."""
         if self.groups.follow() and self._stepping is not None:

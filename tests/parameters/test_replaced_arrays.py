@@ -163,6 +163,15 @@ def test_what_cannot_count_is_refused_before_anything_is_changed(name, backend):
     assert all((a < b).all() for a, b in zip(arrays, before, strict=True))
 
 
+def test_a_flush_updates_the_array_that_stands_there_now(backend):
+    given = [np.zeros(2)]
+    optimizer = ss.SGD(given, lr=1.0, accumulation_steps=3, backend=backend)
+    optimizer.step([np.ones(2)])
+    old, given[0] = given[0], np.full(2, 5.0)
+    optimizer.flush()
+    assert (old.tolist(), given[0].tolist()) == ([0.0] * 2, [4.0] * 2)
+
+
 def test_two_places_cannot_hold_one_array(backend):
     given = [np.ones(2), np.ones(2)]
     optimizer = ss.SGD(given, backend=backend)
