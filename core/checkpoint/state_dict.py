@@ -13,7 +13,7 @@ import numpy as np
 
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
-from ..parameters.groups import name_of
+from ..parameters.groups import name_entry
 from ..parameters.hyper import as_held, numbers_at
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
@@ -70,7 +70,7 @@ def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
     decays = [run.groups.clocks[i].decays for i in positions]
     return {
         **{name: run.groups.entries[k][name] for name in (*run.defaults, "frozen")},
-        **name_of(run.groups.entries[k]),
+        **name_entry(run.groups.entries[k]),
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
         "params": positions,
@@ -229,7 +229,11 @@ def _checked_group(
         decays = [True] * len(own)
     if len(decays) != len(own) or not all(isinstance(each, bool) for each in decays):
         raise ValueError(f"{where}weight_decay_mask must be a bool for each parameter")
-    held = {**as_held(hyper, numbers), "frozen": bool(group.get("frozen", False)), **name_of(group)}
+    held = {
+        **as_held(hyper, numbers),
+        "frozen": bool(group.get("frozen", False)),
+        **name_entry(group),
+    }
     return held, list(decays)
 
 

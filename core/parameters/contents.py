@@ -18,11 +18,9 @@ class Contents:
 
     def same(self, tree: Any) -> bool:
         """Say whether this is the very structure, with the very objects in it."""
-        if tree is not self._tree:
-            return False
-        return bool((identities(tree) if self._is_one_list else self._look()) == self._seen)
+        return tree is self._tree and self._look() == self._seen
 
-    def _look(self) -> Any:
+    def _look(self) -> object:
         """Return the identities of all entries, and how many each list or dict has."""
         if self._is_one_list:
             return identities(self._tree)

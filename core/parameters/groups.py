@@ -79,7 +79,9 @@ class Groups:
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
         frozen = bool(group.get("frozen", False))
-        self.entries.append({"params": group["params"], **held, "frozen": frozen, **name_of(group)})
+        self.entries.append(
+            {"params": group["params"], **held, "frozen": frozen, **name_entry(group)}
+        )
         self.rules.append(rule)
         self.specs.append(spec)
         self._contents.append(Contents(group["params"]))
@@ -191,7 +193,7 @@ def is_group(group: Any) -> bool:
     return isinstance(group, Mapping) and "params" in group
 
 
-def name_of(group: Mapping[str, Any]) -> dict[str, Any]:
+def name_entry(group: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entry ``"name"`` of a group that has one."""
     return {"name": group["name"]} if "name" in group else {}
 

@@ -15,9 +15,8 @@ class OneThread:
     __slots__ = ("_inside",)
 
     def __init__(self) -> None:
-        self._inside: dict[
-            str, int
-        ] = {}  # its setdefault is atomic, and an interrupt locks nobody out
+        # its setdefault is atomic, and an interrupt locks nobody out
+        self._inside: dict[str, int] = {}
 
     def __enter__(self) -> None:
         me = get_ident()

@@ -10,7 +10,7 @@ from .numpy_arrays import WholeArrays, sum_columns
 from .python import PythonFile, joined
 from .rule_text import attributes_of, function_text, method_text
 
-BLOCK = 16_384  # elements; as in the reference
+BLOCK = 16_384  # elements; few enough for temporaries to stay in the cache
 METHODS = (
     "sqrt", "abs", "where", "_typed", "sign", "finite_or_zero", "maximum", "minimum", "sum", "size",
     "mean", "norm",
