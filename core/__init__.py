@@ -8,7 +8,7 @@
 import importlib
 import typing
 
-from . import rules
+from . import parts, rules
 from .choice import available_backends, get_backend, use_backend
 from .language.rule import Rule
 from .optimizers import classes, functional  # noqa: F401 (which gives rules init and apply)
@@ -51,6 +51,7 @@ __all__ = [
     "export",
     "get_backend",
     "minimize",
+    "parts",
     "rules",
     "schedules",
     "use_backend",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from .descent import descent
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
 from .kept import RESULTS, kept
 from .names import suggestion
@@ -36,6 +37,11 @@ class Rule:
     update : callable
         ``update(xp, s, param, grad, *state) -> (param, *state)``, elementwise in the compute
         dtype. Its argument names are the state's names.
+    delta : callable
+        ``delta(xp, s, param, grad, *state) -> (delta, *state)``: instead of ``update``, what is
+        subtracted from the parameter; such a rule can be composed, see `samestep.parts`.
+    decay : callable
+        ``decay(xp, s, param, delta)``: what weight decay subtracts besides ``delta``.
     defaults : mapping
         Hyperparameters with default values: floats, tuples of floats (``betas``), or booleans,
         which ``scalars`` gets as 0.0 or 1.0.
@@ -73,8 +79,8 @@ class Rule:
 
     name: str
     scalars: Callable[..., tuple[dict[str, Any], Any]]
-    update: Callable[..., Any]
-    defaults: Mapping[str, Hyper]
+    update: Callable[..., Any] = None  # type: ignore[assignment]  # then it follows from delta
+    defaults: Mapping[str, Hyper] = field(default_factory=dict)
     bounds: Mapping[str, Any] = field(default_factory=dict)
     initial: Mapping[str, float | str] = field(default_factory=dict)
     per: Mapping[str, str] = field(default_factory=dict)
@@ -84,6 +90,8 @@ class Rule:
     shape_options: Callable[[tuple[int, ...]], Mapping[str, bool]] | None = None
     lazy: bool = False
     reference: str = ""
+    delta: Callable[..., Any] | None = None
+    decay: Callable[..., Any] | None = None
     state: tuple[str, ...] = field(init=False)
     # the functional form, which `samestep.optimizers.functional` gives to every rule: it needs an
     # optimizer, and a rule knows of none
@@ -91,6 +99,8 @@ class Rule:
     apply: ClassVar[Callable[..., tuple[Any, Any]]]
 
     def __post_init__(self) -> None:
+        if self.delta is not None:
+            object.__setattr__(self, "update", descent(self.delta, self.decay))
         object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
         check_definition(self)
         for name in ("defaults", "initial", "carry"):

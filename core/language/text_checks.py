@@ -22,6 +22,7 @@ from ..interrupts import held
 from .clipping import clipped
 from .kept import kept
 from .passes import program, reachable
+from .results import as_tuple
 from .rule import CLIPS, Rule
 from .scalars import as_numbers, next_scalars
 from .tracer import ARITHMETIC, COMPARISONS, Expr, trace_scalars, trace_update
@@ -58,9 +59,8 @@ def check(rule: Rule) -> None:
         results = _called(
             rule, "update", rule.update, _Arrays(), SimpleNamespace(**s), *given.values()
         )
-        results = results if isinstance(results, tuple) else (results,)
         expected = _values(update, given, _Arrays(), s)
-        _compare(rule, "update", dict(zip(update, results, strict=True)), expected)
+        _compare(rule, "update", dict(zip(update, as_tuple(results), strict=True)), expected)
 
 
 def _scalars(

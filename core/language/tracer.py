@@ -8,15 +8,16 @@ beyond "per what" a value exists, no control flow.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from . import refusals, vocabulary
 from .names import PER, check_names
 from .refusals import Closed, Words, attributes, words_of
+from .results import as_tuple
 from .rule import Rule
 from .scalars import row_and_carry
 from .vocabulary import Vocabulary
@@ -24,6 +25,8 @@ from .vocabulary import Vocabulary
 ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "truediv"}
 COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 LEAVES = frozenset({"input", "scalar", "constant", "size"})
+# files of what a rule is written in, whose own variables name nothing
+NAMELESS = {__file__, refusals.__file__, as_tuple.__code__.co_filename, vocabulary.__file__}
 _serial = itertools.count()
 
 
@@ -218,7 +221,7 @@ def trace_update(rule: Rule, along_rows: bool = False) -> tuple[dict[str, Expr],
     xp, names = TracedVocabulary(along_rows), ("param", *rule.state)
     with _explained(rule, "update", TracedVocabulary):
         results = _with_local_names(rule.update, xp, scalars, *inputs)
-    results = results if isinstance(results, tuple) else (results,)
+    results = as_tuple(results)
     if len(results) != len(names):
         raise TypeError(
             f"rule {rule.name!r}: update must return {', '.join(names)}; it returned "
@@ -244,10 +247,8 @@ def _explained(rule: Rule, function: str, vocabulary: type) -> Iterator[None]:
 
 
 def _with_local_names(function: Callable[..., Any], *args: Any) -> Any:
-    """Call ``function``, naming each traced value after the first local variable it is bound to,
-    in its own text or in that of what it wraps."""
-    functions = (function, inspect.unwrap(function))
-    texts = {f.__code__.co_filename for f in functions if hasattr(f, "__code__")}
+    """Call ``function``, naming each traced value after the first local variable it is bound to, in
+    the text of the rule, of what it is composed with, and of functions that they call."""
 
     def name_locals(frame: FrameType, event: str, arg: Any) -> Any:
         for name, value in frame.f_locals.items():
@@ -256,7 +257,7 @@ def _with_local_names(function: Callable[..., Any], *args: Any) -> Any:
         return name_locals
 
     def enter(frame: FrameType, event: str, arg: Any) -> Any:
-        return name_locals if frame.f_code.co_filename in texts else None
+        return None if frame.f_code.co_filename in NAMELESS else name_locals
 
     previous = sys.gettrace()
     try:

@@ -9,6 +9,7 @@ Deviations: none.
 
 from ..language.intervals import FRACTION
 from ..language.rule import Rule
+from ..parts.decay import in_gradient
 
 
 def scalars(xp, step, carry, h):
@@ -16,18 +17,17 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, square_avg, acc_delta):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def delta(xp, s, param, grad, square_avg, acc_delta):
     square_avg = s.rho * square_avg + s.rest * (grad * grad)
     delta = xp.sqrt(acc_delta + s.eps) / xp.sqrt(square_avg + s.eps) * grad
     acc_delta = s.rho * acc_delta + s.rest * (delta * delta)
-    return param - s.lr * delta, square_avg, acc_delta
+    return s.lr * delta, square_avg, acc_delta
 
 
 adadelta = Rule(
     "adadelta",
     scalars,
-    update,
+    delta=in_gradient(delta),
     defaults=dict(lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0),
     bounds=dict(rho=FRACTION),
     reference="Zeiler, ADADELTA: An Adaptive Learning Rate Method, arXiv:1212.5701, Algorithm 1.",

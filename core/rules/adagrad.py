@@ -13,6 +13,7 @@ Deviations: none.
 
 from ..language.intervals import NONNEGATIVE
 from ..language.rule import Rule
+from ..parts.decay import in_gradient
 
 
 def scalars(xp, step, carry, h):
@@ -22,16 +23,15 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, sum):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def delta(xp, s, param, grad, sum):
     sum = sum + grad * grad
-    return param - s.step_size * (grad / (xp.sqrt(sum) + s.eps)), sum
+    return s.step_size * (grad / (xp.sqrt(sum) + s.eps)), sum
 
 
 adagrad = Rule(
     "adagrad",
     scalars,
-    update,
+    delta=in_gradient(delta),
     defaults=dict(
         lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10
     ),

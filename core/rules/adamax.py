@@ -8,6 +8,7 @@ Deviations: none.
 """
 
 from ..language.rule import Rule
+from ..parts.decay import in_gradient
 
 
 def scalars(xp, step, carry, h):
@@ -23,17 +24,16 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, exp_avg, exp_inf):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def delta(xp, s, param, grad, exp_avg, exp_inf):
     exp_avg = s.beta1 * exp_avg + s.rest1 * grad
     exp_inf = xp.maximum(s.beta2 * exp_inf, xp.abs(grad) + s.eps)
-    return param - s.step_size * (exp_avg / exp_inf), exp_avg, exp_inf
+    return s.step_size * (exp_avg / exp_inf), exp_avg, exp_inf
 
 
 adamax = Rule(
     "adamax",
     scalars,
-    update,
+    delta=in_gradient(delta),
     defaults=dict(lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0),
     reference="Kingma & Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, "
     "Algorithm 2.",

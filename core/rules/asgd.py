@@ -13,6 +13,7 @@ then; here a changed hyperparameter takes effect at once, and nothing need be ca
 
 from ..language.intervals import NONNEGATIVE
 from ..language.rule import Rule
+from ..parts.decay import in_gradient
 
 
 def scalars(xp, step, carry, h):
@@ -27,7 +28,6 @@ def scalars(xp, step, carry, h):
 
 
 def update(xp, s, param, grad, ax):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
     param = param - (s.eta * grad + s.decay * xp.finite_or_zero(param))
     average = xp.where(s.mu == 1, param, ax + s.mu * (param - ax))
     # the average of an infinity is itself; inf - inf would make it NaN
@@ -38,7 +38,7 @@ def update(xp, s, param, grad, ax):
 asgd = Rule(
     "asgd",
     scalars,
-    update,
+    in_gradient(update),
     defaults=dict(lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0),
     bounds=dict(lambd=NONNEGATIVE, alpha=NONNEGATIVE, t0=NONNEGATIVE),
     reference="Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, "

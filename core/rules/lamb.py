@@ -8,6 +8,7 @@ unless ``use_nvlamb``), as in optax; gradients are not clipped here.
 """
 
 from ..language.rule import Rule
+from ..parts.moments import moment_row, moments
 
 REFERENCE = "You et al., Large Batch Optimization for Deep Learning, arXiv:1904.00962, Algorithm 2."
 
@@ -16,10 +17,7 @@ def scalars(xp, step, carry, h):
     beta1, beta2 = h.betas
     root_bias2 = xp.sqrt(1 - xp.ipow(beta2, step))
     row = dict(
-        beta1=beta1,
-        rest1=1 - beta1,
-        beta2=beta2,
-        rest2=1 - beta2,
+        **moment_row(h),
         correction=root_bias2 / (1 - xp.ipow(beta1, step)),
         scaled_eps=h.eps * root_bias2,
         weight_decay=h.weight_decay,
@@ -28,9 +26,8 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    exp_avg = s.beta1 * exp_avg + s.rest1 * grad
-    exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
+def delta(xp, s, param, grad, exp_avg, exp_avg_sq):
+    exp_avg, exp_avg_sq = moments(xp, s, grad, exp_avg, exp_avg_sq)
     denom = xp.sqrt(exp_avg_sq) + s.scaled_eps
     finite_param = xp.finite_or_zero(param)
     direction = s.correction * (exp_avg / denom) + s.weight_decay * finite_param
@@ -38,13 +35,13 @@ def update(xp, s, param, grad, exp_avg, exp_avg_sq):
     update_norm = xp.norm(direction)
     ratio = xp.where(update_norm > 0, param_norm / update_norm, 1)
     trust_ratio = xp.where(param_norm > 0, ratio, 1)
-    return param - s.lr * (trust_ratio * direction), exp_avg, exp_avg_sq
+    return s.lr * (trust_ratio * direction), exp_avg, exp_avg_sq
 
 
 lamb = Rule(
     "lamb",
     scalars,
-    update,
+    delta=delta,
     defaults=dict(lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01),
     reference=REFERENCE,
 )

@@ -45,29 +45,29 @@ def scaled(xp, s, param, grad):
     return trust_ratio * (grad + s.weight_decay * finite_param)
 
 
-def update(xp, s, param, grad):
-    return param - s.lr * scaled(xp, s, param, grad)
+def delta(xp, s, param, grad):
+    return s.lr * scaled(xp, s, param, grad)
 
 
-def momentum_update(xp, s, param, grad, momentum_buffer):
+def momentum_delta(xp, s, param, grad, momentum_buffer):
     momentum_buffer = s.momentum * momentum_buffer + scaled(xp, s, param, grad)
-    return param - s.lr * momentum_buffer, momentum_buffer
+    return s.lr * momentum_buffer, momentum_buffer
 
 
-def nesterov_update(xp, s, param, grad, momentum_buffer):
+def nesterov_delta(xp, s, param, grad, momentum_buffer):
     grad = scaled(xp, s, param, grad)
     momentum_buffer = s.momentum * momentum_buffer + grad
-    return param - s.lr * (grad + s.momentum * momentum_buffer), momentum_buffer
+    return s.lr * (grad + s.momentum * momentum_buffer), momentum_buffer
 
 
 def lars(momentum=True, nesterov=False):
     if nesterov and not momentum:
         raise ValueError("nesterov needs momentum > 0")
-    with_momentum = nesterov_update if nesterov else momentum_update
+    with_momentum = nesterov_delta if nesterov else momentum_delta
     return Rule(
         "lars",
         scalars,
-        with_momentum if momentum else update,
+        delta=with_momentum if momentum else delta,
         defaults=dict(
             lr=1.0,
             momentum=0.9 if momentum else 0.0,

@@ -7,6 +7,7 @@ Deviations: decay is subtracted together with the step (see ``adam.py``).
 """
 
 from ..language.rule import Rule
+from ..parts.decay import decoupled
 
 
 def scalars(xp, step, carry, h):
@@ -22,16 +23,17 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, exp_avg):
+def delta(xp, s, param, grad, exp_avg):
     direction = xp.sign(s.beta1 * exp_avg + s.rest1 * grad)
     exp_avg = s.beta2 * exp_avg + s.rest2 * grad
-    return param - (s.lr * direction + s.decay * xp.finite_or_zero(param)), exp_avg
+    return s.lr * direction, exp_avg
 
 
 lion = Rule(
     "lion",
     scalars,
-    update,
+    delta=delta,
+    decay=decoupled,
     defaults=dict(lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0),
     reference="Chen et al., Symbolic Discovery of Optimization Algorithms, arXiv:2302.06675, "
     "Algorithm 2.",

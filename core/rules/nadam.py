@@ -13,6 +13,8 @@ Deviations: decoupled decay is subtracted together with the step (see ``adam.py`
 
 from ..language.intervals import NONNEGATIVE
 from ..language.rule import Rule
+from ..parts.decay import decoupled, in_gradient
+from ..parts.moments import moment_row, moments
 
 
 def scalars(xp, step, carry, h):
@@ -22,10 +24,7 @@ def scalars(xp, step, carry, h):
     mu_product = carry.mu_product * mu
     root_bias2 = xp.sqrt(1 - xp.ipow(beta2, step))
     row = dict(
-        beta1=beta1,
-        rest1=1 - beta1,
-        beta2=beta2,
-        rest2=1 - beta2,
+        **moment_row(h),
         scaled_eps=h.eps * root_bias2,
         grad_size=h.lr * root_bias2 * (1 - mu) / (1 - mu_product),
         momentum_size=h.lr * root_bias2 * mu_next / (1 - mu_product * mu_next),
@@ -35,29 +34,19 @@ def scalars(xp, step, carry, h):
     return row, dict(mu_product=mu_product)
 
 
-def update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
-    exp_avg = s.beta1 * exp_avg + s.rest1 * grad
-    exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
+def delta(xp, s, param, grad, exp_avg, exp_avg_sq):
+    exp_avg, exp_avg_sq = moments(xp, s, grad, exp_avg, exp_avg_sq)
     denom = xp.sqrt(exp_avg_sq) + s.scaled_eps
     step = (s.grad_size * grad + s.momentum_size * exp_avg) / denom
-    return param - step, exp_avg, exp_avg_sq
-
-
-def decoupled_update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    exp_avg = s.beta1 * exp_avg + s.rest1 * grad
-    exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
-    denom = xp.sqrt(exp_avg_sq) + s.scaled_eps
-    step = (s.grad_size * grad + s.momentum_size * exp_avg) / denom
-    param = param - (step + s.decay * xp.finite_or_zero(param))
-    return param, exp_avg, exp_avg_sq
+    return step, exp_avg, exp_avg_sq
 
 
 def nadam(decoupled_weight_decay=False):
     return Rule(
         "nadam",
         scalars,
-        decoupled_update if decoupled_weight_decay else update,
+        delta=delta if decoupled_weight_decay else in_gradient(delta),
+        decay=decoupled if decoupled_weight_decay else None,
         defaults=dict(lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3),
         bounds=dict(momentum_decay=NONNEGATIVE),
         carry=dict(mu_product=1.0),

@@ -37,17 +37,17 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, exp_avg, exp_avg_sq):
+def delta(xp, s, param, grad, exp_avg, exp_avg_sq):
     exp_avg_sq = s.keep * exp_avg_sq + s.take * xp.sum(grad * grad)
     denom = xp.sqrt(exp_avg_sq) + s.eps
     exp_avg = s.beta1 * exp_avg + (grad / denom + s.weight_decay * xp.finite_or_zero(param))
-    return param - s.lr * exp_avg, exp_avg, exp_avg_sq
+    return s.lr * exp_avg, exp_avg, exp_avg_sq
 
 
 novograd = Rule(
     "novograd",
     scalars,
-    update,
+    delta=delta,
     defaults=dict(lr=1e-3, betas=(0.95, 0.98), eps=1e-8, weight_decay=0.0),
     per=dict(exp_avg_sq="tensor"),
     reference=REFERENCE,

@@ -9,6 +9,8 @@ Deviations: decoupled decay is subtracted together with the step (see ``adam.py`
 """
 
 from ..language.rule import Rule
+from ..parts.decay import decoupled, in_gradient
+from ..parts.moments import moment_row, moments
 
 
 def scalars(xp, step, carry, h):
@@ -19,10 +21,7 @@ def scalars(xp, step, carry, h):
     rho = rho_inf - 2 * step * power2 / bias2
     rectification = xp.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
     row = dict(
-        beta1=beta1,
-        rest1=1 - beta1,
-        beta2=beta2,
-        rest2=1 - beta2,
+        **moment_row(h),
         eps=h.eps,
         adaptive=xp.where(rho > 5, 1, 0),
         step_size=xp.where(rho > 5, h.lr * rectification * xp.sqrt(bias2), h.lr) / bias1,
@@ -32,29 +31,19 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
-    exp_avg = s.beta1 * exp_avg + s.rest1 * grad
-    exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
+def delta(xp, s, param, grad, exp_avg, exp_avg_sq):
+    exp_avg, exp_avg_sq = moments(xp, s, grad, exp_avg, exp_avg_sq)
     adapted = exp_avg / (xp.sqrt(exp_avg_sq) + s.eps)
     direction = xp.where(s.adaptive > 0, adapted, exp_avg)
-    return param - s.step_size * direction, exp_avg, exp_avg_sq
-
-
-def decoupled_update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    exp_avg = s.beta1 * exp_avg + s.rest1 * grad
-    exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
-    adapted = exp_avg / (xp.sqrt(exp_avg_sq) + s.eps)
-    direction = xp.where(s.adaptive > 0, adapted, exp_avg)
-    param = param - (s.step_size * direction + s.decay * xp.finite_or_zero(param))
-    return param, exp_avg, exp_avg_sq
+    return s.step_size * direction, exp_avg, exp_avg_sq
 
 
 def radam(decoupled_weight_decay=False):
     return Rule(
         "radam",
         scalars,
-        decoupled_update if decoupled_weight_decay else update,
+        delta=delta if decoupled_weight_decay else in_gradient(delta),
+        decay=decoupled if decoupled_weight_decay else None,
         defaults=dict(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0),
         options=dict(decoupled_weight_decay=decoupled_weight_decay),
         factory=radam,

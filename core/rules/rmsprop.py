@@ -17,6 +17,7 @@ infinite, as without centering, and no step is made.
 
 from ..language.intervals import FRACTION, NONNEGATIVE
 from ..language.rule import Rule
+from ..parts.decay import in_gradient
 
 PLAIN = "Tieleman & Hinton, Lecture 6.5: rmsprop, Coursera 2012"
 CENTERED = "Graves, Generating Sequences With Recurrent Neural Networks, arXiv:1308.0850, eq. 38-45"
@@ -34,45 +35,41 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, square_avg):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def delta(xp, s, param, grad, square_avg):
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
-    return param - s.lr * (grad / (xp.sqrt(square_avg) + s.eps)), square_avg
+    return s.lr * (grad / (xp.sqrt(square_avg) + s.eps)), square_avg
 
 
-def momentum_update(xp, s, param, grad, square_avg, momentum_buffer):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def momentum_delta(xp, s, param, grad, square_avg, momentum_buffer):
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     direction = s.momentum * momentum_buffer + grad / (xp.sqrt(square_avg) + s.eps)
     momentum_buffer = xp.where(s.momentum > 0, direction, momentum_buffer)
-    return param - s.lr * direction, square_avg, momentum_buffer
+    return s.lr * direction, square_avg, momentum_buffer
 
 
-def centered_update(xp, s, param, grad, square_avg, grad_avg):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def centered_delta(xp, s, param, grad, square_avg, grad_avg):
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
     variance = xp.maximum(square_avg - xp.finite_or_zero(grad_avg * grad_avg), 0)
-    return param - s.lr * (grad / (xp.sqrt(variance) + s.eps)), square_avg, grad_avg
+    return s.lr * (grad / (xp.sqrt(variance) + s.eps)), square_avg, grad_avg
 
 
-def centered_momentum_update(xp, s, param, grad, square_avg, grad_avg, momentum_buffer):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def centered_momentum_delta(xp, s, param, grad, square_avg, grad_avg, momentum_buffer):
     square_avg = s.alpha * square_avg + s.rest * (grad * grad)
     grad_avg = s.alpha * grad_avg + s.rest * grad
     variance = xp.maximum(square_avg - xp.finite_or_zero(grad_avg * grad_avg), 0)
     direction = s.momentum * momentum_buffer + grad / (xp.sqrt(variance) + s.eps)
     momentum_buffer = xp.where(s.momentum > 0, direction, momentum_buffer)
-    return param - s.lr * direction, square_avg, grad_avg, momentum_buffer
+    return s.lr * direction, square_avg, grad_avg, momentum_buffer
 
 
 def rmsprop(momentum=False, centered=False):
-    plain = momentum_update if momentum else update
-    around_mean = centered_momentum_update if momentum else centered_update
+    plain = momentum_delta if momentum else delta
+    around_mean = centered_momentum_delta if momentum else centered_delta
     return Rule(
         "rmsprop",
         scalars,
-        around_mean if centered else plain,
+        delta=in_gradient(around_mean if centered else plain),
         defaults=dict(lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0),
         bounds=dict(alpha=FRACTION, momentum=NONNEGATIVE),
         options=dict(momentum=momentum, centered=centered),

@@ -12,6 +12,7 @@ Deviations: signs are multiplied, not gradients, whose product could underflow; 
 
 from ..language.intervals import FINITE, NONNEGATIVE, POSITIVE, Interval
 from ..language.rule import Rule
+from ..parts.decay import in_gradient
 
 
 def scalars(xp, step, carry, h):
@@ -27,20 +28,19 @@ def scalars(xp, step, carry, h):
     return row, carry
 
 
-def update(xp, s, param, grad, prev, step_size):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def delta(xp, s, param, grad, prev, step_size):
     agreement = xp.sign(grad) * xp.sign(prev)
     factor = xp.where(agreement > 0, s.eta_plus, xp.where(agreement < 0, s.eta_minus, 1))
     step_size = xp.minimum(xp.maximum(step_size * factor, s.smallest), s.largest)
     grad = xp.where(agreement < 0, 0, grad)
     direction = xp.where(grad != grad, 0, xp.sign(grad))
-    return param - direction * step_size, grad, step_size
+    return direction * step_size, grad, step_size
 
 
 rprop = Rule(
     "rprop",
     scalars,
-    update,
+    delta=in_gradient(delta),
     defaults=dict(lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), weight_decay=0.0),
     bounds=dict(
         etas=(

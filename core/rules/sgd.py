@@ -12,15 +12,15 @@ first gradient under momentum into the buffer undamped; here it is damped.
 
 from ..language.intervals import FINITE, NONNEGATIVE
 from ..language.rule import Rule
+from ..parts.decay import in_gradient
 
 
 def scalars(xp, step, carry, h):
     return dict(lr=h.lr, weight_decay=h.weight_decay), carry
 
 
-def update(xp, s, param, grad):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
-    return param - s.lr * grad
+def delta(xp, s, param, grad):
+    return s.lr * grad
 
 
 def momentum_scalars(xp, step, carry, h):
@@ -34,29 +34,27 @@ def momentum_scalars(xp, step, carry, h):
     return row, carry
 
 
-def momentum_update(xp, s, param, grad, momentum_buffer):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def momentum_delta(xp, s, param, grad, momentum_buffer):
     moving = s.momentum > 0
     momentum_buffer = xp.where(moving, s.keep * momentum_buffer + s.take * grad, momentum_buffer)
-    return param - s.lr * xp.where(moving, momentum_buffer, grad), momentum_buffer
+    return s.lr * xp.where(moving, momentum_buffer, grad), momentum_buffer
 
 
-def nesterov_update(xp, s, param, grad, momentum_buffer):
-    grad = grad + s.weight_decay * xp.finite_or_zero(param)
+def nesterov_delta(xp, s, param, grad, momentum_buffer):
     moving = s.momentum > 0
     momentum_buffer = xp.where(moving, s.keep * momentum_buffer + s.take * grad, momentum_buffer)
     ahead = xp.where(moving, grad + s.momentum * momentum_buffer, grad)
-    return param - s.lr * ahead, momentum_buffer
+    return s.lr * ahead, momentum_buffer
 
 
 def sgd(momentum=False, nesterov=False):
     if nesterov and not momentum:
         raise ValueError("nesterov needs momentum > 0")
-    with_momentum = nesterov_update if nesterov else momentum_update
+    with_momentum = nesterov_delta if nesterov else momentum_delta
     return Rule(
         "sgd",
         momentum_scalars if momentum else scalars,
-        with_momentum if momentum else update,
+        delta=in_gradient(with_momentum if momentum else delta),
         defaults=dict(lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0),
         bounds=dict(momentum=NONNEGATIVE, dampening=FINITE),
         options=dict(momentum=momentum, nesterov=nesterov),

@@ -9,6 +9,7 @@ Deviations: none.
 
 from ..language.intervals import FRACTION
 from ..language.rule import Rule
+from ..parts.decay import decoupled
 
 PAPER = (
     "Bernstein et al., signSGD: Compressed Optimisation for Non-Convex Problems, arXiv:1802.04434"
@@ -19,8 +20,8 @@ def signsgd_scalars(xp, step, carry, h):
     return dict(lr=h.lr, decay=h.lr * h.weight_decay), carry
 
 
-def signsgd_update(xp, s, param, grad):
-    return param - (s.lr * xp.sign(grad) + s.decay * xp.finite_or_zero(param))
+def signsgd_delta(xp, s, param, grad):
+    return s.lr * xp.sign(grad)
 
 
 def signum_scalars(xp, step, carry, h):
@@ -28,16 +29,16 @@ def signum_scalars(xp, step, carry, h):
     return row, carry
 
 
-def signum_update(xp, s, param, grad, momentum_buffer):
+def signum_delta(xp, s, param, grad, momentum_buffer):
     momentum_buffer = s.momentum * momentum_buffer + s.rest * grad
-    param = param - (s.lr * xp.sign(momentum_buffer) + s.decay * xp.finite_or_zero(param))
-    return param, momentum_buffer
+    return s.lr * xp.sign(momentum_buffer), momentum_buffer
 
 
 signsgd = Rule(
     "signsgd",
     signsgd_scalars,
-    signsgd_update,
+    delta=signsgd_delta,
+    decay=decoupled,
     defaults=dict(lr=1e-3, weight_decay=0.0),
     reference=f"{PAPER}, Algorithm 1.",
 )
@@ -45,7 +46,8 @@ signsgd = Rule(
 signum = Rule(
     "signum",
     signum_scalars,
-    signum_update,
+    delta=signum_delta,
+    decay=decoupled,
     defaults=dict(lr=1e-3, momentum=0.9, weight_decay=0.0),
     bounds=dict(momentum=FRACTION),
     reference=f"{PAPER}, Algorithm 2.",

@@ -11,32 +11,29 @@ reals per element; torch refuses both.
 
 from ..language.intervals import POSITIVE
 from ..language.rule import Rule
+from ..parts.moments import moment_row, moments
 
 
 def scalars(xp, step, carry, h):
     beta1, beta2 = h.betas
     bias1, root_bias2 = 1 - xp.ipow(beta1, step), xp.sqrt(1 - xp.ipow(beta2, step))
     row = dict(
-        beta1=beta1,
-        rest1=1 - beta1,
-        beta2=beta2,
-        rest2=1 - beta2,
+        **moment_row(h),
         step_size=h.lr * root_bias2 / bias1,
         eps=h.eps,
     )
     return row, carry
 
 
-def update(xp, s, param, grad, exp_avg, exp_avg_sq):
-    exp_avg = s.beta1 * exp_avg + s.rest1 * grad
-    exp_avg_sq = s.beta2 * exp_avg_sq + s.rest2 * (grad * grad)
-    return param - s.step_size * (exp_avg / (xp.sqrt(exp_avg_sq) + s.eps)), exp_avg, exp_avg_sq
+def delta(xp, s, param, grad, exp_avg, exp_avg_sq):
+    exp_avg, exp_avg_sq = moments(xp, s, grad, exp_avg, exp_avg_sq)
+    return s.step_size * (exp_avg / (xp.sqrt(exp_avg_sq) + s.eps)), exp_avg, exp_avg_sq
 
 
 sparseadam = Rule(
     "sparseadam",
     scalars,
-    update,
+    delta=delta,
     defaults=dict(lr=1e-3, betas=(0.9, 0.999), eps=1e-8),
     bounds=dict(eps=POSITIVE),
     lazy=True,

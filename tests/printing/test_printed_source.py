@@ -41,8 +41,9 @@ def test_the_text_of_the_rule_can_be_recognized(target):
     assert "exp_avg = beta1 * exp_avg + rest1 * grad" in lines
     assert "exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)" in lines
     assert any(line.endswith("denom = sqrt(exp_avg_sq) + scaled_eps") for line in lines)
-    decay = "decay * finite_or_zero(param)"
-    assert f"param = param - (step_size * (exp_avg / denom) + {decay})" in lines
+    assert any(line.endswith("delta = step_size * (exp_avg / denom)") for line in lines)
+    subtracted = "param - (delta + decay * finite_or_zero(param))"
+    assert any(line.endswith(f" = {subtracted}") for line in lines)
     assert "arXiv:1711.05101, Algorithm 2" in source
 
 

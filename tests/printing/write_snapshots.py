@@ -12,6 +12,9 @@ from pathlib import Path
 
 import samestep as ss
 from samestep.golden.cases import variants
+from samestep.parts.decay import decoupled
+from samestep.parts.moments import moments
+from samestep.rules.adam import delta
 
 FOLDER = Path(__file__).parent / "snapshots"
 PAGE = Path(__file__).parents[2] / "docs/printed.md"
@@ -21,11 +24,14 @@ TITLES = {"c": "C", "cuda": "CUDA", "numba": "Numba"}
 TEXT = """\
 # AdamW, printed
 
-The arithmetic of an optimizer is written once, in Python ([adam.py](../core/rules/adam.py)):
+The arithmetic of an optimizer is written once, in Python ([adam.py](../core/rules/adam.py),
+and what it shares with other rules, [core/parts/](../core/parts)):
 
 ```python
 {rule}
 ```
+
+The parameter becomes `param - (delta + decoupled)`.
 
 `samestep.emit("adamw", target)` and `samestep show adamw --target ...` print it as source. The names
 and the order of operations stay, so that it can be read beside the rule:
@@ -55,7 +61,7 @@ def page() -> str:
     """Return the page with AdamW for each target."""
     texts = {target: ss.emit("adamw", target) for target in TITLES}
     text = TEXT.format(
-        rule=inspect.getsource(ss.rules.find_rule("adamw").update).rstrip(),
+        rule="\n\n".join(map(inspect.getsource, (moments, delta, decoupled))).rstrip(),
         heads="".join(f"<th>{title}</th>" for title in TITLES.values()),
         hearts="".join(f"<td>\n\n{_code(t, _heart(text))}\n</td>" for t, text in texts.items()),
     )

@@ -7,7 +7,7 @@ import builtins
 import dis
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -26,8 +26,8 @@ class RuleText:
         self.imports: dict[str, str] = {}
         self.definitions: dict[str, str] = {}
 
-    def add(self, function: Callable[..., Any]) -> str:
-        """Add ``function`` and what it refers to, and return its name in the file.
+    def add(self, function: Callable[..., Any], taken: Collection[str] = ()) -> str:
+        """Add ``function`` and what it refers to, and return its name in the file, none of ``taken``.
 
         Raises
         ------
@@ -46,11 +46,12 @@ class RuleText:
             for node in ast.walk(ast.parse(text))
             if isinstance(node, ast.Name) and renamed.get(node.id, node.id) != node.id
         ]
-        return self._define(function.__code__.co_name, _edited(text, edits), function)
+        return self._define(function.__code__.co_name, _edited(text, edits), taken)
 
     def _name_of(self, name: str, value: Any, user: FunctionType) -> str:
+        taken = user.__code__.co_varnames  # by its own variables
         if isinstance(value, FunctionType):
-            return self.add(value)
+            return self.add(value, taken)
         if isinstance(value, ModuleType):
             if not all(map(str.isidentifier, value.__name__.split("."))):
                 raise ValueError(f"{user.__name__} refers to a module named {value.__name__!r}")
@@ -60,18 +61,18 @@ class RuleText:
         if isinstance(value, Rule):
             scalars, update = self.add(value.scalars), self.add(value.update)
             text = f"{name} = SimpleNamespace(scalars={scalars}, update={update})"
-            return self._define(name, text, user)
+            return self._define(name, text, taken)
         if isinstance(value, (bool, int, float, str, tuple)):
-            return self._define(name, f"{name} = {literal(value)}", user)
+            return self._define(name, f"{name} = {literal(value)}", taken)
         raise ValueError(
             f"{user.__name__} refers to {name}, a {type(value).__name__}, which cannot be exported"
         )
 
-    def _define(self, name: str, text: str, user: FunctionType) -> str:
-        """Keep ``text``, under another name if something else has this one."""
+    def _define(self, name: str, text: str, taken: Collection[str]) -> str:
+        """Keep ``text``, under another name if this one is taken or something else has it."""
         before, _, after = text.partition(name)
         wanted, number = name, 1
-        while name in self._reserved or self.definitions.get(name, text) != text:
+        while name in self._reserved or name in taken or self.definitions.get(name, text) != text:
             number += 1
             name = f"{wanted}_{number}"
             text = f"{before}{name}{after}"

@@ -84,7 +84,8 @@ SAMESTEP_API void adadelta_update(
         square_avg = rho * square_avg + rest * (grad * grad);
         float delta = sqrtf(acc_delta + eps) / sqrtf(square_avg + eps) * grad;
         acc_delta = rho * acc_delta + rest * (delta * delta);
-        params[i] = param - lr * delta;
+        delta = lr * delta;
+        params[i] = param - delta;
         square_avgs[i] = square_avg;
         acc_deltas[i] = acc_delta;
     }

@@ -87,7 +87,8 @@ extern "C" __global__ void __launch_bounds__(256) adadelta_update(
             square_avg = rho * square_avg + rest * (grad * grad);
             float delta = sqrtf(acc_delta + eps) / sqrtf(square_avg + eps) * grad;
             acc_delta = rho * acc_delta + rest * (delta * delta);
-            param_group.at[k] = param - lr * delta;
+            delta = lr * delta;
+            param_group.at[k] = param - delta;
             square_avg_group.at[k] = square_avg;
             acc_delta_group.at[k] = acc_delta;
         }

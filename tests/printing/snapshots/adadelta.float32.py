@@ -58,6 +58,7 @@ def adadelta_update(table, rows, first, last):
             square_avg = rho * square_avg + rest * (grad * grad)
             delta = sqrt(acc_delta + eps) / sqrt(square_avg + eps) * grad
             acc_delta = rho * acc_delta + rest * (delta * delta)
-            params[i] = param - lr * delta
+            delta = lr * delta
+            params[i] = param - delta
             square_avgs[i] = square_avg
             acc_deltas[i] = acc_delta

@@ -77,7 +77,8 @@ SAMESTEP_API void adagrad_update(
         float sum = sums[i];
         grad = grad + weight_decay * finite_or_zero(param);
         sum = sum + grad * grad;
-        params[i] = param - step_size * (grad / (sqrtf(sum) + eps));
+        float delta = step_size * (grad / (sqrtf(sum) + eps));
+        params[i] = param - delta;
         sums[i] = sum;
     }
 }

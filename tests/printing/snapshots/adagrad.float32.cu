@@ -81,7 +81,8 @@ extern "C" __global__ void __launch_bounds__(256) adagrad_update(
             float sum = sum_group.at[k];
             grad = grad + weight_decay * finite_or_zero(param);
             sum = sum + grad * grad;
-            param_group.at[k] = param - step_size * (grad / (sqrtf(sum) + eps));
+            float delta = step_size * (grad / (sqrtf(sum) + eps));
+            param_group.at[k] = param - delta;
             sum_group.at[k] = sum;
         }
         store(params + first, param_group);

@@ -53,5 +53,6 @@ def adagrad_update(table, rows, first, last):
             sum_2 = sums[i]
             grad = grad + weight_decay * finite_or_zero(param)
             sum_3 = sum_2 + grad * grad
-            params[i] = param - step_size * (grad / (sqrt(sum_3) + eps))
+            delta = step_size * (grad / (sqrt(sum_3) + eps))
+            params[i] = param - delta
             sums[i] = sum_3

@@ -69,7 +69,8 @@ def adam_amsgrad_update(table, rows, first, last):
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)
             denom = sqrt(max_exp_avg_sq) + scaled_eps
-            params[i] = param - step_size * (exp_avg / denom)
+            delta = step_size * (exp_avg / denom)
+            params[i] = param - delta
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq
             max_exp_avg_sqs[i] = max_exp_avg_sq

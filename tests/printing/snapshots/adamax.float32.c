@@ -98,7 +98,8 @@ SAMESTEP_API void adamax_update(
         grad = grad + weight_decay * finite_or_zero(param);
         exp_avg = beta1 * exp_avg + rest1 * grad;
         exp_inf = maximum(beta2 * exp_inf, fabsf(grad) + eps);
-        params[i] = param - step_size * (exp_avg / exp_inf);
+        float delta = step_size * (exp_avg / exp_inf);
+        params[i] = param - delta;
         exp_avgs[i] = exp_avg;
         exp_infs[i] = exp_inf;
     }

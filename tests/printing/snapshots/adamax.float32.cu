@@ -89,7 +89,8 @@ extern "C" __global__ void __launch_bounds__(256) adamax_update(
             grad = grad + weight_decay * finite_or_zero(param);
             exp_avg = beta1 * exp_avg + rest1 * grad;
             exp_inf = maximum(beta2 * exp_inf, fabsf(grad) + eps);
-            param_group.at[k] = param - step_size * (exp_avg / exp_inf);
+            float delta = step_size * (exp_avg / exp_inf);
+            param_group.at[k] = param - delta;
             exp_avg_group.at[k] = exp_avg;
             exp_inf_group.at[k] = exp_inf;
         }

@@ -101,8 +101,8 @@ extern "C" __global__ void __launch_bounds__(256) adamw_update(
             exp_avg = beta1 * exp_avg + rest1 * grad;
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float denom = sqrtf(exp_avg_sq) + scaled_eps;
-            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param));
-            param_group.at[k] = to_bfloat16(param);
+            float delta = step_size * (exp_avg / denom);
+            param_group.at[k] = to_bfloat16(param - (delta + decay * finite_or_zero(param)));
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

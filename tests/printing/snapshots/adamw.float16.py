@@ -84,7 +84,7 @@ def adamw_update(table, rows, first, last):
             exp_avg = beta1 * exp_avg + rest1 * grad
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             denom = sqrt(exp_avg_sq) + scaled_eps
-            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param))
-            params[i] = to_float16(param)
+            delta = step_size * (exp_avg / denom)
+            params[i] = to_float16(param - (delta + decay * finite_or_zero(param)))
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

@@ -100,8 +100,8 @@ SAMESTEP_API void adamw_update(
         exp_avg = beta1 * exp_avg + rest1 * grad;
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
         float denom = sqrtf(exp_avg_sq) + scaled_eps;
-        param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param));
-        params[i] = param;
+        float delta = step_size * (exp_avg / denom);
+        params[i] = param - (delta + decay * finite_or_zero(param));
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

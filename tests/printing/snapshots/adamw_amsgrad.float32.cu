@@ -95,8 +95,8 @@ extern "C" __global__ void __launch_bounds__(256) adamw_amsgrad_update(
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq);
             float denom = sqrtf(max_exp_avg_sq) + scaled_eps;
-            param = param - (step_size * (exp_avg / denom) + decay * finite_or_zero(param));
-            param_group.at[k] = param;
+            float delta = step_size * (exp_avg / denom);
+            param_group.at[k] = param - (delta + decay * finite_or_zero(param));
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
             max_exp_avg_sq_group.at[k] = max_exp_avg_sq;

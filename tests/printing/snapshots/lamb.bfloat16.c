@@ -216,7 +216,8 @@ static void lamb_pass1(
         float denom = sqrtf(exp_avg_sq) + scaled_eps;
         float finite_param = finite_or_zero(param);
         float direction = correction * (exp_avg / denom) + weight_decay * finite_param;
-        params[i] = to_bfloat16(param - lr * (trust_ratio * direction));
+        float delta = lr * (trust_ratio * direction);
+        params[i] = to_bfloat16(param - delta);
     }
 }
 

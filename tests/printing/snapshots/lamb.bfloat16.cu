@@ -237,7 +237,8 @@ extern "C" __global__ void __launch_bounds__(256) lamb_pass1(
             float denom = sqrtf(exp_avg_sq) + scaled_eps;
             float finite_param = finite_or_zero(param);
             float direction = correction * (exp_avg / denom) + weight_decay * finite_param;
-            param_group.at[k] = to_bfloat16(param - lr * (trust_ratio * direction));
+            float delta = lr * (trust_ratio * direction);
+            param_group.at[k] = to_bfloat16(param - delta);
         }
         store(params + first, param_group);
     };

@@ -202,4 +202,5 @@ def lamb_pass1(table, rows, tensors, workspace, first, last):
                 denom = sqrt(exp_avg_sq) + scaled_eps
                 finite_param = finite_or_zero(param)
                 direction = correction * (exp_avg / denom) + weight_decay * finite_param
-                params[i] = param - lr * (trust_ratio * direction)
+                delta = lr * (trust_ratio * direction)
+                params[i] = param - delta

@@ -172,7 +172,8 @@ static void lars_pass1(
         float momentum_buffer = momentum_buffers[i];
         float finite_param = finite_or_zero(param);
         momentum_buffer = momentum * momentum_buffer + trust_ratio * (grad + weight_decay * finite_param);
-        params[i] = param - lr * momentum_buffer;
+        float delta = lr * momentum_buffer;
+        params[i] = param - delta;
         momentum_buffers[i] = momentum_buffer;
     }
 }

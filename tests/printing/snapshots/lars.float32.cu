@@ -205,7 +205,8 @@ extern "C" __global__ void __launch_bounds__(256) lars_pass1(
             float momentum_buffer = momentum_buffer_group.at[k];
             float finite_param = finite_or_zero(param);
             momentum_buffer = momentum * momentum_buffer + trust_ratio * (grad + weight_decay * finite_param);
-            param_group.at[k] = param - lr * momentum_buffer;
+            float delta = lr * momentum_buffer;
+            param_group.at[k] = param - delta;
             momentum_buffer_group.at[k] = momentum_buffer;
         }
         store(params + first, param_group);

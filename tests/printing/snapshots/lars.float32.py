@@ -185,5 +185,6 @@ def lars_pass1(table, rows, tensors, workspace, first, last):
                 momentum_buffer = momentum_buffers[i]
                 finite_param = finite_or_zero(param)
                 momentum_buffer = momentum * momentum_buffer + trust_ratio * (grad + weight_decay * finite_param)
-                params[i] = param - lr * momentum_buffer
+                delta = lr * momentum_buffer
+                params[i] = param - delta
                 momentum_buffers[i] = momentum_buffer

@@ -206,7 +206,8 @@ extern "C" __global__ void __launch_bounds__(256) lars_nesterov_pass1(
             float finite_param = finite_or_zero(param);
             grad = trust_ratio * (grad + weight_decay * finite_param);
             momentum_buffer = momentum * momentum_buffer + grad;
-            param_group.at[k] = param - lr * (grad + momentum * momentum_buffer);
+            float delta = lr * (grad + momentum * momentum_buffer);
+            param_group.at[k] = param - delta;
             momentum_buffer_group.at[k] = momentum_buffer;
         }
         store(params + first, param_group);

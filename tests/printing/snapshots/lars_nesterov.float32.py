@@ -186,5 +186,6 @@ def lars_nesterov_pass1(table, rows, tensors, workspace, first, last):
                 finite_param = finite_or_zero(param)
                 grad = trust_ratio * (grad + weight_decay * finite_param)
                 momentum_buffer = momentum * momentum_buffer + grad
-                params[i] = param - lr * (grad + momentum * momentum_buffer)
+                delta = lr * (grad + momentum * momentum_buffer)
+                params[i] = param - delta
                 momentum_buffers[i] = momentum_buffer

@@ -170,7 +170,8 @@ static void lars_no_momentum_pass1(
         float param = params[i];
         float grad = grad_coefficient * grads[i];
         float finite_param = finite_or_zero(param);
-        params[i] = param - lr * (trust_ratio * (grad + weight_decay * finite_param));
+        float delta = lr * (trust_ratio * (grad + weight_decay * finite_param));
+        params[i] = param - delta;
     }
 }
 

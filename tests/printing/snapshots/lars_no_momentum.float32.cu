@@ -200,7 +200,8 @@ extern "C" __global__ void __launch_bounds__(256) lars_no_momentum_pass1(
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
             float finite_param = finite_or_zero(param);
-            param_group.at[k] = param - lr * (trust_ratio * (grad + weight_decay * finite_param));
+            float delta = lr * (trust_ratio * (grad + weight_decay * finite_param));
+            param_group.at[k] = param - delta;
         }
         store(params + first, param_group);
     };

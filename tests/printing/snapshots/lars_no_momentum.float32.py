@@ -180,4 +180,5 @@ def lars_no_momentum_pass1(table, rows, tensors, workspace, first, last):
                 param = params[i]
                 grad = grad_coefficient * grads[i]
                 finite_param = finite_or_zero(param)
-                params[i] = param - lr * (trust_ratio * (grad + weight_decay * finite_param))
+                delta = lr * (trust_ratio * (grad + weight_decay * finite_param))
+                params[i] = param - delta

@@ -85,7 +85,8 @@ SAMESTEP_API void lion_update(
         float exp_avg = exp_avgs[i];
         float direction = sign(beta1 * exp_avg + rest1 * grad);
         exp_avg = beta2 * exp_avg + rest2 * grad;
-        params[i] = param - (lr * direction + decay * finite_or_zero(param));
+        float delta = lr * direction;
+        params[i] = param - (delta + decay * finite_or_zero(param));
         exp_avgs[i] = exp_avg;
     }
 }

@@ -85,7 +85,8 @@ extern "C" __global__ void __launch_bounds__(256) lion_update(
             float exp_avg = exp_avg_group.at[k];
             float direction = sign(beta1 * exp_avg + rest1 * grad);
             exp_avg = beta2 * exp_avg + rest2 * grad;
-            param_group.at[k] = param - (lr * direction + decay * finite_or_zero(param));
+            float delta = lr * direction;
+            param_group.at[k] = param - (delta + decay * finite_or_zero(param));
             exp_avg_group.at[k] = exp_avg;
         }
         store(params + first, param_group);

@@ -60,5 +60,6 @@ def lion_update(table, rows, first, last):
             exp_avg = exp_avgs[i]
             direction = sign(beta1 * exp_avg + rest1 * grad)
             exp_avg = beta2 * exp_avg + rest2 * grad
-            params[i] = param - (lr * direction + decay * finite_or_zero(param))
+            delta = lr * direction
+            params[i] = param - (delta + decay * finite_or_zero(param))
             exp_avgs[i] = exp_avg

@@ -90,8 +90,7 @@ extern "C" __global__ void __launch_bounds__(256) nadam_decoupled_weight_decay_u
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float denom = sqrtf(exp_avg_sq) + scaled_eps;
             float step_2 = (grad_size * grad + momentum_size * exp_avg) / denom;
-            param = param - (step_2 + decay * finite_or_zero(param));
-            param_group.at[k] = param;
+            param_group.at[k] = param - (step_2 + decay * finite_or_zero(param));
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

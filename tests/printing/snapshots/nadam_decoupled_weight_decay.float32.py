@@ -62,7 +62,6 @@ def nadam_decoupled_weight_decay_update(table, rows, first, last):
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             denom = sqrt(exp_avg_sq) + scaled_eps
             step_2 = (grad_size * grad + momentum_size * exp_avg) / denom
-            param = param - (step_2 + decay * finite_or_zero(param))
-            params[i] = param
+            params[i] = param - (step_2 + decay * finite_or_zero(param))
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

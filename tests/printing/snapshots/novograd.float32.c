@@ -155,7 +155,8 @@ static void novograd_pass1(
         float grad = grad_coefficient * grads[i];
         float exp_avg = exp_avgs[i];
         exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * finite_or_zero(param));
-        params[i] = param - lr * exp_avg;
+        float delta = lr * exp_avg;
+        params[i] = param - delta;
         exp_avgs[i] = exp_avg;
     }
 }

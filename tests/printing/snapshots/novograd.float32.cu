@@ -187,7 +187,8 @@ extern "C" __global__ void __launch_bounds__(256) novograd_pass1(
             float grad = grad_coefficient * grad_group.at[k];
             float exp_avg = exp_avg_group.at[k];
             exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * finite_or_zero(param));
-            param_group.at[k] = param - lr * exp_avg;
+            float delta = lr * exp_avg;
+            param_group.at[k] = param - delta;
             exp_avg_group.at[k] = exp_avg;
         }
         store(params + first, param_group);

@@ -171,7 +171,8 @@ def novograd_pass1(table, rows, tensors, workspace, first, last):
                 grad = grad_coefficient * grads[i]
                 exp_avg = exp_avgs[i]
                 exp_avg = beta1 * exp_avg + (grad / denom + weight_decay * finite_or_zero(param))
-                params[i] = param - lr * exp_avg
+                delta = lr * exp_avg
+                params[i] = param - delta
                 exp_avgs[i] = exp_avg
 
 

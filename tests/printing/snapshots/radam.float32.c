@@ -111,7 +111,8 @@ SAMESTEP_API void radam_update(
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
         float adapted = exp_avg / (sqrtf(exp_avg_sq) + eps);
         float direction = adaptive > 0 ? adapted : exp_avg;
-        params[i] = param - step_size * direction;
+        float delta = step_size * direction;
+        params[i] = param - delta;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

@@ -92,7 +92,8 @@ extern "C" __global__ void __launch_bounds__(256) radam_update(
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float adapted = exp_avg / (sqrtf(exp_avg_sq) + eps);
             float direction = adaptive > 0 ? adapted : exp_avg;
-            param_group.at[k] = param - step_size * direction;
+            float delta = step_size * direction;
+            param_group.at[k] = param - delta;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

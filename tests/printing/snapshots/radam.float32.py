@@ -64,6 +64,7 @@ def radam_update(table, rows, first, last):
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             adapted = exp_avg / (sqrt(exp_avg_sq) + eps)
             direction = adapted if adaptive > float32(0) else exp_avg
-            params[i] = param - step_size * direction
+            delta = step_size * direction
+            params[i] = param - delta
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

@@ -91,8 +91,8 @@ extern "C" __global__ void __launch_bounds__(256) radam_decoupled_weight_decay_u
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
             float adapted = exp_avg / (sqrtf(exp_avg_sq) + eps);
             float direction = adaptive > 0 ? adapted : exp_avg;
-            param = param - (step_size * direction + decay * finite_or_zero(param));
-            param_group.at[k] = param;
+            float delta = step_size * direction;
+            param_group.at[k] = param - (delta + decay * finite_or_zero(param));
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

@@ -63,7 +63,7 @@ def radam_decoupled_weight_decay_update(table, rows, first, last):
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
             adapted = exp_avg / (sqrt(exp_avg_sq) + eps)
             direction = adapted if adaptive > float32(0) else exp_avg
-            param = param - (step_size * direction + decay * finite_or_zero(param))
-            params[i] = param
+            delta = step_size * direction
+            params[i] = param - (delta + decay * finite_or_zero(param))
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq

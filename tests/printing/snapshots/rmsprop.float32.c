@@ -82,7 +82,8 @@ SAMESTEP_API void rmsprop_update(
         float square_avg = square_avgs[i];
         grad = grad + weight_decay * finite_or_zero(param);
         square_avg = alpha * square_avg + rest * (grad * grad);
-        params[i] = param - lr * (grad / (sqrtf(square_avg) + eps));
+        float delta = lr * (grad / (sqrtf(square_avg) + eps));
+        params[i] = param - delta;
         square_avgs[i] = square_avg;
     }
 }

@@ -82,7 +82,8 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop_update(
             float square_avg = square_avg_group.at[k];
             grad = grad + weight_decay * finite_or_zero(param);
             square_avg = alpha * square_avg + rest * (grad * grad);
-            param_group.at[k] = param - lr * (grad / (sqrtf(square_avg) + eps));
+            float delta = lr * (grad / (sqrtf(square_avg) + eps));
+            param_group.at[k] = param - delta;
             square_avg_group.at[k] = square_avg;
         }
         store(params + first, param_group);

@@ -54,5 +54,6 @@ def rmsprop_update(table, rows, first, last):
             square_avg = square_avgs[i]
             grad = grad + weight_decay * finite_or_zero(param)
             square_avg = alpha * square_avg + rest * (grad * grad)
-            params[i] = param - lr * (grad / (sqrt(square_avg) + eps))
+            delta = lr * (grad / (sqrt(square_avg) + eps))
+            params[i] = param - delta
             square_avgs[i] = square_avg

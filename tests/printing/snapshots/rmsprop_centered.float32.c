@@ -88,7 +88,8 @@ SAMESTEP_API void rmsprop_centered_update(
         square_avg = alpha * square_avg + rest * (grad * grad);
         grad_avg = alpha * grad_avg + rest * grad;
         float variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), 0);
-        params[i] = param - lr * (grad / (sqrtf(variance) + eps));
+        float delta = lr * (grad / (sqrtf(variance) + eps));
+        params[i] = param - delta;
         square_avgs[i] = square_avg;
         grad_avgs[i] = grad_avg;
     }

@@ -89,7 +89,8 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop_centered_update(
             square_avg = alpha * square_avg + rest * (grad * grad);
             grad_avg = alpha * grad_avg + rest * grad;
             float variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), 0);
-            param_group.at[k] = param - lr * (grad / (sqrtf(variance) + eps));
+            float delta = lr * (grad / (sqrtf(variance) + eps));
+            param_group.at[k] = param - delta;
             square_avg_group.at[k] = square_avg;
             grad_avg_group.at[k] = grad_avg;
         }

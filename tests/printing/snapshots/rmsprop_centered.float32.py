@@ -63,6 +63,7 @@ def rmsprop_centered_update(table, rows, first, last):
             square_avg = alpha * square_avg + rest * (grad * grad)
             grad_avg = alpha * grad_avg + rest * grad
             variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), float32(0))
-            params[i] = param - lr * (grad / (sqrt(variance) + eps))
+            delta = lr * (grad / (sqrt(variance) + eps))
+            params[i] = param - delta
             square_avgs[i] = square_avg
             grad_avgs[i] = grad_avg

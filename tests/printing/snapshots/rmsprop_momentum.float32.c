@@ -87,7 +87,8 @@ SAMESTEP_API void rmsprop_momentum_update(
         square_avg = alpha * square_avg + rest * (grad * grad);
         float direction = momentum * momentum_buffer + grad / (sqrtf(square_avg) + eps);
         momentum_buffer = momentum > 0 ? direction : momentum_buffer;
-        params[i] = param - lr * direction;
+        float delta = lr * direction;
+        params[i] = param - delta;
         square_avgs[i] = square_avg;
         momentum_buffers[i] = momentum_buffer;
     }

@@ -88,7 +88,8 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop_momentum_update(
             square_avg = alpha * square_avg + rest * (grad * grad);
             float direction = momentum * momentum_buffer + grad / (sqrtf(square_avg) + eps);
             momentum_buffer = momentum > 0 ? direction : momentum_buffer;
-            param_group.at[k] = param - lr * direction;
+            float delta = lr * direction;
+            param_group.at[k] = param - delta;
             square_avg_group.at[k] = square_avg;
             momentum_buffer_group.at[k] = momentum_buffer;
         }

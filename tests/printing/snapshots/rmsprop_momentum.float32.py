@@ -59,6 +59,7 @@ def rmsprop_momentum_update(table, rows, first, last):
             square_avg = alpha * square_avg + rest * (grad * grad)
             direction = momentum * momentum_buffer + grad / (sqrt(square_avg) + eps)
             momentum_buffer = direction if momentum > float32(0) else momentum_buffer
-            params[i] = param - lr * direction
+            delta = lr * direction
+            params[i] = param - delta
             square_avgs[i] = square_avg
             momentum_buffers[i] = momentum_buffer

@@ -93,7 +93,8 @@ SAMESTEP_API void rmsprop_momentum_centered_update(
         float variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), 0);
         float direction = momentum * momentum_buffer + grad / (sqrtf(variance) + eps);
         momentum_buffer = momentum > 0 ? direction : momentum_buffer;
-        params[i] = param - lr * direction;
+        float delta = lr * direction;
+        params[i] = param - delta;
         square_avgs[i] = square_avg;
         grad_avgs[i] = grad_avg;
         momentum_buffers[i] = momentum_buffer;

@@ -95,7 +95,8 @@ extern "C" __global__ void __launch_bounds__(256) rmsprop_momentum_centered_upda
             float variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), 0);
             float direction = momentum * momentum_buffer + grad / (sqrtf(variance) + eps);
             momentum_buffer = momentum > 0 ? direction : momentum_buffer;
-            param_group.at[k] = param - lr * direction;
+            float delta = lr * direction;
+            param_group.at[k] = param - delta;
             square_avg_group.at[k] = square_avg;
             grad_avg_group.at[k] = grad_avg;
             momentum_buffer_group.at[k] = momentum_buffer;

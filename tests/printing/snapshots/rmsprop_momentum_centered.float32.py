@@ -68,7 +68,8 @@ def rmsprop_momentum_centered_update(table, rows, first, last):
             variance = maximum(square_avg - finite_or_zero(grad_avg * grad_avg), float32(0))
             direction = momentum * momentum_buffer + grad / (sqrt(variance) + eps)
             momentum_buffer = direction if momentum > float32(0) else momentum_buffer
-            params[i] = param - lr * direction
+            delta = lr * direction
+            params[i] = param - delta
             square_avgs[i] = square_avg
             grad_avgs[i] = grad_avg
             momentum_buffers[i] = momentum_buffer

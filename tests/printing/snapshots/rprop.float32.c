@@ -93,7 +93,8 @@ SAMESTEP_API void rprop_update(
         step_size = minimum(maximum(step_size * factor, smallest), largest);
         grad = agreement < 0 ? 0 : grad;
         float direction = grad != grad ? 0 : sign(grad);
-        params[i] = param - direction * step_size;
+        float delta = direction * step_size;
+        params[i] = param - delta;
         prevs[i] = grad;
         step_sizes[i] = step_size;
     }

@@ -96,7 +96,8 @@ extern "C" __global__ void __launch_bounds__(256) rprop_update(
             step_size = minimum(maximum(step_size * factor, smallest), largest);
             grad = agreement < 0 ? 0 : grad;
             float direction = grad != grad ? 0 : sign(grad);
-            param_group.at[k] = param - direction * step_size;
+            float delta = direction * step_size;
+            param_group.at[k] = param - delta;
             prev_group.at[k] = grad;
             step_size_group.at[k] = step_size;
         }

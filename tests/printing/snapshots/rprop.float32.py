@@ -76,6 +76,7 @@ def rprop_update(table, rows, first, last):
             step_size = minimum(maximum(step_size * factor, smallest), largest)
             grad = float32(0) if agreement < float32(0) else grad
             direction = float32(0) if grad != grad else sign(grad)
-            params[i] = param - direction * step_size
+            delta = direction * step_size
+            params[i] = param - delta
             prevs[i] = grad
             step_sizes[i] = step_size

@@ -73,7 +73,8 @@ SAMESTEP_API void sgd_update(
         float param = params[i];
         float grad = grad_coefficient * grads[i];
         grad = grad + weight_decay * finite_or_zero(param);
-        params[i] = param - lr * grad;
+        float delta = lr * grad;
+        params[i] = param - delta;
     }
 }
 

@@ -76,7 +76,8 @@ extern "C" __global__ void __launch_bounds__(256) sgd_update(
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
             grad = grad + weight_decay * finite_or_zero(param);
-            param_group.at[k] = param - lr * grad;
+            float delta = lr * grad;
+            param_group.at[k] = param - delta;
         }
         store(params + first, param_group);
     };

@@ -48,4 +48,5 @@ def sgd_update(table, rows, first, last):
             param = params[i]
             grad = grad_coefficient * grads[i]
             grad = grad + weight_decay * finite_or_zero(param)
-            params[i] = param - lr * grad
+            delta = lr * grad
+            params[i] = param - delta

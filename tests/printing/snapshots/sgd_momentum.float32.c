@@ -82,7 +82,8 @@ SAMESTEP_API void sgd_momentum_update(
         float momentum_buffer = momentum_buffers[i];
         grad = grad + weight_decay * finite_or_zero(param);
         momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
-        params[i] = param - lr * (momentum > 0 ? momentum_buffer : grad);
+        float delta = lr * (momentum > 0 ? momentum_buffer : grad);
+        params[i] = param - delta;
         momentum_buffers[i] = momentum_buffer;
     }
 }

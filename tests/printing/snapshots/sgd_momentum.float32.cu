@@ -83,7 +83,8 @@ extern "C" __global__ void __launch_bounds__(256) sgd_momentum_update(
             float momentum_buffer = momentum_buffer_group.at[k];
             grad = grad + weight_decay * finite_or_zero(param);
             momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
-            param_group.at[k] = param - lr * (momentum > 0 ? momentum_buffer : grad);
+            float delta = lr * (momentum > 0 ? momentum_buffer : grad);
+            param_group.at[k] = param - delta;
             momentum_buffer_group.at[k] = momentum_buffer;
         }
         store(params + first, param_group);

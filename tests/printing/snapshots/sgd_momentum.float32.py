@@ -54,5 +54,6 @@ def sgd_momentum_update(table, rows, first, last):
             momentum_buffer = momentum_buffers[i]
             grad = grad + weight_decay * finite_or_zero(param)
             momentum_buffer = keep * momentum_buffer + take * grad if momentum > float32(0) else momentum_buffer
-            params[i] = param - lr * (momentum_buffer if momentum > float32(0) else grad)
+            delta = lr * (momentum_buffer if momentum > float32(0) else grad)
+            params[i] = param - delta
             momentum_buffers[i] = momentum_buffer

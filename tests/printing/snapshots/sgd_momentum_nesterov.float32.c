@@ -83,7 +83,8 @@ SAMESTEP_API void sgd_momentum_nesterov_update(
         grad = grad + weight_decay * finite_or_zero(param);
         momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
         float ahead = momentum > 0 ? grad + momentum * momentum_buffer : grad;
-        params[i] = param - lr * ahead;
+        float delta = lr * ahead;
+        params[i] = param - delta;
         momentum_buffers[i] = momentum_buffer;
     }
 }

@@ -84,7 +84,8 @@ extern "C" __global__ void __launch_bounds__(256) sgd_momentum_nesterov_update(
             grad = grad + weight_decay * finite_or_zero(param);
             momentum_buffer = momentum > 0 ? keep * momentum_buffer + take * grad : momentum_buffer;
             float ahead = momentum > 0 ? grad + momentum * momentum_buffer : grad;
-            param_group.at[k] = param - lr * ahead;
+            float delta = lr * ahead;
+            param_group.at[k] = param - delta;
             momentum_buffer_group.at[k] = momentum_buffer;
         }
         store(params + first, param_group);

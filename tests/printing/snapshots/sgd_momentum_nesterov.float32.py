@@ -55,5 +55,6 @@ def sgd_momentum_nesterov_update(table, rows, first, last):
             grad = grad + weight_decay * finite_or_zero(param)
             momentum_buffer = keep * momentum_buffer + take * grad if momentum > float32(0) else momentum_buffer
             ahead = grad + momentum * momentum_buffer if momentum > float32(0) else grad
-            params[i] = param - lr * ahead
+            delta = lr * ahead
+            params[i] = param - delta
             momentum_buffers[i] = momentum_buffer

@@ -74,7 +74,8 @@ SAMESTEP_API void signsgd_update(
     for (int64_t i = 0; i < n; i++) {
         float param = params[i];
         float grad = grad_coefficient * grads[i];
-        params[i] = param - (lr * sign(grad) + decay * finite_or_zero(param));
+        float delta = lr * sign(grad);
+        params[i] = param - (delta + decay * finite_or_zero(param));
     }
 }
 

@@ -77,7 +77,8 @@ extern "C" __global__ void __launch_bounds__(256) signsgd_update(
         for (int k = 0; k < group.n; k++) {
             float param = param_group.at[k];
             float grad = grad_coefficient * grad_group.at[k];
-            param_group.at[k] = param - (lr * sign(grad) + decay * finite_or_zero(param));
+            float delta = lr * sign(grad);
+            param_group.at[k] = param - (delta + decay * finite_or_zero(param));
         }
         store(params + first, param_group);
     };

@@ -53,4 +53,5 @@ def signsgd_update(table, rows, first, last):
         for i in range(n):
             param = params[i]
             grad = grad_coefficient * grads[i]
-            params[i] = param - (lr * sign(grad) + decay * finite_or_zero(param))
+            delta = lr * sign(grad)
+            params[i] = param - (delta + decay * finite_or_zero(param))

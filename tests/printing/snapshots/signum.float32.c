@@ -81,8 +81,8 @@ SAMESTEP_API void signum_update(
         float grad = grad_coefficient * grads[i];
         float momentum_buffer = momentum_buffers[i];
         momentum_buffer = momentum * momentum_buffer + rest * grad;
-        param = param - (lr * sign(momentum_buffer) + decay * finite_or_zero(param));
-        params[i] = param;
+        float delta = lr * sign(momentum_buffer);
+        params[i] = param - (delta + decay * finite_or_zero(param));
         momentum_buffers[i] = momentum_buffer;
     }
 }

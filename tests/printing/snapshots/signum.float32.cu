@@ -83,8 +83,8 @@ extern "C" __global__ void __launch_bounds__(256) signum_update(
             float grad = grad_coefficient * grad_group.at[k];
             float momentum_buffer = momentum_buffer_group.at[k];
             momentum_buffer = momentum * momentum_buffer + rest * grad;
-            param = param - (lr * sign(momentum_buffer) + decay * finite_or_zero(param));
-            param_group.at[k] = param;
+            float delta = lr * sign(momentum_buffer);
+            param_group.at[k] = param - (delta + decay * finite_or_zero(param));
             momentum_buffer_group.at[k] = momentum_buffer;
         }
         store(params + first, param_group);

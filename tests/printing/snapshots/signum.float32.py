@@ -58,6 +58,6 @@ def signum_update(table, rows, first, last):
             grad = grad_coefficient * grads[i]
             momentum_buffer = momentum_buffers[i]
             momentum_buffer = momentum * momentum_buffer + rest * grad
-            param = param - (lr * sign(momentum_buffer) + decay * finite_or_zero(param))
-            params[i] = param
+            delta = lr * sign(momentum_buffer)
+            params[i] = param - (delta + decay * finite_or_zero(param))
             momentum_buffers[i] = momentum_buffer

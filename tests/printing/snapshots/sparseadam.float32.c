@@ -96,7 +96,8 @@ SAMESTEP_API void sparseadam_update(
         float exp_avg_sq = exp_avg_sqs[i];
         exp_avg = beta1 * exp_avg + rest1 * grad;
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
-        params[i] = param - step_size * (exp_avg / (sqrtf(exp_avg_sq) + eps));
+        float delta = step_size * (exp_avg / (sqrtf(exp_avg_sq) + eps));
+        params[i] = param - delta;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

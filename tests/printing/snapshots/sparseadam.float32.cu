@@ -85,7 +85,8 @@ extern "C" __global__ void __launch_bounds__(256) sparseadam_update(
             float exp_avg_sq = exp_avg_sq_group.at[k];
             exp_avg = beta1 * exp_avg + rest1 * grad;
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad);
-            param_group.at[k] = param - step_size * (exp_avg / (sqrtf(exp_avg_sq) + eps));
+            float delta = step_size * (exp_avg / (sqrtf(exp_avg_sq) + eps));
+            param_group.at[k] = param - delta;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

@@ -53,6 +53,7 @@ def sparseadam_update(table, rows, first, last):
             exp_avg_sq = exp_avg_sqs[i]
             exp_avg = beta1 * exp_avg + rest1 * grad
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad)
-            params[i] = param - step_size * (exp_avg / (sqrt(exp_avg_sq) + eps))
+            delta = step_size * (exp_avg / (sqrt(exp_avg_sq) + eps))
+            params[i] = param - delta
             exp_avgs[i] = exp_avg
             exp_avg_sqs[i] = exp_avg_sq
