@@ -10,6 +10,7 @@ import typing
 
 from . import parts, rules
 from .choice import available_backends, get_backend, use_backend
+from .language.intervals import Interval
 from .language.rule import Rule
 from .optimizers import classes, functional  # noqa: F401 (which gives rules init and apply)
 from .optimizers.classes import *  # noqa: F403 (a class for every built-in rule)
@@ -41,6 +42,7 @@ else:
 __all__ = [
     "CheckpointError",
     "IndexedSlices",
+    "Interval",
     "LossScaler",
     "OptimizeResult",
     "Optimizer",

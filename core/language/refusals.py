@@ -21,6 +21,20 @@ OPERATORS = {
     "len": ("len",), "in": ("contains",), "float": ("float", "index"), "int": ("int",),
     "complex": ("complex",), "round": ("round",), "with": ("enter", "exit"),
 }  # fmt: skip
+NO_NUMBER = (
+    "a value stands for many numbers; leave out float and functions of math, use those of xp"
+)
+INSTEAD = {
+    "**": "write grad * grad; in scalars xp.ipow(x, n) or xp.pow(x, y)",
+    "[...]": "write m = ...; a value has no elements",
+    "in": "use xp.where(condition, a, b)",
+    "float": NO_NUMBER,
+    "int": NO_NUMBER,
+    "round": NO_NUMBER,
+    "len": "use xp.size(grad)",
+}
+# what NumPy calls the operators of its own numbers
+OF_OPERATORS = frozenset({"add", "subtract", "multiply", "divide", "negative"})
 
 
 class Closed:
@@ -29,27 +43,30 @@ class Closed:
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"a value has no attribute or method {name!r}")
+        raise AttributeError(f"a value has no attribute or method {name!r}: use functions of xp")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        raise TypeError(
-            f"numpy.{ufunc.__name__} is not for rules, nor are numbers of NumPy's: write float(...)"
-        )
+        if ufunc.__name__ in OF_OPERATORS:
+            raise TypeError(
+                f"numpy.{ufunc.__name__} is not for rules, nor are numbers of NumPy's: "
+                "write float(...) around such a number"
+            )
+        raise TypeError(f"numpy.{ufunc.__name__} is not for rules: use functions of xp")
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        raise TypeError(f"numpy.{function.__name__} is not for rules")
+        raise TypeError(f"numpy.{function.__name__} is not for rules: use functions of xp")
 
     def __array__(self, *args: Any, **options: Any) -> Any:
         raise TypeError("a value is no array")
 
     def __bool__(self) -> bool:
         raise TypeError(
-            "a traced value has no truth value: a rule has no control flow on values; "
+            "a value has no truth value: a rule has no control flow on values; "
             "use xp.where(condition, a, b)"
         )
 
     def __iter__(self) -> Any:
-        raise TypeError("a traced value cannot be unpacked or iterated over")
+        raise TypeError("a value cannot be unpacked or iterated over")
 
 
 def _refusing(message: str) -> Callable[..., Any]:
@@ -61,7 +78,8 @@ def _refusing(message: str) -> Callable[..., Any]:
 
 for _symbol, _names in OPERATORS.items():
     for _name in _names:
-        setattr(Closed, f"__{_name}__", _refusing(f"{_symbol} is not for values"))
+        _hint = f": {INSTEAD[_symbol]}" if _symbol in INSTEAD else ""
+        setattr(Closed, f"__{_name}__", _refusing(f"{_symbol} is not for values{_hint}"))
 
 
 class Words:

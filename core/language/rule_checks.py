@@ -69,7 +69,7 @@ def _check_numbers(rule: Any, rule_is: str) -> None:
         )
         if not fits or not all(hasattr(interval, "low") for interval in each):
             raise TypeError(
-                f"{rule_is}bounds[{name!r}] must be an Interval, or a tuple of as many as the "
+                f"{rule_is}bounds[{name!r}] must be a samestep.Interval such as Interval(0, 1), or a tuple of as many as the "
                 f"default {default!r} has numbers, not {bounds!r}"
             )
     for name, value in rule.initial.items():

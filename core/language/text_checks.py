@@ -3,9 +3,9 @@ same on all, as far as that can be seen.
 
 The reference runs the text, every other backend its trace. They differ if the text depends on
 anything but the values of its arguments: on their type (``isinstance(param, np.ndarray)``), on
-random numbers, or on how often it was called. Both are computed here for a few numbers. What cannot
-be seen: what changes later (a global that somebody sets, the time of day), or with values that these
-few do not have.
+random numbers, or on how often it was called. Both are computed here for a few numbers. A number of
+its module that changes later is noticed at the next step (`outside.py`). What cannot be seen: the time
+of day, or what happens with values that these few do not have.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from ..interrupts import held
 from .clipping import clipped
 from .kept import kept
+from .outside import constants
 from .passes import program, reachable
 from .results import as_tuple
 from .rule import CLIPS, Rule
@@ -43,6 +44,7 @@ def _numbers(shape: tuple[int, ...], k: int) -> Any:
 def check(rule: Rule) -> None:
     """Raise TypeError or ValueError for a rule that not every backend could run, clipped or not, or
     whose text gives other numbers than its trace."""
+    constants(rule)
     clipped(rule, CLIPS)
     program(rule)
     row, carry = trace_scalars(rule)

@@ -241,7 +241,7 @@ def _explained(rule: Rule, function: str, vocabulary: type) -> Iterator[None]:
         yield
     except (TypeError, ValueError, AttributeError) as error:
         raise TypeError(
-            f"rule {rule.name!r}: {error}; {function} may use its arguments, numbers, + - * /, "
+            f"rule {rule.name!r}: {error}. {function} may use its arguments, numbers, + - * /, "
             f"comparisons in xp.where, and xp.{', xp.'.join(words_of(vocabulary))}"
         ) from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..language.dtypes import dtype_of
 from ..language.names import suggestion
+from ..language.outside import Constant, check_constants, constants
 from ..language.rule import Rule
 from ..language.text_checks import check
 from ..protocol import Backend, Tensor
@@ -42,7 +43,13 @@ class Groups:
         self.tensors: list[Any] = []
         self.clocks: list[Clock] = []
         self._contents: list[Contents] = []
+        self._constants: dict[Constant, Rule] = {}
         self.forget()
+
+    def check_constants(self) -> None:
+        """Raise ValueError if a number that a rule reads from outside has changed since it was traced."""
+        for constant, rule in self._constants.items():
+            constant.check(rule)
 
     def forget(self) -> None:
         """Look at all hyperparameters anew next time."""
@@ -76,6 +83,8 @@ class Groups:
         for tensor, decays_here in zip(tensors, decays, strict=True):
             variant = rule.for_shape(tensor.shape)
             check(variant)
+            check_constants(variant)
+            self._constants |= dict.fromkeys(constants(variant), variant)
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
         frozen = bool(group.get("frozen", False))

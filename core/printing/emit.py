@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
+from ..language.outside import check_constants
 from ..language.rule import CLIPS, Rule
 from ..rules import find_rule
 
@@ -71,4 +72,6 @@ def checked(
         )
     clips = tuple(name for name in CLIPS if options.get(name))
     structural = {name: on for name, on in options.items() if name not in CLIPS}
-    return find_rule(rule).variant(**structural), clips, grad_dtype
+    variant = find_rule(rule).variant(**structural)
+    check_constants(variant)
+    return variant, clips, grad_dtype

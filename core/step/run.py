@@ -117,6 +117,7 @@ class Run:
 
     def refresh(self) -> None:
         """Take over hyperparameters that were changed from outside, or that a schedule changes."""
+        self.groups.check_constants()
         stepping = self.stepping  # first: making it may fail, and changes are told once
         hyper = self.groups.changed(self.steps_taken)
         if hyper is not None:

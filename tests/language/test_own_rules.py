@@ -267,7 +267,7 @@ def with_state(xp, s, param, grad, kept):
         (dict(per=dict(kept="rows")), r"per\['kept'\] must be one of .*, not 'rows'"),
         (dict(initial=dict(kept="foo")), r"initial\['kept'\] must be a number or the name"),
         (dict(bounds=dict(foo=1)), r"bounds names unknown hyperparameters \['foo'\]"),
-        (dict(bounds=dict(lr=1)), r"bounds\['lr'\] must be an Interval"),
+        (dict(bounds=dict(lr=1)), r"bounds\['lr'\] must be a samestep.Interval"),
         (dict(defaults=dict(lr="x")), "the default of lr must be a number"),
         (dict(defaults=dict(lr=0.1, maximize=0.0)), "hyperparameter cannot be called 'maximize'"),
         (dict(defaults=dict(lr=0.1, backend=0.0)), "hyperparameter cannot be called 'backend'"),

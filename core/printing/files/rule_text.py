@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import builtins
-import dis
 import inspect
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Iterator
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Callable, Collection, Iterable
+from types import FunctionType, ModuleType
 from typing import Any
 
+from ...language.outside import outside_names
 from ...language.rule import Rule
 from ..quoting import literal
 
@@ -39,7 +38,9 @@ class RuleText:
             raise ValueError(f"{function!r} is no plain function, so its text cannot be exported")
         text = function_text(function)
         renamed = {
-            name: self._name_of(name, value, function) for name, value in _free_names(function)
+            name: self._name_of(name, read(), function)
+            for name, read in outside_names(function)
+            if "." not in name
         }
         edits = [
             (_start(node), _end(node), renamed[node.id])
@@ -170,27 +171,3 @@ def _edited(text: str, edits: list[tuple[tuple[int, int], tuple[int, int], str]]
         tail = lines[last - 1][end:]
         lines[first - 1 : last] = [lines[first - 1][:start] + new.encode() + tail]
     return b"\n".join(lines).decode()
-
-
-def _free_names(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the names that ``function`` gets from outside, and their values."""
-    closure = function.__closure__ or ()
-    known = {
-        name: cell.cell_contents
-        for name, cell in zip(function.__code__.co_freevars, closure, strict=True)
-    }
-    for name in _global_names(function.__code__):
-        if name in function.__globals__:
-            known[name] = function.__globals__[name]
-        elif not hasattr(builtins, name):
-            raise ValueError(f"{function.__name__} refers to {name}, which is not defined")
-    yield from known.items()
-
-
-def _global_names(code: CodeType) -> Iterator[str]:
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "LOAD_GLOBAL":
-            yield instruction.argval
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _global_names(constant)
