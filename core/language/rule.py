@@ -170,6 +170,12 @@ class Rule:
             for name, default in known.items()
         }
 
+    def checked(self, name: str, value: Any, where: str = "") -> Hyper:
+        """Return the value of a hyperparameter that the rule has, checked. Raises what
+        `hyperparameters` raises."""
+        default = self.defaults[name] if name in self.defaults else self.known_hyperparameters[name]
+        return self._checked(name, value, default, where)
+
     def _checked(self, name: str, value: Any, default: Hyper, where: str) -> Hyper:
         if isinstance(default, bool):
             if not isinstance(value, (bool, int)) or value not in (0, 1):

@@ -54,6 +54,8 @@ class Groups:
     def forget(self) -> None:
         """Look at all hyperparameters anew next time."""
         self._seen: Any = None
+        self._scheduled: list[list[str]] = []  # names, group by group
+        self._hyper: list[GroupHyper] = []
         self.takes_part: list[bool] | None = None  # those that are not frozen; None: all
 
     def add(
@@ -177,20 +179,33 @@ class Groups:
             if len(group) - ("name" in group) != len(names) + 1:
                 raise _has_too_much(group, names, self._where(i))
         try:
-            if now == self._seen:
-                return None
+            same = now == self._seen
         except ValueError:  # an array where a number belongs
-            pass
+            same = False
+        if same:  # but for what schedules say
+            if not any(self._scheduled):
+                return None
+            return [
+                hyper.at(rule, entry, names, steps_taken, self._where(i))
+                for i, (hyper, rule, entry, names) in enumerate(
+                    zip(self._hyper, self.rules, self.entries, self._scheduled, strict=True)
+                )
+            ]
         numbers = self.numbers(steps_taken)
         for i, rule in enumerate(self.rules):
             rule.check_options(numbers[i], self._where(i))
         # what can change in place, such as a list of betas, has to be read at every step
-        fixed = all(is_fixed(value) for values in now for value in values)
-        self._seen = now if fixed else None
+        steady = all(is_fixed(value) or callable(value) for values in now for value in values)
+        self._seen = now if steady else None
+        self._scheduled = [
+            [name for name, value in zip(names, values, strict=True) if callable(value)]
+            for values in now
+        ]
         takes_part = [not self.entries[clock.group]["frozen"] for clock in self.clocks]
         if takes_part != self.takes_part:
             self.takes_part = None if all(takes_part) else takes_part
-        return list(map(GroupHyper, numbers))
+        self._hyper = list(map(GroupHyper, numbers))
+        return self._hyper
 
     def _where(self, i: int) -> str:
         """Return the beginning of a message about a group."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -62,15 +63,27 @@ class GroupHyper:
     """The hyperparameters of one group at one step, ready for ``scalars``."""
 
     def __init__(self, numbers: Mapping[str, Any]) -> None:
-        given = {name: value for name, value in numbers.items() if value is not None}
-        self._numbers = as_numbers(given)
-        self._undecayed = (
-            as_numbers({**given, "weight_decay": 0.0}) if "weight_decay" in given else self._numbers
-        )
+        self._all = numbers
+        self._given = {name: value for name, value in numbers.items() if value is not None}
+        self._numbers = as_numbers(self._given)
         self.sign = -1.0 if numbers["maximize"] else 1.0
         self.lazy = bool(numbers["lazy"])
-        self.clips = tuple(name for name in CLIPS if name in given)
+        self.clips = tuple(name for name in CLIPS if name in self._given)
+
+    def at(
+        self, rule: Rule, group: Mapping[str, Any], names: list[str], step: int, where: str
+    ) -> GroupHyper:
+        """Return those of another step: what the schedules of these names in ``group`` say, checked."""
+        now = {name: rule.checked(name, group[name](step), where) for name in names}
+        numbers = {**self._all, **now}
+        rule.check_options(numbers, where)
+        return GroupHyper(numbers)
 
     def numbers(self, decays: bool) -> SimpleNamespace:
         """Return them with the weight decay, or without it where the mask says so."""
         return self._numbers if decays else self._undecayed
+
+    @functools.cached_property
+    def _undecayed(self) -> SimpleNamespace:
+        without = {"weight_decay": 0.0} if "weight_decay" in self._given else {}
+        return as_numbers({**self._given, **without})
