@@ -60,3 +60,11 @@ def test_what_has_not_run_on_a_gpu_is_said_once():
     assert said.pop("README.md") == 1
     assert said.pop("docs/gpu.md") >= 1
     assert not any(said.values()), {page for page, number in said.items() if number}
+
+
+def test_answers_are_short():
+    answers = re.findall(
+        r"^\*\*.*?(?=\n\n)", PAGES["docs/explain/questions.md"], re.DOTALL | re.MULTILINE
+    )
+    assert len(answers) > 20
+    assert all(len(answer.splitlines()) <= 5 for answer in answers)
