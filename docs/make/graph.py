@@ -40,7 +40,7 @@ def svg(text: str) -> str:
     drawn = [_arrow([(x[n], _y(n, row)) for n in path]) for path in paths.values()]
     drawn += [_box(x[name], _y(name, row), label) for name, label in labels.items()]
     return (
-        f'<svg viewBox="0 0 {width:.0f} {height}" role="img" style="width:100%; min-width:800px">'
+        f'<svg viewBox="0 0 {width:.0f} {height}" role="img" style="width:100%; min-width:1000px">'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="6" '
         'markerHeight="6" orient="auto"><path d="M0 0L8 4L0 8z" fill="currentColor"/></marker>'
         f"</defs>{''.join(drawn)}</svg>"
