@@ -17,9 +17,11 @@ from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
 from example_pages import example_pages
+from graph import svg
 from rule_pages import rule_pages
 
 ROOT = Path(__file__).parent.parent.parent
+FLOWCHART = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FENCE = re.compile(r"(^ *```+.*?^ *```+$)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)")
 LANGUAGE = {".py": "python", ".pyi": "python", ".c": "c", ".h": "c", ".cu": "c++", "": "bash"}
@@ -53,7 +55,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Lead links to files outside of ``docs/`` to their pages."""
+    """Draw flowcharts, and lead links to files outside of ``docs/`` to their pages."""
+    markdown = FLOWCHART.sub(
+        lambda match: f'<div style="overflow-x:auto">{svg(match[1])}</div>', markdown
+    )
     here = page.file.src_uri
 
     def led(link: str) -> str:

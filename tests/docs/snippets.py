@@ -1,8 +1,17 @@
-"""A page's snippets, run as they stand: each Python program in a namespace of its own, commands
-in a shell, all of a page in one folder that was empty.
+"""A page's snippets, run as they stand: commands in a shell, each Python program in a namespace of
+its own, all of a page in one folder that was empty.
 
-A block with a ``title`` is written to the file of that name. One whose title is "prints" is what
-the snippet before it prints. Other ``text`` is not run.
+The language of a block says how it is run, its title what it is:
+
+- ``python`` and ``sh`` are run, in the order of the page; ``c`` and ``toml`` are written to the file
+  of their title;
+- ``title="NAME.py"`` writes a program to that file, too, for the blocks that follow;
+- ``title="continued"`` runs in the namespace of the Python block before it;
+- ``text title="prints"`` is what the block before it prints;
+- ``console`` has commands behind ``$`` and what each of them prints.
+
+``mermaid`` is a picture. A page of figures that take long to measure has the command as the title of
+what it printed, and ``run`` is told of it.
 """
 
 from __future__ import annotations
@@ -14,12 +23,14 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 BLOCK = re.compile(r'^( *)```(\w+)?(?: title="(.*?)")?\n(.*?)^\1```$', re.DOTALL | re.MULTILINE)
-LANGUAGES = {"python", "c", "sh", "text"}
+COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+LANGUAGES = {"python", "c", "sh", "console", "text", "toml", "mermaid"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,11 @@ class Snippet:
     language: str
     title: str
     text: str
+
+    @property
+    def first_line(self) -> str:
+        """What the list of exceptions calls a block by."""
+        return self.text.partition("\n")[0]
 
 
 def snippets(page: str) -> list[Snippet]:
@@ -42,25 +58,48 @@ def snippets(page: str) -> list[Snippet]:
     return found
 
 
-def run(page: str, folder: Path) -> None:
-    """Run all snippets of a page. Raises what they raise, or AssertionError for another output."""
-    printed = ""
+def run(page: str, folder: Path, left_out: Collection[str] = ()) -> None:
+    """Run the snippets of a page, but those whose first lines or titles are in ``left_out``, with what
+    these print.
+
+    Raises what they raise, AssertionError for another output, and ValueError for a block that would
+    not be run at all: text that is no output, C without a file to write it to.
+    """
+    printed: str | None = ""
+    names: dict[str, Any] = {}
     for each in snippets(page):
-        if each.title == "prints":
-            assert printed.strip() == each.text.strip(), f"the snippet prints\n{printed}"
+        if each.language == "mermaid":
             continue
-        if each.title:
-            (folder / each.title).write_text(each.text, encoding="utf-8")
-        if each.language == "python":
-            printed = _python(each.text, folder)
+        if each.title in left_out or each.first_line in left_out:
+            printed = None
+        elif each.title == "prints":
+            if printed is not None:
+                _same(each.text, printed)
+        elif each.language == "console":
+            for command, output in COMMAND.findall(each.text):
+                _same(output, run_shell(command, folder))
         elif each.language == "sh":
-            printed = _shell(each.text, folder)
+            printed = run_shell(each.text, folder)
+        elif each.language == "python":
+            if each.title != "continued":
+                names = {"__name__": "__main__"}
+            if each.title.endswith(".py"):
+                (folder / each.title).write_text(each.text, encoding="utf-8")
+            printed = _python(each.text, folder, names)
+        elif each.title:
+            (folder / each.title).write_text(each.text, encoding="utf-8")
+        else:
+            raise ValueError(f"nothing runs the block that begins with {each.first_line!r}")
 
 
-def _python(text: str, folder: Path) -> str:
+def _same(shown: str, printed: str) -> None:
+    assert printed.strip() == shown.strip(), f"the snippet prints\n{printed}"
+
+
+def _python(text: str, folder: Path, names: dict[str, Any]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.chdir(folder), _path_with(folder):
-        exec(compile(text, f"{folder.name}.py", "exec"), {"__name__": "__main__"})
+        exec(compile(text, f"{folder.name}.py", "exec"), names)
     return printed.getvalue()
 
 
@@ -76,10 +115,11 @@ def _path_with(folder: Path) -> Iterator[None]:
             sys.modules.pop(file.stem, None)
 
 
-def _shell(text: str, folder: Path) -> str:
+def run_shell(text: str, folder: Path) -> str:
+    """Return what commands print, or raise AssertionError where one fails."""
     programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     done = subprocess.run(
-        ["bash", "-euc", text], cwd=folder, env={**os.environ, "PATH": programs},
+        ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env={**os.environ, "PATH": programs},
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

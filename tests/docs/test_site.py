@@ -15,6 +15,7 @@ from variants import variants
 sys.path.insert(0, str(ROOT / "docs" / "make"))
 from check_links import broken_links
 from equations import equations
+from graph import NODE, svg
 from rule_pages import rule_pages
 
 
@@ -91,6 +92,32 @@ def test_pages_in_the_navigation_are_there():
     }
     there |= {f"examples/{path.stem}.md" for path in (ROOT / "docs" / "examples").glob("*.py")}
     assert {*named} == there
+
+
+def test_the_flowchart_is_drawn_with_all_boxes_and_arrows():
+    (text,) = re.findall(
+        r"```mermaid\n(.*?)```", (ROOT / "docs" / "design.md").read_text(), re.DOTALL
+    )
+    drawn = svg(text)
+    ElementTree.fromstring(drawn)
+    assert re.findall("<text .*?>(.*?)</text>", drawn) == [label for _, label in NODE.findall(text)]
+    assert drawn.count("url(#tip)") == text.count("-->") + text.count(" & ")
+    boxes = [
+        tuple(map(int, box))
+        for box in re.findall('<rect x="(-?[0-9]+)" y="([0-9]+)" width="([0-9]+)"', drawn)
+    ]
+    for x, y, width in boxes:
+        assert x >= 0
+        assert not [b for b in boxes if b[1] == y and x < b[0] < x + width], "boxes overlap"
+
+
+def test_control_a_flowchart_that_cannot_be_drawn_is_refused():
+    nodes = 'flowchart BT\n    a["A"]\n    b["B"]\n'
+    svg(f"{nodes}    a --> b\n")
+    with pytest.raises(ValueError, match="neither a node nor arrows"):
+        svg(f"{nodes}    a ==> b\n")
+    with pytest.raises(ValueError, match="circle"):
+        svg(f"{nodes}    a --> b\n    b --> a\n")
 
 
 @pytest.mark.parametrize(

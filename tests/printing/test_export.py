@@ -1,17 +1,12 @@
-"""``samestep export`` and `samestep.printing.export`: files, mistakes, and README's program in C."""
+"""``samestep export`` and `samestep.printing.export`: files and mistakes."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 
 import pytest
 import samestep as ss
 from command_line import call, call_base
-from helpers import ROOT
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_export_prints_or_writes(tmp_path, capsys):
@@ -86,21 +81,3 @@ def test_a_rule_of_ones_own():
     text = ss.export(ss.Rule("signs", scalars, update, defaults=dict(lr=1e-3)), "c")
     assert "params[i] = param - lr * signs_sign(grad);" in text
     assert "A rule of the user's own." in text
-
-
-def test_the_program_in_c_that_readme_shows(tmp_path):
-    block = re.search(
-        r"```\n(samestep export .*?)\n(cc .*?)\n```\n\n```c\n(.*?)```", README, re.DOTALL
-    )
-    assert block is not None
-    export, compile_, program = block.groups()
-    (tmp_path / "train.c").write_text(program)
-    words = export.split()[1:]
-    assert call(*[tmp_path / word if word.endswith(".h") else word for word in words]) == 0
-    strict = "-std=c99 -Wall -Wextra -Werror -pedantic"
-    subprocess.run([*compile_.split(), *strict.split()], cwd=tmp_path, check=True)
-    done = subprocess.run(
-        [tmp_path / "train"], capture_output=True, text=True, check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"},
-    )  # fmt: skip
-    assert abs(float(done.stdout) - 3) < 0.05

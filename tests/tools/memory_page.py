@@ -28,7 +28,7 @@ from samestep.tools.memory.footprint import footprint
 from samestep.tools.memory.run import chosen_rules, heading, model, notes, table
 
 PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
-FENCE = "```\n"
+BLOCK = re.compile(r"(?<=\n)(```\w+.*\n)((?s:.+?))(?=```\n)")
 FEW_RULES = ("sgd", "adamw", "lion", "adafactor")
 ALLOCATED = ("sgd", "adamw", "lamb", "adafactor")
 MODELS: tuple[tuple[Shape, ...], ...] = (
@@ -41,11 +41,11 @@ MEGA = 1e6
 
 def page() -> str:
     """Return the page with tables and versions of now."""
-    parts = PAGE.read_text(encoding="utf-8").split(FENCE)
-    parts[1::2] = [*computed(), allocated(), temporary()]
+    texts = iter([*computed(), allocated(), temporary()])
+    page = BLOCK.sub(lambda match: match[1] + next(texts), PAGE.read_text(encoding="utf-8"))
     found = installed_versions("numpy", "numba", "torch", "optax", "jax")
     versions = ", ".join(f"{name} {version}" for name, version in found.items())
-    return re.sub("Versions: .*", f"Versions: {versions}.", FENCE.join(parts))
+    return re.sub("Versions: .*", f"Versions: {versions}.", page)
 
 
 def computed() -> list[str]:
