@@ -19,7 +19,8 @@ from machines.compilers import HERE, THREADS, Machine, is_emulated, need, under_
 from samestep.golden.cases import Case
 from samestep.golden.compare import first_difference
 from samestep.golden.format import VALUES, to_bytes
-from variants import DTYPES, EVERYTHING, options_of, values, variants
+from sampling import EVERYTHING
+from variants import DTYPES, options_of, values, variants
 
 from samestep.golden.around import all_cases  # isort: skip
 
