@@ -33,7 +33,7 @@ def test_a_missing_framework_is_named_with_what_to_install(monkeypatch):
     status = ss.available_backends()["numba"]
     assert not status.available
     assert status.detail == "Numba is not installed"
-    message = r"backend 'numba' \({}\) cannot run here: Numba is not .*pip install 'samestep\[numba"
+    message = r"backend 'numba' \({}\) cannot run here: Numba is not .*pip install -e '.*\[numba\]'"
     with pytest.raises(RuntimeError, match=message.format("backend")):
         ss.SGD(np.ones(2), backend="numba")
     with (

@@ -14,6 +14,7 @@ from samestep.golden.compare import assert_same_bits, first_difference, same_bit
 from samestep.golden.format import VALUES, Golden, read, to_bytes
 from samestep.golden.generate import generate, generate_for
 from samestep.golden.verify import verify, verify_one
+from samestep.install_command import install_command
 from samestep.language.dtypes import numpy_dtype
 from variants import DTYPES
 
@@ -180,7 +181,6 @@ generate_for("sgd", "float32", {str(tmp_path)!r})
 print([result.same for result in verify("numpy", ["sgd.float32"])])
 """
     )
-    assert printed == (
-        "the truth in golden files needs mpmath: pip install 'samestep[oracle]'\n[True]\n"
-    )
+    remedy = install_command("oracle")
+    assert printed == f"the truth in golden files needs mpmath: {remedy}\n[True]\n"
     assert [path.name for path in tmp_path.iterdir()] == ["sgd.float32.safetensors"]
