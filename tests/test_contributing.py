@@ -14,6 +14,8 @@ import pytest
 import toys
 from helpers import ROOT
 
+pytestmark = pytest.mark.whole
+
 PAGE = " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
 TOP = ("core", "backends", "golden", "tests", "docs")
 # in a process that finds it first: this package is the copy, whatever is installed

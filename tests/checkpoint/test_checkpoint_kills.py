@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from sampling import EVERYTHING
 
+pytestmark = pytest.mark.whole
+
 SCRIPT = Path(__file__).with_name("checkpoint_kills.py")
 KILLS = 1000 if EVERYTHING else 100
 

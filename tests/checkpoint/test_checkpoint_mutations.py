@@ -14,6 +14,8 @@ import pytest
 from helpers import ROOT
 from sampling import EVERYTHING
 
+pytestmark = pytest.mark.whole
+
 SCRIPT = Path(__file__).with_name("checkpoint_mutations.py")
 FILES = 10_000 if EVERYTHING else 1500
 
