@@ -180,6 +180,8 @@ def test_sensitivity_is_the_range_around_the_best() -> None:
         ("--seed -1", "--seed"),
         ("--backend nope", "backend='nope'"),
         ("--picture /nowhere/a.png", "there is no folder /nowhere"),
+        ("--picture a", "--picture a: the ending says the format; expected one of .eps, "),
+        ("--picture a.xyz", "--picture a.xyz: the ending says the format; expected one of .eps, "),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words: str, message: str, capsys: Any) -> None:

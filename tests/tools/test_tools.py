@@ -168,12 +168,12 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
     [
         (
             "bench",
-            dict(works=None, repeats=15, backends=None, json_path=None, plot_path=None,
+            dict(works=None, repeats=15, backends=None, json_path=None, plot_path=None, from_path=None,
                  quick=False, torch=False),
         ),
         (
             "bench --repeats 5 --work x --work y --json z --quick",
-            dict(works=["x", "y"], repeats=5, backends=None, json_path=Path("z"), plot_path=None,
+            dict(works=["x", "y"], repeats=5, backends=None, json_path=Path("z"), plot_path=None, from_path=None,
                  quick=True, torch=False),
         ),
         (
