@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .pages import see
 from .protocol import Availability, Backend, too_old
 
 BUILT_IN = {
@@ -112,6 +113,7 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
         said_by = "" if source == ARGUMENT else f", chosen by {source},"
         raise RuntimeError(
             f"backend {chosen!r}{said_by} cannot run here: {status.detail}; {status.install}"
+            f"{see('explain/questions.md')}"
         )
     module = _module(chosen)
     given = (implementation, arrays) if hasattr(module, "IMPLEMENTATIONS") else ()

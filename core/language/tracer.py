@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from ..pages import see
 from .names import PER, check_names
 from .refusals import Closed, Words, attributes, words_of
 from .rule import Rule
@@ -222,7 +223,7 @@ def trace_update(rule: Rule, along_rows: bool = False) -> tuple[dict[str, Expr],
     if len(results) != len(names):
         raise TypeError(
             f"rule {rule.name!r}: update must return {', '.join(names)}; it returned "
-            f"{len(results)} values"
+            f"{len(results)} values{see('howto/rule.md')}"
         )
     with _explained(rule, "update", TracedVocabulary):
         found = dict(zip(names, map(as_expr, results), strict=True))
@@ -239,7 +240,7 @@ def _explained(rule: Rule, function: str, vocabulary: type) -> Iterator[None]:
     except (TypeError, ValueError, AttributeError) as error:
         raise TypeError(
             f"rule {rule.name!r}: {error}; {function} may use its arguments, numbers, + - * /, "
-            f"comparisons in xp.where, and xp.{', xp.'.join(words_of(vocabulary))}"
+            f"comparisons in xp.where, and xp.{', xp.'.join(words_of(vocabulary))}{see('howto/rule.md')}"
         ) from error
 
 

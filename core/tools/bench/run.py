@@ -49,7 +49,7 @@ def run(
     need("bench", ("numba", "rich"), "cli,numba")
     repeats = min(repeats, QUICK_REPEATS) if quick else repeats
     if repeats < 1:
-        raise UserError("--repeats must be at least 1")
+        raise UserError(f"--repeats must be at least 1, not {repeats}")
     check_output("--json", json_path)
     if plot_path is not None:
         _check_plot(plot_path)

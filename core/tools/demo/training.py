@@ -98,8 +98,9 @@ def train(
 
 def check_arguments(epochs: int, seed: int, backends: Sequence[str | None], picture: Path) -> None:
     """Raise UserError if options of a command cannot be used; None is the usual backend."""
-    if epochs < 1 or seed < 0:
-        raise UserError("--epochs must be at least 1 and --seed at least 0")
+    for option, number, least in (("--epochs", epochs, 1), ("--seed", seed, 0)):
+        if number < least:
+            raise UserError(f"{option} must be at least {least}, not {number}")
     check_picture("--picture", picture)
     with users_mistakes():
         for name in backends:
