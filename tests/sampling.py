@@ -2,9 +2,9 @@
 
 ``SAMESTEP_TEST`` says which:
 
-- ``sample``: of each test function every eleventh case, one at least, the first by its name; none of
-  those marked ``whole``, which take long and rarely tell more, and all of those marked ``all_cases``.
-  It is what a run takes that names nothing, such as README's command.
+- ``sample``: of each test function every eleventh case, one at least; of one marked ``every("name")`` a
+  case for every value of that parameter; of one marked ``whole``, which takes long and rarely tells more,
+  none. It is what a run takes that names nothing, such as README's command.
 - ``whole``: all tests. It is what a run takes that names files, tests or words (``-k``).
 - ``everything``: all tests, and those that draw, compile or kill do it ten times as often and more.
 
@@ -18,6 +18,7 @@ import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,14 @@ def function_of(item: pytest.Item) -> str:
     return item.nodeid.partition("[")[0]
 
 
+def one_for_every_value(parameter: str, cases: Iterable[Any]) -> list[pytest.Item]:
+    """Return a case for every value of a parameter; the other parameters take turns."""
+    of_value: dict[Any, list[pytest.Item]] = defaultdict(list)
+    for case in cases:
+        of_value[case.callspec.params[parameter]].append(case)
+    return [its[i % len(its)] for i, its in enumerate(of_value.values())]
+
+
 def sample(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     """Return the sample of these tests, in their order."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
@@ -50,8 +59,8 @@ def sample(items: Iterable[pytest.Item]) -> list[pytest.Item]:
         cases[function_of(item)].append(item)
     kept = []
     for function, its_cases in cases.items():
-        if its_cases[0].get_closest_marker("all_cases"):
-            kept += its_cases
+        if every := its_cases[0].get_closest_marker("every"):
+            kept += one_for_every_value(every.args[0], its_cases)
         elif not its_cases[0].get_closest_marker("whole"):
             first = zlib.crc32(function.encode()) % min(STRIDE, len(its_cases))
             kept += its_cases[first::STRIDE]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -21,8 +22,8 @@ class Toy:
     def __init__(self, nodeid: str, mark: str | None = None) -> None:
         self.nodeid, self.mark = nodeid, mark
 
-    def get_closest_marker(self, name: str) -> bool:
-        return name == self.mark
+    def get_closest_marker(self, name: str) -> SimpleNamespace | None:
+        return SimpleNamespace(args=["file"]) if name == self.mark else None
 
 
 def cases(function: str, number: int, mark: str | None = None) -> list[Toy]:
@@ -59,9 +60,14 @@ def test_functions_begin_at_different_cases():
     assert len({item.nodeid.partition("[")[2] for item in sample(items)}) > STRIDE / 2
 
 
-def test_marked_functions_are_in_it_with_all_cases_or_with_none():
-    items = cases("a", 30, "all_cases") + cases("w", 30, "whole")
-    assert sample(items) == items[:30]
+def test_marked_functions_are_in_it_with_every_value_or_not_at_all():
+    files, backends = range(7), "xyz"
+    items = [case for file in files for case in cases(f"e[{file}]", 3, "every")]
+    for item, (file, backend) in zip(items, product(files, backends), strict=True):
+        item.callspec = SimpleNamespace(params={"file": file, "backend": backend})
+    kept = [item.callspec.params for item in sample([*items, *cases("w", 30, "whole")])]
+    assert [each["file"] for each in kept] == list(files)
+    assert [each["backend"] for each in kept] == list("xyzxyzx")
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def over_budget(usage: dict[str, dict[str, int]]) -> dict[str, int]:
     }  # fmt: skip
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("label", ALL)
 def test_every_kernel_compiles_and_fits(label, tmp_path):
     for architecture, pair in cells(label):

@@ -27,6 +27,7 @@ from uneven import MATRICES, VECTORS, assert_same, run
 from variants import options_of
 
 pytestmark = [
+    pytest.mark.whole,
     pytest.mark.skipif(torch.version.cuda is not None, reason="this build of torch is for a GPU"),
     pytest.mark.skipif(
         importlib.util.find_spec("triton") is None and os.environ.get("SAMESTEP_TEST_TORCH") != "1",
