@@ -26,7 +26,8 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     columns = [_times(result) for result in results]
     times = [[column[name] for column in columns] for name in names]
     size = LABELS_WIDTH + CELL_WIDTH * len(columns), LABELS_HEIGHT + CELL_HEIGHT * len(names)
-    axes = Figure(figsize=size, dpi=130, layout="constrained").add_subplot()
+    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    axes = figure.add_subplot()
     # symmetric, so that equal times are white
     axes.imshow(times, cmap="PuOr_r", norm=LogNorm(1 / SLOWEST, SLOWEST), aspect="auto")
     for row, cells in enumerate(times):
@@ -36,7 +37,7 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
                       color="white" if dark else "black")  # fmt: skip
     axes.set_xticks(range(len(columns)), map(_heading, results), fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.get_yticklabels()[names.index(REFERENCE)].set_weight("bold")
+    axes.get_yticklabels()[names.index(REFERENCE)].set_fontweight("bold")
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -44,7 +45,7 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
         f"AdamW, float32: time of a step as a multiple of {REFERENCE}'s (orange: slower)",
         fontsize=11,
     )
-    axes.figure.savefig(path)
+    figure.savefig(path)
 
 
 def _times(result: Mapping[str, Any]) -> dict[str, float]:
