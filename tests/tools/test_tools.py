@@ -122,6 +122,7 @@ print(sorted(set({EXTRAS[1:]}) & set(sys.modules)))
         ("golden verify --backend nope", "backend='nope'"),
         ("golden verify --directory /nowhere", "no golden files in /nowhere"),
         ("golden generate --rule nope", "no golden case nope"),
+        (f"golden generate --out {__file__}", f"--out {__file__} is a file; expected a folder"),
         ("demo --backend nope", "backend='nope'"),
         ("demo --epochs 0", "--epochs must be at least 1, not 0"),
         ("demo --picture /nowhere/a.png", "there is no folder /nowhere"),

@@ -20,7 +20,10 @@ def users_mistakes() -> Iterator[None]:
     """Turn errors that the library raises in this block about its arguments into UserError."""
     try:
         yield
-    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except OSError as error:  # without the number of the error
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise UserError(said) from error
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(str(error)) from error
 
 
