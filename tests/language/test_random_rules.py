@@ -120,6 +120,7 @@ def test_torch(backend):
     assert not (found := differences(RULES, FIRST, backend)), "\n\n".join(found)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("backend", [b for b in UNDER_TEST if b in ("numba", "cupy")])
 def test_compiled_backends(backend):
     assert not (found := differences(COMPILED, FIRST, backend)), "\n\n".join(found)
