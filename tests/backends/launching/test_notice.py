@@ -8,7 +8,11 @@ import threading
 import time
 import warnings
 
+import numpy as np
 import pytest
+import samestep as ss
+from conftest import needs_double
+from helpers import on
 from samestep.backends.launching import notice, source_cache
 
 
@@ -82,3 +86,18 @@ def test_it_is_about_kernels_that_nobody_has_compiled(tmp_path, monkeypatch):
     (tmp_path / f"{key}.update-1.py311.nbi").touch()  # as Numba names what it has compiled
     source_cache.load("a_kernel", "x = 1")
     assert begun == [tmp_path]
+
+
+@needs_double
+def test_kernels_of_a_device_are_announced_too(tmp_path, monkeypatch):
+    from samestep.backends.cuda import compiler
+
+    monkeypatch.setenv("SAMESTEP_CACHE_DIR", str(tmp_path))
+    tmp_path.chmod(0o700)
+    begun = []
+    monkeypatch.setattr(
+        compiler, "compiling", lambda folder: begun.append(folder) or contextlib.nullcontext()
+    )
+    optimizer = ss.SGD(on("cupy", np.ones(3)), backend="cupy")
+    optimizer.step(on("cupy", np.ones(3)))
+    assert {*begun} == {tmp_path}
