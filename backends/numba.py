@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..identities import identities
+from ..install_command import install_command
 from ..language.dtypes import numpy_dtype
 from ..language.passes import program
 from ..language.rule import Rule
@@ -40,14 +41,14 @@ LARGE_WORK = 1 << 24  # elements; what a range has at most
 RANGES_PER_THREAD = 4  # of tensors, in what stands between two passes
 
 OLDEST = (0, 61)
-INSTALL = "install it with: pip install 'samestep[numba]'"
 UPDATE = "update it with: pip install --upgrade numba"
 
 
 def availability() -> Availability:
     """Say whether the backend can run here, and what to install if not."""
     if importlib.util.find_spec("numba") is None:
-        return Availability("numba", False, "Numba is not installed", INSTALL)
+        remedy = f"install it with: {install_command('numba')}"
+        return Availability("numba", False, "Numba is not installed", remedy)
     if refused := _refused():
         return Availability("numba", False, *refused)
     return Availability("numba", True, f"compiled CPU kernels on {thread_count()} threads")

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX
+from ..pages import see
 from .arrays import Arrays
 
 Indices = tuple[Any, ...]  # vectors of the same length, one for each of some axes
@@ -52,7 +53,7 @@ class AdoptedTensor:
             new, old = (self.arrays.dtype_name(array) for array in (now, self.array))
             raise ValueError(
                 f"{self.name} now has shape {tuple(now.shape)} and dtype {new}; it had "
-                f"{self.shape} and {old} when the optimizer was made"
+                f"{self.shape} and {old} when the optimizer was made{see('in_place.md')}"
             )
 
     def flat_state(self, name: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .pages import see
 from .protocol import Availability, Backend, too_old
 
 BUILT_IN = {
@@ -37,7 +38,8 @@ ELSEWHERE = {
 }  # fmt: skip
 AUTO = "auto"
 VARIABLE = "SAMESTEP_BACKEND"
-BY_TYPE = "chosen by the type of the parameters"
+ARGUMENT = "backend"
+BY_TYPE = "the type of the parameters"
 OLDEST_NUMPY = (2, 0)  # which every backend needs
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
 
@@ -97,7 +99,7 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     RuntimeError
         For a backend that cannot run here, saying why and what to install.
     """
-    source, chosen = "backend", name
+    source, chosen = ARGUMENT, name
     if chosen is None:
         source, chosen = "use_backend", _chosen.get()
     if chosen is None:
@@ -108,8 +110,10 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     chosen, _, implementation = chosen.partition(":")
     status = _availability(chosen)
     if not status.available:
+        said_by = "" if source == ARGUMENT else f", chosen by {source},"
         raise RuntimeError(
-            f"backend {chosen!r} ({source}) cannot run here: {status.detail}; {status.install}"
+            f"backend {chosen!r}{said_by} cannot run here: {status.detail}; {status.install}"
+            f"{see('explain/questions.md')}"
         )
     module = _module(chosen)
     given = (implementation, arrays) if hasattr(module, "IMPLEMENTATIONS") else ()

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..install_command import install_command
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers, next_scalars
@@ -158,6 +159,6 @@ def _oracle() -> ModuleType:
         if error.name != "mpmath":
             raise
         raise ImportError(
-            "the truth in golden files needs mpmath: pip install 'samestep[oracle]'"
+            f"the truth in golden files needs mpmath: {install_command('oracle')}"
         ) from error
     return oracle

@@ -1,6 +1,6 @@
 """The truth: the same steps by the papers' formulas in 50-digit arithmetic.
 
-Shares no code with the rules. Needs mpmath (``pip install 'samestep[oracle]'``). Takes the
+Shares no code with the rules. Needs mpmath, which the extra ``oracle`` brings. Takes the
 float64 hyperparameters and the stored gradients as they are; parameters and state are never
 rounded on the way, only what is returned is, once, to float64.
 """

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language.rule import Rule
-from ..rules import find_rule
+from ..rules import registry
 from .compare import first_difference, ulp_errors
 from .format import EXTENSION, VALUES, Golden, chosen, read
 from .replay import replay
@@ -87,14 +87,25 @@ def verify(
     files = [read(path) for path in sorted(folder.glob(f"*{EXTENSION}"))]
     if not files:
         raise ValueError(f"no golden files in {folder}")
+    replayed = [(golden, _rule_of(golden, rules or {})) for golden in chosen(files, names)]
     results = []
-    for golden in chosen(files, names):
+    for golden, rule in replayed:
         if progress is not None:
             progress(golden.header.name)
-        name = golden.header.rule
-        rule = (rules or {}).get(name) or find_rule(name)
         results.append(verify_one(golden, rule, backend))
     return results
+
+
+def _rule_of(golden: Golden, own: Mapping[str, Rule]) -> Rule:
+    name = golden.header.rule
+    if name in own:
+        return own[name]
+    if name not in registry:
+        raise ValueError(
+            f"golden file {golden.header.name} is of {name!r}, which is no built-in rule; if it is "
+            f"your own, pass it: rules={{{name!r}: rule}}, or --rule module:rule on the command line"
+        )
+    return registry[name]
 
 
 def verify_one(golden: Golden, rule: Rule, backend: str = "numpy") -> Result:

@@ -1,4 +1,4 @@
-"""Which backends run, and what must hold for the whole run."""
+"""Which tests and backends run, and what must hold for the whole run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import samestep as ss
+import sampling
 from modes import modes_stay
 from samestep import choice
 
@@ -27,6 +29,28 @@ if DOUBLED:
     choice.BUILT_IN["doubled"] = "doubled_tensors"  # torch:fused behind the double
     others = os.environ.get("PYTHONPATH")  # of processes that tests start
     os.environ["PYTHONPATH"] = f"{folder}{os.pathsep}{others}" if others else folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """How many tests run is decided once; the processes of xdist are told."""
+    told = getattr(config, "workerinput", {})
+    config.stash[sampling.AMOUNT] = told.get("amount") or sampling.amount(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of xdist."""
+    node.workerinput["amount"] = node.config.stash[sampling.AMOUNT]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not in the sample."""
+    config.stash[sampling.COLLECTED] = list(items)
+    if config.stash[sampling.AMOUNT] == "sample":
+        kept = sampling.sample(items)
+        chosen = set(kept)
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = kept
 
 
 def backends_under_test() -> list[str]:

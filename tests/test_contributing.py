@@ -14,6 +14,8 @@ import pytest
 import toys
 from helpers import ROOT
 
+pytestmark = pytest.mark.whole
+
 PAGE = " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
 TOP = ("core", "backends", "golden", "tests", "docs")
 # in a process that finds it first: this package is the copy, whatever is installed
@@ -120,7 +122,7 @@ def test_a_backend_is_added_as_the_page_says(checkout):
     assert checkout.touched() == {"backends/toy.py", *toys.OF_BACKEND}
     done = checkout.run(said("samestep golden verify --backend NAME", "toy"))
     assert "golden files, all with the same bits on toy" in done
-    assert "SAMESTEP_TEST_BACKENDS=numpy,NAME python -m pytest" in PAGE
+    assert "SAMESTEP_TEST_BACKENDS=numpy,NAME python -m pytest tests" in PAGE
     tests = "tests/test_layout.py tests/test_layout_names.py tests/test_errors_backends.py"
     checkout.run(
         f"python -m pytest -q -p no:xdist {tests} tests/parameters/test_errors.py",

@@ -33,16 +33,16 @@ def test_a_missing_framework_is_named_with_what_to_install(monkeypatch):
     status = ss.available_backends()["numba"]
     assert not status.available
     assert status.detail == "Numba is not installed"
-    message = r"backend 'numba' \({}\) cannot run here: Numba is not .*pip install 'samestep\[numba"
-    with pytest.raises(RuntimeError, match=message.format("backend")):
+    message = r"backend 'numba'{} cannot run here: Numba is not .*pip install -e '.*\[numba\]'"
+    with pytest.raises(RuntimeError, match=message.format("")):
         ss.SGD(np.ones(2), backend="numba")
     with (
         ss.use_backend("numba"),
-        pytest.raises(RuntimeError, match=message.format("use_backend")),
+        pytest.raises(RuntimeError, match=message.format(", chosen by use_backend,")),
     ):
         ss.SGD(np.ones(2))
     monkeypatch.setenv("SAMESTEP_BACKEND", "numba")
-    with pytest.raises(RuntimeError, match=message.format("SAMESTEP_BACKEND")):
+    with pytest.raises(RuntimeError, match=message.format(", chosen by SAMESTEP_BACKEND,")):
         ss.SGD(np.ones(2))
     monkeypatch.setenv("SAMESTEP_BACKEND", "auto")
     assert ss.SGD(np.ones(2)).backend.name == "numpy"
@@ -59,7 +59,7 @@ def test_a_backend_of_somebody_s_that_cannot_be_imported_is_one_that_cannot_run(
     status = ss.available_backends()["broken"]
     assert not status.available
     assert status.detail == "ModuleNotFoundError: No module named 'a_package_that_is_not_there'"
-    with pytest.raises(RuntimeError, match=r"backend 'broken' \(backend\) cannot run here: Module"):
+    with pytest.raises(RuntimeError, match=r"backend 'broken' cannot run here: Module"):
         ss.SGD(np.ones(2), backend="broken")
     ss.SGD(np.ones(2))
 
@@ -112,7 +112,7 @@ def test_what_is_too_old_is_refused_with_what_to_do(
         assert not status.available
         assert re.search(detail, status.detail)
         assert remedy in status.install
-        with pytest.raises(RuntimeError, match=rf"'{name}' \(backend\) cannot run here: {detail}"):
+        with pytest.raises(RuntimeError, match=rf"'{name}' cannot run here: {detail}"):
             ss.SGD(np.ones(2), backend=name)
     assert call("backends") == 0
     assert re.search(detail, " ".join(capsys.readouterr().out.split()))
@@ -121,7 +121,7 @@ def test_what_is_too_old_is_refused_with_what_to_do(
 def test_when_nothing_can_run_the_type_of_the_parameters_says_what_should(monkeypatch):
     too_old(monkeypatch, numpy="1.26.4")
     with pytest.raises(
-        RuntimeError, match=r"'numpy' \(chosen by the type of the parameters\) cannot"
+        RuntimeError, match=r"'numpy', chosen by the type of the parameters, cannot"
     ):
         ss.SGD(np.ones(2))
 

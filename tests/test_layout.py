@@ -17,7 +17,9 @@ DIRECTION = {
     "core/interrupts": (),
     "core/version": (),
     "core/identities": (),
-    "core/language": ("core/interrupts",),
+    "core/install_command": (),
+    "core/pages": (),
+    "core/language": ("core/interrupts", "core/pages"),
     "core/parts": ("core/language",),
     "core/rules": ("core/parts",),
     "core/schedules": ("core/language",),
@@ -42,13 +44,13 @@ DIRECTION = {
     "backends/launching": ("core/printing",),
     "backends/host": ("backends/tensor_gradients", "backends/launching"),
     "backends/numpy": ("backends/host",),
-    "backends/numba": ("backends/host",),
+    "backends/numba": ("backends/host", "core/install_command"),
     "backends/cuda": ("backends/tensor_gradients", "backends/launching"),
-    "backends/cupy": ("backends/cuda",),
+    "backends/cupy": ("backends/cuda", "core/install_command"),
     "backends/torch": ("backends/numba", "backends/cuda"),
     "backends/torch/optim": ("backends/torch", "core/checkpoint"),
     "core/torch": ("core/optimizers", "backends/torch/optim"),  # a doorway to it
-    "golden": ("core/optimizers", "core/printing"),
+    "golden": ("core/optimizers", "core/printing", "core/install_command"),
     "core/tools": ("golden", "core", "core/torch"),
 }  # fmt: skip
 ANY_BACKEND = ("backends/host", "backends/cuda")  # what one that is not in the table may import

@@ -79,6 +79,7 @@ def repository_files() -> list[str]:
     return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
 
 
+@pytest.mark.whole
 def test_the_wheel_built_from_the_sdist_holds_the_tree(tmp_path):
     """A subpackage or data file that is not declared works in an editable install and is
     missing from the wheel."""

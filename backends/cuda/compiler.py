@@ -11,6 +11,7 @@ from cuda.bindings import nvrtc
 
 from ...printing.cuda import OPTIONS
 from ..launching import source_cache
+from ..launching.notice import compiling
 from . import driver
 
 _modules: dict[tuple[int, str], Any] = {}
@@ -67,7 +68,8 @@ def _load(label: str, source: str, architecture: str, key: str) -> Any:
             return driver.load(path.read_bytes())
         except driver.CudaError:  # damaged: compile it again
             pass
-    code = compiled(label, source, architecture)
+    with compiling(path.parent):
+        code = compiled(label, source, architecture)
     try:
         source_cache.write(path, code)
     except OSError as error:  # a full disk, such as

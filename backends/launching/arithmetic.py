@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from ...pages import see
+
 SUBNORMAL, ONE, TINY = 5e-324, 1.0, 2.0**-60  # names, so that they are computed with at run time
 FLUSHES, ROUNDS = "flushes subnormal numbers to zero", "rounds otherwise than to nearest"
 CAUSES = {
@@ -27,7 +29,7 @@ def check_caller(may_flush: bool = False) -> None:
         raise RuntimeError(
             f"this thread {found} (something has switched the processor, for example "
             f"{CAUSES[found]}); a step would not have the same bits everywhere. Switch it back "
-            "before stepping"
+            f"before stepping{see('threads.md')}"
         )
 
 
@@ -36,4 +38,5 @@ def refuse_worker(found: str) -> NoReturn:
     raise RuntimeError(
         f"a worker thread {found} (something that ran in it has switched the processor); a step "
         "would not have the same bits everywhere. Start a new process"
+        f"{see('threads.md')}"
     )

@@ -3,6 +3,7 @@ through."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -15,6 +16,8 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from .notice import compiling
 
 VARIABLE = "SAMESTEP_CACHE_DIR"
 _modules: dict[str, ModuleType] = {}
@@ -80,7 +83,10 @@ def load(name: str, source: str) -> ModuleType:
     key = f"{name}_{digest}"
     with _lock:
         if key not in _modules:
-            _modules[key] = _imported(cache_directory(), key, source)
+            folder = cache_directory()
+            known = any(file.suffix == ".nbi" for file in _files_of(key, folder))
+            with contextlib.nullcontext() if known else compiling(folder):
+                _modules[key] = _imported(folder, key, source)
         return _modules[key]
 
 

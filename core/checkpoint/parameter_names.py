@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..pages import see
 from ..parameters.trees import Spec, flatten
 from ..protocol import Tensor
 
@@ -58,7 +59,7 @@ def group_by_name(
     if len(place) < len(saved) or len(saved) != len(names) or place.keys() != set(names):
         raise ValueError(
             f"{where}has parameters of other names than the optimizer; {differences(saved, names)}; "
-            "rename them in 'param_names', or delete that to go by position"
+            f"rename them in 'param_names', or delete that to go by position{see('checkpoints.md')}"
         )
     order = [place[name] for name in names]
     listed = [key for key in ("params", "weight_decay_mask") if group.get(key) is not None]
@@ -86,7 +87,10 @@ def in_order(groups: Sequence[Any], names: Sequence[str]) -> list[Any]:
     given = [name for k, g in enumerate(groups) for name in flatten(g, f"group[{k}]")[1]]
     position = {name: i for i, name in enumerate(names)}
     if position.keys() != set(given):
-        raise ValueError(f"has other parameters than were given; {differences(names, given)}")
+        raise ValueError(
+            f"has other parameters than were given; {differences(names, given)}; "
+            f"strict=False takes those that it has{see('checkpoints.md')}"
+        )
     return [_sorted(group, f"group[{k}]", position) for k, group in enumerate(groups)]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
+from ..pages import see
 from ..parameters.groups import name_entry
 from ..parameters.hyper import as_held, numbers_at
 from ..protocol import Backend
@@ -165,15 +166,20 @@ def fitted(
     other names or numbers of parameters than ``names`` and ``sizes``.
     """
     if not isinstance(snapshot, Mapping) or not {"state", "param_groups"} <= set(snapshot):
-        raise TypeError("a state dict has 'state' and 'param_groups'")
+        found = list(snapshot) if isinstance(snapshot, Mapping) else type(snapshot).__name__
+        raise TypeError(f"a state dict has 'state' and 'param_groups', not {found!r:.200}")
     if not isinstance(snapshot["state"], Mapping):
         kind = type(snapshot["state"]).__name__
         raise TypeError(f"state dict: 'state' maps a parameter's position to its state, not {kind}")
     if snapshot.get("rule", rule.name) != rule.name:
-        raise ValueError(f"the state dict is of rule {snapshot['rule']!r}; this is {rule.name!r}")
+        raise ValueError(
+            f"the state dict is of rule {snapshot['rule']!r}; this is {rule.name!r}{see('checkpoints.md')}"
+        )
     groups = snapshot["param_groups"]
     if len(groups) != len(sizes):
-        raise ValueError(f"the state dict has {len(groups)} groups; this optimizer {len(sizes)}")
+        raise ValueError(
+            f"the state dict has {len(groups)} groups; this optimizer {len(sizes)}{see('checkpoints.md')}"
+        )
     ordered = []
     for k, (group, count) in enumerate(zip(groups, sizes, strict=True)):
         where = f"state dict, group {k}: "
@@ -181,7 +187,9 @@ def fitted(
             raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
         ordered.append(group_by_name(group, names[k], where))
         if len(group["params"]) != count:
-            raise ValueError(f"{where}{len(group['params'])} parameters, expected {count}")
+            raise ValueError(
+                f"{where}{len(group['params'])} parameters, expected {count}{see('checkpoints.md')}"
+            )
         for name, value in layout_of(rule).kind.items():
             if group.get(name, value) != value:
                 raise ValueError(f"{where}{name} is {group[name]}; that is not {rule.name}")
@@ -228,7 +236,9 @@ def _checked_group(
     if decays is None:
         decays = [True] * len(own)
     if len(decays) != len(own) or not all(isinstance(each, bool) for each in decays):
-        raise ValueError(f"{where}weight_decay_mask must be a bool for each parameter")
+        raise ValueError(
+            f"{where}weight_decay_mask must be a bool for each of {len(own)} parameters, not {decays!r:.80}"
+        )
     held = {
         **as_held(hyper, numbers),
         "frozen": bool(group.get("frozen", False)),

@@ -114,7 +114,9 @@ class Rule:
                 raise TypeError(f"rule {self.name!r} has no structural options; got {options}")
             return self
         if unknown := set(options) - set(self.options):
-            raise TypeError(f"rule {self.name!r} has no structural option {sorted(unknown)}")
+            raise TypeError(
+                f"rule {self.name!r} has no structural option {sorted(unknown)}; it has {sorted(self.options)}"
+            )
         chosen = {**self.options, **{name: bool(value) for name, value in options.items()}}
         return _variant(self.factory, tuple(chosen.items()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from ..pages import see
 from .names import LONGEST_OF_FILE, PER, TAKEN, check_names
 
 
@@ -47,7 +48,7 @@ def _check_arguments(rule: Any, rule_is: str) -> None:
     if tuple(arguments)[:4] != ("xp", "s", "param", "grad") or kinds & variable:
         raise TypeError(
             f"{rule_is}update must take (xp, s, param, grad, *state), each state by its name, not "
-            f"{tuple(map(str, arguments.values()))}"
+            f"{tuple(map(str, arguments.values()))}{see('howto/rule.md')}"
         )
 
 

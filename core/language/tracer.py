@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from ..pages import see
 from . import refusals, vocabulary
 from .names import PER, check_names
 from .refusals import Closed, Words, attributes, words_of
@@ -225,7 +226,7 @@ def trace_update(rule: Rule, along_rows: bool = False) -> tuple[dict[str, Expr],
     if len(results) != len(names):
         raise TypeError(
             f"rule {rule.name!r}: update must return {', '.join(names)}; it returned "
-            f"{len(results)} values"
+            f"{len(results)} values{see('howto/rule.md')}"
         )
     with _explained(rule, "update", TracedVocabulary):
         found = dict(zip(names, map(as_expr, results), strict=True))
@@ -242,7 +243,7 @@ def _explained(rule: Rule, function: str, vocabulary: type) -> Iterator[None]:
     except (TypeError, ValueError, AttributeError) as error:
         raise TypeError(
             f"rule {rule.name!r}: {error}. {function} may use its arguments, numbers, + - * /, "
-            f"comparisons in xp.where, and xp.{', xp.'.join(words_of(vocabulary))}"
+            f"comparisons in xp.where, and xp.{', xp.'.join(words_of(vocabulary))}{see('howto/rule.md')}"
         ) from error
 
 

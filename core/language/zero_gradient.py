@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..pages import see
 from .kept import kept
 from .passes import reachable
 from .rule import Rule
@@ -24,13 +25,13 @@ def check_rule(
     if reducing or "clip_norm" in clips:
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; {rule.name if reducing else clips[-1]} "
-            "adds up over all of the parameter and needs a dense one"
+            f"adds up over all of the parameter and needs a dense one{see('howto/sparse.md')}"
         )
     if not lazy and not rests(rule, scalars):
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; {rule.name} with these "
             "hyperparameters changes rows whose gradient is zero, too. Give a dense one, or leave "
-            "such rows as they are: with lazy=True, or by SparseAdam"
+            f"such rows as they are: with lazy=True, or by SparseAdam{see('howto/sparse.md')}"
         )
 
 

@@ -10,6 +10,7 @@ from ..language.names import suggestion
 from ..language.outside import Constant, check_constants, constants
 from ..language.rule import Rule
 from ..language.text_checks import check
+from ..pages import see
 from ..protocol import Backend, Tensor
 from .clock import Clock
 from .contents import Contents
@@ -69,7 +70,10 @@ class Groups:
         `Optimizer.add_param_group` does."""
         index = len(self.entries)
         if not is_group(group):
-            raise TypeError("a parameter group is a dict with 'params' and hyperparameters")
+            raise TypeError(
+                f"group {index}: a parameter group is a dict with 'params' and hyperparameters, "
+                f"not {type(group).__name__}"
+            )
         alone = self.single and index == 0
         where = "" if alone else f"group {index}: "
         given = {**self._defaults, **_hyper_of(group, where)}
@@ -121,7 +125,9 @@ class Groups:
                 return False
             trees = [listed(group["params"]) for group in self.entries]
         except (KeyError, TypeError):
-            raise ValueError("a group in param_groups has lost its entry 'params'") from None
+            raise ValueError(
+                "a group in param_groups has lost its entry 'params'; put it back"
+            ) from None
         leaves = [leaf for i, tree in enumerate(trees) for leaf in self._leaves(i, tree)]
         tensors = list(map(self._successor, self.tensors, leaves))
         self._backend.check_overlap(tensors)
@@ -150,6 +156,7 @@ class Groups:
             raise ValueError(
                 f"{old.name} is another array now, of shape {found[0]} and dtype {found[1]}; "
                 f"expected {expected[0]} and {expected[1]}, as when the optimizer was made"
+                f"{see('in_place.md')}"
             )
         new.state = old.state
         return new
@@ -174,7 +181,9 @@ class Groups:
         try:
             now = [[group[name] for name in names] for group in self.entries]
         except KeyError as error:
-            raise ValueError(f"a group in param_groups has lost its entry {error}") from None
+            raise ValueError(
+                f"a group in param_groups has lost its entry {error}; put it back"
+            ) from None
         for i, group in enumerate(self.entries):
             if len(group) - ("name" in group) != len(names) + 1:
                 raise _has_too_much(group, names, self._where(i))

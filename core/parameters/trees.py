@@ -92,7 +92,12 @@ def gradient_leaves(specs: list[Spec], flat: int | None, single: bool, grads: An
     if single and len(specs) == 1:
         return list(flatten_like(specs[0], grads, "grads"))
     if not isinstance(grads, (list, tuple)) or len(grads) != len(specs):
-        raise ValueError(f"grads must be a list with one entry per group: {len(specs)}")
+        found = (
+            f"{len(grads)} entries" if isinstance(grads, (list, tuple)) else type(grads).__name__
+        )
+        raise ValueError(
+            f"grads must be a list with one entry per group: {len(specs)}, not {found}"
+        )
     leaves: list[Any] = []
     for i, (spec, group) in enumerate(zip(specs, grads, strict=True)):
         if isinstance(group, Mapping) and set(group) == {"params"} and not _has_params(spec):

@@ -52,7 +52,10 @@ def export(
 
     family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
     if with_check and grad_dtype != dtype:
-        raise ValueError(f"grad_dtype={grad_dtype!r}: golden files have gradients in {dtype}")
+        raise ValueError(
+            f"grad_dtype={grad_dtype!r}: with_check compares with golden files, and golden files have "
+            f"gradients in {dtype}; leave one of the two out"
+        )
     programs = tuple(program(each) for each in variants_by_shape(family, clips))
     command = _command(family, clips, target, dtype, grad_dtype)
     exported = Exported(family, programs, target, dtype, grad_dtype, command)

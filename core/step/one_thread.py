@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from _thread import get_ident
 
+from ..pages import see
+
 
 class OneThread:
     """Lets one thread in at a time. Another one gets an error instead of an update that is lost.
@@ -24,6 +26,7 @@ class OneThread:
             raise RuntimeError(
                 "this optimizer is being used by another thread; its steps follow each other. Give "
                 "each thread an optimizer of its own, or hold a lock around gradients and step"
+                f"{see('threads.md')}"
             )
 
     def __exit__(self, *_: object) -> None:

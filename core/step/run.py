@@ -82,7 +82,9 @@ class Run:
         RuntimeError between micro-batches; a group with an error is not added."""
         self.settle()
         if self.micro_steps:
-            raise RuntimeError("a group cannot be added while gradients are being accumulated")
+            raise RuntimeError(
+                "a group cannot be added while gradients are being accumulated; flush() ends that"
+            )
         self.follow()
         self.groups.add(listed_group(group), {}, self.steps_taken, check_overlap=True)
         self.forget()

@@ -45,9 +45,11 @@ class Settings:
         for name in ("skip_nonfinite", "cast_gradients"):
             value = getattr(self, name)
             if not isinstance(value, (bool, int)) or value not in (0, 1):
-                raise TypeError(f"{where}{name} must be True or False")
+                raise TypeError(f"{where}{name} must be True or False, not {value!r}")
         if not (self.loss_scaler is None or isinstance(self.loss_scaler, LossScaler)):
-            raise TypeError(f"{where}loss_scaler must be a samestep.LossScaler or None")
+            raise TypeError(
+                f"{where}loss_scaler must be a samestep.LossScaler or None, not {self.loss_scaler!r}"
+            )
         if isinstance(steps, bool) or not isinstance(steps, int):
             raise TypeError(f"{where}accumulation_steps must be an integer, not {steps!r}")
         if steps < 1:

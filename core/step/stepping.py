@@ -10,6 +10,7 @@ from ..language.clipping import clipped
 from ..language.rule import Rule
 from ..language.scalars import next_scalars
 from ..language.zero_gradient import check_rule
+from ..pages import see
 from ..parameters.clock import Clock, split
 from ..parameters.hyper import GroupHyper
 from ..protocol import NOT_MEASURED, Backend, Dtypes, Gradients, Tensor, Verdict
@@ -112,7 +113,7 @@ class Stepping:
             if any(map(is_of_rows, leaves)):
                 raise RuntimeError(
                     "a step by gradients of some rows cannot be captured: the host asks the device "
-                    "which rows they are; capture dense ones"
+                    f"which rows they are; capture dense ones{see('cuda.md')}"
                 )
         self._checker.casts = settings.cast_gradients
         gradients = self._checker.accept(leaves)
@@ -240,7 +241,7 @@ class Stepping:
         if settings.accumulation_steps > 1 or self.micro_steps:
             raise TypeError(
                 "gradients of some rows are not accumulated over micro-batches; give their indices "
-                "and values in one gradient"
+                f"and values in one gradient{see('howto/sparse.md')}"
             )
         self._work.updates.forget()  # clocks may be others afterwards
         tensors = list(self._tensors)
@@ -262,10 +263,13 @@ class Stepping:
             raise RuntimeError(
                 "a step that is left out where a gradient is not finite cannot be captured: "
                 "whether it counts is decided between steps; capture without skip_nonfinite and "
-                "loss_scaler"
+                f"loss_scaler{see('cuda.md')}"
             )
         if settings.accumulation_steps > 1 or self.micro_steps:
-            raise RuntimeError("accumulation over micro-batches cannot be captured")
+            raise RuntimeError(
+                "accumulation over micro-batches cannot be captured; capture with "
+                f"accumulation_steps=1, after flush(){see('cuda.md')}"
+            )
 
     def _check_ready(self, settings: Settings) -> None:
         """Raise RuntimeError if something would have to be allocated first."""
@@ -274,6 +278,7 @@ class Stepping:
         if not list(self._work.updates) or (clips and not measured):
             raise RuntimeError(
                 "a step must be taken before one is captured, with the same parameters and options"
+                f"{see('cuda.md')}"
             )
 
     def prepare(self, takes_part: Sequence[bool] | None, settings: Settings) -> Outcome:

@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from sampling import EVERYTHING
+
+pytestmark = pytest.mark.whole
 
 SCRIPT = Path(__file__).with_name("checkpoint_kills.py")
-KILLS = int(os.environ.get("SAMESTEP_TEST_KILLS", "100"))
+KILLS = 1000 if EVERYTHING else 100
 
 
 def kill(number, *options):

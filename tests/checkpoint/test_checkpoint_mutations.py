@@ -12,9 +12,12 @@ from pathlib import Path
 import checkpoint_mutators
 import pytest
 from helpers import ROOT
+from sampling import EVERYTHING
+
+pytestmark = pytest.mark.whole
 
 SCRIPT = Path(__file__).with_name("checkpoint_mutations.py")
-FILES = int(os.environ.get("SAMESTEP_TEST_MUTATIONS", "1500"))
+FILES = 10_000 if EVERYTHING else 1500
 
 
 def mutate(number, *options):

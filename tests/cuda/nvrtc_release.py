@@ -16,14 +16,14 @@ sys.path.append(str(Path(__file__).parent.parent))
 from nvrtc import OPTIONS, CompileError, Nvrtc
 from printed import ALL, PAIRS, matrix, printer
 from samestep.backends.cuda.judge import SOURCE
-from variants import EVERYTHING
+from sampling import EVERYTHING
 
 
 def texts(known: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Names of the texts, the texts, and the architectures they are compiled for.
 
     Each variant is compiled in two pairs of dtypes, for one architecture, in turn; with
-    ``SAMESTEP_TEST_EVERYTHING=1`` for all architectures.
+    ``SAMESTEP_TEST=everything`` for all architectures.
     """
     for architecture in known:
         yield "judge", SOURCE, architecture

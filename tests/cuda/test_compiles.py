@@ -3,7 +3,7 @@ ptxas fits it: no spills, few registers, shared memory that every device has.
 
 In float32 every variant is compiled for every architecture. Each variant's other dtypes are
 spread over the architectures, one each, so that every dtype meets every architecture; with
-``SAMESTEP_TEST_EVERYTHING=1`` all are compiled for all that NVRTC knows, which takes ten minutes. Users have older
+``SAMESTEP_TEST=everything`` all are compiled for all that NVRTC knows, which takes ten minutes. Users have older
 releases of NVRTC, with CuPy or PyTorch; those that ``SAMESTEP_TEST_NVRTC`` names take every kernel,
 too, for architectures that are not in this list.
 """
@@ -20,7 +20,7 @@ import pytest
 from cubin import resources
 from nvrtc import ARCHITECTURES, CompileError, cubin, newest, others
 from printed import ALL, PAIRS, matrix, printer
-from variants import EVERYTHING
+from sampling import EVERYTHING
 
 REGISTERS = 104  # a thread's at most: two blocks of 256 threads have 128 on a multiprocessor
 STATIC_SHARED = 48 * 1024  # bytes a block may have without asking
@@ -44,6 +44,7 @@ def over_budget(usage: dict[str, dict[str, int]]) -> dict[str, int]:
     }  # fmt: skip
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("label", ALL)
 def test_every_kernel_compiles_and_fits(label, tmp_path):
     for architecture, pair in cells(label):

@@ -28,6 +28,8 @@ from samestep.language.dtypes import numpy_dtype
 from samestep.language.passes import program
 from variants import options_of
 
+pytestmark = pytest.mark.whole
+
 AT_MOST = 120  # mutants of a rule that are run, evenly spread
 SHAPES = [(37,), (1300,), (5, 3), (3, 300), *[(20,)] * 6]
 # of rules that sum rows and columns: two chunks of a row, several strips, rows together with and without

@@ -2,7 +2,7 @@
 golden files when its PTX is interpreted.
 
 PyTorch generates it without a GPU (`pretended_gpu`), Triton compiles it. In float32 all golden files
-are run, in float64 those of some variants; ``SAMESTEP_TEST_EVERYTHING=1`` runs all.
+are run, in float64 those of some variants; ``SAMESTEP_TEST=everything`` runs all.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from ptx_checks import complaints
 from ptx_operations import Fault
 from samestep.backends.torch import compiled
 from samestep.golden.verify import verify_one
+from sampling import EVERYTHING
 from uneven import MATRICES, VECTORS, assert_same, run
-from variants import EVERYTHING, options_of
+from variants import options_of
 
 pytestmark = [
+    pytest.mark.whole,
     pytest.mark.skipif(torch.version.cuda is not None, reason="this build of torch is for a GPU"),
     pytest.mark.skipif(
         importlib.util.find_spec("triton") is None and os.environ.get("SAMESTEP_TEST_TORCH") != "1",

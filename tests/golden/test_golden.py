@@ -26,6 +26,7 @@ ROW_AND_COLUMN = ("exp_avg_sq_row", "exp_avg_sq_col")
 # ---- the files
 
 
+@pytest.mark.every("name")
 @pytest.mark.parametrize("name", NAMES)
 def test_backend_has_the_bits_of_the_file(name, any_backend):
     golden = load(name)

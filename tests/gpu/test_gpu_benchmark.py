@@ -32,6 +32,7 @@ def no_optax():
     return "JAX has no GPU here"
 
 
+@pytest.mark.whole
 def test_the_benchmark_from_its_contenders_to_the_file(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(benchmark, "all_work", lambda quick: {"small": SMALL})
     monkeypatch.setattr(contenders, "without_optax", no_optax)
@@ -99,6 +100,7 @@ def test_everybody_takes_the_same_step(monkeypatch):
         )
 
 
+@pytest.mark.whole
 def test_what_does_not_fit_is_left_out_and_what_fits_is_measured_in_groups():
     left_out = []
     found = {name: Contender(contenders.samestep(HOST)) for name in "abc"}
@@ -153,6 +155,7 @@ sys.exit(benchmark.main(["--json", {file!r}, "--quick"]))
 """
 
 
+@pytest.mark.whole
 def test_the_benchmark_through_the_double_of_cupy(tmp_path):
     tests, file = ROOT / "tests", tmp_path / "benchmark.json"
     script = THROUGH_THE_DOUBLE.format(

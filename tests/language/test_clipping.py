@@ -251,7 +251,7 @@ def test_groups_clip_in_their_own_ways(any_backend):
         ("clip_norm", "1", TypeError, "clip_norm must be a number, not '1'"),
         ("clip_global_norm", 0, ValueError, r"clip_global_norm must be in \(0, inf\), not 0"),
         ("clip_global_norm", "1", TypeError, "clip_global_norm must be a number, not '1'"),
-        ("skip_nonfinite", 2, TypeError, "skip_nonfinite must be True or False"),
+        ("skip_nonfinite", 2, TypeError, "skip_nonfinite must be True or False, not 2"),
     ],
 )
 def test_wrong_limits_are_refused(name, value, error, message, any_backend):

@@ -1,7 +1,7 @@
 """Random rules: every target gives the reference's bits, whatever a rule's text calls its values.
 
 Printed Numba runs in Python's interpreter, printed C is compiled many rules at a time; compiled
-backends take a few rules. ``SAMESTEP_TEST_EVERYTHING=1`` runs more of them.
+backends take a few rules. ``SAMESTEP_TEST=everything`` runs more of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from helpers import off, on, step
 from random_rules import Text
 from samestep.golden.compare import first_difference
 from samestep.printing.expressions import Expressions
-from variants import EVERYTHING
+from sampling import EVERYTHING
 
 FIRST = int(os.environ.get("SAMESTEP_TEST_SEED", "0"))
 RULES, COMPILED = (2000, 60) if EVERYTHING else (120, 3)
@@ -120,6 +120,7 @@ def test_torch(backend):
     assert not (found := differences(RULES, FIRST, backend)), "\n\n".join(found)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("backend", [b for b in UNDER_TEST if b in ("numba", "cupy")])
 def test_compiled_backends(backend):
     assert not (found := differences(COMPILED, FIRST, backend)), "\n\n".join(found)

@@ -97,6 +97,7 @@ def test_a_stub_has_the_arguments_of_the_class_in_their_order(name: str, module:
     ]
 
 
+@pytest.mark.whole
 def test_mypy_accepts_what_runs_and_rejects_what_does_not(tmp_path) -> None:
     pytest.importorskip("mypy")
     ignored = shutil.ignore_patterns("__pycache__", "values")

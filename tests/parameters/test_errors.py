@@ -150,7 +150,7 @@ def test_a_list_of_another_length_is_refused(backend):
 def test_gradients_of_groups_come_as_one_entry_per_group(backend):
     groups = [{"params": np.ones(2)}, {"params": [np.ones(3)]}]
     optimizer = ss.SGD(groups, backend=backend)
-    with refused(optimizer, ValueError, "grads must be a list with one entry per group: 2"):
+    with refused(optimizer, ValueError, "grads must be a list with one entry per group: 2, not "):
         optimizer.step([np.ones(2)])
     with refused(optimizer, ValueError, r"grads\[1\] has 2 entries; the parameters have 1"):
         optimizer.step([np.ones(2), [np.ones(3), np.ones(3)]])

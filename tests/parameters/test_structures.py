@@ -2,7 +2,7 @@
 to none.
 
 The oracle knows nothing of structures: parameters and gradients are drawn together, and each array
-is noted with what it must become. ``SAMESTEP_TEST_EVERYTHING=1`` draws for ten minutes.
+is noted with what it must become. ``SAMESTEP_TEST=everything`` draws for ten minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from helpers import leaves
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from samestep.parameters.trees import gradient_leaves
-from variants import EVERYTHING
+from sampling import EVERYTHING
 
 FAST = settings(
     max_examples=20_000 if EVERYTHING else 150,

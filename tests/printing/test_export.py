@@ -52,8 +52,8 @@ def test_options_go_on_and_off(capsys):
         ("adamw --dtype int8", "dtype='int8': expected one of "),
         ("adamw --option nope", "no structural option ['nope']"),
         ("adamw --dtype bfloat16 --grad-dtype float32 --with-check", "golden files have gradients"),
-        ("adamw -o /nowhere/adamw.h", "/nowhere/adamw.h: cannot be written: No such file"),
-        ("adamw --force -o /", "/: cannot be written: Is a directory"),
+        ("adamw -o /nowhere/adamw.h", "--output /nowhere/adamw.h: there is no folder /nowhere"),
+        ("adamw --force -o /", "--output / is a folder; expected the name of a file"),
     ],
 )
 def test_a_mistake_is_one_line(words, message, capsys):

@@ -19,7 +19,8 @@ from machines.compilers import HERE, THREADS, Machine, is_emulated, need, under_
 from samestep.golden.cases import Case
 from samestep.golden.compare import first_difference
 from samestep.golden.format import VALUES, to_bytes
-from variants import DTYPES, EVERYTHING, options_of, values, variants
+from sampling import EVERYTHING
+from variants import DTYPES, options_of, values, variants
 
 from samestep.golden.around import all_cases  # isort: skip
 
@@ -60,6 +61,7 @@ def test_exported_c_gives_the_bits_of_the_golden_file(case, tmp_path):
     assert_golden_bits(HERE, case, tmp_path, *flags, threads=(1, 2))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("case", ELSEWHERE, ids=lambda case: case.name)
 @pytest.mark.parametrize("machine", under_test())
 def test_other_compilers_and_processors_give_the_same_bits(machine, case, tmp_path):
@@ -78,6 +80,7 @@ def test_control_the_other_processors_fuse_and_it_is_noticed(machine, tmp_path):
     assert re.search(r"param\.10\.weight: \d+ of 66 differ\n", said)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("compiler", "flags"),
     [

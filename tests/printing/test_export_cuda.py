@@ -102,6 +102,7 @@ def test_running_out_of_memory_is_an_error_that_frees(tmp_path):
         assert (status, said) == (2, "CUDA: out of memory\n")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nvcc_takes_it_without_a_warning(dtype, tmp_path):
     if shutil.which("nvcc") is None:

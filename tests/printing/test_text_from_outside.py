@@ -1,7 +1,7 @@
 """What the author of a rule wrote, its reference, names and numbers, never leaves the comment,
 docstring, literal or name that it is printed as.
 
-``SAMESTEP_TEST_EVERYTHING=1`` tries for ten minutes; ``SAMESTEP_TEST_SEED`` is the first seed.
+``SAMESTEP_TEST=everything`` tries for ten minutes; ``SAMESTEP_TEST_SEED`` is the first seed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from samestep.language.text_checks import check
 from samestep.printing import c, c_family, quoting
 from samestep.printing.printer import Printer
 from samestep.printing.quoting import literal
-from variants import EVERYTHING
+from sampling import EVERYTHING
 
 FIRST = int(os.environ.get("SAMESTEP_TEST_SEED", "0"))
 SECONDS = 120 if EVERYTHING else 1  # for each of five tests

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from samestep import schedules
 from samestep.schedules.schedule import KINDS, product, sequence
+from sampling import EVERYTHING
 
 drawn = settings(
-    max_examples=int(os.environ.get("SAMESTEP_TEST_EXAMPLES", "60")),
+    max_examples=1000 if EVERYTHING else 60,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

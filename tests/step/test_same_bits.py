@@ -4,7 +4,6 @@ thread or two, any split into tensors."""
 from __future__ import annotations
 
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from samestep.golden.compare import first_difference
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.intervals import FINITE, USUAL_BOUNDS
 from samestep.language.passes import program
+from sampling import EVERYTHING
 from variants import DTYPES, options_of, values, variants
 
 SHAPES = st.one_of(
@@ -73,7 +73,7 @@ def assert_same(ours, reference):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
 @settings(
-    max_examples=int(os.environ.get("SAMESTEP_TEST_EXAMPLES", "12")),
+    max_examples=120 if EVERYTHING else 12,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 import samestep as ss
 from command_line import call
+from helpers import ROOT
 from samestep.tools.bench import contenders
 from samestep.tools.bench import output as bench_output
 from samestep.tools.bench import plot as bench_plot
 from samestep.tools.bench import rules_table as bench_rules
 from samestep.tools.bench import run as bench
 from samestep.tools.bench import work_table as bench_work
-from samestep.tools.bench.timing import ratio, ratios, take_turns
+from samestep.tools.bench.timing import Spread, ratio, ratios, take_turns
 from samestep.tools.bench.work import Work, all_work
 
 WORK = Work("two", "two tensors", ((40, 50), (7,)), many_small=True)
@@ -236,6 +238,8 @@ def test_bench_writes_tables_figures_and_plot(tmp_path: Path, capsys: Any) -> No
     ("words", "message"),
     [
         ("--plot /nowhere/a.png", "there is no folder /nowhere"),
+        ("--plot a.xyz", "--plot a.xyz: the ending says the format; expected one of .eps, "),
+        ("--json .", "--json . is a folder; expected the name of a file"),
         ("--work rules --backend nope", "nope"),
     ],
 )
@@ -247,14 +251,62 @@ def test_a_mistake_is_one_line(words: str, message: str, capsys: Any) -> None:
     assert message in shown.err
 
 
-def test_a_plot_shows_every_contender_but_the_bare_loop(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("only_sleepers_take_time")
+def test_a_plot_has_a_row_for_every_contender_and_a_number_for_every_work(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    results = bench_work.WorkTable(WORK, sleepers(a=2, reference=1, bare_loop=1), unnoticed)
+    makers = sleepers(a=60, reference=4, bare_loop=1)
+    results = bench_work.WorkTable(WORK, makers, unnoticed).measure(1, unnoticed)
     path = tmp_path / "plot.svg"
-    bench_plot.draw(results.measure(1, unnoticed), path)
-    text = path.read_text()
-    assert text.count("<!-- a -->") == text.count(f"<!-- {contenders.REFERENCE} -->") == 2
-    assert f"<!-- {contenders.BARE_LOOP} -->" not in text
+    bench_plot.draw(results, path)
+    drawn = re.findall("<!-- (.*) -->", path.read_text())
+    for name, times in (
+        ("a", "15"),
+        (contenders.REFERENCE, "1.00"),
+        (contenders.BARE_LOOP, "0.25"),
+    ):
+        assert (drawn.count(name), drawn.count(times)) == (1, len(results))
+
+
+def test_the_picture_of_the_page_is_drawn_from_its_figures(tmp_path: Path, capsys: Any) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "a.svg"
+    assert call("bench", "--from", ROOT / "docs" / "benchmark.json", "--plot", picture) == 0
+    assert "<!-- torch fused -->" in picture.read_text()
+    assert capsys.readouterr().out == f"Plot: {picture}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{}", "is not what --json writes"), ("[", "is not what --json writes"), (None, "No such")],
+)
+def test_a_file_that_is_none_of_figures_is_refused(
+    text: str | None, message: str, tmp_path: Path, capsys: Any
+) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "figures.json"
+    if text is not None:
+        file.write_text(text)
+    assert call("bench", "--from", file, "--plot", tmp_path / "a.png") == 2
+    assert message in capsys.readouterr().err
+    assert call("bench", "--from", file) == 2
+    assert "--plot says which picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("figures", "shown"),
+    [
+        ((1.23456, 1.2, 1.3), "1.2 [1.2 1.3]"),
+        ((1.23456, 1.234, 1.2351), "1.235 [1.234 1.235]"),
+        ((0.0123, 0.01, 0.02), "0.01 [0.01 0.02]"),
+        ((1234.5, 1100.2, 1300.4), "1,234 [1,100 1,300]"),
+        ((12.3456, 12.3456, 12.3456), "12.3 [12.3 12.3]"),
+        ((0.0, 0.0, 0.0), "0 [0 0]"),
+    ],
+)
+def test_figures_have_the_digits_that_their_spread_supports(
+    figures: tuple[float, float, float], shown: str
+) -> None:
+    assert Spread(*figures).shown() == shown
 
 
 def test_progress_counts_every_round(monkeypatch: pytest.MonkeyPatch) -> None:

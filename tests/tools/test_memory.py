@@ -205,7 +205,7 @@ def test_variants_that_keep_the_same_state_share_a_row(capsys: Any) -> None:
         ("--params inf", "--params must be a whole number"),
         ("--shape 3x", "--shape 3x: expected sizes such as 4096x11008"),
         ("--shape 3x0", "--shape 3x0"),
-        ("--params 9 --rule nope", "--rule nope: there are sgd"),
+        ("--params 9 --rule nope", "--rule nope: no such rule; there are sgd"),
         ("--params 9 --param-dtype int8", "--param-dtype int8: expected one of"),
         ("--params 9 --grad-dtype float16", "--grad-dtype float16: gradients of float32"),
     ],

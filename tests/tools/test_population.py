@@ -10,6 +10,7 @@ import pytest
 import samestep as ss
 from command_line import call, call_base
 from samestep.golden.compare import first_difference
+from samestep.install_command import install_command
 from samestep.tools.demo import population, training
 from samestep.tools.demo.digits import CLASSES, PIXELS, Digits
 from samestep.tools.demo.network import Parameters, initial_parameters, loss_and_gradients
@@ -179,6 +180,8 @@ def test_sensitivity_is_the_range_around_the_best() -> None:
         ("--seed -1", "--seed"),
         ("--backend nope", "backend='nope'"),
         ("--picture /nowhere/a.png", "there is no folder /nowhere"),
+        ("--picture a", "--picture a: the ending says the format; expected one of .eps, "),
+        ("--picture a.xyz", "--picture a.xyz: the ending says the format; expected one of .eps, "),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words: str, message: str, capsys: Any) -> None:
@@ -195,4 +198,4 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: str, message: str, capsys:
 def test_the_base_installation_names_the_extra() -> None:
     done = call_base("population")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "pip install 'samestep[demo]'" in done.stderr
+    assert install_command("demo") in done.stderr

@@ -63,7 +63,9 @@ def numbers_of(rule: Rule, groups: Groups, k: int) -> dict[str, Any]:
     try:
         values = plain({n: groups[k][n] for n in rule.known_hyperparameters}, where(groups, k))
     except KeyError as error:
-        raise ValueError(f"a group in param_groups has lost its entry {error}") from None
+        raise ValueError(
+            f"a group in param_groups has lost its entry {error}; put it back"
+        ) from None
     return rule.hyperparameters(values, where(groups, k))
 
 

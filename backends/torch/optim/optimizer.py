@@ -18,6 +18,7 @@ from ....choice import get_backend
 from ....interrupts import held, hold, holding, release
 from ....language.rule import Rule
 from ....language.text_checks import check
+from ....pages import see
 from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule
@@ -93,9 +94,10 @@ class Optimizer(torch.optim.Optimizer):
         self.rule, self._alone = find_rule(rule), OneThread()
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
-            remedy = "; a step is captured without it, see prepare()" if capturable else ""
+            remedy = "; a step is captured without it, by prepare()" if capturable else ""
             raise ValueError(
                 f"{asked}=True is not supported: a step's scalars are the host's{remedy}"
+                f"{see('torch.md#on-a-cuda-device')}"
             )
         self.rule.hyperparameters(plain(hyper))
         self._backend_name = chosen_backend(backend, foreach, fused)
@@ -225,6 +227,7 @@ class Optimizer(torch.optim.Optimizer):
         if (missing or parts is None) and any(b.capturing() for b in self._backends.values()):
             raise RuntimeError(
                 "a step must be taken before one is captured, with the same parameters and options"
+                f"{see('torch.md#on-a-cuda-device')}"
             )
         # `state` gets these when the step is taken: one that fails leaves none behind
         begun = self._first_entries(missing)

@@ -18,8 +18,8 @@ def print_work(result: Mapping[str, Any]) -> None:
     rows = [
         [
             figures["name"],
-            _milliseconds(figures["all_seconds"], 3),
-            figures["times_reference"].shown(2),
+            _milliseconds(figures["all_seconds"]),
+            figures["times_reference"].shown(),
             f"{figures['bytes_per_second'] / 1e9:,.1f}",
             f"{figures['fraction_of_bare_loop']:.0%}",
             _megabytes(figures["extra_memory"]),
@@ -52,8 +52,8 @@ def print_rules(result: Mapping[str, Any]) -> None:
     rows = [
         [
             figures["title"],
-            _milliseconds(figures["all_seconds"], 3),
-            figures["times_first"].shown(2),
+            _milliseconds(figures["all_seconds"]),
+            figures["times_first"].shown(),
             _count(figures["bytes_moved_per_parameter"]),
             _megabytes(figures["extra_memory"]),
         ]
@@ -76,7 +76,7 @@ def print_rules(result: Mapping[str, Any]) -> None:
 
 def print_startup(startup: Mapping[str, Sequence[float]]) -> None:
     """Print the milliseconds that a new process takes."""
-    rows = [[name, _milliseconds(seconds, 0)] for name, seconds in startup.items()]
+    rows = [[name, _milliseconds(seconds)] for name, seconds in startup.items()]
     print_table("A new process", ["", "ms [quartiles]"], rows)
 
 
@@ -86,8 +86,8 @@ def print_left_out(reasons: Sequence[str]) -> None:
         print("\n" + "\n".join(f"{reason}." for reason in reasons))
 
 
-def _milliseconds(seconds: Sequence[float], digits: int) -> str:
-    return spread([each * 1e3 for each in seconds]).shown(digits)
+def _milliseconds(seconds: Sequence[float]) -> str:
+    return spread([each * 1e3 for each in seconds]).shown()
 
 
 def _megabytes(memory: Mapping[str, int | None]) -> str:

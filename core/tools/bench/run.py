@@ -12,7 +12,7 @@ from typing import Any
 
 from ... import __version__
 from ..cli.console import progress
-from ..cli.errors import UserError, check_folder, users_mistakes
+from ..cli.errors import UserError, check_output, check_picture, users_mistakes
 from ..cli.installation import core_count, installed_versions, need
 from .contenders import BYTES_PER_PARAMETER, RULE, makers
 from .output import print_left_out, print_rules, print_startup, print_work
@@ -33,6 +33,7 @@ def run(
     backends: Sequence[str] | None,
     json_path: Path | None,
     plot_path: Path | None,
+    from_path: Path | None,
     quick: bool,
     torch: bool,
 ) -> int:
@@ -43,14 +44,15 @@ def run(
     of 10) and rules (AdamW, LAMB, Adafactor and AdamW with clipping on a matrix of 50 million).
     With --torch it is large, many (500 tensors of 100,000), thousand and population.
     """
+    if from_path is not None:
+        return _draw_from(from_path, plot_path)
     need("bench", ("numba", "rich"), "cli,numba")
-    if plot_path is not None:
-        need("bench --plot", ("matplotlib",), "demo")
     repeats = min(repeats, QUICK_REPEATS) if quick else repeats
     if repeats < 1:
-        raise UserError("--repeats must be at least 1")
-    check_folder("--json", json_path)
-    check_folder("--plot", plot_path)
+        raise UserError(f"--repeats must be at least 1, not {repeats}")
+    check_output("--json", json_path)
+    if plot_path is not None:
+        _check_plot(plot_path)
     if torch:
         return run_torch(works, repeats, quick)
     known = all_work(quick)
@@ -82,6 +84,26 @@ def run(
     if json_path is not None:
         figures = {"setting": _setting(repeats, quick), "work": results, "rules": of_rules}
         json_path.write_text(json.dumps({**figures, "startup": startup}, indent=2) + "\n")
+    return 0
+
+
+def _check_plot(path: Path) -> None:
+    need("bench --plot", ("matplotlib",), "demo")
+    check_picture("--plot", path)
+
+
+def _draw_from(figures: Path, picture: Path | None) -> int:
+    """Draw what an earlier run wrote to a file."""
+    if picture is None:
+        raise UserError("--from draws the figures of a file; --plot says which picture to write")
+    _check_plot(picture)
+    with users_mistakes():
+        text = figures.read_text()
+    try:
+        draw(json.loads(text)["work"], picture)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"--from {figures} is not what --json writes: {error!r}") from error
+    print(f"Plot: {picture}")
     return 0
 
 

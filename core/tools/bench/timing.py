@@ -7,6 +7,7 @@ the quartiles: a ratio whose quartiles enclose 1 is within the noise.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -73,9 +74,12 @@ class Spread(NamedTuple):
     low: float
     high: float
 
-    def shown(self, digits: int) -> str:
-        """Return the median with the quartiles behind it."""
-        middle, low, high = (f"{figure:,.{digits}f}" for figure in self)
+    def shown(self) -> str:
+        """Return the median with the quartiles behind it, to the digit in which these differ: what
+        stands after it is noise. Without a spread these are three digits of the median."""
+        finest = (self.high - self.low) or abs(self.median) / 100
+        decimals = max(0, -math.floor(math.log10(finest))) if finest else 0
+        middle, low, high = (f"{figure:,.{decimals}f}" for figure in self)
         return f"{middle} [{low} {high}]"
 
     @property

@@ -198,7 +198,7 @@ def measure(
     lines = []
     for name, row in rows.items():
         ms, peak = spread([each * 1e3 for each in seconds[name]]), peaks[name]
-        line = [name, ms.shown(3), ratios(seconds, name, FIRST).shown(2)]
+        line = [name, ms.shown(), ratios(seconds, name, FIRST).shown()]
         line.append("–" if peak is None else f"{peak / 1e6:,.1f}")
         found = row.count(row.make, params, sets)
         line += ["–", "–"] if found is None else [f"{found[0]:,}", f"{found[1]:,.0f}"]

@@ -152,8 +152,10 @@ def _add_reports(commands: Any) -> None:
     rules_on = "Backend for the table of rules; repeatable. Default: numba."
     add("--backend", **NAMES, dest="backends", help=rules_on)
     add("--json", **FILE, dest="json_path", help="Write all figures to this file.")
-    bars = "Draw times as multiples of the bare loop, to this file."
-    add("--plot", **FILE, dest="plot_path", help=bars)
+    colours = "Draw times as multiples of samestep numba's, to this file."
+    add("--plot", **FILE, dest="plot_path", help=colours)
+    earlier = "With --plot: draw what --json wrote to this file, and measure nothing."
+    add("--from", **FILE, dest="from_path", help=earlier)
     add("--quick", **SWITCH, help="Small arrays and few timings: to try the command.")
     instead = "Instead: torch's implementations and ours on tensors."
     add("--torch", **SWITCH, help=instead)

@@ -12,7 +12,7 @@ from ...golden.format import VALUES, chosen, own_folder
 from ...golden.generate import generate, generate_for
 from ...golden.verify import Result, verify
 from .console import print_table, progress
-from .errors import users_mistakes
+from .errors import UserError, users_mistakes
 from .rules import own_rules
 
 
@@ -21,6 +21,8 @@ def run_generate(rules: Sequence[str] | None, out: Path | None) -> int:
 
     The same bytes each time. The truth needs mpmath, in the extra "oracle".
     """
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; expected a folder")
     with users_mistakes():
         folder = out or own_folder(VALUES)
         own = own_rules(rules)

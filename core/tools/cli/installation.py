@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 
 from ...choice import available_backends, get_backend
+from ...install_command import install_command
 from .console import print_table
 from .errors import UserError
 
@@ -28,7 +29,7 @@ def need(command: str, modules: tuple[str, ...], extra: str) -> None:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"{command} needs {', '.join(missing)}; install with: pip install 'samestep[{extra}]'"
+            f"{command} needs {', '.join(missing)}; install with: {install_command(extra)}"
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...printing.emit import emit
 from ...printing.export import export
-from .errors import UserError, users_mistakes
+from .errors import UserError, check_output, users_mistakes
 from .rules import chosen_options, rule_named
 
 
@@ -40,11 +40,14 @@ def run_export(
 
     samestep export lamb --dtype bfloat16 --with-check -o lamb.c
     """
+    if str(output) == "-":
+        output = None
+    check_output("--output", output)
     with users_mistakes():
         found = rule_named(rule)
         chosen = chosen_options(found, options)
         text = export(found, target, dtype, grad_dtype, with_check=with_check, **chosen)
-    if output is None or str(output) == "-":
+    if output is None:
         print(text, end="")
         return 0
     try:

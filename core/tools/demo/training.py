@@ -21,7 +21,7 @@ from ...golden.compare import first_difference
 from ...language.rule import Rule
 from ...optimizers.optimizer import Optimizer
 from ...protocol import Backend
-from ..cli.errors import UserError, check_folder, users_mistakes
+from ..cli.errors import UserError, check_picture, users_mistakes
 from .digits import CLASSES, PIXELS, Digits
 from .network import Parameters, accuracy, initial_parameters, loss_and_gradients
 
@@ -98,9 +98,10 @@ def train(
 
 def check_arguments(epochs: int, seed: int, backends: Sequence[str | None], picture: Path) -> None:
     """Raise UserError if options of a command cannot be used; None is the usual backend."""
-    if epochs < 1 or seed < 0:
-        raise UserError("--epochs must be at least 1 and --seed at least 0")
-    check_folder("--picture", picture)
+    for option, number, least in (("--epochs", epochs, 1), ("--seed", seed, 0)):
+        if number < least:
+            raise UserError(f"{option} must be at least {least}, not {number}")
+    check_picture("--picture", picture)
     with users_mistakes():
         for name in backends:
             get_backend(name)

@@ -87,7 +87,9 @@ def chosen_rules(names: Sequence[str] | None) -> list[Rule]:
         return known
     for name in names:
         if not any(name in (rule.name, rule.label) for rule in known):
-            raise UserError(f"--rule {name}: there are {', '.join(rule.label for rule in known)}")
+            raise UserError(
+                f"--rule {name}: no such rule; there are {', '.join(rule.label for rule in known)}"
+            )
     return [rule for rule in known if {rule.name, rule.label} & set(names)]
 
 

@@ -9,7 +9,7 @@ from ...golden.cases import cases
 from ...golden.floats import FORMATS
 from ...golden.format import chosen
 from ..cli.console import print_table, progress
-from ..cli.errors import UserError, check_folder, users_mistakes
+from ..cli.errors import UserError, check_output, users_mistakes
 from ..cli.installation import need
 
 
@@ -30,7 +30,7 @@ def run(
     for dtype in dtypes or ():
         if dtype not in FORMATS:
             raise UserError(f"--dtype {dtype}: expected one of {', '.join(FORMATS)}")
-    check_folder("--write", path)
+    check_output("--write", path)
     with users_mistakes():
         selected = [c for c in chosen(cases(), rules) if not dtypes or c.dtype in dtypes]
     with progress(len(selected)) as advance:

@@ -139,7 +139,11 @@ def test_a_replay_without_prepare_repeats_the_scalars():
     [
         (dict(skip_nonfinite=True), 1, "is left out where a gradient is not finite cannot be"),
         (dict(loss_scaler=ss.LossScaler()), 1, "capture without skip_nonfinite and loss_scaler"),
-        (dict(accumulation_steps=2), 2, "accumulation over micro-batches cannot be captured"),
+        (
+            dict(accumulation_steps=2),
+            2,
+            "accumulation over micro-batches cannot be captured; capture with",
+        ),
         (dict(), 0, "a step must be taken before one is captured"),
         (dict(clip_global_norm=1.0), 0, "a step must be taken before one is captured"),
     ],

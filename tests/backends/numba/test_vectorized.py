@@ -60,6 +60,7 @@ def test_control_signed_indices_are_noticed(tmp_path):
     assert gathered(text) or not VECTOR.search(text)
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of x86-64")
 @pytest.mark.parametrize("processor", ["generic", "skylake-avx512"])
 def test_both_hold_for_other_processors(processor):

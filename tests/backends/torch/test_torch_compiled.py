@@ -15,6 +15,8 @@ from samestep.golden.verify import verify_one
 from samestep.language import kept
 from variants import DTYPES, values
 
+pytestmark = pytest.mark.whole
+
 BACKEND = "torch:compiled"
 
 

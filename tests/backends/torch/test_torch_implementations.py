@@ -232,6 +232,7 @@ class Watched(TorchDispatchMode):
 """
 
 
+@pytest.mark.whole
 @needs_a_device_of_python
 def test_on_a_device_everything_stays_there():
     """Shape and device logic with tensors that have no elements. No operation mixes places: a
@@ -321,6 +322,7 @@ def test_settings_of_the_compiler_are_known_to_it():
         torch.compile(lambda x: x, options={"no_such_option": True})
 
 
+@pytest.mark.whole
 def test_a_compiler_without_these_settings_serves_host_memory_alone():
     """As before torch 2.11."""
     script = """

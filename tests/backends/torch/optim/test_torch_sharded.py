@@ -25,10 +25,12 @@ def failures(tmp_path_factory):
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
+@pytest.mark.whole
 def test_every_check_is_run(failures):
     assert all(found.keys() == set(CHECKS) for found in failures)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", CHECKS)
 def test_in_two_processes(failures, name):
     for rank, found in enumerate(failures):

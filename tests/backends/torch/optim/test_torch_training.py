@@ -48,6 +48,7 @@ def test_control_a_slightly_wrong_epsilon_is_noticed(uninterrupted):
     assert relative_difference(uninterrupted.losses, wrong.losses) > TOLERANCE
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("backend", [None, "torch:foreach"])
 def test_interrupted_and_resumed_in_another_process(uninterrupted, backend, tmp_path):
     """Bit for bit the uninterrupted run, also where the two have other implementations."""
@@ -74,6 +75,7 @@ def test_control_a_run_without_its_optimizer_s_state_is_another_one(uninterrupte
     assert training.losses[21:] != uninterrupted.losses[21:30]
 
 
+@pytest.mark.whole
 def test_two_processes_that_average_their_gradients(tmp_path):
     """Both have the bits of one process that is given the averaged gradients."""
     run_two_processes(two_processes.__file__, tmp_path)
