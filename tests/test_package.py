@@ -59,7 +59,7 @@ def test_a_backend_that_was_named_and_is_missing_fails_the_tests():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"{file}::test_none_stands_for_a_branch_or_for_everything"],
         capture_output=True, text=True, check=False, cwd=ROOT,
-        env={**os.environ, "SAMESTEP_TEST_BACKENDS": "numpy,vulkan"},
+        env={**os.environ, "SAMESTEP_TEST": "whole", "SAMESTEP_TEST_BACKENDS": "numpy,vulkan"},
     )  # fmt: skip
     assert done.returncode == 1
     assert "there is no backend 'vulkan'" in done.stdout
