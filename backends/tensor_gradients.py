@@ -39,6 +39,7 @@ class TensorChecker(GradientChecker):
         self._watched = Watch(reader, self._owners)
         self._all_tensors = len(self._owners) == len(tensors)
         if self._all_tensors:
+            self._own_shapes = [t.shape for t in tensors]
             self._types = {torch.Tensor, torch.nn.Parameter}
             self._devices = [owner.device for owner in self._owners]
             self._torch_dtypes = [owner.dtype for owner in self._owners]
@@ -121,7 +122,7 @@ class TensorChecker(GradientChecker):
         kind = self._tensor
         return (
             self._types.issuperset(map(type, tensors))
-            and self._shapes(tensors) == list(compress(self.shapes, there))
+            and self._shapes(tensors) == list(compress(self._own_shapes, there))
             and list(map(attrgetter("dtype"), tensors)) == list(compress(self._torch_dtypes, there))
             and list(map(attrgetter("device"), tensors)) == list(compress(self._devices, there))
             and set(map(attrgetter("layout"), tensors)) <= {loaded().strided}

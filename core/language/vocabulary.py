@@ -84,13 +84,12 @@ class HostScalars:
     def ipow(self, x: Value, n: Value) -> Value:
         """``x`` to the integer power ``n >= 0``, by square-and-multiply from the lowest bit."""
         result, base, exponent = 1.0, float(x), int(n)
-        while exponent:
+        while exponent > 1:
             if exponent & 1:
                 result *= base
+            base *= base
             exponent >>= 1
-            if exponent:
-                base *= base
-        return self.number(result)
+        return self.number(result * base if exponent else result)
 
     def pow(self, x: Value, y: Value) -> Value:
         try:

@@ -41,6 +41,7 @@ class Bucket:
     ) -> None:
         self._backend, self.rule = backend, rule
         self._compute = COMPUTE_DTYPE[dtype]
+        self._dtype = np.dtype(self._compute)
         self.positions, self._tensors = list(tensors), list(tensors.values())
         self._rows: Any = None
         self._launch = backend.launch(rule, scalar_names(rule), dtype, grad_dtype)
@@ -64,7 +65,7 @@ class Bucket:
         except OverflowError:
             raise self._too_large(rows) from None
         if self._launch.rows_dtype == self._compute:
-            self._rows = np.frombuffer(rounded, self._compute).reshape(len(rows), -1)
+            self._rows = np.ndarray((len(rows), len(rows[0])), self._dtype, rounded)
         else:  # a device rounds; it cannot raise
             self._rows = np.array(rows, self._launch.rows_dtype)
         self._exact_rows = rows
