@@ -164,7 +164,7 @@ class Judge(Protocol):
 
 
 class Backend(Protocol):
-    """The protocol of a backend; see ``backends/numpy.py`` for the smallest one."""
+    """The protocol of a backend; see ``backends/numpy/`` for the smallest one."""
 
     name: str
 

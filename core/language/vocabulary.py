@@ -127,7 +127,10 @@ class NumpyVocabulary(Vocabulary):
         return np.where(condition, self._typed(a), self._typed(b))
 
     def finite_or_zero(self, x: Any) -> Any:
-        return np.where(np.isfinite(x), x, self._typed(0))
+        finite = np.isfinite(x)
+        if finite.all():  # as nearly always, and `where` takes five times as long as looking
+            return self._typed(x)
+        return np.where(finite, x, self._typed(0))
 
     def _typed(self, x: Any) -> Any:
         return self.dtype.type(x) if isinstance(x, (int, float)) else x
