@@ -154,7 +154,7 @@ class GradientChecker:
             return self._at(leaves, self.arrays.addresses(leaves)) if fits else None
         if kinds != {self.arrays.kind, NoneType}:
             return None
-        there = np.array([leaf is not None for leaf in leaves])
+        there = [leaf is not None for leaf in leaves]
         arrays = list(compress(leaves, there))
         if list(map(WHAT_IT_IS, arrays)) != list(compress(self._alike, there)):
             return None
@@ -166,7 +166,7 @@ class GradientChecker:
         self,
         leaves: list[Any],
         addresses: NDArray[np.int64],
-        there: NDArray[np.bool_] | None = None,
+        there: list[bool] | None = None,
     ) -> CheckedGradients | None:
         """Accept arrays like their parameters, at these addresses, if they are aligned; not all of
         them have to be ``there``."""
@@ -174,10 +174,8 @@ class GradientChecker:
             return None
         dtypes, nbytes = self.dtypes, self.nbytes
         if there is not None:
-            dtypes = [
-                name if now else None for name, now in zip(dtypes, there.tolist(), strict=True)
-            ]
-            nbytes = nbytes * there
+            dtypes = [name if now else None for name, now in zip(dtypes, there, strict=True)]
+            nbytes = nbytes * np.array(there)
         if np.count_nonzero(self._may_overlap(addresses, nbytes)):
             self._check_overlap([None if g is None else self._in_memory(g) for g in leaves])
         return CheckedGradients(list(leaves), dtypes, addresses)

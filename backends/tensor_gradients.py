@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .arrays import Arrays
 from .gradients import CheckedGradients, GradientChecker
@@ -106,7 +105,7 @@ class TensorChecker(GradientChecker):
         addresses = None if self._expected is None else self._expected.look(leaves)
         if addresses is not None:
             return self._at(leaves, addresses)
-        there = np.array([leaf is not None for leaf in leaves])
+        there = [leaf is not None for leaf in leaves]
         tensors = present(leaves)
         if not self._like_parameters(tensors, there):
             return None
@@ -117,7 +116,7 @@ class TensorChecker(GradientChecker):
         addresses[there] = [tensor.data_ptr() for tensor in tensors]
         return self._at(leaves, addresses, there)
 
-    def _like_parameters(self, tensors: list[Any], there: NDArray[np.bool_]) -> bool:
+    def _like_parameters(self, tensors: list[Any], there: list[bool]) -> bool:
         """Say whether these are contiguous tensors like their parameters, those that are there."""
         kind = self._tensor
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Bucket:
         """Give each key a row, in this order; a negative row leaves its tensor as it is."""
         self.keys = keys
         self._launch.set_rows(row_of_tensor)
-        stepping = [t for t, row in zip(self._tensors, row_of_tensor, strict=True) if row >= 0]
+        stepping = list(compress(self._tensors, [row >= 0 for row in row_of_tensor]))
         self._staged = [tensor for tensor in stepping if tensor.staged]
         self.mark_changed = self._backend.change_marker(stepping)
 
