@@ -207,6 +207,9 @@ class Backend(Protocol):
         """Return a parameter or state array as a NumPy array: a copy, or if not ``copied``
         its own memory where NumPy can see that."""
 
+    def apart(self, values: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
+        """Return NumPy arrays, copied where they lie in the memory of these parameters or states."""
+
     def copy_into(self, array: Any, values: Any) -> None:
         """Overwrite a parameter or a state array."""
 
