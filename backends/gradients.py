@@ -22,6 +22,7 @@ from .rows import as_rows, checked_rows
 from .tensor import Indices
 
 Array = NDArray[Any]
+WHAT_IT_IS = attrgetter("shape", "dtype", "strides")
 
 
 class CheckedGradients:
@@ -71,10 +72,10 @@ class GradientChecker:
 
     def __init__(self, tensors: Sequence[Any], arrays: Arrays) -> None:
         self.tensors, self.arrays = tensors, arrays
-        self.shapes = [t.shape for t in tensors]
         self._array_names = [arrays.dtype_name(t.array) for t in tensors]
-        self._array_dtypes = [t.array.dtype for t in tensors]
-        self._strides = [c_strides(t.shape, t.array.itemsize) for t in tensors]
+        self._alike = [
+            (t.shape, t.array.dtype, c_strides(t.shape, t.array.itemsize)) for t in tensors
+        ]
         self.dtypes: Dtypes = [t.dtype for t in tensors]
         self.nbytes = np.array([t.array.nbytes for t in tensors], np.int64)
         alignments = [numpy_dtype(t.dtype).alignment for t in tensors]
@@ -149,34 +150,23 @@ class GradientChecker:
         and maybe None for some."""
         kinds = set(map(type, leaves))
         if kinds == {self.arrays.kind}:
-            fits = self._alike(leaves, self.shapes, self._array_dtypes, self._strides)
+            fits = list(map(WHAT_IT_IS, leaves)) == self._alike
             return self._at(leaves, self.arrays.addresses(leaves)) if fits else None
         if kinds != {self.arrays.kind, NoneType}:
             return None
-        there = np.array([leaf is not None for leaf in leaves])
-        arrays, *expected = (
-            list(compress(each, there))
-            for each in (leaves, self.shapes, self._array_dtypes, self._strides)
-        )
-        if not self._alike(arrays, *expected):
+        there = [leaf is not None for leaf in leaves]
+        arrays = list(compress(leaves, there))
+        if list(map(WHAT_IT_IS, arrays)) != list(compress(self._alike, there)):
             return None
         addresses = np.zeros(len(leaves), np.int64)
         addresses[there] = self.arrays.addresses(arrays)
         return self._at(leaves, addresses, there)
 
-    @staticmethod
-    def _alike(arrays: list[Any], shapes: list[Any], dtypes: list[Any], strides: list[Any]) -> bool:
-        return (
-            list(map(attrgetter("shape"), arrays)) == shapes
-            and list(map(attrgetter("dtype"), arrays)) == dtypes
-            and list(map(attrgetter("strides"), arrays)) == strides
-        )
-
     def _at(
         self,
         leaves: list[Any],
         addresses: NDArray[np.int64],
-        there: NDArray[np.bool_] | None = None,
+        there: list[bool] | None = None,
     ) -> CheckedGradients | None:
         """Accept arrays like their parameters, at these addresses, if they are aligned; not all of
         them have to be ``there``."""
@@ -184,10 +174,8 @@ class GradientChecker:
             return None
         dtypes, nbytes = self.dtypes, self.nbytes
         if there is not None:
-            dtypes = [
-                name if now else None for name, now in zip(dtypes, there.tolist(), strict=True)
-            ]
-            nbytes = nbytes * there
+            dtypes = [name if now else None for name, now in zip(dtypes, there, strict=True)]
+            nbytes = nbytes * np.array(there)
         if np.count_nonzero(self._may_overlap(addresses, nbytes)):
             self._check_overlap([None if g is None else self._in_memory(g) for g in leaves])
         return CheckedGradients(list(leaves), dtypes, addresses)
@@ -270,8 +258,9 @@ class GradientChecker:
     # ---- overlaps
 
     def _may_overlap(self, low: Any, nbytes: Any) -> Any:
-        """Say whether memory from ``low`` on comes near a parameter or a state."""
-        return (self.reach[self.starts.searchsorted(low + nbytes)] > low) & (nbytes > 0)
+        """Say whether memory from ``low`` on comes near a parameter or a state; no memory at all may
+        seem to."""
+        return self.reach[self.starts.searchsorted(low + nbytes)] > low
 
     def _check_overlap(self, views: Sequence[Array | None]) -> None:
         """Raise ValueError for a gradient that lies in a parameter or in state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,9 @@ def shadow(address: int, shape: tuple[int, ...], strides: tuple[int, ...], items
 def bounds(array: Array) -> tuple[int, int]:
     """Return the addresses of an array's first byte and behind its last one, whatever its
     strides."""
+    if array.flags.c_contiguous:
+        start = address(array)
+        return start, start + array.nbytes
     return np.lib.array_utils.byte_bounds(array)
 
 
@@ -77,6 +81,17 @@ def overlapping(arrays: Sequence[Array]) -> tuple[int, int] | None:
                 return (min(i, k), max(i, k))
         open_.append((high, i))
     return None
+
+
+def apart(values: Sequence[Array], arrays: Sequence[Array]) -> list[Array]:
+    """Return ``values``, copies of those that lie in the memory of ``arrays``, which do not overlap."""
+    spans = sorted(map(bounds, arrays))
+    kept = []
+    for each in values:
+        low, high = bounds(each)
+        last = bisect.bisect_left(spans, (high,)) - 1  # of those that begin before the end
+        kept.append(each.copy() if last >= 0 and spans[last][1] > low else each)
+    return kept
 
 
 def _address(array: Any) -> int:

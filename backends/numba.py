@@ -28,7 +28,7 @@ from .host.arrays import ARRAYS, HostArrays
 from .host.backend import HostBackend
 from .host.launch import HostLaunch
 from .launching import source_cache
-from .launching.arithmetic import refuse_worker
+from .launching.arithmetic import check_caller, refuse_worker
 from .launching.pool import Pool, get_pool, thread_count, worker_fault
 from .launching.table import LaunchTable
 from .memory import STRUCT_IS_READABLE, address
@@ -154,7 +154,7 @@ class CompiledArrays(HostArrays):
     def addresses(self, arrays: list[Any]) -> NDArray[np.int64]:
         """Return where the data of each array begins."""
         ids = np.frombuffer(identities(arrays), np.int64)
-        found = np.empty_like(ids)
+        found = np.empty(len(ids), np.int64)
         _compiled("addresses", ADDRESSES).read_pointers(ids, object.__basicsize__, found)
         return found
 
@@ -177,7 +177,7 @@ class NumbaBackend(HostBackend):
         return reader_for(tensors, lambda where: _compiled("tensors", source(where)))
 
     def check_arithmetic(self) -> None:
-        super().check_arithmetic()
+        check_caller()
         if found := worker_fault():
             refuse_worker(found)
 

@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .arrays import Arrays
 from .gradients import CheckedGradients, GradientChecker
@@ -39,6 +38,7 @@ class TensorChecker(GradientChecker):
         self._watched = Watch(reader, self._owners)
         self._all_tensors = len(self._owners) == len(tensors)
         if self._all_tensors:
+            self._own_shapes = [t.shape for t in tensors]
             self._types = {torch.Tensor, torch.nn.Parameter}
             self._devices = [owner.device for owner in self._owners]
             self._torch_dtypes = [owner.dtype for owner in self._owners]
@@ -105,7 +105,7 @@ class TensorChecker(GradientChecker):
         addresses = None if self._expected is None else self._expected.look(leaves)
         if addresses is not None:
             return self._at(leaves, addresses)
-        there = np.array([leaf is not None for leaf in leaves])
+        there = [leaf is not None for leaf in leaves]
         tensors = present(leaves)
         if not self._like_parameters(tensors, there):
             return None
@@ -116,12 +116,12 @@ class TensorChecker(GradientChecker):
         addresses[there] = [tensor.data_ptr() for tensor in tensors]
         return self._at(leaves, addresses, there)
 
-    def _like_parameters(self, tensors: list[Any], there: NDArray[np.bool_]) -> bool:
+    def _like_parameters(self, tensors: list[Any], there: list[bool]) -> bool:
         """Say whether these are contiguous tensors like their parameters, those that are there."""
         kind = self._tensor
         return (
             self._types.issuperset(map(type, tensors))
-            and self._shapes(tensors) == list(compress(self.shapes, there))
+            and self._shapes(tensors) == list(compress(self._own_shapes, there))
             and list(map(attrgetter("dtype"), tensors)) == list(compress(self._torch_dtypes, there))
             and list(map(attrgetter("device"), tensors)) == list(compress(self._devices, there))
             and set(map(attrgetter("layout"), tensors)) <= {loaded().strided}

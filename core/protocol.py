@@ -164,7 +164,7 @@ class Judge(Protocol):
 
 
 class Backend(Protocol):
-    """The protocol of a backend; see ``backends/numpy.py`` for the smallest one."""
+    """The protocol of a backend; see ``backends/numpy/`` for the smallest one."""
 
     name: str
 
@@ -206,6 +206,9 @@ class Backend(Protocol):
     def to_numpy(self, array: Any, copied: bool = True) -> Any:
         """Return a parameter or state array as a NumPy array: a copy, or if not ``copied``
         its own memory where NumPy can see that."""
+
+    def apart(self, values: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
+        """Return NumPy arrays, copied where they lie in the memory of these parameters or states."""
 
     def copy_into(self, array: Any, values: Any) -> None:
         """Overwrite a parameter or a state array."""

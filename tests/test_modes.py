@@ -21,7 +21,7 @@ SWITCHES = {
 # run by steps only, which hold interrupts
 BY_STEPS = {
     ("backends/cuda/launch.py", "_send"),
-    ("backends/numpy.py", "run"),
+    ("backends/numpy/launch.py", "run"),
     ("backends/torch/launch.py", "ready"),
     ("backends/torch/launch.py", "run"),
     ("backends/torch/optim/optimizer.py", "_step"),

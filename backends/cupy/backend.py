@@ -86,6 +86,9 @@ class CupyBackend(CudaBackend):
             return self.device.to_numpy(array)
         return np.array(array) if copied else np.asarray(array)
 
+    def apart(self, values: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
+        return list(values)  # they are in host memory
+
     def asarray(self, array: Any) -> Any:
         return array if on_device(array) else cupy.asarray(array)
 

@@ -13,7 +13,7 @@ from ...language.rule import Rule
 from ..gradients import GradientChecker
 from ..launching.arithmetic import check_caller
 from ..launching.initial_state import initial_state
-from ..memory import overlapping, overlaps_itself
+from ..memory import apart, overlapping, overlaps_itself
 from ..tensor import AdoptedTensor, check_dtype, refuse_shared
 from ..tensor_gradients import TensorChecker
 from ..torch_tensors import view as foreign
@@ -92,6 +92,9 @@ class HostBackend(DecidesOnHost):
     def to_numpy(self, array: Any, copied: bool = True) -> Array:
         seen = as_numpy(array)
         return np.array(seen) if copied else seen
+
+    def apart(self, values: Sequence[Array], arrays: Sequence[Any]) -> list[Array]:
+        return apart(values, list(map(as_numpy, arrays)))
 
     def asarray(self, array: Any) -> Any:
         return array if self.accepts(array) else np.asarray(array)

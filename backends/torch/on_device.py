@@ -86,6 +86,9 @@ class TorchOnDevice:
             return self.device.to_numpy(array)
         return np.array(as_numpy(array)) if copied else as_numpy(array)
 
+    def apart(self, values: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
+        return list(values)  # they are in host memory
+
     def asarray(self, array: Any) -> Any:
         return (
             array if self._is_there(array) else as_tensor(np.asarray(array)).to(self.device.place)

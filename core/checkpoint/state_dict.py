@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import copy
 import functools
 from collections.abc import Mapping, Sequence
@@ -128,7 +127,7 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
         _checked_state(run, i, snapshot["state"].get(key), numbers) for i, key in enumerate(keys)
     ]
     if copied:
-        _keep_apart(run, entries)
+        entries = _kept_apart(run, entries)
     sums = _checked_sums(run, snapshot, keys)
 
     own = run.settings.loss_scaler
@@ -257,7 +256,8 @@ def _checked_state(
     found = read_entry(clock.rule, entry or {}, where)
     if found is None:
         fresh = run.backend.new_state(tensor, clock.rule, numbers[clock.group])
-        return 0, dict(clock.rule.carry), fresh
+        arrays = {n: run.backend.to_numpy(array, copied=False) for n, array in fresh.items()}
+        return 0, dict(clock.rule.carry), arrays
     step, carry, values = found
     arrays = {
         name: _checked_array(run.backend, values[name], tensor.state[name], f"{where}{name}")
@@ -266,26 +266,15 @@ def _checked_state(
     return step, carry, arrays
 
 
-def _keep_apart(run: Run, entries: Sequence[tuple[int, Any, dict[str, Any]]]) -> None:
-    """Copy arrays that lie in the run's own state, which is written to one after the other."""
-    state = [array for tensor in run.groups.tensors for array in tensor.state.values()]
-    on_host = [array for array in state if str(array.device).startswith("cpu")]
-    own = sorted(_bounds(run.backend.to_numpy(array, copied=False)) for array in on_host)
-    for _, _, arrays in entries:
-        for name, values in arrays.items():
-            low, high = _bounds(values)
-            last = bisect.bisect_left(own, (high,)) - 1  # of those that begin before the end
-            if last >= 0 and own[last][1] > low:
-                arrays[name] = values.copy()
-
-
-def _bounds(array: Any) -> tuple[int, int]:
-    """Return the addresses of an array's first byte and of the one after its last."""
-    if array.flags.c_contiguous:
-        start = array.__array_interface__["data"][0]
-        return start, start + array.nbytes
-    low, high = np.lib.array_utils.byte_bounds(array)
-    return low, high
+def _kept_apart(
+    run: Run, entries: Sequence[tuple[int, dict[str, float], dict[str, Any]]]
+) -> list[tuple[int, dict[str, float], dict[str, Any]]]:
+    """Return the entries, copies of arrays that lie in the run's own state among them: it is written
+    to one after the other."""
+    own = [array for tensor in run.groups.tensors for array in tensor.state.values()]
+    given = [values for _, _, arrays in entries for values in arrays.values()]
+    kept = iter(run.backend.apart(given, own))
+    return [(step, carry, dict(zip(arrays, kept, strict=False))) for step, carry, arrays in entries]
 
 
 def _checked_sums(run: Run, snapshot: Mapping[str, Any], keys: Sequence[Any]) -> dict[int, Any]:

@@ -33,7 +33,7 @@ def _scalars(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     result = rule.scalars(xp, xp.number(steps + 1), as_numbers(carry, xp.number), hyper)
     row, after = row_and_carry(rule, result)
-    return row, {name: float(value) for name, value in after.items()}
+    return row, {name: float(value) for name, value in after.items()} if after else {}
 
 
 def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -37,12 +37,19 @@ class Clock:
 def split(clocks: list[Clock], steps_now: Iterable[bool]) -> None:
     """Give those that step now clocks of their own, apart from those that do not, and share
     clocks that have become equal. ``clocks`` has one entry per parameter and is changed in place."""
-    pairs = list(zip(clocks, steps_now, strict=True))
-    shared: dict[tuple[Any, ...], Clock] = {}
-    becomes: dict[tuple[Clock, bool], Clock] = {}
-    for clock, now in dict.fromkeys(pairs):
-        key = (now, *clock.key)
-        if key not in shared:
-            shared[key] = clock.copy()
-        becomes[clock, now] = shared[key]
-    clocks[:] = map(becomes.__getitem__, pairs)
+    stepping, staying = _Successors(), _Successors()
+    clocks[:] = [
+        stepping[clock] if now else staying[clock]
+        for clock, now in zip(clocks, steps_now, strict=True)
+    ]
+
+
+class _Successors(dict[Clock, Clock]):
+    """The clock that each becomes; those that have become equal become one."""
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[Any, ...], Clock] = {}
+
+    def __missing__(self, clock: Clock) -> Clock:
+        self[clock] = successor = self._shared.setdefault(clock.key, clock.copy())
+        return successor

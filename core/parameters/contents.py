@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..identities import identities
+from ..identities import identities, watched
 
 
 class Contents:
     """The objects that a structure of lists, tuples and dicts holds; all of them have to stay alive."""
 
     def __init__(self, tree: Any) -> None:
-        self._tree, self._written = tree, list(_changeable(tree))
-        self._is_one_list = len(self._written) == 1 and self._written[0] is tree
-        self._seen = self._look()
+        self._tree, written = tree, list(_changeable(tree))
+        if len(written) == 1 and written[0] is tree:
+            self._unchanged = watched(tree)
+        else:
+            seen = _held(written)
+            self._unchanged = lambda: _held(written) == seen
 
     def same(self, tree: Any) -> bool:
         """Say whether this is the very structure, with the very objects in it."""
-        return tree is self._tree and self._look() == self._seen
+        return tree is self._tree and self._unchanged()
 
-    def _look(self) -> object:
-        """Return the identities of all entries, and how many each list or dict has."""
-        if self._is_one_list:
-            return identities(self._tree)
-        held: list[Any] = []
-        for entries in self._written:
-            held += entries
-        return identities(held), list(map(len, self._written))
+
+def _held(written: list[Any]) -> object:
+    """Return the identities of all entries, and how many each list or dict has."""
+    held: list[Any] = []
+    for entries in written:
+        held += entries
+    return identities(held), list(map(len, written))
 
 
 def _changeable(tree: Any) -> Iterator[Any]:

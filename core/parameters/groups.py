@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from ..language.dtypes import dtype_of
@@ -37,6 +38,8 @@ class Groups:
     ) -> None:
         self._rule, self._defaults, self._backend = rule, defaults, backend
         self.single = single
+        self._names = (*defaults, "frozen")
+        self._read = itemgetter(*self._names)
         self.entries: list[dict[str, Any]] = []
         self.rules: list[Rule] = []
         self.specs: list[Any] = []
@@ -177,9 +180,9 @@ class Groups:
 
         Raises TypeError or ValueError for what cannot be used.
         """
-        names = (*self._defaults, "frozen")
+        names = self._names
         try:
-            now = [[group[name] for name in names] for group in self.entries]
+            now = list(map(self._read, self.entries))
         except KeyError as error:
             raise ValueError(
                 f"a group in param_groups has lost its entry {error}; put it back"

@@ -24,6 +24,9 @@ the relative step instead of replacing it. The decay is subtracted together with
 torch.optim.Adafactor differs: it adds no eps1 but keeps the estimate above it, and decays by ``lr``
 instead of ``alpha``; optax decays by ``weight_decay`` alone. ``beta2_t`` depends on the C library's
 ``pow``.
+
+Limit: sums of squares of float32 numbers overflow where their norm is 1.8e19 or more (float64:
+1.3e154). Where these are a parameter's or a gradient's, the parameter may become NaN.
 """
 
 import math

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Bucket:
     ) -> None:
         self._backend, self.rule = backend, rule
         self._compute = COMPUTE_DTYPE[dtype]
+        self._dtype = np.dtype(self._compute)
         self.positions, self._tensors = list(tensors), list(tensors.values())
         self._rows: Any = None
         self._launch = backend.launch(rule, scalar_names(rule), dtype, grad_dtype)
@@ -52,7 +54,7 @@ class Bucket:
         """Give each key a row, in this order; a negative row leaves its tensor as it is."""
         self.keys = keys
         self._launch.set_rows(row_of_tensor)
-        stepping = [t for t, row in zip(self._tensors, row_of_tensor, strict=True) if row >= 0]
+        stepping = list(compress(self._tensors, [row >= 0 for row in row_of_tensor]))
         self._staged = [tensor for tensor in stepping if tensor.staged]
         self.mark_changed = self._backend.change_marker(stepping)
 
@@ -64,7 +66,7 @@ class Bucket:
         except OverflowError:
             raise self._too_large(rows) from None
         if self._launch.rows_dtype == self._compute:
-            self._rows = np.frombuffer(rounded, self._compute).reshape(len(rows), -1)
+            self._rows = np.ndarray((len(rows), len(rows[0])), self._dtype, rounded)
         else:  # a device rounds; it cannot raise
             self._rows = np.array(rows, self._launch.rows_dtype)
         self._exact_rows = rows

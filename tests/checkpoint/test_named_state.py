@@ -126,3 +126,35 @@ def test_live_state_arrays_may_change_places(any_backend):
     after = [off(any_backend, dict(entry)) for entry in optimizer.state]
     for found, expected in zip(after, (before[1], before[0], before[2]), strict=True):
         assert_same(found, expected)
+
+
+def test_parameters_without_an_entry_begin_anew(any_backend):
+    """torch's optimizers have no entry for a parameter that never had a gradient."""
+    params = on(any_backend, [np.ones(3), np.ones(4)])
+    optimizer = ss.Adam(params, backend=any_backend)
+    optimizer.step(on(any_backend, [np.ones(3), np.ones(4)]))
+    taken = optimizer.state_dict()
+    del taken["state"][1]
+    optimizer.load_state_dict(taken)
+    assert optimizer.steps == [1, 0]
+    first, second = (off(any_backend, state) for state in optimizer.state)
+    assert first["exp_avg"].tolist() != [0.0] * 3
+    assert second["exp_avg"].tolist() == [0.0] * 4
+
+
+def test_states_that_are_tensors_in_host_memory_may_change_places(backend):
+    torch = pytest.importorskip("torch")
+    params = [torch.ones(3), torch.ones(3)]
+    if not ss.get_backend(backend).accepts(params[0]):
+        pytest.skip("not of tensors in host memory")
+    optimizer = ss.Adam(params, backend=backend)
+    optimizer.step([torch.ones(3), torch.full((3,), 2.0)])
+    live = [dict(state) for state in optimizer.state]
+    before = [state["exp_avg"].tolist() for state in live]
+    taken = optimizer.state_dict()
+    taken["state"] = {i: {**taken["state"][i], **live[1 - i]} for i in (0, 1)}
+    optimizer.load_state_dict(taken)
+    assert [state["exp_avg"].tolist() for state in optimizer.state] == before[::-1]
+    del taken["state"][1]
+    optimizer.load_state_dict(taken)
+    assert optimizer.state[1]["exp_avg"].tolist() == [0.0] * 3

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, off, on, refused, snapshot
+from samestep import identities
 
 
 def params():
@@ -199,3 +200,28 @@ def test_tensors_of_pytorch_are_followed_too(any_backend):
     optimizer.step({"w": tensor(1.0)})
     found = [off(any_backend, each).tolist() for each in (old, given["w"])]
     assert found == [[0.0] * 3, [3.5] * 3]
+
+
+def test_a_list_is_looked_at_where_it_lies_however_it_was_written_to(monkeypatch):
+    arrays = [np.zeros(1) for _ in range(3)]
+    writes = {
+        "another in a place": lambda held: held.__setitem__(1, np.zeros(1)),
+        "one more": lambda held: held.append(np.zeros(1)),
+        "one less": lambda held: held.pop(),
+        "none": lambda held: held.clear(),
+        "others of the same number": lambda held: held.__setitem__(slice(None), [0, 1, 2]),
+    }
+    for readable in (identities.LIST_IS_READABLE, False):
+        monkeypatch.setattr(identities, "LIST_IS_READABLE", readable)
+        for about, write in writes.items():
+            held = list(arrays)
+            unchanged = identities.watched(held)
+            held[0] = held[0]
+            assert unchanged(), about
+            write(held)
+            assert not unchanged(), about
+        nothing: list = []
+        unchanged = identities.watched(nothing)
+        assert unchanged()
+        nothing.append(1)
+        assert not unchanged()

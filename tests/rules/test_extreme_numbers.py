@@ -96,6 +96,38 @@ def test_no_setting_makes_a_nan(settings, backend):
     assert (np.isinf(np.concatenate(params)) == np.isinf(given[:, 0])).all()
 
 
+@pytest.mark.parametrize(
+    ("rule", "param", "grad", "after"),
+    [
+        ("lamb", 4e19, 1, -np.inf),
+        ("lamb", 1, 4e19, 1 - 1e-3),
+        ("lars", 4e19, 1, np.nan),
+        ("lars", 1, 4e19, 1),
+        ("novograd", 1, 4e19, 1),
+        ("adafactor", 4e19, 1, np.nan),
+        ("adafactor", 1, 4e19, np.nan),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_norms_that_overflow_do_what_the_rules_pages_say(rule, param, grad, after, dtype, backend):
+    """A norm of 8e19 is infinite in float32, and not in float64."""
+    params = np.full((2, 2), param, dtype)
+    ss.Optimizer(rule, [params], backend=backend).step([np.full((2, 2), grad, dtype)])
+    if dtype == "float32":
+        assert np.array_equal(params, np.full((2, 2), after, dtype), equal_nan=True)
+    else:
+        assert np.isfinite(params).all()
+        assert (params != param).all()
+
+
+def test_a_gradient_whose_norm_overflows_is_clipped_by_the_norm_of_all_only(backend):
+    for setting, after in ((dict(clip_norm=1.0), 1.0), (dict(clip_global_norm=1.0), 0.5)):
+        params = np.ones(4, np.float32)
+        optimizer = ss.SGD([params], lr=1.0, backend=backend, **setting)
+        optimizer.step([np.full(4, 4e19, np.float32)])
+        assert params.tolist() == [after] * 4
+
+
 def test_control_a_decay_of_infinities_is_noticed(monkeypatch):
     decayed = ss.Rule(
         "decayed",

@@ -9,7 +9,7 @@ import pytest
 import samestep as ss
 from helpers import needs_numba, refused, run_python
 from samestep.backends.launching import pool as pools
-from samestep.backends.numpy import NumpyLaunch
+from samestep.backends.numpy.launch import NumpyLaunch
 from samestep.step.launches import Bucket
 
 GRADS = [np.ones(300_000, np.float32), np.ones((300, 1000))]

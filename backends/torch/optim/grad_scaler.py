@@ -6,6 +6,8 @@ from typing import Any
 
 from ....step.settings import Settings
 
+USUAL = Settings()
+
 
 def takes_scale(backend: Any) -> bool:
     """Say whether launches take a scale and a flag from tensors on the device."""
@@ -21,4 +23,4 @@ def settings_now(optimizer: Any, backend: Any) -> Settings | None:
         return Settings(verdict=backend.verdict_of_scaler(found_inf, scale))
     if found_inf is not None and found_inf.item():
         return None
-    return Settings(grad_scale=1.0 if scale is None else float(scale))
+    return USUAL if scale is None else Settings(grad_scale=float(scale))

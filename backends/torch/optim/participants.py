@@ -91,7 +91,8 @@ class Participants:
         ]
         self._stepping = Stepping(backend, tensors, self._clocks)
         self._outcome: Outcome | None = None  # of the last step
-        self._hyper_seen: list[Any] | None = None  # the very objects
+        self._hyper_held: list[Any] = []
+        self._hyper_seen: bytes | None = None  # which objects they are
         self._refresh(groups)
         self._carried, self._next_scalars = tuple(rule.carry), layout_of(rule).scalars
         names = ("step", *self._carried, *self._next_scalars)
@@ -127,7 +128,7 @@ class Participants:
     def _refresh(self, groups: Groups) -> None:
         """Take over hyperparameters that were changed from outside."""
         held = [group.get(name) for group in groups for name in self._rule.known_hyperparameters]
-        if self._hyper_seen is not None and identities(held) == identities(self._hyper_seen):
+        if self._hyper_seen is not None and identities(held) == self._hyper_seen:
             return
         numbers = all_numbers(self._rule, groups)
         for k, rule in enumerate(self._rules):
@@ -138,7 +139,8 @@ class Participants:
         self._hyper = hyper
         self._stepping.set_hyper(hyper)
         # what can change in place, such as a tensor, has to be read at every step
-        self._hyper_seen = held if all(map(is_fixed, held)) else None
+        self._hyper_held = held  # alive, so that others have other identities
+        self._hyper_seen = identities(held) if all(map(is_fixed, held)) else None
 
     def step(
         self, groups: Groups, grads: list[Any], settings: Settings, before: Callable[[], None]

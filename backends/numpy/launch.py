@@ -1,0 +1,94 @@
+"""The rule's own text, run on NumPy arrays: what launches of all rules have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...language.rule import Rule
+from ...language.vocabulary import NumpyVocabulary
+from ..gradients import CheckedGradients
+from ..host.launch import HostLaunch
+from ..tensor import AdoptedTensor
+
+Array = NDArray[Any]
+LARGER = 1 << 18  # elements of float64; a multiple of what a block has
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory of temporaries for the next ones.
+
+    It hands freed memory back to the system from 128 KB on, and so from block to block: page
+    faults then take up to nine times as long as the arithmetic. Once a larger block was freed, its
+    thresholds are above that (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    np.empty(LARGER)
+
+
+class NumpyLaunch(HostLaunch):
+    """Runs the text of a rule; subclasses say on which arrays at once.
+
+    ``memory`` has the parameter and the states of each tensor, as vectors; ``row_of_tensor`` its
+    row of scalars, or a negative number.
+    """
+
+    def __init__(self, rule: Rule, scalars: tuple[str, ...], param_dtype: str) -> None:
+        super().__init__(param_dtype)
+        self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
+        self.dtype = np.dtype(self.rows_dtype)
+        keep_freed_memory()
+
+    def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
+        """Look up the memory of parameters and state."""
+        super().bind(tensors, positions)
+        self.memory = [[t.flat, *map(t.flat_state, self.rule.state)] for t in tensors]
+
+    def set_rows(self, row_of_tensor: Sequence[int]) -> None:
+        """Take note of which row of scalars each tensor has."""
+        self.row_of_tensor = row_of_tensor
+
+    def run(self, rows: Array, gradients: CheckedGradients, control: None) -> None:
+        """Update the tensors that have a row."""
+        self.scaled = bool((rows[:, -1] != 1).any())  # by the gradient's coefficient
+        with np.errstate(all="ignore"):
+            self.update(rows, [gradients.arrays[position] for position in self.positions])
+
+    def update(self, rows: Array, grads: list[Any]) -> None:
+        """Update the tensors that have a row, by one gradient for each."""
+        raise NotImplementedError
+
+    def named(self, scalars: Array) -> SimpleNamespace:
+        """Return a row of scalars as the text takes it."""
+        return SimpleNamespace(**dict(zip(self.scalars, scalars, strict=True)))
+
+    def run_text(
+        self,
+        xp: NumpyVocabulary,
+        s: SimpleNamespace,
+        param: Array,
+        grad: Array,
+        states: list[Array],
+    ) -> list[Any]:
+        """Return the new values of the parameter and of each state; None for what stays as it is.
+
+        One array's old value may be another's new one: that is copied, since the old one will be
+        written over.
+        """
+        param, grad = self._compute(param), self._compute(grad)
+        if self.scaled:
+            grad = s.grad_coefficient * grad
+        results = self.rule.update(xp, s, param, grad, *states)
+        results = results if isinstance(results, tuple) else (results,)
+        before = (param, *states)
+        ids = {*map(id, before)}
+        return [
+            None if new is old else new.copy() if id(new) in ids else new
+            for new, old in zip(results, before, strict=True)
+        ]
+
+    def _compute(self, stored: Array) -> Array:
+        return stored if stored.dtype == self.dtype else stored.astype(self.dtype)
