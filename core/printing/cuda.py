@@ -72,6 +72,7 @@ class Cuda(CFamily):
     }  # fmt: skip
     declared = "static __device__ __forceinline__"
     tile_columns = ROW_CHUNK
+    quotient = " / (uint64_t)"  # of signed numbers it takes three more instructions
     threads = ("threadIdx.x", "blockDim.x")
     barrier, once = ["__syncthreads();"], "if (threadIdx.x == 0) "
 
@@ -150,12 +151,12 @@ def _fold(p: Printer, launch: Launch, fold: Step, body: Callable[[], Lines]) -> 
 def _line_of_table(p: Printer) -> Lines:
     """Return what a kernel over the lines of ``table`` begins with."""
     layout = p.layout
-    length = "height" if layout.matrix else "n"
+    length = _of_tile(p, "height", "chunk[1]") if layout.matrix else p.integer("n", "chunk[1]")
     p.use("table")
     lines = [
         f"const int64_t *chunk = table + (int64_t)blockIdx.x * {layout.table_columns};",
         "const int64_t row = chunk[0];",
-        *p.integer(length, "chunk[1]"),
+        *length,
         "if (row < 0 || control[1] != 0) return;",
     ]
     if not layout.reducing:
@@ -166,10 +167,18 @@ def _line_of_table(p: Printer) -> Lines:
     )
     if not layout.matrix:
         return [*lines, *p.integer("index", f"chunk[{layout.index}]"), *_sizes(p)]
-    width = p.tile_width()
+    most, left = layout.tile_columns, "columns - first_column"
+    width = _of_tile(
+        p, "tile_width", f"{p.target.smaller(str(most), left)}", "columns first_column"
+    )
     lines += p.integer("first_row", f"chunk[{layout.first_row}]")
     lines += p.integer("first_column", f"chunk[{layout.first_column}]")
     return [*lines, *_sizes(p), *width]
+
+
+def _of_tile(p: Printer, name: str, value: str, uses: str | None = None) -> Lines:
+    """Return the declaration of a number of rows or columns of a tile, which needs 32 bits only."""
+    return [f"const int {name} = (int){value};" for _ in p.integer(name, value, uses)]
 
 
 def _line_of_tensors(p: Printer) -> Lines:
