@@ -36,9 +36,10 @@ from ..language.dtypes import numpy_dtype
 from ..language.passes import Step
 from ..language.summation import LANES, ROW_CHUNK
 from .c_family import C_TYPE, CFamily, function, title
-from .cuda_folds import add_chunks, fold_kernels, vector_loop
+from .cuda_folds import Kernel, add_chunks, fold_kernels, vector_loop
 from .cuda_tiles import BLOCK as BLOCK
 from .cuda_tiles import NAMES, tile_loops
+from .folds import all_parts, parts
 from .printer import Printer
 from .target import Launch, Lines, indented
 from .templates import read
@@ -95,22 +96,46 @@ class Cuda(CFamily):
         return add_chunks(printer, sums)
 
     def fold_launches(self, printer: Printer, name: str, fold: Step) -> list[Launch]:
-        return [launch for launch, _ in fold_kernels(printer, name, fold)]
+        return [launch for launch, _ in self.fold_kernels(printer, name, fold)]
+
+    def fold_kernels(self, printer: Printer, name: str, fold: Step) -> list[Kernel]:
+        """Return the launches of a fold and what prints the body of each."""
+        return fold_kernels(printer, name, fold)
 
     def source(self, printer: Printer) -> str:
         body = kernels(printer)
         return f"{title(printer)}{HEAD}{self.helper_texts(printer.called)}\n{body}"
 
 
+class CudaOfTiles(Cuda):
+    """CUDA C for matrices that are one tile each: the block of a pass has finished the sums of its
+    matrix, so one kernel with a block for each matrix does what is left of a fold."""
+
+    def vector_loop(self, printer: Printer, variable: str, count: str, body: Lines) -> Lines:
+        return printer.shared_loop(variable, count, body)
+
+    def sum_as_row(self, printer: Printer, values: str, sums: str) -> str:
+        arguments = [self.behind(printer.use(values)), "0", "size", self.behind(sums)]
+        chunks = f"{printer.helper('sum_chunks', *arguments)};"
+        return f"{chunks} {add_chunks(printer, sums)}"
+
+    def fold_kernels(self, printer: Printer, name: str, fold: Step) -> list[Kernel]:
+        if not any(part.roots for part in parts(printer, fold)):
+            return []
+        return [(Launch(name, "tensors", False), lambda: all_parts(printer, fold))]
+
+
 def kernels(printer: Printer) -> str:
     """Return the texts of all kernels."""
     texts: Lines = []
+    target = printer.target
+    assert isinstance(target, Cuda)
     for kind, k in printer.program.launches:
         if kind == "pass":
             texts.append(_pass(printer, k))
         else:
             fold = printer.program.folds[k]
-            for launch, body in fold_kernels(printer, printer.name_of(kind, k), fold):
+            for launch, body in target.fold_kernels(printer, printer.name_of(kind, k), fold):
                 texts.append(_fold(printer, launch, fold, body))
     return "\n".join(texts)
 

@@ -16,15 +16,15 @@ from .folds import COUNT, Part, part_lines, parts
 from .printer import Printer
 from .target import Launch, Lines, indented
 
-Body = Callable[[], Lines]
+Kernel = tuple[Launch, Callable[[], Lines]]  # and what prints its body
 
 
-def fold_kernels(p: Printer, name: str, fold: Step) -> list[tuple[Launch, Body]]:
+def fold_kernels(p: Printer, name: str, fold: Step) -> list[Kernel]:
     """Return the launches of a fold and what prints the body of each."""
     found = parts(p, fold)
     if not p.layout.matrix:  # there are no rows or columns
         return [(Launch(name, "tensors", False), lambda: _part(p, fold, found, 1))]
-    kernels: list[tuple[Launch, Body]] = []
+    kernels: list[Kernel] = []
     if any(node.per in COUNT for node in fold.finished):
         launch = Launch(f"{name}_sums", "table", False)
         kernels.append((launch, lambda: _finished_sums(p, fold)))
