@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ..language.dtypes import numpy_dtype
 from ..language.passes import Step
 from ..language.summation import LANES, ROW_CHUNK
@@ -76,6 +78,10 @@ class Cuda(CFamily):
     quotient = " / (uint64_t)"  # of signed numbers it takes three more instructions
     threads = ("threadIdx.x", "blockDim.x")
     barrier, once = ["__syncthreads();"], "if (threadIdx.x == 0) "
+
+    def helper_texts(self, called: set[str]) -> str:
+        largest = self.typed_constant(float(np.finfo(self.compute).max))
+        return super().helper_texts(called).replace("LARGEST", largest)
 
     def scalar(self, name: str, scalars: Sequence[str]) -> str:
         if name == "grad_coefficient":

@@ -9,6 +9,9 @@ typedef unsigned short uint16_t;
 #endif
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
+//// finite_or_zero
+
+FUNCTION REAL @finite_or_zero(REAL x) { return fabs(x) <= LARGEST ? x : 0; }
 //// bits_of
 
 FUNCTION uint32_t @bits_of(float x) { return __float_as_uint(x); }
