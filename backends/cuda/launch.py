@@ -12,7 +12,7 @@ from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from ...language.passes import program
 from ...language.rule import Rule
 from ...language.summation import CHUNK
-from ...printing.cuda import BLOCK, Cuda
+from ...printing.cuda import BLOCK, Cuda, CudaOfTiles
 from ...printing.printer import Printer
 from ..gradients import CheckedGradients
 from ..launching.table import LaunchTable
@@ -37,7 +37,8 @@ class CudaLaunch:
 
     def __init__(self, device: Device, rule: Rule, param_dtype: str, grad_dtype: str) -> None:
         self.device = device
-        self.printer = Printer(program(rule), param_dtype, grad_dtype, Cuda)
+        self._dtypes = param_dtype, grad_dtype
+        self.printer = Printer(program(rule), *self._dtypes, Cuda)
         self.label = f"{rule.label}_{param_dtype}_{grad_dtype}"
         self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
         self.itemsizes = {
@@ -61,12 +62,12 @@ class CudaLaunch:
         for name in self.printer.rule.state:
             addresses[name] = found([t.state[name] for t in tensors]).tolist()
         self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes)
-        functions = self.printer.functions()
+        target = CudaOfTiles if layout.matrix and self.lines.one_chunk_each else Cuda
+        printer = Printer(self.printer.program, *self._dtypes, target)
+        functions = printer.functions()
         with entered(self.device):
             names = [launch.name for launch in functions]
-            kernels = compiler.functions(
-                self.label, self.printer.source(), names, self.device.number
-            )
+            kernels = compiler.functions(self.label, printer.source(), names, self.device.number)
             self._table = Upload(self.device, self.lines.table.nbytes)
             self._tensors = Upload(self.device, self.lines.tensors.nbytes)
             self._workspace = self.device.empty(self.lines.workspace_size, self.compute.name)

@@ -20,7 +20,7 @@ from .templates import read
 
 C_TYPE = {"float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t"}
 RESERVED = KEYWORDS | {
-    "int64_t", "uint16_t", "uint32_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
+    "int64_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
     "j0", "j1", "gamma", "blockIdx", "threadIdx",
 }  # fmt: skip
 

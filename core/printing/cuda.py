@@ -32,13 +32,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ..language.dtypes import numpy_dtype
 from ..language.passes import Step
 from ..language.summation import LANES, ROW_CHUNK
 from .c_family import C_TYPE, CFamily, function, title
-from .cuda_folds import add_chunks, fold_kernels, vector_loop
+from .cuda_folds import Kernel, add_chunks, fold_kernels, vector_loop
 from .cuda_tiles import BLOCK as BLOCK
 from .cuda_tiles import NAMES, tile_loops
+from .folds import all_parts, parts
 from .printer import Printer
 from .target import Launch, Lines, indented
 from .templates import read
@@ -72,8 +75,13 @@ class Cuda(CFamily):
     }  # fmt: skip
     declared = "static __device__ __forceinline__"
     tile_columns = ROW_CHUNK
+    quotient = " / (uint64_t)"  # of signed numbers it takes three more instructions
     threads = ("threadIdx.x", "blockDim.x")
     barrier, once = ["__syncthreads();"], "if (threadIdx.x == 0) "
+
+    def helper_texts(self, called: set[str]) -> str:
+        largest = self.typed_constant(float(np.finfo(self.compute).max))
+        return super().helper_texts(called).replace("LARGEST", largest)
 
     def scalar(self, name: str, scalars: Sequence[str]) -> str:
         if name == "grad_coefficient":
@@ -94,22 +102,46 @@ class Cuda(CFamily):
         return add_chunks(printer, sums)
 
     def fold_launches(self, printer: Printer, name: str, fold: Step) -> list[Launch]:
-        return [launch for launch, _ in fold_kernels(printer, name, fold)]
+        return [launch for launch, _ in self.fold_kernels(printer, name, fold)]
+
+    def fold_kernels(self, printer: Printer, name: str, fold: Step) -> list[Kernel]:
+        """Return the launches of a fold and what prints the body of each."""
+        return fold_kernels(printer, name, fold)
 
     def source(self, printer: Printer) -> str:
         body = kernels(printer)
         return f"{title(printer)}{HEAD}{self.helper_texts(printer.called)}\n{body}"
 
 
+class CudaOfTiles(Cuda):
+    """CUDA C for matrices that are one tile each: the block of a pass has finished the sums of its
+    matrix, so one kernel with a block for each matrix does what is left of a fold."""
+
+    def vector_loop(self, printer: Printer, variable: str, count: str, body: Lines) -> Lines:
+        return printer.shared_loop(variable, count, body)
+
+    def sum_as_row(self, printer: Printer, values: str, sums: str) -> str:
+        arguments = [self.behind(printer.use(values)), "0", "size", self.behind(sums)]
+        chunks = f"{printer.helper('sum_chunks', *arguments)};"
+        return f"{chunks} {add_chunks(printer, sums)}"
+
+    def fold_kernels(self, printer: Printer, name: str, fold: Step) -> list[Kernel]:
+        if not any(part.roots for part in parts(printer, fold)):
+            return []
+        return [(Launch(name, "tensors", False), lambda: all_parts(printer, fold))]
+
+
 def kernels(printer: Printer) -> str:
     """Return the texts of all kernels."""
     texts: Lines = []
+    target = printer.target
+    assert isinstance(target, Cuda)
     for kind, k in printer.program.launches:
         if kind == "pass":
             texts.append(_pass(printer, k))
         else:
             fold = printer.program.folds[k]
-            for launch, body in fold_kernels(printer, printer.name_of(kind, k), fold):
+            for launch, body in target.fold_kernels(printer, printer.name_of(kind, k), fold):
                 texts.append(_fold(printer, launch, fold, body))
     return "\n".join(texts)
 
@@ -150,12 +182,12 @@ def _fold(p: Printer, launch: Launch, fold: Step, body: Callable[[], Lines]) -> 
 def _line_of_table(p: Printer) -> Lines:
     """Return what a kernel over the lines of ``table`` begins with."""
     layout = p.layout
-    length = "height" if layout.matrix else "n"
+    length = _of_tile(p, "height", "chunk[1]") if layout.matrix else p.integer("n", "chunk[1]")
     p.use("table")
     lines = [
         f"const int64_t *chunk = table + (int64_t)blockIdx.x * {layout.table_columns};",
         "const int64_t row = chunk[0];",
-        *p.integer(length, "chunk[1]"),
+        *length,
         "if (row < 0 || control[1] != 0) return;",
     ]
     if not layout.reducing:
@@ -166,10 +198,18 @@ def _line_of_table(p: Printer) -> Lines:
     )
     if not layout.matrix:
         return [*lines, *p.integer("index", f"chunk[{layout.index}]"), *_sizes(p)]
-    width = p.tile_width()
+    most, left = layout.tile_columns, "columns - first_column"
+    width = _of_tile(
+        p, "tile_width", f"{p.target.smaller(str(most), left)}", "columns first_column"
+    )
     lines += p.integer("first_row", f"chunk[{layout.first_row}]")
     lines += p.integer("first_column", f"chunk[{layout.first_column}]")
     return [*lines, *_sizes(p), *width]
+
+
+def _of_tile(p: Printer, name: str, value: str, uses: str | None = None) -> Lines:
+    """Return the declaration of a number of rows or columns of a tile, which needs 32 bits only."""
+    return [f"const int {name} = (int){value};" for _ in p.integer(name, value, uses)]
 
 
 def _line_of_tensors(p: Printer) -> Lines:

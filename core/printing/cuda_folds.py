@@ -16,15 +16,15 @@ from .folds import COUNT, Part, part_lines, parts
 from .printer import Printer
 from .target import Launch, Lines, indented
 
-Body = Callable[[], Lines]
+Kernel = tuple[Launch, Callable[[], Lines]]  # and what prints its body
 
 
-def fold_kernels(p: Printer, name: str, fold: Step) -> list[tuple[Launch, Body]]:
+def fold_kernels(p: Printer, name: str, fold: Step) -> list[Kernel]:
     """Return the launches of a fold and what prints the body of each."""
     found = parts(p, fold)
     if not p.layout.matrix:  # there are no rows or columns
         return [(Launch(name, "tensors", False), lambda: _part(p, fold, found, 1))]
-    kernels: list[tuple[Launch, Body]] = []
+    kernels: list[Kernel] = []
     if any(node.per in COUNT for node in fold.finished):
         launch = Launch(f"{name}_sums", "table", False)
         kernels.append((launch, lambda: _finished_sums(p, fold)))
@@ -57,7 +57,7 @@ def _chunk_sums(p: Printer, node: Expr) -> str:
 
 def add_chunks(p: Printer, sums: str) -> str:
     """Return the statement that adds the chunks' sums of a vector."""
-    count = f"(size + {ROW_CHUNK - 1}) / {ROW_CHUNK}"
+    count = f"(size + {ROW_CHUNK - 1}){p.target.quotient}{ROW_CHUNK}"
     p.use(f"{sums} workspace size")
     return f"{p.helper('add_lines', p.target.behind(sums), count, '1', '1')};"
 
@@ -92,21 +92,22 @@ def _finished_sums(p: Printer, fold: Step) -> Lines:
     """Return statements that add up the tiles' parts of sums."""
     p.use("workspace size columns first_row first_column")
     lines: Lines = []
+    over = p.target.quotient
     for node in fold.finished:
         if node.per == "row":
             p.use("height")
             count, apart, first, n, index = (
-                f"(columns + {ROW_CHUNK - 1}) / {ROW_CHUNK}", "size", "first_row", "height",
-                f"first_column / {ROW_CHUNK}",
+                f"(columns + {ROW_CHUNK - 1}){over}{ROW_CHUNK}", "size", "first_row", "height",
+                f"first_column{over}{ROW_CHUNK}",
             )  # fmt: skip
         else:
             p.use("tile_rows tile_width")
             count, apart, first, n, index = (
-                "(size + tile_rows - 1) / tile_rows", f"tile_rows / {STRIP_ROWS} * columns", "first_column", "tile_width",
-                "first_row / tile_rows",
+                f"(size + tile_rows - 1){over}tile_rows", f"tile_rows{over}{STRIP_ROWS} * columns",
+                "first_column", "tile_width", f"first_row{over}tile_rows",
             )  # fmt: skip
         share = [
-            f"const int64_t tiles = {count}, share = ({n} + tiles - 1) / tiles;",
+            f"const int64_t tiles = {count}, share = (uint32_t)({n} + tiles - 1) / (uint32_t)tiles;",
             f"const int64_t before = {index} * share, left = {n} - before;",
         ]
         start = p.target.behind(f"{p.use(p.slot_name[id(node)])} + {first} + before")

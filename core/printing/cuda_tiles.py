@@ -40,7 +40,7 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         element = [*element, p.add(f"{columns[id(node)]}[k]", node)]
     of_row = [*per_row, *_row(p, step, element)]
     rows = [
-        f"const int64_t r = first + group * {unit} + {'part + ' * bool(by_column)}j;",
+        f"const int r = first + group * {unit} + {'part + ' * bool(by_column)}j;",
         *(f"{real} {places[id(node)]} = 0;" for node in by_row),
         "if (r < height && lane < tile_width) {",
         *indented(of_row),
@@ -58,15 +58,15 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
     part += _folded_rows(p, by_row, shared, together, unit)
     if by_column:
         each = f"part < {STRIP_ROWS} && first + part < height; part += {together}"
-        part = [f"for (int64_t part = 0; {each}) {{", *indented(part), "}"]
+        part = [f"for (int part = 0; {each}) {{", *indented(part), "}"]
         zero = [f"{real} {columns[id(node)]}[wide.n] = {{}};" for node in by_column]
         part = [*zero, *part, *_stored_columns(p, by_column, columns)]
-        bounds = "int64_t first = 0; first < height; first += groups * "
+        bounds = "int first = 0; first < height; first += groups * "
     else:
         p.use("blockIdx")
         bounds = (
-            f"int64_t first = (int64_t)blockIdx.y * groups * {unit}; first < height; "
-            "first += (int64_t)gridDim.y * groups * "
+            f"int first = (int)blockIdx.y * groups * {unit}; first < height; "
+            "first += (int)gridDim.y * groups * "
         )
     lines = [
         *p.tile_lines(by_row, "first_column"),
@@ -81,7 +81,7 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
     ]
     for node in by_column:
         start = p.target.behind(p.line_name[id(node)])
-        strips = f"(height + {STRIP_ROWS - 1}) / {STRIP_ROWS}"
+        strips = f"(height + {STRIP_ROWS - 1}){p.target.quotient}{STRIP_ROWS}"
         lines.append(f"{p.helper('add_lines', start, strips, 'columns', 'tile_width')};")
     return lines
 
@@ -97,15 +97,15 @@ def _row(p: Printer, step: Step, element: Lines) -> Lines:
     stored = dict(step.stores)
     declared, loads, stores = [], [], []
     for array in p.touched(step):
-        place, there = p.placed[array], f"{p.arrays[array]}[r * columns + column]"
+        place, there = p.placed[array], f"{p.arrays[array]}[at + column]"
         declared.append(f"{C_TYPE[p.stored[array]]} {place.removesuffix('[k]')}[wide.n];")
         loads += [f"{place} = {there};"] if array in step.loads else []
         stores += [f"{there} = {place};"] if array in stored else []
     inside = f"lane + {ROW_LANES} * k < tile_width"
-    column = f"const int64_t column = inside ? lane + {ROW_LANES} * k : lane;"
+    column = f"const int column = inside ? lane + {ROW_LANES} * k : lane;"
     within = [f"const bool inside = {inside};", column]
     loop = [UNROLL, "for (int k = 0; k < wide.n; k++) {"]
-    lines = [*declared, *loop, *indented([*within, *loads]), "}"]
+    lines = ["const int64_t at = r * columns;", *declared, *loop, *indented([*within, *loads]), "}"]
     uses_column = "column" in p.used
     lines += [
         *loop,
@@ -121,7 +121,7 @@ def _folded_rows(p: Printer, nodes: list[Expr], lanes: str, together: int, unit:
     """Return statements that fold the lanes of several rows and store the rows' sums."""
     if not nodes:
         return []
-    count = f"{together} * groups"
+    count = f"{together}u * groups"
     others = [f"({k} * {count} + j)" for k in range(1, len(nodes))]
     part = "part + " if unit > together else ""
     p.use("workspace")
@@ -129,12 +129,12 @@ def _folded_rows(p: Printer, nodes: list[Expr], lanes: str, together: int, unit:
         f"workspace[{p.line_name[id(node)]} + r] = {lanes}[{place} * lanes];"
         for node, place in zip(nodes, ["j", *others], strict=False)
     ]
-    row = f"const int64_t r = first + j / {together} * {unit} + {part}j % {together};"
+    row = f"const int r = first + j / {together} * {unit} + {part}j % {together};"
     if unit == together:
-        row = "const int64_t r = first + j;"
+        row = "const int r = first + j;"
     return [
         f"{p.helper('fold_each', lanes, f'{len(nodes) * together} * groups', 'lanes')};",
-        f"for (int j = threadIdx.x; j < {count}; j += blockDim.x) {{",
+        f"for (unsigned j = threadIdx.x; j < {count}; j += blockDim.x) {{",
         *indented([row, "if (r < height) {", *indented(stores), "}"]),
         "}",
         "__syncthreads();",
@@ -146,7 +146,7 @@ def _column_lines(p: Printer, nodes: list[Expr]) -> Lines:
     lines = []
     for node in nodes:
         slot = p.use(f"{p.slot_name[id(node)]} first_row first_column").split()[0]
-        value = f"{slot} + first_row / {STRIP_ROWS} * columns + first_column"
+        value = f"{slot} + first_row{p.target.quotient}{STRIP_ROWS} * columns + first_column"
         lines.append(p.target.let(p.line_name[id(node)], value, index=True))
     return lines
 
@@ -154,7 +154,7 @@ def _column_lines(p: Printer, nodes: list[Expr]) -> Lines:
 def _stored_columns(p: Printer, nodes: list[Expr], columns: dict[int, str]) -> Lines:
     """Return statements that store a strip's sums down columns."""
     p.use("workspace")
-    at = f"(first / {STRIP_ROWS} + group) * columns + lane + {ROW_LANES} * k"
+    at = f"(first / {STRIP_ROWS}u + group) * columns + lane + {ROW_LANES} * k"
     stores = [f"workspace[{p.line_name[id(n)]} + at] = {columns[id(n)]}[k];" for n in nodes]
     return [
         f"if (first + group * {STRIP_ROWS} < height) {{",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ..language.names import is_printable
 from ..language.passes import Program, Step
 from ..language.tracer import COMPARISONS, Expr
+from .c_names import may_be_macro
 from .layout import Layout
 from .target import Lines, Target
 
@@ -79,9 +80,11 @@ class Expressions:
 
     def new_name(self, wanted: str) -> str:
         """Return ``wanted``, or with a number behind it if it is taken; another name for one that not
-        every language takes. Capitals alone may be a macro's name."""
+        every language takes."""
         wanted = (
-            (wanted.lower() if wanted.isupper() else wanted) if is_printable(wanted) else "value"
+            (wanted.lower() if may_be_macro(wanted) else wanted)
+            if is_printable(wanted)
+            else "value"
         )
         name, number = wanted, 2
         while name in self.taken:

@@ -88,6 +88,13 @@ def fold_body(p: Printer, fold: Step) -> Lines:
     for node in fold.finished:
         if node.per in COUNT:
             lines.append(add_lines(p, node))
+    return lines + all_parts(p, fold)
+
+
+def all_parts(p: Printer, fold: Step) -> Lines:
+    """Return the statements of all parts of a fold, for one tensor whose sums along rows and down
+    columns are finished."""
+    lines: Lines = []
     given = [*fold.received]
     for part in parts(p, fold):
         lines += part_lines(p, fold, part, given)

@@ -102,7 +102,8 @@ def rows(source: str, printer: Printer, architecture: str, folder: Path) -> list
         size = {a: numpy_dtype(d).itemsize for a, d in printer.stored.items()}
         read = sum(size[a] for a in step.loads)
         written = sum(size[a] for a, _ in step.stores)
-        best = max(loops(texts[name]), key=lambda c: (moved(c, "LDG"), -sum(c.values())))
+        found = [c for c in loops(texts[name]) if bool(moved(c, "STG")) == bool(step.stores)]
+        best = max(found, key=lambda c: (moved(c, "LDG"), -sum(c.values())))
         factors = 4 * sum(node.per == "column" for node in step.received)
         elements = moved(best, "LDG") // (read + factors)
         used = usage[name]

@@ -24,9 +24,11 @@ class PrintedLaunch(HostLaunch):
     """Printed kernels and the tables they run over; see `Launch`. What executes them is said by
     `execute`."""
 
+    target = Cuda
+
     def __init__(self, rule: Any, param_dtype: str, grad_dtype: str) -> None:
         super().__init__(param_dtype)
-        self.printer = Printer(program(rule), param_dtype, grad_dtype, Cuda)
+        self.printer = Printer(program(rule), param_dtype, grad_dtype, self.target)
         self.compute = np.dtype(COMPUTE_DTYPE[param_dtype])
         self.itemsizes = {
             name: numpy_dtype(dtype).itemsize for name, dtype in self.printer.stored.items()

@@ -40,15 +40,19 @@ class InterpretedLaunch(PrintedLaunch):
         written: Sequence[Any],
         only_read: Sequence[Any],
     ) -> None:
-        arrays = [*written, *map(_read_only, only_read)]
-        pointers = [np.uint64(address(array)) for array in arguments]
-        self.accesses = 0
         for name, grid in launches:
             if (name, grid) not in self.machines:
                 self.machines[name, grid] = Machine(self.kernels[name], grid, BLOCK)
-            memory = GlobalMemory(arrays)
-            self.machines[name, grid].run(pointers, memory)
-            self.accesses += memory.accesses
+            accesses(self.machines[name, grid], arguments, written, only_read)
+
+
+def accesses(
+    machine: Machine, arguments: Sequence[Any], written: Sequence[Any], only_read: Sequence[Any]
+) -> int:
+    """Launch one kernel; see `PrintedLaunch.execute`. How many accesses its threads asked for."""
+    memory = GlobalMemory([*written, *map(_read_only, only_read)])
+    machine.run([np.uint64(address(array)) for array in arguments], memory)
+    return memory.accesses
 
 
 def _read_only(array: Any) -> Any:

@@ -44,8 +44,8 @@ class Machine(Lanes):
         self.parameters = self._check_arguments(arguments)
         self.shared = SharedMemory(self.kernel.shared_size, self.blocks)
         self.epoch = np.zeros(self.blocks, np.int64)
-        for register in self.registers.values():
-            register.view(np.uint8).fill(0xA5)  # what is used before it is set shows
+        for name, register in self.registers.items():  # what is used before it is set shows
+            register.view(np.uint8).fill(0xFF if name.startswith("%f") else 0xA5)  # a NaN
         with np.errstate(all="ignore"):
             self._run()
 

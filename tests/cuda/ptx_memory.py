@@ -109,7 +109,7 @@ class GlobalMemory:
         self.low = np.array([a.ctypes.data for a in used], np.int64)
         self.high = self.low + np.array([a.nbytes for a in used], np.int64)
         self.writeable = np.array([a.flags.writeable for a in used])
-        self.granule = min((a.itemsize for a in used), default=4)
+        self.granule = min((a.itemsize for a in used if a.itemsize < 4), default=4)
         self.base = int(self.low[0]) // 64 * 64 if used else 0
         # all of the process's memory from the first array on; only looked at inside of arrays
         span = (int(self.high[-1]) - self.base + 63) // 64 * 64 if used else 0

@@ -64,10 +64,10 @@ def mutations(instruction: Instruction, registers: list[str]) -> Iterator[Mutati
 
 def mutants(kernel: Kernel) -> Iterator[tuple[str, int, Kernel]]:
     """Each mutant of ``kernel``: the kind of the change, the instruction's place, and itself."""
-    written: dict[int, list[str]] = {}
+    written: dict[str, list[str]] = {}  # by their type: a compiler would refuse another one
     for place, instruction in enumerate(kernel.code):
         target = instruction.operands[0] if instruction.operands else ""
-        known = written.setdefault(kernel.registers.get(_a_source(instruction, kernel), 0), [])
+        known = written.setdefault(_type(_a_source(instruction, kernel)), [])
         for kind, instead in mutations(instruction, known):
             mutant = copy.copy(kernel)
             mutant.code = [*kernel.code[:place], *instead, *kernel.code[place + 1 :]]
@@ -77,7 +77,12 @@ def mutants(kernel: Kernel) -> Iterator[tuple[str, int, Kernel]]:
             }
             yield kind, place, mutant
         if target in kernel.registers:
-            written.setdefault(kernel.registers[target], []).append(target)
+            written.setdefault(_type(target), []).append(target)
+
+
+def _type(register: str) -> str:
+    """What a register's name tells of its type: ``%rd`` of ``%rd12``."""
+    return register.rstrip("0123456789")
 
 
 def _a_source(instruction: Instruction, kernel: Kernel) -> str:

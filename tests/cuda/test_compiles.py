@@ -20,6 +20,9 @@ import pytest
 from cubin import resources
 from nvrtc import ARCHITECTURES, CompileError, cubin, newest, others
 from printed import ALL, PAIRS, matrix, printer
+from samestep.language.passes import program
+from samestep.printing.cuda import CudaOfTiles
+from samestep.printing.printer import Printer
 from sampling import EVERYTHING
 
 REGISTERS = 104  # a thread's at most: two blocks of 256 threads have 128 on a multiprocessor
@@ -52,6 +55,15 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
         usage = resources(cubin(printed.source(), architecture), tmp_path)
         assert set(usage) == {launch.name for launch in printed.functions()}
         assert not over_budget(usage), (architecture, pair)
+
+
+@pytest.mark.parametrize("pair", PAIRS[:2])
+@pytest.mark.parametrize("label", [label for label, rule in ALL.items() if program(rule).matrix])
+def test_the_kernels_for_matrices_of_one_tile_compile_and_fit(label, pair, tmp_path):
+    printed = Printer(program(ALL[label]), *pair, CudaOfTiles)
+    usage = resources(cubin(printed.source(), ARCHITECTURES[-1]), tmp_path)
+    assert set(usage) == {launch.name for launch in printed.functions()}
+    assert not over_budget(usage)
 
 
 def test_every_pair_of_dtypes_meets_every_architecture():

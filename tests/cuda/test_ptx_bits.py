@@ -12,6 +12,8 @@ from samestep import choice as known_backends
 from samestep.golden.compare import first_difference
 from samestep.golden.verify import verify_one
 from samestep.language.dtypes import numpy_dtype
+from samestep.language.passes import program
+from samestep.printing.cuda import CudaOfTiles
 from uneven import MATRICES, VECTORS, assert_same, run
 from variants import DTYPES, options_of, values, variants
 
@@ -50,6 +52,24 @@ def test_several_chunks(rule, dtype):
     hyper = {"clip_norm": 1.0} if rule == "adamw" else {}
     reference = run(rule, "numpy", tensors, dtype, 1, **hyper)
     assert_same(run(rule, "ptx", tensors, dtype, 1, **hyper), reference)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "rule", [r for r in variants() if program(r).matrix], ids=lambda r: r.label
+)
+def test_matrices_of_one_tile(rule, dtype, monkeypatch):
+    """Their folds are one kernel each: more than eight chunks of a vector are added there, too."""
+    monkeypatch.setattr(InterpretedLaunch, "target", CudaOfTiles)
+    tensors = [
+        ((67, 3), 0, 0),
+        ((3, 300), 1, 1),
+        ((2, 5, 3), 1, 0),
+        ((1, 1), 0, 0),
+        ((9_000, 1), 0, 0),
+    ]
+    reference = run(rule, "numpy", tensors, dtype, 2, **options_of(rule))
+    assert_same(run(rule, "ptx", tensors, dtype, 2, **options_of(rule)), reference)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

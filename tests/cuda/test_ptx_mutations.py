@@ -1,149 +1,204 @@
 """The interpreter notices what is wrong with PTX: systematically changed kernels end in a fault, in
 other bits or in another number of accesses.
 
-What survives (a run with ``-s`` lists it) is mostly the same computation done otherwise: branches
-around loops that would not run anyway, comparisons whose sides are never equal here, lanes that are
-zero, registers that hold the same value, alignments that this case does not have. The floors are
-some three percent below what was measured: 87, 78, 82 and 70 %.
+A mutant meets a few large tensors only if it has passed many small ones, and what stands behind its
+kernel is run only if that left other bits.
+
+What survives (a run with ``-s`` lists it) is the same computation done otherwise: a loop that comes
+to an element later, a limit that no size here meets exactly, lanes or lines that are zero, registers
+that hold the same value, the way to a value that is never negative, memory read as constant that
+nobody writes in this launch. The floors are some
+three percent below what was measured: 91, 83, 86 and 92 %.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
+import ptx
 import pytest
 import samestep as ss
 from printed import ALL
 from printed_backend import lying_at
-from ptx_backend import InterpretedLaunch, PtxBackend
+from ptx_backend import InterpretedLaunch, PtxBackend, accesses
 from ptx_machine import Machine
 from ptx_mutators import mutants
 from ptx_operations import Fault
 from samestep import choice as known_backends
-from samestep.backends.gradients import CheckedGradients
 from samestep.backends.host.backend import HostBackend
 from samestep.golden.compare import first_difference
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.passes import program
+from samestep.printing.cuda import BLOCK
 from variants import options_of
 
 pytestmark = pytest.mark.whole
 
 AT_MOST = 120  # mutants of a rule that are run, evenly spread
-SHAPES = [(37,), (1300,), (5, 3), (3, 300), *[(20,)] * 6]
-# of rules that sum rows and columns: two chunks of a row, several strips, rows together with and without
-# an edge
+# A mutant meets those of the second line if it has passed those of the first.
+SHAPES = [[(37,), (1300,), (5, 3), (3, 300), *[(20,)] * 6], [(66_000,), *[(40,)] * 36]]
+# of rules that sum rows and columns: one and several chunks of a row, strips and tiles, more than are
+# added at once (8); full and ragged ones; a row of threads whose last, last two or last three have no column
 MATRICES = [
-    (3, 1100),
-    (130, 5),
-    (5, 3),
-    (3, 300),
-    (1, 1),
-    (2, 257),
-    (70, 3),
-    (9, 17),
-    (4, 33),
-    (1, 2),
-]
-# of the tensor, how many elements each array lies behind alignment: parameter, gradient, states
+    [(3, 1100), (130, 5), (5, 3), (66, 300), (1, 1), (2, 700), (130, 256), (9, 17), (4, 33), (2, 900),
+     (1, 9300), (1, 1024)],
+    [(520, 513), (8200, 1)],
+]  # fmt: skip
+NO_GRADIENT = 8  # the position of a tensor that the step leaves alone
+# of the tensor, how many elements each array lies behind alignment: parameter, gradient, states; then
+# those where all but one begin a group together
 OFFSETS = [(1, 1, 1, 1), (0, 0, 0, 0), (2, 2, 2, 2), (0, 0, 0, 0), (3, 3, 3, 3), (1, 0, 0, 0),
            (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (2, 1, 2, 2)]  # fmt: skip
+OFFSETS += [
+    tuple(together + 1 if array == other else together for array in range(4))
+    for together in range(7, 0, -1)
+    for other in range(4)
+]
+# of two groups, so that every hyperparameter changes results and every maximum has either side
+HYPER = {
+    "adamw": [dict(eps=0.1, weight_decay=0.1), dict(lr=0.01)],
+    "lamb": [dict(eps=0.1, weight_decay=0.1), dict(lr=0.01)],
+    "adafactor": [
+        dict(eps=(0.3, 1e-3), d=0.05, weight_decay=0.1),
+        dict(eps=(0.1, 5.0), d=40.0, weight_decay=0.2, lr=0.01),
+    ],
+}
 
 
 class Case:
-    """The launches of a second step, to be repeated with other kernels."""
+    """The launches of a third step, each to be repeated with another kernel."""
 
-    def __init__(self, label: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, label: str, dtype: str, shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         case = self
 
         class Recorded(InterpretedLaunch):
             def run(self, rows, gradients, control):
-                case.launch, case.rows = self, rows.copy()
-                # the step lets go of its own
-                case.grads = CheckedGradients(
-                    gradients.arrays, gradients.dtypes, gradients.addresses
-                )
-                case.start = [array.copy() for array in self.arrays]
+                case.launch, case.machines = self, self.machines
+                rows[:, -1] = np.linspace(-0.75, 1.5, len(rows))
                 super().run(rows, gradients, control)
+
+            def execute(self, launches, arguments, written, only_read):
+                case.launches, case.memory = launches, (arguments, written, only_read)
+                case.before = []
+                case.accesses = []
+                for name, grid in launches:
+                    case.before.append([array.copy() for array in written])
+                    machine = self.machines.setdefault(
+                        (name, grid), Machine(self.kernels[name], grid, BLOCK)
+                    )
+                    case.accesses.append(accesses(machine, *case.memory))
+                case.before.append([array.copy() for array in written])
 
         monkeypatch.setitem(known_backends.BUILT_IN, "ptx", "ptx_backend")
         monkeypatch.setattr(PtxBackend, "launches", Recorded)
         rng = np.random.default_rng(5)
+        rule = ALL[label]
+        offsets = list(itertools.islice(itertools.cycle(OFFSETS), len(shapes)))
 
         def arrays(which):
-            shapes = MATRICES if program(ALL[label]).matrix else SHAPES
             numbers = [rng.standard_normal(shape) for shape in shapes]
-            if not program(ALL[label]).sums:  # else they would be everywhere
+            if not program(rule).sums:  # else they would be everywhere
                 numbers[0][-3:] = np.nan, np.inf, 3.3e38
+            elif not program(
+                rule
+            ).matrix:  # a norm of a parameter is 0, then that of its update, too
+                numbers[-2][...], numbers[-1][...] = which, 0
             return [
-                lying_at(array.astype(numpy_dtype(dtype)), offsets[which])
-                for array, offsets in zip(numbers, OFFSETS, strict=True)
+                lying_at(array.astype(numpy_dtype(dtype)), offset[which])
+                for array, offset in zip(numbers, offsets, strict=True)
             ]
 
-        offsets = iter([*OFFSETS[::2], *OFFSETS[1::2]])
+        of_states = iter([*offsets[::2], *offsets[1::2]])
 
         def new_state(backend, tensor, rule, hyper):
             state = HostBackend.new_state(backend, tensor, rule, hyper)
-            places = zip(state.items(), next(offsets)[2:], strict=False)
+            places = zip(state.items(), next(of_states)[2:], strict=False)
             return {name: lying_at(array, offset) for (name, array), offset in places}
 
         monkeypatch.setattr(PtxBackend, "new_state", new_state)
-        rule = ALL[label]
-        groups = [{"params": arrays(0)[::2]}, {"params": arrays(0)[1::2], "lr": 0.01}]
-        self.optimizer = ss.Optimizer(rule, groups, backend="ptx", **options_of(rule))
-        for _ in range(2):
+        params = arrays(0)
+        groups = [{"params": params[k::2], **hyper} for k, hyper in enumerate(HYPER[rule.name])]
+        optimizer = ss.Optimizer(rule, groups, backend="ptx", **options_of(rule))
+        for step in range(3):
             grads = arrays(1)
-            self.optimizer.step([grads[::2], grads[1::2]])
-        self.rows[:, -1] = np.linspace(-0.75, 1.5, len(self.rows))
-        self.expected, self.accesses = self.start, 0
-        self.notices("", None)  # nothing replaced: with these rows
-        self.accesses = self.launch.accesses
-        self.expected = [array.copy() for array in self.launch.arrays]
-        longest = max(machine.executed for machine in self.launch.machines.values())
-        monkeypatch.setattr(Machine, "most", 2 * longest)
+            if step == 2 and len(shapes) > NO_GRADIENT:
+                grads[NO_GRADIENT] = None
+            optimizer.step([grads[::2], grads[1::2]])
+        self.optimizer = optimizer  # whose arrays they are
+        self.control = self.memory[0][3]
+        self.longest = max(machine.executed for machine in self.machines.values())
+        self.of_skipped = [
+            self._skipped(k, self.machines[self.launches[k]]) for k in range(len(self.launches))
+        ]
 
-    def notices(self, name: str, kernel) -> str:
-        """How a kernel in place of the right one is noticed; "" if it is not."""
-        for array, start in zip(self.launch.arrays, self.start, strict=True):
-            array[...] = start
-        launch = self.launch
-        kernels, machines = launch.kernels, launch.machines
-        launch.kernels = {**kernels, name: kernel}
-        launch.machines = {key: machine for key, machine in machines.items() if key[0] != name}
+    def of(self, name: str) -> list[Machine]:
+        """The machines that have run a kernel."""
+        return [machine for (kernel, _), machine in self.machines.items() if kernel == name]
+
+    def _skipped(self, k: int, machine: Machine) -> int:
+        """The accesses of a kernel in a step that is left out."""
+        self.control[1] = 1
         try:
-            InterpretedLaunch.run(launch, self.rows, self.grads, None)
+            return accesses(machine, *self.memory)
+        finally:
+            self.control[1] = 0
+
+    def _is_as(self, k: int, count: int | None = None) -> bool:
+        """Whether the first ``count`` arrays have the bits they have before launch ``k``."""
+        results = zip(self.memory[1][:count], self.before[k][:count], strict=True)
+        return all(first_difference(a, b) is None for a, b in results)
+
+    def notices(self, name: str, kernel: ptx.Kernel) -> str:
+        """How a kernel in place of the right one is noticed; "" if it is not."""
+        k = [launched for launched, _ in self.launches].index(name)
+        machine = Machine(kernel, self.launches[k][1], BLOCK)
+        machine.most = 2 * self.longest
+        for array, start in zip(self.memory[1], self.before[k], strict=True):
+            array[...] = start
+        try:
+            if self._skipped(k, machine) != self.of_skipped[k] or not self._is_as(k):
+                return "does not skip"
+            count = accesses(machine, *self.memory)
+            if not self._is_as(k + 1):
+                for later in self.launches[k + 1 :]:
+                    accesses(self.machines[later], *self.memory)
+                if not self._is_as(-1, len(self.launch.arrays)):
+                    return "other bits"
         except Fault as fault:
             return str(fault).partition(":")[0]
-        finally:
-            launch.kernels, launch.machines = kernels, machines
-        results = zip(launch.arrays, self.expected, strict=True)
-        if any(first_difference(a, b) for a, b in results):
-            return "other bits"
-        return "other accesses" if launch.accesses != self.accesses else ""
+        return "other accesses" if count != self.accesses[k] else ""
 
 
 @pytest.mark.parametrize(
     ("label", "dtype", "floor"),
-    [("adamw", "float32", 0.84), ("adamw", "bfloat16", 0.74), ("lamb", "float32", 0.78),
-     ("adafactor", "float32", 0.67)],
+    [("adamw", "float32", 0.88), ("adamw", "bfloat16", 0.8), ("lamb", "float32", 0.83),
+     ("adafactor", "float32", 0.88)],
 )  # fmt: skip
 def test_mutants_are_noticed(label, dtype, floor, monkeypatch):
-    case = Case(label, dtype, monkeypatch)
-    reached = {name: machine.reached for (name, _), machine in case.launch.machines.items()}
+    shapes = MATRICES if program(ALL[label]).matrix else SHAPES
+    cases = [Case(label, dtype, each, monkeypatch) for each in shapes]
+    kernels = cases[0].launch.kernels
+    reached = {
+        name: np.any([machine.reached for case in cases for machine in case.of(name)], axis=0)
+        for name in kernels
+    }
     every = [
         (name, kind, place, kernel)
-        for name, right in case.launch.kernels.items()
+        for name, right in kernels.items()
         for kind, place, kernel in mutants(right)
         if reached[name][place]
     ]
     chosen = every[:: max(1, len(every) // AT_MOST)]
     noticed, survivors = Counter(), []
     for name, kind, place, kernel in chosen:
-        how = case.notices(name, kernel)
+        how = next(filter(None, (case.notices(name, kernel) for case in cases)), "")
         noticed[how] += bool(how)
         if not how:
-            survivors.append(f"{name}: {kind}: {case.launch.kernels[name].code[place].text}")
+            survivors.append(f"{name}: {kind}: {kernels[name].code[place].text}")
     share = 1 - len(survivors) / len(chosen)
     share_reached = np.concatenate(list(reached.values())).mean()
     print(
@@ -151,4 +206,5 @@ def test_mutants_are_noticed(label, dtype, floor, monkeypatch):
         f"{share_reached:.0%} of the instructions reached; {noticed}\n" + "\n".join(survivors)
     )
     assert share >= floor, "\n".join(survivors)
-    assert case.notices(*next(iter(case.launch.kernels.items()))) == ""  # the right one is not
+    for case in cases:  # the right ones are not
+        assert [case.notices(*right) for right in kernels.items()] == [""] * len(kernels)

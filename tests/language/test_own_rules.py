@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import inspect
 import keyword
+import re
+import shutil
 import subprocess
 
 import interpreted_numba
@@ -16,10 +18,13 @@ from exported_cuda import build
 from helpers import off, on, step
 from samestep.golden.compare import first_difference
 from samestep.language import tracer as trace
-from samestep.language.names import TAKEN
+from samestep.language.names import TAKEN, belongs_to_c
+from samestep.language.passes import program
 from samestep.optimizers.optimizer import Optimizer
-from samestep.printing.c_names import KEYWORDS
+from samestep.printing.c_names import KEYWORDS, field
+from samestep.printing.cuda import Cuda
 from samestep.printing.expressions import OWN_NAMES
+from samestep.printing.printer import Printer
 from test_random_rules import interpreted  # noqa: F401
 
 
@@ -141,9 +146,42 @@ def hostile(reduces: bool, *names: str) -> ss.Rule:
 
 HOSTILE = sorted(
     name
-    for name in {*OWN_NAMES, *KEYWORDS, "NAN", "long_", "sum0_at", "none"}
+    for name in {
+        *OWN_NAMES,
+        *KEYWORDS,
+        "NAN",
+        "M_PIf",
+        "cudaEventDefault",
+        "clock64",
+        "long_",
+        "sum0_at",
+        "none",
+    }
     if not keyword.iskeyword(name) and name not in ("step", "s", "h", "carry", "grad_coefficient")
 )
+COMPILERS = [["gcc", "-E", "-dD"], ["g++", "-E", "-dD"], ["nvcc", "-E", "-Xcompiler", "-dD"]]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS, ids=lambda words: words[0])
+def test_no_macro_of_a_compiler_or_header_is_printed_as_a_name(compiler, tmp_path):
+    """What the compiler itself lists for the headers of an exported file; macros with arguments need
+    parentheses behind them."""
+    if shutil.which(compiler[0]) is None:
+        pytest.skip(f"{compiler[0]} is not installed")
+    target, suffix = ("cuda", "cu") if compiler[0] == "nvcc" else ("c", "c")
+    headers = re.findall("^ *#include .*", ss.export("adamw", target, with_check=True), re.M)
+    file = tmp_path / f"headers.{suffix}"
+    file.write_text("\n".join(headers))
+    done = subprocess.run([*compiler, file], capture_output=True, text=True, check=True)
+    macros = set(re.findall(r"^#define (\w+)(?!\S)", done.stdout, re.M))
+    assert macros >= ({"NAN", "cudaEventDefault"} if target == "cuda" else {"NAN"})
+    printer = Printer(program(rule(no_names)), "float32", "float32", Cuda)
+    for name in macros:
+        if belongs_to_c(name):  # rules refuse it
+            continue
+        printer.begin()
+        assert field(name) not in macros, name
+        assert printer.new_name(name) not in macros, name
 
 
 def test_hostile_names_are_printed_and_exported(tmp_path):

@@ -1,6 +1,7 @@
 //// head
 #ifdef __CUDACC_RTC__
 typedef long long int64_t;
+typedef unsigned long long uint64_t;
 typedef unsigned int uint32_t;
 typedef unsigned short uint16_t;
 #else
@@ -8,6 +9,9 @@ typedef unsigned short uint16_t;
 #endif
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
+//// finite_or_zero
+
+FUNCTION REAL @finite_or_zero(REAL x) { return fabs(x) <= LARGEST ? x : 0; }
 //// bits_of
 
 FUNCTION uint32_t @bits_of(float x) { return __float_as_uint(x); }
@@ -35,7 +39,7 @@ FUNCTION REAL @fold(REAL *lanes, int64_t width)
 FUNCTION REAL @total(const REAL *values, int64_t n)
 {
     __shared__ REAL lanes[LANES], upper[LANES];
-    const int64_t chunks = n > CHUNK ? (n + CHUNK - 1) / CHUNK : 1, upper_width = @lanes_for(chunks, LANES);
+    const int64_t chunks = n > CHUNK ? (n + CHUNK - 1) / (uint64_t)CHUNK : 1, upper_width = @lanes_for(chunks, LANES);
     for (int lane = threadIdx.x; lane < upper_width; lane += blockDim.x) upper[lane] = 0;
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
         const int64_t first = chunk * CHUNK, count = n - first < CHUNK ? n - first : CHUNK;
@@ -46,7 +50,7 @@ FUNCTION REAL @total(const REAL *values, int64_t n)
             lanes[lane] = sum;
         }
         const REAL sum = @fold(lanes, width);
-        if (threadIdx.x == 0) upper[chunk % LANES] = upper[chunk % LANES] + sum;
+        if (threadIdx.x == 0) upper[chunk % (uint64_t)LANES] = upper[chunk % (uint64_t)LANES] + sum;
     }
     return @fold(upper, upper_width);
 }
@@ -56,12 +60,13 @@ FUNCTION REAL @total(const REAL *values, int64_t n)
    eight of them at once; those that are missing are +0, which changes no sum */
 FUNCTION void @add_lines(REAL *lines, int64_t count, int64_t apart, int64_t n)
 {
+    const uint32_t width = (uint32_t)n;
     for (int64_t step = 1; step < count; step *= 8) {
-        const int64_t groups = (count + 8 * step - 1) / (8 * step);
         __syncthreads();
-        for (int64_t i = threadIdx.x; i < groups * n; i += blockDim.x) {
-            const int64_t line = i / n * 8 * step;
-            REAL *const at = lines + line * apart + i % n;
+        for (uint32_t i = threadIdx.x; n > 0; i += blockDim.x) {
+            const int64_t line = i / width * 8 * step;
+            if (line >= count) break;
+            REAL *const at = lines + line * apart + i % width;
             REAL x[8];
             _Pragma("unroll")
             for (int k = 0; k < 8; k++) x[k] = line + k * step < count ? at[k * step * apart] : 0;
@@ -102,7 +107,7 @@ FUNCTION void @sum_chunks(const REAL *values, int64_t first, int64_t end, REAL *
             lanes[lane] = sum;
         }
         const REAL sum = @fold(lanes, width);
-        if (threadIdx.x == 0) sums[chunk / ROW_CHUNK] = sum;
+        if (threadIdx.x == 0) sums[chunk / (uint64_t)ROW_CHUNK] = sum;
     }
 }
 //// width

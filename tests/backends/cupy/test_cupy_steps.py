@@ -96,12 +96,15 @@ def test_whoever_asks_is_told_at_once():
 
 
 @pytest.mark.parametrize(
-    ("rule", "launches"), [("adamw", 1), ("lamb", 3), ("adafactor", 11), ("sgd", 1)]
+    ("rule", "columns", "launches"),
+    [("adamw", 4, 1), ("lamb", 4, 3), ("adafactor", 4, 6), ("adafactor", 1025, 11), ("sgd", 4, 1)],
 )
 @needs_double
-def test_one_launch_a_pass_whatever_the_number_of_tensors(rule, launches, monkeypatch):
+def test_one_launch_a_pass_whatever_the_number_of_tensors(rule, columns, launches, monkeypatch):
+    """Adafactor's folds are one launch each where every matrix is one tile."""
     count = Counts(monkeypatch, driver, "cuLaunchKernel")
-    params = [np.full((3, 4), k, np.float32) for k in range(40)]
+    params = [np.full((3, 4), k, np.float32) for k in range(39)]
+    params.append(np.full((3, columns), 39, np.float32))
     groups = [{"params": on("cupy", params[:20])}, {"params": on("cupy", params[20:]), "lr": 0.5}]
     optimizer = ss.Optimizer(rule, groups)
     first = [None, *params[1:20]]  # another step count

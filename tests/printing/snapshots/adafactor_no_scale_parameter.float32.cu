@@ -7,6 +7,7 @@
  */
 #ifdef __CUDACC_RTC__
 typedef long long int64_t;
+typedef unsigned long long uint64_t;
 typedef unsigned int uint32_t;
 typedef unsigned short uint16_t;
 #else
@@ -15,7 +16,7 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
-static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+static __device__ __forceinline__ float finite_or_zero(float x) { return fabs(x) <= 3.4028234663852886e+38f ? x : 0; }
 
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 
@@ -45,12 +46,13 @@ static __device__ __forceinline__ int64_t lanes_for(int64_t n, int64_t lanes)
    eight of them at once; those that are missing are +0, which changes no sum */
 static __device__ __forceinline__ void add_lines(float *lines, int64_t count, int64_t apart, int64_t n)
 {
+    const uint32_t width = (uint32_t)n;
     for (int64_t step = 1; step < count; step *= 8) {
-        const int64_t groups = (count + 8 * step - 1) / (8 * step);
         __syncthreads();
-        for (int64_t i = threadIdx.x; i < groups * n; i += blockDim.x) {
-            const int64_t line = i / n * 8 * step;
-            float *const at = lines + line * apart + i % n;
+        for (uint32_t i = threadIdx.x; n > 0; i += blockDim.x) {
+            const int64_t line = i / width * 8 * step;
+            if (line >= count) break;
+            float *const at = lines + line * apart + i % width;
             float x[8];
             _Pragma("unroll")
             for (int k = 0; k < 8; k++) x[k] = line + k * step < count ? at[k * step * apart] : 0;
@@ -89,7 +91,7 @@ static __device__ __forceinline__ void sum_chunks(const float *values, int64_t f
             lanes[lane] = sum;
         }
         const float sum = fold(lanes, width);
-        if (threadIdx.x == 0) sums[chunk / 1024] = sum;
+        if (threadIdx.x == 0) sums[chunk / (uint64_t)1024] = sum;
     }
 }
 
@@ -104,38 +106,39 @@ extern "C" __global__ void __launch_bounds__(256, 3) adafactor_no_scale_paramete
     alignas(16) __shared__ float row_lanes[2048];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
-    const int64_t height = chunk[1];
+    const int height = (int)chunk[1];
     if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[4] * 16;
     const int64_t first_row = chunk[5];
     const int64_t first_column = chunk[6];
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
-    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
+    const int tile_width = (int)(1024 < columns - first_column ? 1024 : columns - first_column);
     const float *grads = GLOBAL(const float, chunk[3]);
     const int64_t sum0_at = tensor[6];
     const int64_t sum1_at = tensor[7];
     const float eps1 = rows[row * 7 + 2];
     const float grad_coefficient = (float)(coefficients[row] * control[0]);
-    const int64_t sum0_line = sum0_at + first_column / 1024 * size + first_row;
-    const int64_t sum1_line = sum1_at + first_row / 64 * columns + first_column;
+    const int64_t sum0_line = sum0_at + first_column / (uint64_t)1024 * size + first_row;
+    const int64_t sum1_line = sum1_at + first_row / (uint64_t)64 * columns + first_column;
     const int lanes = (int)lanes_for(tile_width, 256);
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
     const auto update = [&](auto wide) {
-        for (int64_t first = 0; first < height; first += groups * 64) {
+        for (int first = 0; first < height; first += groups * 64) {
             float sum1_columns[wide.n] = {};
-            for (int64_t part = 0; part < 64 && first + part < height; part += 8) {
+            for (int part = 0; part < 64 && first + part < height; part += 8) {
                 _Pragma("unroll 1")
                 for (int j = 0; j < 8; j++) {
-                    const int64_t r = first + group * 64 + part + j;
+                    const int r = first + group * 64 + part + j;
                     float sum0_lane = 0;
                     if (r < height && lane < tile_width) {
+                        const int64_t at = r * columns;
                         float grad_row[wide.n];
                         _Pragma("unroll")
                         for (int k = 0; k < wide.n; k++) {
                             const bool inside = lane + 256 * k < tile_width;
-                            const int64_t column = inside ? lane + 256 * k : lane;
-                            grad_row[k] = grads[r * columns + column];
+                            const int column = inside ? lane + 256 * k : lane;
+                            grad_row[k] = grads[at + column];
                         }
                         _Pragma("unroll")
                         for (int k = 0; k < wide.n; k++) {
@@ -149,8 +152,8 @@ extern "C" __global__ void __launch_bounds__(256, 3) adafactor_no_scale_paramete
                     row_lanes[((group) * 8 + j) * lanes + lane] = sum0_lane;
                 }
                 fold_each(row_lanes, 8 * groups, lanes);
-                for (int j = threadIdx.x; j < 8 * groups; j += blockDim.x) {
-                    const int64_t r = first + j / 8 * 64 + part + j % 8;
+                for (unsigned j = threadIdx.x; j < 8u * groups; j += blockDim.x) {
+                    const int r = first + j / 8 * 64 + part + j % 8;
                     if (r < height) {
                         workspace[sum0_line + r] = row_lanes[j * lanes];
                     }
@@ -161,7 +164,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) adafactor_no_scale_paramete
                 _Pragma("unroll")
                 for (int k = 0; k < wide.n; k++) {
                     if (lane + 256 * k < tile_width) {
-                        const int64_t at = (first / 64 + group) * columns + lane + 256 * k;
+                        const int64_t at = (first / 64u + group) * columns + lane + 256 * k;
                         workspace[sum1_line + at] = sum1_columns[k];
                     }
                 }
@@ -170,7 +173,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) adafactor_no_scale_paramete
     };
     if (tile_width > 256) update(Width<4>());
     else update(Width<1>());
-    add_lines(workspace + sum1_line, (height + 63) / 64, columns, tile_width);
+    add_lines(workspace + sum1_line, (height + 63) / (uint64_t)64, columns, tile_width);
 }
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_fold1_sums(
@@ -182,7 +185,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     (void)coefficients;
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
-    const int64_t height = chunk[1];
+    const int height = (int)chunk[1];
     if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[4] * 16;
     const int64_t first_row = chunk[5];
@@ -190,18 +193,18 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
     const int64_t tile_rows = tensor[3];
-    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
+    const int tile_width = (int)(1024 < columns - first_column ? 1024 : columns - first_column);
     const int64_t sum0_at = tensor[6];
     const int64_t sum1_at = tensor[7];
     {
-        const int64_t tiles = (columns + 1023) / 1024, share = (height + tiles - 1) / tiles;
-        const int64_t before = first_column / 1024 * share, left = height - before;
+        const int64_t tiles = (columns + 1023) / (uint64_t)1024, share = (uint32_t)(height + tiles - 1) / (uint32_t)tiles;
+        const int64_t before = first_column / (uint64_t)1024 * share, left = height - before;
         add_lines(workspace + sum0_at + first_row + before, tiles, size, (left < share ? left : share));
     }
     {
-        const int64_t tiles = (size + tile_rows - 1) / tile_rows, share = (tile_width + tiles - 1) / tiles;
-        const int64_t before = first_row / tile_rows * share, left = tile_width - before;
-        add_lines(workspace + sum1_at + first_column + before, tiles, tile_rows / 64 * columns, (left < share ? left : share));
+        const int64_t tiles = (size + tile_rows - 1) / (uint64_t)tile_rows, share = (uint32_t)(tile_width + tiles - 1) / (uint32_t)tiles;
+        const int64_t before = first_row / (uint64_t)tile_rows * share, left = tile_width - before;
+        add_lines(workspace + sum1_at + first_column + before, tiles, tile_rows / (uint64_t)64 * columns, (left < share ? left : share));
     }
 }
 
@@ -220,7 +223,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
     const int64_t tile_rows = tensor[3];
-    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
+    const int tile_width = (int)(1024 < columns - first_column ? 1024 : columns - first_column);
     float *exp_avg_sq_rows = GLOBAL(float, tensor[4]);
     float *exp_avg_sq_cols = GLOBAL(float, tensor[5]);
     const int64_t sum0_at = tensor[6];
@@ -266,7 +269,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     const int64_t size = tensor[1];
     if (row < 0 || control[1] != 0) return;
     const int64_t total0_at = tensor[11];
-    add_lines(workspace + total0_at, (size + 1023) / 1024, 1, 1);
+    add_lines(workspace + total0_at, (size + 1023) / (uint64_t)1024, 1, 1);
 }
 
 extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_fold1_part2(
@@ -306,41 +309,42 @@ extern "C" __global__ void __launch_bounds__(256, 3) adafactor_no_scale_paramete
     alignas(16) __shared__ float row_lanes[2048];
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
-    const int64_t height = chunk[1];
+    const int height = (int)chunk[1];
     if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[4] * 16;
     const int64_t first_row = chunk[5];
     const int64_t first_column = chunk[6];
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
-    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
+    const int tile_width = (int)(1024 < columns - first_column ? 1024 : columns - first_column);
     const float *grads = GLOBAL(const float, chunk[3]);
     const int64_t sum2_at = tensor[8];
     const int64_t row_factor_at = tensor[12];
     const int64_t col_factor_at = tensor[13];
     const float grad_coefficient = (float)(coefficients[row] * control[0]);
-    const int64_t sum2_line = sum2_at + first_column / 1024 * size + first_row;
+    const int64_t sum2_line = sum2_at + first_column / (uint64_t)1024 * size + first_row;
     const int lanes = (int)lanes_for(tile_width, 256);
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
     const auto update = [&](auto wide) {
-        for (int64_t first = (int64_t)blockIdx.y * groups * 8; first < height; first += (int64_t)gridDim.y * groups * 8) {
+        for (int first = (int)blockIdx.y * groups * 8; first < height; first += (int)gridDim.y * groups * 8) {
             _Pragma("unroll 1")
             for (int j = 0; j < 8; j++) {
-                const int64_t r = first + group * 8 + j;
+                const int r = first + group * 8 + j;
                 float sum2_lane = 0;
                 if (r < height && lane < tile_width) {
                     float row_factor = workspace[row_factor_at + first_row + r];
+                    const int64_t at = r * columns;
                     float grad_row[wide.n];
                     _Pragma("unroll")
                     for (int k = 0; k < wide.n; k++) {
                         const bool inside = lane + 256 * k < tile_width;
-                        const int64_t column = inside ? lane + 256 * k : lane;
-                        grad_row[k] = grads[r * columns + column];
+                        const int column = inside ? lane + 256 * k : lane;
+                        grad_row[k] = grads[at + column];
                     }
                     _Pragma("unroll")
                     for (int k = 0; k < wide.n; k++) {
                         const bool inside = lane + 256 * k < tile_width;
-                        const int64_t column = inside ? lane + 256 * k : lane;
+                        const int column = inside ? lane + 256 * k : lane;
                         float col_factor = workspace[col_factor_at + first_column + column];
                         float grad = grad_coefficient * grad_row[k];
                         float direction = grad * row_factor * col_factor;
@@ -350,8 +354,8 @@ extern "C" __global__ void __launch_bounds__(256, 3) adafactor_no_scale_paramete
                 row_lanes[((group) * 8 + j) * lanes + lane] = sum2_lane;
             }
             fold_each(row_lanes, 8 * groups, lanes);
-            for (int j = threadIdx.x; j < 8 * groups; j += blockDim.x) {
-                const int64_t r = first + j;
+            for (unsigned j = threadIdx.x; j < 8u * groups; j += blockDim.x) {
+                const int r = first + j;
                 if (r < height) {
                     workspace[sum2_line + r] = row_lanes[j * lanes];
                 }
@@ -372,7 +376,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     (void)coefficients;
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
-    const int64_t height = chunk[1];
+    const int height = (int)chunk[1];
     if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[4] * 16;
     const int64_t first_row = chunk[5];
@@ -381,8 +385,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     const int64_t columns = tensor[2];
     const int64_t sum2_at = tensor[8];
     {
-        const int64_t tiles = (columns + 1023) / 1024, share = (height + tiles - 1) / tiles;
-        const int64_t before = first_column / 1024 * share, left = height - before;
+        const int64_t tiles = (columns + 1023) / (uint64_t)1024, share = (uint32_t)(height + tiles - 1) / (uint32_t)tiles;
+        const int64_t before = first_column / (uint64_t)1024 * share, left = height - before;
         add_lines(workspace + sum2_at + first_row + before, tiles, size, (left < share ? left : share));
     }
 }
@@ -426,7 +430,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     const int64_t step_size_at = tensor[15];
     const float rho = rows[row * 7 + 4];
     const float d = rows[row * 7 + 5];
-    add_lines(workspace + total1_at, (size + 1023) / 1024, 1, 1);
+    add_lines(workspace + total1_at, (size + 1023) / (uint64_t)1024, 1, 1);
     float total1 = workspace[total1_at];
     float clip = maximum(sqrtf(total1 / (float)(size * columns)) / d, 1);
     float step_size = rho / clip;
@@ -440,13 +444,13 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_p
 {
     const int64_t *chunk = table + (int64_t)blockIdx.x * 7;
     const int64_t row = chunk[0];
-    const int64_t height = chunk[1];
+    const int height = (int)chunk[1];
     if (row < 0 || control[1] != 0) return;
     const int64_t *tensor = tensors + chunk[4] * 16;
     const int64_t first_row = chunk[5];
     const int64_t first_column = chunk[6];
     const int64_t columns = tensor[2];
-    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
+    const int tile_width = (int)(1024 < columns - first_column ? 1024 : columns - first_column);
     float *params = GLOBAL(float, chunk[2]);
     const float *grads = GLOBAL(const float, chunk[3]);
     const int64_t row_factor_at = tensor[12];
@@ -459,25 +463,26 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_p
     const int lanes = (int)lanes_for(tile_width, 256);
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = blockDim.x / lanes;
     const auto update = [&](auto wide) {
-        for (int64_t first = (int64_t)blockIdx.y * groups * 8; first < height; first += (int64_t)gridDim.y * groups * 8) {
+        for (int first = (int)blockIdx.y * groups * 8; first < height; first += (int)gridDim.y * groups * 8) {
             _Pragma("unroll 1")
             for (int j = 0; j < 8; j++) {
-                const int64_t r = first + group * 8 + j;
+                const int r = first + group * 8 + j;
                 if (r < height && lane < tile_width) {
                     float row_factor = workspace[row_factor_at + first_row + r];
+                    const int64_t at = r * columns;
                     float param_row[wide.n];
                     float grad_row[wide.n];
                     _Pragma("unroll")
                     for (int k = 0; k < wide.n; k++) {
                         const bool inside = lane + 256 * k < tile_width;
-                        const int64_t column = inside ? lane + 256 * k : lane;
-                        param_row[k] = params[r * columns + column];
-                        grad_row[k] = grads[r * columns + column];
+                        const int column = inside ? lane + 256 * k : lane;
+                        param_row[k] = params[at + column];
+                        grad_row[k] = grads[at + column];
                     }
                     _Pragma("unroll")
                     for (int k = 0; k < wide.n; k++) {
                         const bool inside = lane + 256 * k < tile_width;
-                        const int64_t column = inside ? lane + 256 * k : lane;
+                        const int column = inside ? lane + 256 * k : lane;
                         float col_factor = workspace[col_factor_at + first_column + column];
                         float param = param_row[k];
                         float grad = grad_coefficient * grad_row[k];
@@ -489,8 +494,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_p
                     _Pragma("unroll")
                     for (int k = 0; k < wide.n; k++) {
                         const bool inside = lane + 256 * k < tile_width;
-                        const int64_t column = inside ? lane + 256 * k : lane;
-                        if (inside) params[r * columns + column] = param_row[k];
+                        const int column = inside ? lane + 256 * k : lane;
+                        if (inside) params[at + column] = param_row[k];
                     }
                 }
             }
@@ -515,7 +520,7 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_f
     const int64_t size = tensor[1];
     const int64_t columns = tensor[2];
     const int64_t tile_rows = tensor[3];
-    const int64_t tile_width = (1024 < columns - first_column ? 1024 : columns - first_column);
+    const int tile_width = (int)(1024 < columns - first_column ? 1024 : columns - first_column);
     float *exp_avg_sq_rows = GLOBAL(float, tensor[4]);
     float *exp_avg_sq_cols = GLOBAL(float, tensor[5]);
     const int64_t exp_avg_sq_row_at = tensor[9];

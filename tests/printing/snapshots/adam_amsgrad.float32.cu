@@ -6,6 +6,7 @@
  */
 #ifdef __CUDACC_RTC__
 typedef long long int64_t;
+typedef unsigned long long uint64_t;
 typedef unsigned int uint32_t;
 typedef unsigned short uint16_t;
 #else
@@ -14,7 +15,7 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
-static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+static __device__ __forceinline__ float finite_or_zero(float x) { return fabs(x) <= 3.4028234663852886e+38f ? x : 0; }
 
 static __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
 

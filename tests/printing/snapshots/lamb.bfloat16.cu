@@ -6,6 +6,7 @@
  */
 #ifdef __CUDACC_RTC__
 typedef long long int64_t;
+typedef unsigned long long uint64_t;
 typedef unsigned int uint32_t;
 typedef unsigned short uint16_t;
 #else
@@ -14,7 +15,7 @@ typedef unsigned short uint16_t;
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
 
-static __device__ __forceinline__ float finite_or_zero(float x) { return x - x == 0 ? x : 0; }
+static __device__ __forceinline__ float finite_or_zero(float x) { return fabs(x) <= 3.4028234663852886e+38f ? x : 0; }
 
 static __device__ __forceinline__ uint32_t bits_of(float x) { return __float_as_uint(x); }
 
@@ -55,7 +56,7 @@ static __device__ __forceinline__ int64_t lanes_for(int64_t n, int64_t lanes)
 static __device__ __forceinline__ float total(const float *values, int64_t n)
 {
     __shared__ float lanes[2048], upper[2048];
-    const int64_t chunks = n > 65536 ? (n + 65536 - 1) / 65536 : 1, upper_width = lanes_for(chunks, 2048);
+    const int64_t chunks = n > 65536 ? (n + 65536 - 1) / (uint64_t)65536 : 1, upper_width = lanes_for(chunks, 2048);
     for (int lane = threadIdx.x; lane < upper_width; lane += blockDim.x) upper[lane] = 0;
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
         const int64_t first = chunk * 65536, count = n - first < 65536 ? n - first : 65536;
@@ -66,7 +67,7 @@ static __device__ __forceinline__ float total(const float *values, int64_t n)
             lanes[lane] = sum;
         }
         const float sum = fold(lanes, width);
-        if (threadIdx.x == 0) upper[chunk % 2048] = upper[chunk % 2048] + sum;
+        if (threadIdx.x == 0) upper[chunk % (uint64_t)2048] = upper[chunk % (uint64_t)2048] + sum;
     }
     return fold(upper, upper_width);
 }

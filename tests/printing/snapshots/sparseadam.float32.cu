@@ -7,6 +7,7 @@
  */
 #ifdef __CUDACC_RTC__
 typedef long long int64_t;
+typedef unsigned long long uint64_t;
 typedef unsigned int uint32_t;
 typedef unsigned short uint16_t;
 #else
