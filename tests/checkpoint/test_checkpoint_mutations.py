@@ -1,6 +1,6 @@
 """Damaged files load as written or give a clear error; see `checkpoint_mutations`.
 
-``SAMESTEP_TEST_EVERYTHING=1`` damages files for ten minutes, from ``SAMESTEP_TEST_SEED`` on.
+``SAMESTEP_TEST=everything`` damages files for ten minutes, from ``SAMESTEP_TEST_SEED`` on.
 """
 
 from __future__ import annotations
