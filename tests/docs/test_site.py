@@ -35,10 +35,14 @@ def test_equations_end_with_the_parameter_and_have_all_state(rule):
 def test_equations_of_sgd_are_those_of_its_text():
     assert lines(ss.rules.registry["sgd"]) == [
         ("grad", "grad+weight_decay⋅finite_or_zero(param)"),
-        ("param", "param−lr⋅grad"),
+        ("delta", "lr⋅grad"),
+        ("param", "param−delta"),
     ]
     momentum = ss.rules.registry["sgd"].variant(momentum=True)
-    assert lines(momentum)[-1] == ("param", "param−lr⋅{momentum_bufferifmovinggradelse")
+    assert lines(momentum)[-2:] == [
+        ("delta", "lr⋅{momentum_bufferifmovinggradelse"),
+        ("param", "param−delta"),
+    ]
 
 
 def test_equations_keep_parentheses_and_say_which_value_is_meant():
