@@ -284,7 +284,6 @@ def test_what_a_python_has_is_asked_of_it():
     assert found["versions"]["numpy"] == np.__version__
 
 
-@pytest.mark.whole
 def test_the_commands_exist(tmp_path):
     """On the reference instead of the device, and one golden file instead of some."""
     assert {case.name for case in all_cases()} >= set(checks.CASES)

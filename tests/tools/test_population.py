@@ -104,7 +104,6 @@ def train_alone(optimizer_class: Any, lr: float, backend: str, data: Digits) -> 
     return network
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize(("rule", "class_name"), RULES.items())
 def test_16_copies_have_the_bits_of_16_separate_runs(
     rule: str, class_name: str, backend: str
@@ -125,7 +124,6 @@ def test_16_copies_have_the_bits_of_16_separate_runs(
 # ---- the command
 
 
-@pytest.mark.whole
 def test_the_command_finds_the_same_bits_and_draws(tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
