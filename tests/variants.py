@@ -6,7 +6,8 @@ import numpy as np
 import samestep as ss
 from samestep.golden.cases import variants
 
-__all__ = ["DTYPES", "SPECIAL", "options_of", "values", "variants"]
+__all__ = ["AT_REST", "DTYPES", "SPECIAL", "options_of", "values", "variants"]
+AT_REST = {"sgd", "adagrad", "signsgd"}  # a zero gradient changes nothing, without weight decay
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 SPECIAL = np.array(
     [0.0, -0.0, 1.0, -1.0, 5e-324, -1e-310, 1e-45, -1e-41, 6e-8, -1e-6, 1e-30, 2.0**-126, 65504.0,

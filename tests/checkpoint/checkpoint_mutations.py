@@ -25,7 +25,7 @@ import checkpoint_mutators as mutators
 import numpy as np
 import samestep as ss
 from helpers import snapshot
-from safetensors import deserialize
+from safetensors import SafetensorError, deserialize
 from samestep import checkpoint, schedules
 from samestep.checkpoint.file import CheckpointFile
 
@@ -70,9 +70,13 @@ def everything(optimizer: ss.Optimizer) -> str:
     return repr(({k: (v.dtype.name, v.shape, v.tobytes()) for k, v in arrays.items()}, rest))
 
 
-def values_in_file(data: bytes) -> list[bytes]:
-    """The parameters as the safetensors package reads them, in the order of their names."""
-    found = {name: bytes(view["data"]) for name, view in deserialize(data)}
+def values_in_file(data: bytes) -> list[bytes] | None:
+    """The parameters as the safetensors package reads them, in the order of their names; None if it
+    refuses the file."""
+    try:
+        found = {name: bytes(view["data"]) for name, view in deserialize(data)}
+    except SafetensorError:
+        return None
     return [found[name] for name in sorted(found) if name.startswith("param/")]
 
 

@@ -14,9 +14,9 @@ import pytest
 import samestep as ss
 import torch
 from checkpoint_cases import arrays, assert_file_refused, written
-from checkpoint_mutators import header_of
+from checkpoint_mutators import header_of, sealed, with_header
 from helpers import ROOT, leaves, run_python
-from safetensors import deserialize, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 from samestep.checkpoint import CheckpointError
 from samestep.checkpoint.file import HEADER_LIMIT, CheckpointFile, file_pieces
 from samestep.golden.compare import same_bits
@@ -152,6 +152,21 @@ def test_a_huge_header_is_refused_although_it_is_there(path):
         file.write((HEADER_LIMIT + 8).to_bytes(8, "little"))
         file.truncate(2 * HEADER_LIMIT)  # a file with a hole takes no space
     assert_file_refused(path, f"at most {HEADER_LIMIT} can be")
+
+
+@pytest.mark.parametrize("number", [False, 0.0, -0.0])
+def test_an_offset_that_only_equals_zero_is_refused(number, path):
+    """As the safetensors package refuses it, whatever the checksum."""
+    written(path, arrays())
+    fields = json.loads(header_of(path.read_bytes())[0])
+    first = next(v for v in fields.values() if v.get("data_offsets", [1])[0] == 0)
+    first["data_offsets"][0] = number
+    header = json.dumps(fields, separators=(",", ":")).encode()
+    path.write_bytes(sealed(with_header(path.read_bytes(), header)))
+    with pytest.raises(SafetensorError):
+        deserialize(path.read_bytes())
+    with pytest.raises(CheckpointError, match=r"data_offsets.*expected"), CheckpointFile(path):
+        pass
 
 
 def test_what_no_reader_would_accept_is_not_written(monkeypatch):

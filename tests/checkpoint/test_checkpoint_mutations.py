@@ -28,6 +28,7 @@ def mutate(*options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode in (0, 1), done.stderr  # a crash would be negative
+    assert done.stdout, done.stderr
     return json.loads(done.stdout)
 
 

@@ -1,5 +1,4 @@
-"""Gradients of some rows: what a step does with them, the same bits on every backend, and which
-rules take them."""
+"""Gradients of some rows: what a step does with them, and the same bits on every backend."""
 
 from __future__ import annotations
 
@@ -9,10 +8,9 @@ import numpy as np
 import pytest
 import samestep as ss
 from conftest import DOUBLED
-from helpers import HOST, assert_same, off, on, random_like, refused, snapshot, step
+from helpers import HOST, assert_same, off, on, snapshot, step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samestep.backends import rows as rows_module
 from samestep.backends.rows import coalesced
 from samestep.golden import replay as golden_replay
 from samestep.golden.compare import assert_same_bits, first_difference
@@ -20,13 +18,10 @@ from samestep.golden.format import EXTENSION, VALUES, read
 from samestep.golden.verify import verify_one
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.passes import program
-from samestep.language.scalars import as_numbers, next_scalars
-from samestep.language.zero_gradient import rests
 from samestep.step.indexed_slices import IndexedSlices
-from variants import DTYPES, options_of, values, variants
+from variants import AT_REST, DTYPES, options_of, values, variants
 
 ELEMENTWISE = [rule for rule in variants() if not program(rule).sums]
-AT_REST = {"sgd", "adagrad", "signsgd"}  # without weight decay, and with one of none
 IN_SIGHT = [*HOST, *["cupy"] * DOUBLED]
 SOME = ["sgd", "adagrad", "sparseadam", "adamw", "rmsprop_momentum_centered"]
 
@@ -317,165 +312,3 @@ def test_a_step_allocates_nothing_of_the_parameter_s_size(any_backend, strided):
     _, control = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert control >= kept.nbytes > 3_000_000
-
-
-# ---- which rules
-
-
-def row_of(rule, **hyper):
-    numbers = as_numbers({**rule.defaults, **hyper})
-    return next_scalars(rule, 4, rule.carry, numbers)[0]
-
-
-@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
-@pytest.mark.parametrize("decay", [0.0, 1e-300, 0.1])
-def test_what_the_text_says_about_resting_is_so(rule, decay):
-    """A step with a zero gradient, taken: it leaves everything if and only if the text says so."""
-    if "weight_decay" not in rule.defaults and decay:
-        return
-    hyper = {"weight_decay": decay} if "weight_decay" in rule.defaults else {}
-    said = rests(rule, row_of(rule, **hyper))
-    assert said == (rule.label in AT_REST | {"lars_no_momentum"} and not decay)
-    if decay == 1e-300:  # which the text sees and rounding hides
-        return
-    rng = np.random.default_rng(0)
-    arrays = [
-        rng.standard_normal((40, 30)),
-        rng.standard_normal((40, 30)) * 1e-30,
-        np.zeros((5, 5)),
-    ]
-    optimizer = ss.Optimizer(rule, arrays, backend="numpy", **{**options_of(rule), **hyper})
-    optimizer.step(random_like(arrays, 3))
-    before = snapshot(optimizer)
-    optimizer.step([np.zeros_like(a) for a in arrays])
-    after = snapshot(optimizer)
-    changed = [n for n in before if "step" not in n and first_difference(after[n], before[n])]
-    assert (not changed) == said
-
-
-@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
-def test_other_rules_refuse_rows_unless_they_are_lazy(rule, any_backend):
-    params = on(any_backend, [np.ones((4, 3)), np.ones(5)])
-    grads = on(any_backend, [IndexedSlices(np.ones((2, 3)), np.array([1, 3])), np.ones(5)])
-    hyper = {**options_of(rule), **({"weight_decay": 0} if "weight_decay" in rule.defaults else {})}
-    if rule.lazy:
-        hyper["lazy"] = False
-    optimizer = ss.Optimizer(rule, params, backend=any_backend, **hyper)
-    if program(rule).sums:
-        with refused(optimizer, TypeError, r"params\[0\] is sparse, of some rows; .* adds up over"):
-            optimizer.step(grads)
-    elif rule.label in AT_REST:
-        optimizer.step(grads)
-        after = off(any_backend, params[0])
-        assert (after[[0, 2]] == 1).all()
-        assert (after[[1, 3]] != 1).all()
-    else:
-        with refused(optimizer, TypeError, r"params\[0\] is sparse.*Give a dense one, or leave"):
-            optimizer.step(grads)
-        optimizer.param_groups[0]["lazy"] = True
-        optimizer.step(grads)
-        assert optimizer.steps == [1, 1]
-
-
-def test_a_text_that_hides_its_zero_is_not_trusted():
-    def update(xp, s, param, grad, total):
-        kept = xp.where(grad > 0, total, total)  # at rest, but not by the words that are known
-        return param - s.lr * grad, kept
-
-    rule = ss.Rule("own", lambda xp, step, carry, h: (dict(lr=h.lr), carry), update, dict(lr=0.1))
-    assert not rests(rule, {"lr": 0.1})
-
-
-# ---- errors
-
-
-GOOD = np.ones((2, 3), np.float32)
-ERRORS = {
-    "negative": (GOOD, np.array([0, -1]), ValueError, "has rows -1 to 0; the parameter's are 0 to 3"),
-    "too large": (GOOD, np.array([4, 0]), ValueError, "has rows 0 to 4; the parameter's are 0 to 3"),
-    "floats": (GOOD, np.array([0.0, 1.0]), TypeError, "has indices of dtype float64; expected integers"),
-    "booleans": (GOOD, np.array([True, False]), TypeError, "has indices of dtype bool; expected integers"),
-    "another count": (GOOD, np.array([0]), ValueError, r"has indices of shape \(1,\) for values of \(2, 3"),
-    "matrix": (GOOD, np.array([[0, 1]]), ValueError, r"has indices of shape \(1, 2\) for values"),
-    "columns": (GOOD[:, :2], np.array([0, 1]), ValueError, r"has values of shape \(2, 2\); expected \(3,\) f"),
-    "a row": (GOOD[0], np.array([0]), ValueError, r"has values of shape \(3,\); expected \(3,\) for"),
-    "a number": (np.float32(1), np.array([0]), TypeError, "is a numpy.float32; expected"),
-    "dtype": (GOOD.astype(np.float64), np.array([0, 1]), TypeError, "has dtype float64; expected float3"),
-    "a list": ([[1.0] * 3] * 2, np.array([0, 1]), TypeError, "is a list; expected"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ERRORS)
-def test_wrong_rows_are_named_and_change_nothing(kind, any_backend):
-    given, indices, error, message = ERRORS[kind]
-    params = on(any_backend, [np.ones((4, 3), np.float32), np.ones((4, 3), np.float32)])
-    optimizer = ss.SparseAdam(params, backend=any_backend)
-    good = on(any_backend, IndexedSlices(GOOD, np.array([3, 0])))
-    optimizer.step([good, good])
-    if isinstance(given, np.ndarray):
-        given = on(any_backend, given)
-    with refused(optimizer, error, rf"the gradient of params\[1\] {message}"):
-        optimizer.step([good, IndexedSlices(given, on(any_backend, indices))])
-
-
-def test_what_cannot_be_combined_changes_nothing(any_backend):
-    rows = on(any_backend, IndexedSlices(GOOD, np.array([3, 0])))
-    params = on(any_backend, [np.ones((4, 3), np.float32), np.ones((), np.float32)])
-    optimizer = ss.SparseAdam(params, backend=any_backend, accumulation_steps=2)
-    with refused(optimizer, TypeError, "not accumulated over micro-batches"):
-        optimizer.step([rows, None])
-    optimizer.accumulation_steps = 1
-    with refused(
-        optimizer, ValueError, r"params\[1\] is sparse, of some rows; the parameter has non"
-    ):
-        optimizer.step([rows, rows])
-    optimizer.param_groups[0]["clip_norm"] = 1.0
-    with refused(optimizer, TypeError, r"params\[0\] is sparse.*clip_norm adds up over all"):
-        optimizer.step([rows, None])
-
-
-def test_indices_are_where_the_parameter_is(any_backend):
-    if ss.get_backend(any_backend).accepts(np.ones(1)):
-        return
-    param = on(any_backend, np.ones((4, 3), np.float32))
-    optimizer = ss.SparseAdam(param, backend=any_backend)
-    with refused(
-        optimizer, TypeError, "gradient of params has indices that are a numpy.ndarray; ex"
-    ):
-        optimizer.step(IndexedSlices(on(any_backend, GOOD), np.array([3, 0])))
-
-
-@pytest.mark.parametrize("empty", [[], np.zeros(0), np.zeros(0, np.int32)], ids=repr)
-def test_a_step_without_rows_counts(empty, any_backend):
-    """Whatever the dtype: NumPy and PyTorch say that an empty list is of floats."""
-    param = on(any_backend, np.ones((4, 2)))
-    optimizer = ss.Adagrad(param, backend=any_backend)
-    indices = empty if isinstance(empty, list) else on(any_backend, empty)
-    optimizer.step(IndexedSlices(on(any_backend, np.zeros((0, 2))), indices))
-    assert optimizer.steps == [1]
-    assert (off(any_backend, param) == 1).all()
-
-
-def test_a_list_of_indices_is_taken(any_backend):
-    param = on(any_backend, np.ones((4, 2)))
-    optimizer = ss.SGD(param, lr=1.0, backend=any_backend)
-    optimizer.step(IndexedSlices(on(any_backend, np.ones((2, 2))), [3, 1]))
-    assert off(any_backend, param)[:, 0].tolist() == [1, 0, 1, 0]
-
-
-def test_indices_that_change_after_they_were_checked_are_those_that_were_checked(
-    any_backend, monkeypatch
-):
-    """Another thread may write to them; what is out of bounds would end the process."""
-    params = on(any_backend, np.ones((4, 3), np.float32))
-    optimizer = ss.SGD(params, lr=1.0, backend=any_backend)
-    given = on(any_backend, IndexedSlices(GOOD, np.array([3, 1])))
-
-    def changing(*args):
-        given.indices[...] = 1 << 40
-        off(any_backend, given.indices)  # waits
-        return coalesced(*args)
-
-    monkeypatch.setattr(rows_module, "coalesced", changing)
-    optimizer.step(given)
-    assert off(any_backend, params)[:, 0].tolist() == [1, 0, 1, 0]

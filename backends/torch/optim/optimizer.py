@@ -111,8 +111,11 @@ class Optimizer(torch.optim.Optimizer):
         self._backends: dict[torch.device, Backend] = {}
         params = list(chain.from_iterable(group["params"] for group in self.param_groups))
         ready = [param for param in params if not waits(param)] or params
-        self.backend = self._backend_of(ready[0]) if ready else get_backend(self._backend_name)
-        self._backend_name = self.backend.name
+        if ready:
+            self.backend = self._backend_of(ready[0])
+            self._backend_name = self.backend.name
+        else:  # the parameters that come decide
+            self.backend = get_backend(self._backend_name)
 
     def _backend_of(self, param: torch.Tensor) -> Backend:
         """Return the backend of the device that the parameter is on."""
@@ -308,7 +311,7 @@ class Optimizer(torch.optim.Optimizer):
         # step counts are views of one vector: each on its own, the vector is not saved with each
         counts = {"step", *self.rule.carry, *layout_of(self.rule).scalars}
         state = defaultdict(dict, {k: _unshared(e, counts) for k, e in self.state.items()})
-        return {**saved, "state": state, "rule": self.rule, "backend": self.backend.name}
+        return {**saved, "state": state, "rule": self.rule, "backend": self._backend_name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -87,6 +87,20 @@ def test_a_choice_of_backend():
         ours.SGD([param], backend="torch:magic")
 
 
+@pytest.mark.parametrize("copied", [copy.copy, lambda o: pickle.loads(pickle.dumps(o))])
+@pytest.mark.parametrize("options", IMPLEMENTATIONS)
+def test_the_first_parameters_choose_the_backend_not_a_group_without_any(options, copied):
+    param = torch.nn.Parameter(torch.ones(3))
+    expected = ours.SGD([param], **options).backend.name
+    optimizer = copied(ours.SGD([{"params": []}], **options))
+    optimizer.step()
+    optimizer.add_param_group({"params": [param]})
+    assert optimizer.backend.name == expected
+    param.grad = torch.ones(3)
+    optimizer.step()
+    assert optimizer.state[param]["step"] == 1
+
+
 # ---- groups, names, hyperparameters
 
 
