@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...language.results import as_tuple
 from ...language.rule import Rule
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
@@ -81,8 +82,7 @@ class NumpyLaunch(HostLaunch):
         param, grad = self._compute(param), self._compute(grad)
         if self.scaled:
             grad = s.grad_coefficient * grad
-        results = self.rule.update(xp, s, param, grad, *states)
-        results = results if isinstance(results, tuple) else (results,)
+        results = as_tuple(self.rule.update(xp, s, param, grad, *states))
         before = (param, *states)
         ids = {*map(id, before)}
         return [

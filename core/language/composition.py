@@ -66,11 +66,12 @@ def composed(
         function = _with_grad(function, grad)
     if delta is not None:
         function = _with_delta(function, delta)
+    written: dict[str, Any] = {"delta": function} if rule.delta else {"update": function}
     result = dataclasses.replace(
         rule,
         name=name,
         scalars=rule.scalars if row is None else _with_row(rule.scalars, row),
-        **({"delta": function} if rule.delta else {"update": function}),
+        **written,
         decay=decay or rule.decay,
         defaults={**rule.defaults, **defaults},
         bounds={**rule.bounds, **bounds},
@@ -116,9 +117,9 @@ def _with_grad(function: Function, change: Function) -> Function:
 def _with_delta(function: Function, change: Function) -> Function:
     @functools.wraps(function, updated=())
     def changed(xp: Any, s: Any, param: Any, grad: Any, *state: Any) -> Any:
-        delta, *state = as_tuple(function(xp, s, param, grad, *state))
+        delta, *after = as_tuple(function(xp, s, param, grad, *state))
         delta = change(xp, s, param, grad, delta)
-        return (delta, *state)
+        return (delta, *after)
 
     return changed
 

@@ -24,14 +24,14 @@ def descent(compute: Callable[..., Any], decay: Callable[..., Any] | None) -> Ca
 
         @functools.wraps(compute)
         def update(xp: Any, s: Any, param: Any, grad: Any, *state: Any) -> Any:
-            delta, *state = as_tuple(compute(xp, s, param, grad, *state))
-            return (param - delta, *state)
+            delta, *after = as_tuple(compute(xp, s, param, grad, *state))
+            return (param - delta, *after)
 
         return update
 
     @functools.wraps(compute)
     def decayed_update(xp: Any, s: Any, param: Any, grad: Any, *state: Any) -> Any:
-        delta, *state = as_tuple(compute(xp, s, param, grad, *state))
-        return (param - (delta + decay(xp, s, param, delta)), *state)
+        delta, *after = as_tuple(compute(xp, s, param, grad, *state))
+        return (param - (delta + decay(xp, s, param, delta)), *after)
 
     return decayed_update

@@ -11,6 +11,7 @@ import builtins
 import dis
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -89,14 +90,14 @@ def outside_names(function: FunctionType) -> Iterator[tuple[str, Callable[[], An
     function that reads it now. Of a module also the attributes that it reads, as ``module.name``."""
     closure = function.__closure__ or ()
     for name, cell in zip(function.__code__.co_freevars, closure, strict=True):
-        yield name, lambda cell=cell: cell.cell_contents
+        yield name, partial(getattr, cell, "cell_contents")
     names = function.__globals__
     for name, attribute in _globals_read(function.__code__):
         if name in names:
-            yield name, lambda name=name: names[name]
+            yield name, partial(names.__getitem__, name)
             module = names[name]
             if attribute and isinstance(module, ModuleType) and hasattr(module, attribute):
-                yield f"{name}.{attribute}", lambda m=module, a=attribute: getattr(m, a)
+                yield f"{name}.{attribute}", partial(getattr, module, attribute)
         elif not hasattr(builtins, name):
             message = f"{function.__name__} refers to {name}, which is not defined"
             raise NameError(message, name=name)

@@ -43,15 +43,15 @@ def lookahead(rule: Rule) -> Rule:
 
     @functools.wraps(rule.update)
     def update(xp, s, param, grad, *state):
-        *state, slow = state
+        *own, slow = state
         slow = xp.where(s.first > 0, param, slow)
-        param, *state = as_tuple(rule.update(xp, s, param, grad, *state))
+        param, *own = as_tuple(rule.update(xp, s, param, grad, *own))
         between = slow + s.slow_step * (param - slow)
         # an infinity stays what it is; inf - inf would make it NaN
         between = xp.where(xp.finite_or_zero(param) == param, between, param)
         slow = xp.where(s.sync > 0, between, slow)
         param = xp.where(s.sync > 0, slow, param)
-        return (param, *state, slow)
+        return (param, *own, slow)
 
     arguments = inspect.signature(rule.update)
     last = inspect.Parameter("slow", inspect.Parameter.POSITIONAL_OR_KEYWORD)
