@@ -12,6 +12,7 @@ from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from ...language.passes import program
 from ...language.rule import Rule
 from ...language.summation import CHUNK
+from ...pages import see
 from ...printing.cuda import BLOCK, Cuda, CudaOfTiles
 from ...printing.printer import Printer
 from ..gradients import CheckedGradients
@@ -145,7 +146,7 @@ class CudaLaunch:
             elif self._stale:
                 raise RuntimeError(
                     "a captured step must be like the step before it: take one, with gradients "
-                    "in the same arrays, and then capture"
+                    f"in the same arrays, and then capture{see('cuda.md')}"
                 )
             go_ahead = self._go_ahead.address if control is None else control
             self._arguments.values[3] = go_ahead

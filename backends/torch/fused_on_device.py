@@ -8,6 +8,7 @@ import torch
 
 from ...interrupts import held
 from ...language.rule import Rule
+from ...pages import see
 from ..cuda.backend import CudaBackend
 from ..cuda.device import entered
 from ..cuda.device_verdict import RESULTS, DeviceVerdict
@@ -46,6 +47,7 @@ class FusedOnDevice(CudaBackend, TorchOnDevice):
             raise RuntimeError(
                 "a step that a GradScaler may leave out cannot be captured: whether it counts is "
                 "decided between steps; capture the gradients, and step after the graph's replay"
+                f"{see('torch.md#on-a-cuda-device')}"
             )
         with held(), torch.inference_mode(False), entered(self.device):
             numbers = self.device.empty(RESULTS, "float64").fill_(1)

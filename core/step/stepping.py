@@ -263,7 +263,9 @@ class Stepping:
         self._backend.check_arithmetic()
         self._check_capture(settings)
         if self._recorded is None or self._recorded[0] is not takes_part:
-            raise RuntimeError("prepare: no step of these parameters and options was captured yet")
+            raise RuntimeError(
+                f"prepare: no step of these parameters and options was captured yet{see('cuda.md')}"
+            )
         verdict, limit = self._recorded[1], settings.clip_global_norm
         if (verdict is NOT_MEASURED) != (limit is None):
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")

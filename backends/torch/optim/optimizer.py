@@ -212,7 +212,10 @@ class Optimizer(torch.optim.Optimizer):
         """
         parts = self._parts
         if parts is None:
-            raise RuntimeError("prepare: no step of these parameters and options was captured yet")
+            raise RuntimeError(
+                "prepare: no step of these parameters and options was captured yet"
+                f"{see('torch.md#on-a-cuda-device')}"
+            )
         with held(), self._alone, torch.no_grad():
             parts.settle()
             parts.prepare(self.param_groups)

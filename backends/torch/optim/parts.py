@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ....language.rule import Rule
+from ....pages import see
 from ....protocol import Backend
 from ....step.settings import Settings
 from .groups import Groups, all_slots, device_of
@@ -51,7 +52,7 @@ class Parts:
         if len(self._parts) > 1 and any(backend.capturing() for backend in self._backends):
             raise RuntimeError(
                 "a step on several devices cannot be captured: a graph is of one device; make one "
-                "optimizer for each"
+                f"optimizer for each{see('torch.md#on-a-cuda-device')}"
             )
         settings = [settings_of(backend) for backend in self._backends]
 

@@ -205,7 +205,7 @@ def test_what_a_replay_cannot_do_is_refused():
 
 
 def test_capturable_is_refused_with_what_to_do_instead():
-    with pytest.raises(ValueError, match=r"capturable=True is not supported.*see prepare\(\)"):
+    with pytest.raises(ValueError, match=r"capturable=True is not supported.*by prepare\(\)"):
         st.AdamW(params(), capturable=True)
 
 
