@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import textwrap
+import threading
 from types import ModuleType
 
 import numpy as np
@@ -66,6 +67,30 @@ def test_numba_gives_the_bits_of_the_golden_file(name, tmp_path, capsys, monkeyp
         monkeypatch.setenv("SAMESTEP_THREADS", threads)
         assert found.check(VALUES / f"{name}.safetensors") == 0
         assert capsys.readouterr().out == f"{results} values, 0 differ\n"
+
+
+def test_a_step_is_whole_where_the_system_starts_fewer_threads(tmp_path, monkeypatch):
+    found = module(ss.export("lamb", "numba"), tmp_path)
+    found.SMALL_WORK = 0
+    monkeypatch.setenv("SAMESTEP_THREADS", "3")
+    start, alive = threading.Thread.start, threading.active_count()
+
+    def limited(self):
+        if threading.active_count() >= alive + most:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    ours = [np.ones(200_000, np.float32)]
+    ss.LAMB(ours, backend="numpy").step([np.ones(200_000, np.float32)])
+    for most in range(4):
+        other = [np.ones(200_000, np.float32)]
+        found.step(other, [np.ones(200_000, np.float32)], found.init(other))
+        assert first_difference(other[0], ours[0]) is None
+        assert threading.active_count() == alive + most
+        if most:
+            found.pool(most).shutdown()
+        found.pool.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, on, snapshot, step
-from samestep.step import stepping
+from samestep.step import stepping, work
 
 SHAPES = ((3,), (2, 2), (2, 3))
 DTYPES = (np.float32, np.float32, np.float64)
@@ -86,7 +86,7 @@ def no_memory_to_measure(optimizer, patch):
 
     optimizer.skip_nonfinite = True
     optimizer._run.stepping._work.measurement = None
-    patch.setattr(stepping, "Measurement", raises)
+    patch.setattr(work, "Measurement", raises)
     return MemoryError, "no sums"
 
 

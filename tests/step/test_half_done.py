@@ -1,6 +1,7 @@
 """A step with several launches is taken whole or not at all: what may fail does so before the first."""
 
 import contextlib
+import sys
 import threading
 import tracemalloc
 
@@ -109,6 +110,25 @@ threading.Thread.start = start
 def test_threads_that_cannot_start_are_done_without():
     printed = run_python(THREADS.format(before=NONE_START), SAMESTEP_THREADS="3")
     assert printed.count("1 of 3 threads could be started") == 1  # said once
+    assert printed.endswith(" 1\n")
+
+
+LIMIT = """
+import os
+for backend in ("numba", "numpy"):  # compiled and imported before; too small for threads
+    opt = ss.Adam([np.ones(3, np.float32), np.ones(3)], backend=backend)
+    opt.step([np.ones(3, np.float32), np.ones(3)])
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+if os.getuid() == 0:  # who has no limit
+    os.setuid(65534)
+"""
+
+
+@needs_numba
+@pytest.mark.skipif(sys.platform != "linux", reason="limits processes as Linux does")
+def test_a_user_who_may_start_no_more_processes_steps_alone():
+    printed = run_python(THREADS.format(before=LIMIT), SAMESTEP_THREADS="3")
+    assert printed.count("1 of 3 threads could be started, and a step takes longer; set SAM") == 1
     assert printed.endswith(" 1\n")
 
 

@@ -14,7 +14,12 @@ from ..templates import Words, read
 from .python import PythonFile, joined
 
 TEXTS = read("numba_file.py.txt")
-STANDARD = ("import functools", "import os", "from concurrent.futures import ThreadPoolExecutor")
+STANDARD = (
+    "import functools",
+    "import os",
+    "from concurrent.futures import ThreadPoolExecutor",
+    "from threading import Event",
+)
 
 
 def text(exported: Exported) -> str:
