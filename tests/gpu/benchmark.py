@@ -20,7 +20,7 @@ from typing import Any
 
 from samestep.tools.bench.contenders import BYTES_PER_PARAMETER
 from samestep.tools.bench.room import groups_that_fit
-from samestep.tools.bench.timing import ratio
+from samestep.tools.bench.timing import ratio, ratios, spread
 from samestep.tools.bench.work import Work, all_work
 from samestep.tools.cli.errors import UserError
 
@@ -98,15 +98,18 @@ def measure(
 def entry(
     name: str, contender: Contender, work: Work, seconds: dict[str, list[float]], host: list[float]
 ) -> dict[str, Any]:
-    """A contender's figures; ratios are medians of those within a round."""
+    """A contender's figures; ratios are medians of those within a round, quartiles beside."""
     to_copy = ratio(seconds, COPY, name) if COPY in seconds else 0.0
+    time_of_step, times_first = spread(seconds[name]), ratios(seconds, name, next(iter(seconds)))
     return {
         "name": name,
-        "seconds": median(seconds[name]),
+        "seconds": time_of_step.median,
+        "seconds_quartiles": [*time_of_step[1:]],
         "host_seconds": median(host),
         "all_seconds": seconds[name],
-        "times_first": ratio(seconds, name, next(iter(seconds))),
-        "bytes_per_second": contender.moved * work.parameters / median(seconds[name]),
+        "times_first": times_first.median,
+        "times_first_quartiles": [*times_first[1:]],
+        "bytes_per_second": contender.moved * work.parameters / time_of_step.median,
         "fraction_of_copy": to_copy * contender.moved / BYTES_PER_PARAMETER,
     }
 

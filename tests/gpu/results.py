@@ -8,11 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from samestep.tools.bench.timing import Spread
+
 from .driver import Gpu
 from .running import FAILED, Outcome
 
 FILE = "results.json"
-COLUMNS = ("µs", "host µs", "times first", "GB/s", "% of a copy")
+COLUMNS = (
+    "µs [quartiles]", "host µs", "times first [quartiles]", "GB/s", "% of a copy",
+)  # fmt: skip
 
 
 def collect(
@@ -21,7 +25,7 @@ def collect(
     """All that is known, ready for JSON."""
     figures = json.loads(benchmark.read_text()) if benchmark.exists() else None
     return {
-        "format": 2,
+        "format": 3,
         "passed": not any(outcome.status == FAILED for outcome in outcomes),
         "gpu": asdict(gpu) | {"cuda": gpu.cuda_version},
         "setting": setting,
@@ -58,15 +62,20 @@ def work_table(work: Mapping[str, Any]) -> str:
     rows = [
         [
             entry["name"],
-            f"{entry['seconds'] * 1e6:,.0f}",
+            _spread(entry, "seconds", 1e6).shown(0),
             f"{entry['host_seconds'] * 1e6:,.0f}",
-            f"{entry['times_first']:.2f}",
+            _spread(entry, "times_first").shown(2),
             f"{entry['bytes_per_second'] / 1e9:,.0f}",
             f"{100 * entry['fraction_of_copy']:.1f}%",
         ]
         for entry in work["contenders"]
     ]
     return aligned([work["title"], *COLUMNS], rows)
+
+
+def _spread(entry: Mapping[str, Any], name: str, unit: float = 1.0) -> Spread:
+    """A figure in the file, with its quartiles."""
+    return Spread(*(unit * figure for figure in (entry[name], *entry[f"{name}_quartiles"])))
 
 
 def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

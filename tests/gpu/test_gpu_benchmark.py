@@ -57,6 +57,10 @@ def test_the_benchmark_from_its_contenders_to_the_file(monkeypatch, tmp_path, ca
         moved = copy["bytes_per_second"] * copy["seconds"]
         assert moved == pytest.approx(28 * work["parameters"])
         assert all(len(entry["all_seconds"]) == 2 for entry in entries.values())
+        for entry in entries.values():
+            low, high = entry["seconds_quartiles"]
+            assert min(entry["all_seconds"]) <= low <= entry["seconds"] <= high
+            assert entry["times_first_quartiles"][0] <= entry["times_first"]
         assert all(0 < entry["host_seconds"] <= entry["seconds"] for entry in entries.values())
     rules = {entry["name"]: entry for entry in figures["work"][1]["contenders"]}
     for name, count in (("lamb", 40), ("adafactor", 24), ("adamw, clip_global_norm", 32)):

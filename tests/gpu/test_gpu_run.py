@@ -391,7 +391,8 @@ def test_a_session_from_the_gpu_to_the_file(tmp_path, monkeypatch, capsys):
             {
                 "title": "one tensor",
                 "contenders": [
-                    {"name": "samestep", "seconds": 0.5, "host_seconds": 0.25, "times_first": 1.0,
+                    {"name": "samestep", "seconds": 0.5, "seconds_quartiles": [0.4, 0.75],
+                     "host_seconds": 0.25, "times_first": 1.0, "times_first_quartiles": [0.9, 1.25],
                      "bytes_per_second": 2e12, "fraction_of_copy": 0.97},
                 ],
             }
@@ -423,7 +424,18 @@ def test_a_session_from_the_gpu_to_the_file(tmp_path, monkeypatch, capsys):
     assert table in shown
     lines = [line.split() for line in table.splitlines()]
     assert ["name", "passed", "0", "136", "files,", "all", "the", "same"] in lines
-    assert ["samestep", "500,000", "250,000", "1.00", "2,000", "97.0%"] in lines
+    assert [
+        "samestep",
+        "500,000",
+        "[400,000",
+        "750,000]",
+        "250,000",
+        "1.00",
+        "[0.90",
+        "1.25]",
+        "2,000",
+        "97.0%",
+    ] in lines
     assert "left out: apex" in table
     some.append(check("print('FAILED a case: a bit', flush=True)", alarm=checks.failed))
     assert session.main(words) == 1
