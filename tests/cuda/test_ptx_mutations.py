@@ -8,7 +8,7 @@ What survives (a run with ``-s`` lists it) is the same computation done otherwis
 to an element later, a limit that no size here meets exactly, lanes or lines that are zero, registers
 that hold the same value, the way to a value that is never negative, memory read as constant that
 nobody writes in this launch. The floors are some
-three percent below what was measured: 91, 83, 86 and 92 %.
+three percent below what was measured: 88, 82, 84 and 87 %.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+import ml_dtypes
 import numpy as np
 import ptx
 import pytest
@@ -102,7 +103,7 @@ class Case:
         def arrays(which):
             numbers = [rng.standard_normal(shape) for shape in shapes]
             if not program(rule).sums:  # else they would be everywhere
-                numbers[0][-3:] = np.nan, np.inf, 3.3e38
+                numbers[0][-3:] = np.nan, np.inf, float(ml_dtypes.finfo(dtype).max)
             elif not program(
                 rule
             ).matrix:  # a norm of a parameter is 0, then that of its update, too
@@ -175,8 +176,8 @@ class Case:
 
 @pytest.mark.parametrize(
     ("label", "dtype", "floor"),
-    [("adamw", "float32", 0.88), ("adamw", "bfloat16", 0.8), ("lamb", "float32", 0.83),
-     ("adafactor", "float32", 0.88)],
+    [("adamw", "float32", 0.85), ("adamw", "bfloat16", 0.78), ("lamb", "float32", 0.81),
+     ("adafactor", "float32", 0.84)],
 )  # fmt: skip
 def test_mutants_are_noticed(label, dtype, floor, monkeypatch):
     shapes = MATRICES if program(ALL[label]).matrix else SHAPES
