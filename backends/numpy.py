@@ -206,6 +206,7 @@ class NumpyLaunch(HostLaunch):
         """Run the text once on copies of small tensors, and write the results back."""
         param, *states = map(np.concatenate, block.pieces)
         grad = np.concatenate([ARRAYS.reals(as_numpy(grads[i])) for i in block.members])
+        states = list(map(self._compute, states))
         inputs = [self._compute(param), self._compute_scaled(grad, s), *states]
         results = self.rule.update(NumpyVocabulary(self.dtype), s, *inputs)
         results = results if isinstance(results, tuple) else (results,)
@@ -243,7 +244,7 @@ class NumpyLaunch(HostLaunch):
                 inputs = [
                     self._compute(param[where]),
                     self._compute_scaled(grad[where], s),
-                    *(_part(state, where, xp.rows) for state in states),
+                    *(self._compute(_part(state, where, xp.rows)) for state in states),
                 ]
                 try:
                     results = self.rule.update(xp, s, *inputs)

@@ -27,10 +27,10 @@ def at_step(value: Any, step: int) -> Any:
 
 
 def is_fixed(value: Any) -> bool:
-    """Say whether this value cannot change while it is the same object: numbers, tuples of them."""
+    """Say whether this value cannot change while it is the same object: numbers, tuples, names."""
     if isinstance(value, tuple):
         return all(map(is_fixed, value))
-    return isinstance(value, (bool, int, float, type(None)))
+    return isinstance(value, (bool, int, float, str, type(None)))
 
 
 def numbers_at(
@@ -62,7 +62,11 @@ class GroupHyper:
     """The hyperparameters of one group at one step, ready for ``scalars``."""
 
     def __init__(self, numbers: Mapping[str, Any]) -> None:
-        given = {name: value for name, value in numbers.items() if value is not None}
+        given = {
+            name: value
+            for name, value in numbers.items()
+            if value is not None and name != "state_dtype"
+        }
         self._numbers = as_numbers(given)
         self._undecayed = (
             as_numbers({**given, "weight_decay": 0.0}) if "weight_decay" in given else self._numbers
