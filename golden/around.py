@@ -1,5 +1,5 @@
-"""Cases of what happens to gradients before a rule sees them: clipping, skipping, loss scaling,
-accumulation."""
+"""Cases of what happens to gradients before a rule sees them, clipping, skipping, loss scaling,
+accumulation; and of states that are stored in fewer bits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ from .cases import (
     tile_cases,
     variants,
 )
+from .cases import ROWS as OF_RULES
 from .cases import cases as plain_cases
 from .floats import FORMATS
 
+# cases of states that codecs store, all of parameters of float32: suffix to the label of the variant
+# and the codecs
+STORED: dict[str, tuple[str, Any]] = {
+    "states_bfloat16": ("adamw", "bfloat16"),
+    "states_float16": ("sgd_momentum", "float16"),
+    "states_mixed": ("adafactor_beta1", {"exp_avg": "bfloat16", "exp_avg_sq": "float16"}),
+}
 SCALER = dict(scale=4.0, growth_factor=2.0, backoff_factor=0.5, growth_interval=2)
 
 # name to the label of the variant, hyperparameters, what changes from step 6 on, and settings of
@@ -67,6 +75,21 @@ def around_cases() -> list[Case]:
     ]
 
 
+def stored_cases() -> list[Case]:
+    """Return the cases of `STORED`."""
+    rules = {rule.label: rule for rule in variants()}
+    return [
+        Case(
+            rules[label],
+            "float32",
+            dict(OF_RULES[label][0], state_dtype=codecs),
+            {CHANGES_FROM: OF_RULES[label][1]},
+            suffix=suffix,
+        )
+        for suffix, (label, codecs) in STORED.items()
+    ]
+
+
 def all_cases() -> list[Case]:
     """Return the cases of all golden files."""
-    return plain_cases() + tile_cases() + around_cases()
+    return plain_cases() + tile_cases() + around_cases() + stored_cases()

@@ -36,9 +36,10 @@ class Case:
 
     @property
     def variant(self) -> Rule:
-        """The rule with the structural options that the hyperparameters ask for."""
+        """The rule with the structural options and codecs that the hyperparameters ask for."""
         hyper = self.rule.hyperparameters(self.hyper)
-        return self.rule.variant(**self.rule.chosen_options(hyper))
+        variant = self.rule.variant(**self.rule.chosen_options(hyper))
+        return variant.stored_as(hyper["state_dtype"])
 
     @property
     def label(self) -> str:

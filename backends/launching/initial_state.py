@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...language.dtypes import numpy_dtype
 from ...language.rule import Rule
 
 
@@ -15,9 +16,11 @@ def initial_state(
 ) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any], float]]:
     """Yield name, shape, dtype and initial value (of each real) of a parameter's state arrays.
 
-    Raises TypeError for a complex parameter of a rule that keeps state per row or column.
+    Raises TypeError for a complex parameter of a rule that keeps state per row or column, and for
+    one whose states no codec stores.
     """
     real = np.dtype(tensor.compute)
+    check_storage(tensor, rule)
     for name in rule.state:
         per = rule.per.get(name)
         if per in ("row", "column") and tensor.complex:
@@ -28,4 +31,18 @@ def initial_state(
             per or "", tensor.shape
         )
         start = rule.initial.get(name, 0.0)
-        yield name, shape, dtype, hyper[start] if isinstance(start, str) else start
+        value = hyper[start] if isinstance(start, str) else start
+        if name in rule.storage:  # rounded to the compute dtype first, as printed source does it
+            dtype, value = numpy_dtype(rule.storage[name]), float(real.type(value))
+        yield name, shape, dtype, value
+
+
+def check_storage(tensor: Any, rule: Rule) -> None:
+    """Raise TypeError for a parameter whose states the codecs of ``rule``, if it has any, do not
+    store."""
+    if rule.storage and (tensor.complex or tensor.compute != "float32"):
+        kind = f"complex, of pairs of {tensor.dtype}" if tensor.complex else f"of {tensor.dtype}"
+        raise TypeError(
+            f"{tensor.name} is {kind}; state_dtype={rule.state_dtype!r} is for real parameters of "
+            "float32, bfloat16 or float16 (a group with state_dtype=None takes others)"
+        )

@@ -82,6 +82,7 @@ class NumpyLaunch(HostLaunch):
         param, grad = self._compute(param), self._compute(grad)
         if self.scaled:
             grad = s.grad_coefficient * grad
+        states = list(map(self._compute, states))
         results = as_tuple(self.rule.update(xp, s, param, grad, *states))
         before = (param, *states)
         ids = {*map(id, before)}

@@ -32,7 +32,7 @@ class Batch:
         sizes: Sequence[Tensor],
     ) -> None:
         self.dtype, self.work, self.sizes = dtype, work, sizes
-        self.converts = memory["param"][0].dtype != dtype
+        self.converts = any(vectors[0].dtype != dtype for vectors in memory.values())
         per = program.rule.per
         views = {
             name: Views(work, v, per.get(name, "element"), dtype) for name, v in memory.items()

@@ -34,7 +34,7 @@ class TorchLaunch(HostLaunch):
         super().__init__(param_dtype)
         self.rule, self.program, self.gathered = rule, program(rule), gathered
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
-        self.converts = COMPUTE_DTYPE[param_dtype] != param_dtype
+        self.converts = bool(rule.storage) or COMPUTE_DTYPE[param_dtype] != param_dtype
         self.reducing = bool(self.program.asked or self.program.small)
         self.matrix = self.program.text_matrix
 

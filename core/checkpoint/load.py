@@ -45,7 +45,12 @@ def load(
             loaded = Loaded(tree["names"], {}, [])
             if not strict:
                 tree, loaded = fit(tree, trees)
-            groups = [{"params": params} for params in in_order(trees, tree["names"])]
+            groups = [
+                {"params": params, "state_dtype": saved.get("state_dtype")}
+                for params, saved in zip(
+                    in_order(trees, tree["names"]), tree["param_groups"], strict=True
+                )
+            ]
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
             for each in options:

@@ -44,7 +44,9 @@ def layout_of(rule: Rule) -> Layout:
     """Return the layout of the optimizer whose rule this is a variant of; the usual one of a rule of
     the user's own."""
     built_in = registry.get(rule.name)
-    if built_in is None or (rule is not built_in and rule.factory is not built_in.factory):
+    if built_in is None or (
+        rule.scalars is not built_in.scalars and rule.factory is not built_in.factory
+    ):
         return USUAL
     return EXCEPTIONS.get(rule.name, USUAL)
 

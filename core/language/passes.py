@@ -121,7 +121,7 @@ class _Graph:
         self.text_matrix = bool(kinds & {"row", "column"})
         if self.text_matrix:
             outputs, asked = trace_update(rule, along_rows=True)
-        self.asked = tuple(asked)
+        self.asked, self.storage = tuple(asked), rule.storage
         self.nodes = reachable(outputs.values())
         self.small = {n: e for n, e in outputs.items() if rule.per.get(n, "element") != "element"}
         self.full = {
@@ -168,9 +168,10 @@ class _Graph:
     def _element_passes(self) -> tuple[Step, ...]:
         """Return the passes. Each array is written by the last pass, or as soon as its new value is known if later
         passes can then read that instead of recomputing it and so move fewer bytes. The parameter
-        comes last in any case: its storage may round."""
+        and what a codec stores come last in any case: their storage rounds."""
         late = dict.fromkeys(self.full, self.last)
-        early = {n: self.stage[id(e)] if n != "param" else self.last for n, e in self.full.items()}
+        exact = [n for n in self.full if n != "param" and n not in self.storage]
+        early = late | {n: self.stage[id(self.full[n])] for n in exact}
         first, second = (
             tuple(self._element_pass(k, stored_in) for k in range(self.last + 1))
             for stored_in in (early, late)

@@ -7,18 +7,21 @@ element. Both run as they stand and can be traced and printed.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from .codecs import StateDtype, checked_state_dtype, storage_of
 from .descent import descent
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
 from .kept import RESULTS, kept
 from .names import suggestion
 from .rule_checks import check_definition
 
-Hyper = Any  # float, bool, a tuple of floats, or None for a kind of clipping that is off
+# float, bool, a tuple of floats, None for a kind of clipping that is off, or a `StateDtype`
+Hyper = Any
 CLIPS = ("clip_value", "clip_norm")  # hyperparameters of every rule, see samestep.language.clipping
 
 
@@ -68,6 +71,8 @@ class Rule:
         other rows as they are even if the rule would change them. See `samestep.step.indexed_slices`.
     reference : str
         Paper and algorithm, printed on top of generated source.
+    state_dtype : str or mapping, optional
+        The default of the hyperparameter of that name: what states are stored in, see `stored_as`.
 
     Raises
     ------
@@ -92,7 +97,9 @@ class Rule:
     reference: str = ""
     delta: Callable[..., Any] | None = None
     decay: Callable[..., Any] | None = None
+    state_dtype: StateDtype = None
     state: tuple[str, ...] = field(init=False)
+    storage: Mapping[str, str] = field(init=False)  # the codec of each state that has one
     # the functional form, which `samestep.optimizers.functional` gives to every rule: it needs an
     # optimizer, and a rule knows of none
     init: ClassVar[Callable[..., Any]]
@@ -103,6 +110,9 @@ class Rule:
             object.__setattr__(self, "update", descent(self.delta, self.decay))
         object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
         check_definition(self)
+        object.__setattr__(self, "state_dtype", checked_state_dtype(self.state_dtype))
+        full = [name for name in self.state if name not in self.per]
+        object.__setattr__(self, "storage", storage_of(full, self.state_dtype))
         for name in ("defaults", "initial", "carry"):
             numbers = {key: _plain(value) for key, value in getattr(self, name).items()}
             object.__setattr__(self, name, numbers)
@@ -118,7 +128,27 @@ class Rule:
                 f"rule {self.name!r} has no structural option {sorted(unknown)}; it has {sorted(self.options)}"
             )
         chosen = {**self.options, **{name: bool(value) for name, value in options.items()}}
-        return _variant(self.factory, tuple(chosen.items()))
+        return _variant(self.factory, tuple(chosen.items())).stored_as(self.state_dtype)
+
+    def stored_as(self, state_dtype: StateDtype) -> Rule:
+        """Return this variant with its states stored by these codecs; the same object each time.
+
+        Parameters
+        ----------
+        state_dtype : str, mapping or None
+            The name of a codec of `samestep.language.codecs`, for all states of the parameter's
+            size; or state name to codec; or None, for the compute dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what is no codec, or a name that is no state of the parameter's size.
+        """
+        if state_dtype == self.state_dtype:
+            return self
+        if isinstance(state_dtype, Mapping):
+            return _stored(self, tuple(state_dtype.items()))
+        return _stored(self, state_dtype)
 
     def for_shape(self, shape: tuple[int, ...]) -> Rule:
         """Return the variant for a parameter of this shape."""
@@ -145,7 +175,8 @@ class Rule:
     @property
     def common(self) -> dict[str, Hyper]:
         """The hyperparameters that every rule has, with their defaults."""
-        return {"maximize": False, "lazy": self.lazy, **dict.fromkeys(CLIPS)}
+        more = {"maximize": False, "lazy": self.lazy, "state_dtype": self.state_dtype}
+        return {**more, **dict.fromkeys(CLIPS)}
 
     def hyperparameters(
         self, given: Mapping[str, Any], where: str = "", others: Iterable[str] = ()
@@ -179,6 +210,8 @@ class Rule:
         return self._checked(name, value, default, where)
 
     def _checked(self, name: str, value: Any, default: Hyper, where: str) -> Hyper:
+        if name == "state_dtype":
+            return checked_state_dtype(value, where)
         if isinstance(default, bool):
             if not isinstance(value, (bool, int)) or value not in (0, 1):
                 raise TypeError(f"{where}{name} must be True or False, not {value!r}")
@@ -214,11 +247,14 @@ class Rule:
         """Raise ValueError if ``hyper`` asks for other structural options than this variant's.
 
         One that is also a number may become zero, since the kernel still has its place.
+        ``state_dtype`` is one of them.
         """
-        for name, value in self.chosen_options(hyper).items():
-            if value != self.options[name] and (value or name not in self.defaults):
+        asked = {**self.chosen_options(hyper), "state_dtype": hyper["state_dtype"]}
+        own = {**self.options, "state_dtype": self.state_dtype}
+        for name, value in asked.items():
+            if value != own[name] and (value or name not in self.defaults):
                 raise ValueError(
-                    f"{where}{name} was {self.options[name]} when {when} and is structural: "
+                    f"{where}{name} was {own[name]!r} when {when} and is structural: "
                     f"state and kernels depend on it; {advice}"
                 )
 
@@ -227,7 +263,7 @@ class Rule:
 
     def __reduce__(self) -> Any:
         if self.factory is not None:
-            return _variant, (self.factory, tuple(self.options.items()))
+            return _rebuilt, (self.factory, tuple(self.options.items()), self.state_dtype)
         return super().__reduce__()
 
 
@@ -240,6 +276,26 @@ def _plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     return value
+
+
+def _rebuilt(
+    factory: Callable[..., Rule], options: tuple[tuple[str, bool], ...], state_dtype: StateDtype
+) -> Rule:
+    return _variant(factory, options).stored_as(state_dtype)
+
+
+@kept
+def _stored(rule: Rule, state_dtype: str | tuple[tuple[str, str], ...] | None) -> Rule:
+    by_state = dict(state_dtype) if isinstance(state_dtype, tuple) else {}
+    shaped = (rule, *map(rule.for_shape, ((2, 2), (2,))))
+    known = dict.fromkeys(n for each in shaped for n in each.state if n not in each.per)
+    if unknown := [name for name in by_state if name not in known]:
+        raise ValueError(
+            f"state_dtype names {unknown[0]!r}; {suggestion(unknown[0], [*known])}the states of "
+            f"{rule.name} that have the parameter's size are {', '.join(known) or 'none'}"
+        )
+    given = by_state if isinstance(state_dtype, tuple) else state_dtype
+    return dataclasses.replace(rule, state_dtype=given)
 
 
 @kept

@@ -28,10 +28,10 @@ def at_step(value: Any, step: int) -> Any:
 
 
 def is_fixed(value: Any) -> bool:
-    """Say whether this value cannot change while it is the same object: numbers, tuples of them."""
+    """Say whether this value cannot change while it is the same object: numbers, tuples, names."""
     if isinstance(value, tuple):
         return all(map(is_fixed, value))
-    return isinstance(value, (bool, int, float, type(None)))
+    return isinstance(value, (bool, int, float, str, type(None)))
 
 
 def numbers_at(
@@ -64,7 +64,11 @@ class GroupHyper:
 
     def __init__(self, numbers: Mapping[str, Any]) -> None:
         self._all = numbers
-        self._given = {name: value for name, value in numbers.items() if value is not None}
+        self._given = {
+            name: value
+            for name, value in numbers.items()
+            if value is not None and name != "state_dtype"
+        }
         self._numbers = as_numbers(self._given)
         self.sign = -1.0 if numbers["maximize"] else 1.0
         self.lazy = bool(numbers["lazy"])

@@ -117,7 +117,7 @@ def title(printer: Printer) -> str:
     stored, reference = printer.stored, printer.rule.reference or "A rule of the user's own."
     return as_comment(
         f"{printer.rule.label}: update of {stored['param']} parameters with {stored['grad']} "
-        f"gradients.\n\n{textwrap.fill(reference, 94)}\n\n"
+        f"gradients.{printer.codecs}\n\n{textwrap.fill(reference, 94)}\n\n"
         "Printed by samestep from the rule's own text; do not edit."
     )
 

@@ -139,11 +139,14 @@ def count(p: Printer, name: str) -> str:
 
 
 def initial_value(p: Printer, name: str) -> str:
-    """Return the number that a state array is filled with."""
+    """Return the number that a state array is filled with, as it is stored."""
     value = p.rule.initial.get(name, 0.0)
     if isinstance(value, str):
-        return f"({p.target.real})h->{field(value)}"
-    return p.target.constant(value)
+        text = f"({p.target.real})h->{field(value)}"
+    else:
+        text = p.target.constant(value)
+    codec = p.rule.storage.get(name)
+    return text if codec is None or text == "0" else p.helper(f"to_{codec}", text)
 
 
 def needs_hyper(p: Printer) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
 from ..language.outside import check_constants
 from ..language.rule import CLIPS, Rule
@@ -17,6 +18,8 @@ def emit(
     target: str = "c",
     dtype: str = "float32",
     grad_dtype: str | None = None,
+    *,
+    state_dtype: StateDtype = None,
     **options: bool,
 ) -> str:
     """Return the update of ``rule`` as source text.
@@ -30,11 +33,13 @@ def emit(
         A Python module of Numba kernels, C99, or CUDA C.
     dtype, grad_dtype : str
         Storage dtypes of parameters and gradients, ``grad_dtype`` by default the same.
+    state_dtype : str or mapping, optional
+        What states are stored in, as in `samestep.Optimizer`; by default what ``rule`` says.
 
     Raises
     ------
     ValueError
-        For an unknown target, rule or dtype.
+        For an unknown target, rule or dtype, or a ``state_dtype`` for float64.
     """
     from ..language.clipping import clipped  # nothing of this is needed before
     from ..language.passes import program
@@ -43,7 +48,9 @@ def emit(
     from .numba import Numba
     from .printer import Printer
 
-    family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
+    family, clips, grad_dtype = checked(
+        TARGETS, rule, target, dtype, grad_dtype, state_dtype, options
+    )
     language = dict(zip(TARGETS, (Numba, C, Cuda), strict=True))[target]
     return Printer(program(clipped(family, clips)), dtype, grad_dtype, language).source()
 
@@ -54,6 +61,7 @@ def checked(
     target: str,
     dtype: str,
     grad_dtype: str | None,
+    state_dtype: StateDtype,
     options: Mapping[str, bool],
 ) -> tuple[Rule, tuple[str, ...], str]:
     """Return the variant, the kinds of clipping and the gradients' dtype that these arguments ask
@@ -72,6 +80,13 @@ def checked(
         )
     clips = tuple(name for name in CLIPS if options.get(name))
     structural = {name: on for name, on in options.items() if name not in CLIPS}
-    variant = find_rule(rule).variant(**structural)
-    check_constants(variant)
-    return variant, clips, grad_dtype
+    family = find_rule(rule).variant(**structural)
+    check_constants(family)
+    if state_dtype is not None:
+        family = family.stored_as(checked_state_dtype(state_dtype))
+    if family.state_dtype is not None and COMPUTE_DTYPE[dtype] != "float32":
+        raise ValueError(
+            f"state_dtype={family.state_dtype!r}: states of {dtype} parameters have no codec; "
+            "expected None"
+        )
+    return family, clips, grad_dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ..language.codecs import StateDtype
 from ..language.rule import Rule
 from ..rules import registry
 from .emit import checked
@@ -18,6 +19,7 @@ def export(
     dtype: str = "float32",
     grad_dtype: str | None = None,
     *,
+    state_dtype: StateDtype = None,
     with_check: bool = False,
     **options: bool,
 ) -> str:
@@ -34,6 +36,8 @@ def export(
         Numba.
     dtype, grad_dtype : str
         Storage dtypes of parameters and gradients, ``grad_dtype`` by default the same.
+    state_dtype : str or mapping, optional
+        What states are stored in, as in `samestep.Optimizer`; by default what ``rule`` says.
     with_check : bool
         Add a main program that replays a golden file and compares bits; its exit status is 1 if
         one differs.
@@ -50,7 +54,9 @@ def export(
     from .exported import Exported
     from .files import c, check_c, check_python, cuda, numba, numpy
 
-    family, clips, grad_dtype = checked(TARGETS, rule, target, dtype, grad_dtype, options)
+    family, clips, grad_dtype = checked(
+        TARGETS, rule, target, dtype, grad_dtype, state_dtype, options
+    )
     if with_check and grad_dtype != dtype:
         raise ValueError(
             f"grad_dtype={grad_dtype!r}: with_check compares with golden files, and golden files have "
@@ -83,6 +89,11 @@ def _command(family: Rule, clips: Iterable[str], target: str, dtype: str, grad_d
     words = ["samestep export", name, "--target", target]
     words += ["--dtype", dtype] * (dtype != "float32")
     words += ["--grad-dtype", grad_dtype] * (grad_dtype != dtype)
+    if isinstance(family.state_dtype, str):
+        words += ["--state-dtype", family.state_dtype]
+    else:
+        for name, codec in (family.state_dtype or {}).items():
+            words += ["--state-dtype", f"{name}={codec}"]
     for name, on in family.options.items():
         if on != usual[name]:
             words += ["--option", name if on else f"no_{name}"]

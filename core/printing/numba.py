@@ -105,7 +105,7 @@ class Numba(Target):
         unit = "tile" if layout.matrix else "chunk"
         header = HEAD.format(
             title=f"{printer.rule.label}: fused update of {stored['param']} parameters"
-            f" with {stored['grad']} gradients.",
+            f" with {stored['grad']} gradients.{printer.codecs}",
             reference=in_docstring(
                 textwrap.fill(printer.rule.reference or "A rule of the user's own.", 98)
             ),

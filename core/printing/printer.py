@@ -5,6 +5,8 @@ What is computed, and in which order, is written here once; a `Target` says how 
 
 from __future__ import annotations
 
+import textwrap
+
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import Program, Step, statements
 from ..language.summation import LANES, ROW_CHUNK
@@ -27,7 +29,16 @@ class Printer(Expressions):
         made.prefix = prefix
         super().__init__(program, made)
         self.stored = dict.fromkeys(program.arrays, self.compute)
-        self.stored |= {"param": param_dtype, "grad": grad_dtype}
+        self.stored |= {**self.rule.storage, "param": param_dtype, "grad": grad_dtype}
+
+    @property
+    def codecs(self) -> str:
+        """The line that says which states codecs store; empty where there is none."""
+        of_codec: dict[str, list[str]] = {}
+        for name, codec in self.rule.storage.items():
+            of_codec.setdefault(codec, []).append(name)
+        listed = "; ".join(f"{', '.join(names)} in {c}" for c, names in of_codec.items())
+        return "\n" + textwrap.fill(f"States: {listed}.", 94) if listed else ""
 
     def source(self) -> str:
         """Return the text of all passes and folds, with what they need."""

@@ -33,7 +33,9 @@ def test_backend_has_the_bits_of_the_file(name, any_backend):
     result = verify_one(golden, ss.rules.registry[golden.header.rule], any_backend)
     assert result.same, result.differences[0]
     assert result.scalars_same
-    if golden.header.truth["measure"] == "signs":
+    if golden.header.truth is None:  # of states that are rounded to fewer bits
+        assert golden.header.hyperparameters["state_dtype"]
+    elif golden.header.truth["measure"] == "signs":
         assert (result.ulps, result.flipped) == (None, 0)
     else:
         assert result.ulps <= 4  # roundings of ten steps

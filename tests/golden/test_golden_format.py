@@ -79,11 +79,15 @@ def test_header_says_what_the_optimizer_does():
         golden = load(name)
         rule = ss.rules.registry[golden.header.rule]
         optimizer = ss.Optimizer(rule, golden.parameters(), **golden.header.hyperparameters)
+        codecs = golden.header.hyperparameters.get("state_dtype", {})
         for tensor, state in zip(golden.header.tensors, optimizer.state, strict=True):
             stored = [k for k in golden.header.states if f"state.1.{tensor}.{k}" in golden.tensors]
             assert list(state) == stored
             for key, array in state.items():
-                assert array.dtype.name == golden.header.compute_dtype
+                full = array.shape == golden.tensors[f"param.0.{tensor}"].shape
+                codec = codecs if isinstance(codecs, str) else codecs.get(key)
+                dtype = codec if codec and full else golden.header.compute_dtype
+                assert array.dtype.name == golden.tensors[f"state.1.{tensor}.{key}"].dtype == dtype
                 expected = np.full(array.shape, golden.header.initial_state[key], array.dtype)
                 assert_same_bits(array, expected, key)
         carry = optimizer.state_dict()["state"][0]

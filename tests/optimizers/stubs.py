@@ -56,6 +56,8 @@ def type_of(parameter: inspect.Parameter) -> str:
         return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     if default is parameter.empty:
         return "Any"
+    if parameter.name == "state_dtype":
+        return "str | Mapping[str, str] | None"
     if isinstance(default, bool):
         return "bool"
     if isinstance(default, tuple):

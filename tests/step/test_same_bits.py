@@ -98,6 +98,42 @@ def test_every_backend_gives_the_bits_of_the_reference(
     assert_same(run(rule, hyper, changed, arrays, steps, any_other_backend), reference)
 
 
+def codecs(rule: ss.Rule) -> dict[str, str]:
+    """Both codecs in turns, for the states of the parameter's size of any shape's variant."""
+    shaped = (rule.for_shape(shape) for shape in ((2, 2), (2,)))
+    states = dict.fromkeys(n for each in shaped for n in each.state if n not in each.per)
+    return dict(zip(states, itertools.cycle(["bfloat16", "float16"]), strict=False))
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in variants() if codecs(rule)], ids=lambda r: r.label
+)
+@settings(
+    max_examples=int(os.environ.get("SAMESTEP_TEST_EXAMPLES", "3")),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_states_in_fewer_bits_have_the_bits_of_the_reference(
+    rule, any_other_backend, data, monkeypatch
+):
+    monkeypatch.setenv("SAMESTEP_THREADS", str(data.draw(st.integers(1, 2), "threads")))
+    shapes = data.draw(st.lists(SHAPES, min_size=1, max_size=4), "shapes")
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32), "seed"))
+    special = data.draw(st.sampled_from([0.0, 0.02, 0.5]), "special")
+    hyper = {**data.draw(hyperparameters(rule)), **options_of(rule), "state_dtype": codecs(rule)}
+    arrays, *steps = (
+        [values(rng, shape, np.float32, special) for shape in shapes] for _ in range(4)
+    )
+    reference = run(rule, hyper, {}, arrays, steps, "numpy")
+    for entry in reference[1]:
+        assert {
+            name: a.dtype.name for name, a in entry.items() if a.dtype != np.float32
+        }.items() <= (codecs(rule).items())
+    assert_same(run(rule, hyper, {}, arrays, steps, any_other_backend), reference)
+
+
 ELEMENTWISE = [rule for rule in variants() if not program(rule).sums]
 
 

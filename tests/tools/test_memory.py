@@ -53,6 +53,18 @@ def test_bytes_are_those_of_the_arrays(rule: ss.Rule, dtype: str) -> None:
         assert need.total == need.params + need.grads + need.state
 
 
+@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
+def test_bytes_of_states_in_fewer_bits_are_those_of_the_arrays(rule: ss.Rule) -> None:
+    stored = rule.stored_as("bfloat16")
+    hyper = {**options_of(rule), "state_dtype": "bfloat16"}
+    optimizer = ss.Optimizer(rule, zeros(SHAPES, "float32"), backend="numpy", **hyper)
+    need, full = (
+        footprint(each, Counter(SHAPES), "float32", "float32").state for each in (stored, rule)
+    )
+    assert need == state_bytes(optimizer)
+    assert need < full or not full
+
+
 def test_control_another_variant_or_dtype_has_other_bytes() -> None:
     adam = ss.rules.registry["adam"]
     need = footprint(adam, Counter(SHAPES), "float32", "float32")
@@ -171,6 +183,8 @@ def test_a_number_of_parameters_is_filled_with_tensors(
         ("--params 7e9 --rule adamw.", "28.000 56.000 28.000 112.000 104.308 3.000 4.000"),
         ("--params 7e9 --rule adamw. --param-dtype bfloat16", "14.000 56.000 14.000 84.000 78.231 5.000 6.000"),
         ("--params 7e9 --rule adamw. --param-dtype bfloat16 --grad-dtype float32", "14.000 56.000 28.000 98.000 91.270 5.000 7.000"),
+        ("--params 7e9 --rule adamw. --state-dtype bfloat16", "28.000 28.000 28.000 84.000 78.231 2.000 3.000"),
+        ("--params 7e9 --rule adamw. --state-dtype exp_avg=float16", "28.000 42.000 28.000 98.000 91.270 2.500 3.500"),
         ("--params 7e9 --rule sgd.", "28.000 0.000 28.000 56.000 52.154 1.000 2.000"),
         ("--shape 30x40 --shape 10 --rule adam.", "4.840 9.680 4.840 19.360 18.906 3.000 4.000"),
         ("--params 2e6 --shape 1000x1000 --rule adafactor.", "8.000 0.016 8.000 16.016 15.274 1.002 2.002"),
@@ -208,6 +222,12 @@ def test_variants_that_keep_the_same_state_share_a_row(capsys: Any) -> None:
         ("--params 9 --rule nope", "--rule nope: no such rule; there are sgd"),
         ("--params 9 --param-dtype int8", "--param-dtype int8: expected one of"),
         ("--params 9 --grad-dtype float16", "--grad-dtype float16: gradients of float32"),
+        (
+            "--params 9 --state-dtype int8",
+            "state_dtype is 'int8'; expected one of bfloat16, float16",
+        ),
+        ("--params 9 --state-dtype a=b --state-dtype float16", "expected one for all states, or"),
+        ("--params 9 --param-dtype float64 --state-dtype float16", "of float64 parameters have no"),
     ],
 )
 def test_a_mistake_is_one_line(words: str, message: str, capsys: Any) -> None:

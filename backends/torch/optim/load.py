@@ -25,7 +25,8 @@ NEUTRAL: dict[str, Any] = {
     **{name: getattr(Settings(), name) for name in (*SETTINGS, "loss_scaler")},
     "micro_steps": 0,
 }
-IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable")
+# how steps are computed and states are stored
+OF_OUR_OWN = ("foreach", "fused", "capturable", "differentiable", "state_dtype")
 
 
 def in_own_order(
@@ -41,7 +42,7 @@ def loaded_groups(
     groups: Sequence[dict[str, Any]], snapshot: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the parameter groups with the snapshot's hyperparameters, and whatever else is in them; our
-    own where the snapshot has none. How steps are computed is not taken over.
+    own where the snapshot has none. How steps are computed and states are stored is not taken over.
 
     Raises ValueError for a snapshot with settings that only `samestep.Optimizer` has.
     """
@@ -49,7 +50,7 @@ def loaded_groups(
     result = []
     for own, saved in zip(groups, snapshot["param_groups"], strict=True):
         unusable += [name for name in ("frozen", "weight_decay_mask") if saved.get(name)]
-        kept = {name: own[name] for name in ("params", *IMPLEMENTATION) if name in own}
+        kept = {name: own[name] for name in ("params", *OF_OUR_OWN) if name in own}
         theirs = {name: value for name, value in saved.items() if name not in OWN}
         result.append({**own, **copy.deepcopy(theirs), **kept})
     if unusable:

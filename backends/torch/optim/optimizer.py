@@ -23,6 +23,7 @@ from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule
 from ....step.one_thread import OneThread
+from ...launching.initial_state import check_storage
 from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
 from .eager import not_compiled
@@ -163,7 +164,9 @@ class Optimizer(torch.optim.Optimizer):
         cannot be stepped by the rule."""
         tensor = self._backend_of(slot.param).adopt(slot.name, local(slot.param))
         check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
-        check(rule.for_shape(tensor.shape))
+        shaped = rule.for_shape(tensor.shape)
+        check(shaped)
+        check_storage(tensor, shaped)
         return tensor
 
     # ---- stepping

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...language.rule import CLIPS
 from ..c import C
 from ..c_family import C_TYPE
-from ..c_host import numbers, states
+from ..c_host import array_type, numbers, states
 from ..exported import Exported
 from ..printer import Printer
 from ..target import Lines, indented
@@ -40,6 +40,13 @@ def _required(exported: Exported) -> Lines:
     options = json.dumps(dict(family.options), sort_keys=True, separators=(",", ":"))
     words = [f'"rule":"{family.name}"', f'"options":{options}', f'"dtype":"{exported.dtype}"']
     lines = [f"require({json.dumps(each + ',')});" for each in words]
+    if family.state_dtype is None:
+        lines.append('if (strstr(fields, "\\"state_dtype\\":"))')
+        lines.append('    fail("its states have codecs, and these functions none", "state_dtype");')
+    else:
+        codecs = json.dumps(family.state_dtype, sort_keys=True, separators=(",", ":"))
+        field = f'"state_dtype":{codecs}'
+        lines.append(f"require({json.dumps(field)});")
     for clip in CLIPS:
         if clip not in rule.defaults:
             hyper = 'strstr(fields, "\\"hyperparameters\\":{")'
@@ -61,7 +68,7 @@ def _steps(exported: Exported, p: Printer) -> str:
     label, stored, real, carry = p.rule.label, C_TYPE[exported.dtype], p.target.real, p.rule.carry
     counts = {name: COUNT[p.rule.per.get(name, "element")] for name in states(p)}
     memory = {"params": (stored, "n")}
-    memory |= {f"state_{name}": (real, count) for name, count in counts.items()}
+    memory |= {f"state_{name}": (array_type(p, name), n) for name, n in counts.items()}
     sizes = [f"(int64_t){size}" for size in (["rows", "columns"] if p.layout.matrix else ["n"])]
     arrays = [f"state_{name}" for name in counts]
     if exported.target == "cuda":
@@ -97,12 +104,17 @@ def _steps(exported: Exported, p: Printer) -> str:
             *(
                 line
                 for name, count in counts.items()
-                for line in _compared("state", f".{name}", f"state_{name}", count, p.compute)
+                for line in _compared("state", f".{name}", f"state_{name}", count, _stored(p, name))
             ),
         ],
         "RELEASED": [f"{release}({name});" for name in memory],
     }
     return filled(TEXTS["steps"], words)
+
+
+def _stored(p: Printer, state: str) -> str:
+    """Return the dtype that a state is stored in."""
+    return p.stored.get(state, p.compute)
 
 
 def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> dict[str, Lines]:

@@ -14,12 +14,15 @@ def check_program(exported: Exported) -> str:
     """Return the text behind an exported module that makes it a program; it needs ``sys`` and
     ``json``."""
     defaults = exported.rules[0].defaults
+    storage = any(rule.storage for rule in exported.rules)
     words: Words = {
         "RULE": exported.family.name,
         "OPTIONS": literal(dict(exported.family.options)),
         "DTYPE": exported.dtype,
         "UNCLIPPED": literal(tuple(clip for clip in CLIPS if clip not in defaults)),
         "HYPER": literal(tuple(defaults)),
+        "STATE_DTYPE": literal(exported.family.state_dtype),
+        "OF_STATE": ' or STORED.get(key.rpartition(".")[2]) == "bfloat16"' if storage else "",
     }
     main = filled(read("python_file.py.txt")["check"], words)
     reader = "\n\n\n".join(function_text(each) for each in (read_golden, differing_elements))

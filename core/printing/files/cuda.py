@@ -43,9 +43,8 @@ def text(exported: Exported) -> str:
         _host_functions(host, device, namespace)
         for host, device in zip(hosts, devices, strict=True)
     )
-    fill = ""
-    if any(_starts_nonzero(host) for host in hosts):
-        fill = filled(TEXTS["fill"], {"REAL": hosts[0].target.real})
+    filled_with = dict.fromkeys(array_type(p, name) for p in hosts for name in _nonzero(p))
+    fill = "".join(filled(TEXTS["fill"], {"TYPE": kind}) for kind in filled_with)
     host = hosts[0].target.helper_texts(set().union(*(p.called for p in hosts)))
     return framed(
         exported,
@@ -101,8 +100,9 @@ def _tensor(p: Printer) -> str:
     )
 
 
-def _starts_nonzero(p: Printer) -> bool:
-    return any(initial_value(p, name) != "0" for name in states(p))
+def _nonzero(p: Printer) -> Lines:
+    """Return the states that do not start at 0."""
+    return [name for name in states(p) if initial_value(p, name) != "0"]
 
 
 def _init(p: Printer, namespace: str) -> str:
@@ -112,7 +112,7 @@ def _init(p: Printer, namespace: str) -> str:
         factors = count(p, name).split(" * ")
         number = " * ".join(f if f == "1" else f"tensor->{f}" for f in factors)
         if value == "0":
-            size = f"(size_t)({number}) * sizeof({p.target.real})"
+            size = f"(size_t)({number}) * sizeof({array_type(p, name)})"
             lines.append(f"SAMESTEP_TRY(cudaMemsetAsync({place}, 0, {size}, stream));")
         else:
             call = f"fill<<<256, {BLOCK}, 0, stream>>>({place}, {number}, {value})"

@@ -53,9 +53,16 @@ def text(exported: Exported) -> str:
         "PARAM": dtype,
         "GRAD": grad_dtype,
         "ROUNDED": "to_bfloat16(results[0])" if dtype == "bfloat16" else "results[0]",
+        "OLD": "[np.array(state) for state in states]",
+        "STORES": _lines("plain stores"),
     }
+    bits = "bfloat16" in file.storage.values()
+    if file.storage:
+        old = "[loaded(*named) for named in zip(rule.state, states, strict=True)]"
+        words = {**words, "OLD": old, "STORES": _lines("rounded stores")}
     step = file.step(TEXTS["step"], words)
     needed = {f"from_{dtype}", f"from_{grad_dtype}", f"to_{dtype}"}
+    needed |= {"from_bfloat16", "to_bfloat16"} if bits else set()
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(
         f"{file.docstring('NumPy alone', reducing)}\n{file.imports()}",
@@ -63,9 +70,23 @@ def text(exported: Exported) -> str:
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),
         f"# ---- the optimizer\n\n{constants}{file.constants(updates)}\n{file.host()}{step}"
-        + "".join(conversions),
+        + (_codecs(bits) if file.storage else "") + "".join(conversions),
         exported.check,
     )  # fmt: skip
+
+
+def _lines(name: str) -> list[str]:
+    return TEXTS[name].rstrip("\n").splitlines()
+
+
+def _codecs(bits: bool) -> str:
+    """Return the functions that load and store states; ``bits``: some are bfloat16's."""
+    of_bits = ' if STORED.get(name) == "bfloat16" else '
+    words: Words = {
+        "LOADED": f"from_bfloat16(state){of_bits}" * bits + "state.astype(COMPUTE)",
+        "ROUNDED": f"to_bfloat16(result){of_bits}" * bits + "result",
+    }
+    return "".join(f"\n{filled(TEXTS[name], words)}" for name in ("loaded", "rounded"))
 
 
 def _vocabulary(text: str) -> list[str]:

@@ -23,7 +23,7 @@ RESERVED = {
     "fold", "sum_in_lanes", "add_lines", "add_neighbours", "sum_as_row", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "finite_or_zero", "maximum", "minimum",
     "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
     "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
-    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "PARAMS", "GRADS", "RULE",
+    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
     "MATRICES", "VECTORS", "SMALL_WORK", "HYPER",
 }  # fmt: skip
 TEXTS = read("python_file.py.txt")
@@ -39,6 +39,7 @@ class PythonFile:
         for name in sorted(hidden & set(self.defaults)):
             raise ValueError(f"hyperparameter {name!r} is a name that the file itself needs")
         kernels = {each.name for p in exported.printers(Numba) for each in p.functions()}
+        self.storage = {n: codec for rule in self.rules for n, codec in rule.storage.items()}
         self.text_of_rule = RuleText({*RESERVED, *kernels})
         self.names = [self.text_of_rule.add(rule.scalars) for rule in self.rules]
 
@@ -53,12 +54,21 @@ class PythonFile:
             ),
             "TEMPORARIES": ABOUT["temporaries"] if temporaries else "",
             "BFLOAT": ABOUT["bfloat16"] if "bfloat16" in dtypes else "",
+            "STORED": self._about_storage(),
         }
         text = "\n\n".join(
             paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, 98)
             for paragraph in about(self.exported, "python", words)
         )
         return f'"""{in_docstring(text)}\n"""\n'
+
+    def _about_storage(self) -> str:
+        """Return the sentences about states that codecs store."""
+        if not self.storage:
+            return ""
+        listed = ", ".join(f"{name} in {codec}" for name, codec in self.storage.items())
+        bits = "; bfloat16 as uint16, its bits" if "bfloat16" in self.storage.values() else ""
+        return f"States are stored in fewer bits, rounded once a step: {listed}{bits}."
 
     def imports(self, standard: Iterable[str] = (), third: Iterable[str] = ()) -> str:
         """Return import statements: of the standard library, and of others."""
@@ -87,6 +97,8 @@ class PythonFile:
         for name, dtype in (("PARAMS", exported.dtype), ("GRADS", exported.grad_dtype)):
             names = (dtype, "uint16") if dtype == "bfloat16" else (dtype,)
             lines.append(f"{name} = {literal(names)}")
+        if self.storage:
+            lines.append(f"STORED = {literal(self.storage)}  # states in other dtypes")
         variants, choice = ["RULE"], "RULE"
         if len(self.rules) > 1:
             variants, choice = ["MATRICES", "VECTORS"], "MATRICES if param.ndim >= 2 else VECTORS"
@@ -121,8 +133,14 @@ class PythonFile:
     def host(self) -> str:
         """Return the functions that both kinds of files have."""
         carry = ", what the scalars carry on" if any(rule.carry for rule in self.rules) else ""
-        words: Words = {"INIT": self.signature("params"), "GIVEN": self.given(), "CARRY": carry}
-        return filled(TEXTS["host"], words)
+        words: Words = {
+            "INIT": self.signature("params"),
+            "GIVEN": self.given(),
+            "CARRY": carry,
+            "FIRST": "*first(name, value)" if self.storage else "value, COMPUTE",
+        }
+        stored = f"\n{TEXTS['first stored']}" if self.storage else ""
+        return filled(TEXTS["host"], words) + stored
 
     def step(self, text: str, words: Words) -> str:
         """Return the function that takes a step, from its template and the ``words`` in it."""

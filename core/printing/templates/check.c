@@ -26,8 +26,10 @@ static int look_up(const char *object, const char *name, int index, double *valu
 {
     char key[80];
     snprintf(key, sizeof key, "\"%s\":", name);
-    const char *at = object ? strstr(object, key) : NULL;
-    if (!at || at > strchr(object, '}')) return 0;
+    const char *at = object ? strstr(object, key) : NULL, *end = object ? strchr(object, '{') : NULL;
+    for (int depth = 0; end && *end; end++) /* over objects within this one */
+        if (!(depth += (*end == '{') - (*end == '}'))) break;
+    if (!at || at > end) return 0;
     for (at += strlen(key); index-- > 0 && *at; at++) at += strcspn(at, ",]");
     at += *at == '[';
     if (!strncmp(at, "null", 4)) return 0;

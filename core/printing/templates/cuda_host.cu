@@ -135,7 +135,7 @@ static inline int64_t @LABEL_tile_rows(int64_t columns)
 //// fill
 
 /* n numbers, all of one value */
-static __global__ void fill(@REAL *numbers, int64_t n, @REAL value)
+static __global__ void fill(@TYPE *numbers, int64_t n, @TYPE value)
 {
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
         numbers[i] = value;

@@ -34,6 +34,9 @@ SHAPES = (
 )
 PARAM_DTYPE = "Dtype of parameters: float64, float32, bfloat16 or float16."
 GRAD_DTYPE = "Dtype of gradients, if not that of parameters."
+STATE_DTYPE = (
+    "What states are stored in: bfloat16 or float16; or one of them, exp_avg=bfloat16, repeatable."
+)
 
 NAME: dict[str, Any] = dict(metavar="NAME")
 NAMES: dict[str, Any] = dict(metavar="NAME", action="append")
@@ -112,6 +115,7 @@ def _add_rule(add: Callable[..., None], targets: str, options: str) -> None:
     add("--target", **NAME, default="c", help=targets)
     add("--dtype", **NAME, default="float32", help=PARAM_DTYPE)
     add("--grad-dtype", **NAME, help=GRAD_DTYPE)
+    add("--state-dtype", **NAMES, dest="state_dtypes", help=STATE_DTYPE)
     add("--option", **NAMES, dest="options", help=options)
 
 
@@ -167,6 +171,7 @@ def _add_reports(commands: Any) -> None:
     add("--rule", **NAMES, dest="rules", help=variants)
     add("--param-dtype", **NAME, default="float32", help=PARAM_DTYPE)
     add("--grad-dtype", **NAME, help=GRAD_DTYPE)
+    add("--state-dtype", **NAMES, dest="state_dtypes", help=STATE_DTYPE)
 
     add = _command(commands, "truth", run_truth)
     cases = "Rule (all its variants), label or case; repeatable. Default: all."

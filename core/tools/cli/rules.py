@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ...language.codecs import StateDtype
 from ...language.rule import Rule
 from ...rules import find_rule
+from .errors import UserError
 
 
 def rule_named(word: str) -> Rule:
@@ -43,3 +45,21 @@ def chosen_options(rule: Rule, words: Sequence[str] | None) -> dict[str, bool]:
     """
     off = {f"no_{name}": name for name in rule.options}
     return {off.get(word, word): word not in off for word in words or ()}
+
+
+def chosen_state_dtype(words: Sequence[str] | None) -> StateDtype:
+    """Return the ``state_dtype`` that words ask for: ``bfloat16`` for all states, or for some of them
+    each ``exp_avg=bfloat16``. Raises UserError where they do not go together."""
+    given = [*(words or ())]
+    if not given:
+        return None
+    pairs = [word.partition("=") for word in given]
+    if len(given) == 1 and not pairs[0][1]:
+        return given[0]
+    if not all(equals for _, equals, _ in pairs) or len({name for name, _, _ in pairs}) < len(
+        given
+    ):
+        raise UserError(
+            f"--state-dtype {' '.join(given)}: expected one for all states, or NAME=DTYPE for each"
+        )
+    return {name: codec for name, _, codec in pairs}

@@ -8,16 +8,22 @@ from pathlib import Path
 from ...printing.emit import emit
 from ...printing.export import export
 from .errors import UserError, check_output, users_mistakes
-from .rules import chosen_options, rule_named
+from .rules import chosen_options, chosen_state_dtype, rule_named
 
 
 def run_show(
-    rule: str, target: str, dtype: str, grad_dtype: str | None, options: Sequence[str] | None
+    rule: str,
+    target: str,
+    dtype: str,
+    grad_dtype: str | None,
+    state_dtypes: Sequence[str] | None,
+    options: Sequence[str] | None,
 ) -> int:
     """Print a rule's update as source code."""
     with users_mistakes():
         found = rule_named(rule)
-        source = emit(found, target, dtype, grad_dtype, **chosen_options(found, options))
+        chosen, codecs = chosen_options(found, options), chosen_state_dtype(state_dtypes)
+        source = emit(found, target, dtype, grad_dtype, state_dtype=codecs, **chosen)
     print(source, end="")
     return 0
 
@@ -27,6 +33,7 @@ def run_export(
     target: str,
     dtype: str,
     grad_dtype: str | None,
+    state_dtypes: Sequence[str] | None,
     options: Sequence[str] | None,
     output: Path | None,
     with_check: bool,
@@ -45,8 +52,10 @@ def run_export(
     check_output("--output", output)
     with users_mistakes():
         found = rule_named(rule)
-        chosen = chosen_options(found, options)
-        text = export(found, target, dtype, grad_dtype, with_check=with_check, **chosen)
+        chosen, codecs = chosen_options(found, options), chosen_state_dtype(state_dtypes)
+        text = export(
+            found, target, dtype, grad_dtype, state_dtype=codecs, with_check=with_check, **chosen
+        )
     if output is None:
         print(text, end="")
         return 0

@@ -34,14 +34,17 @@ class Footprint:
 def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> Footprint:
     """Compute the bytes that an optimizer of this rule variant holds and is given."""
     count = parameter_count(shapes)
+    compute = COMPUTE_DTYPE[param_dtype]
     state = sum(
-        number * sum(math.prod(kept) for kept in state_shapes(rule, shape).values())
+        number * math.prod(kept) * numpy_dtype(stored.get(name, compute)).itemsize
         for shape, number in shapes.items()
+        for stored in [rule.for_shape(shape).storage]
+        for name, kept in state_shapes(rule, shape).items()
     )
     return Footprint(
         params=count * numpy_dtype(param_dtype).itemsize,
         grads=count * numpy_dtype(grad_dtype).itemsize,
-        state=state * numpy_dtype(COMPUTE_DTYPE[param_dtype]).itemsize,
+        state=state,
     )
 
 

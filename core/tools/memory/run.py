@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ...golden.cases import variants
+from ...language.codecs import StateDtype, checked_state_dtype
 from ...language.dtypes import COMPUTE_DTYPE, gradient_dtypes, numpy_dtype
 from ...language.rule import Rule
 from ..cli.console import print_table
-from ..cli.errors import UserError
+from ..cli.errors import UserError, users_mistakes
+from ..cli.rules import chosen_state_dtype
 from .footprint import Shape, Shapes, filled, footprint, parameter_count, state_shapes
 
 USUAL_BLOCK: tuple[Shape, ...] = ((4096, 4096),)
@@ -27,6 +29,7 @@ def run(
     rules: Sequence[str] | None,
     param_dtype: str,
     grad_dtype: str | None,
+    state_dtypes: Sequence[str] | None,
 ) -> int:
     """Print the bytes of parameters, gradients and state, rule by rule.
 
@@ -34,9 +37,10 @@ def run(
     """
     grad_dtype = _checked_dtypes(param_dtype, grad_dtype)
     tensors = model(params, shapes)
-    chosen = chosen_rules(rules)
+    state_dtype = chosen_state_dtype(state_dtypes)
+    chosen = _stored(chosen_rules(rules), state_dtype, param_dtype)
     columns, rows = table(chosen, tensors, param_dtype, grad_dtype)
-    print_table(heading(tensors, param_dtype, grad_dtype), columns, rows, LEFT)
+    print_table(heading(tensors, param_dtype, grad_dtype, state_dtype), columns, rows, LEFT)
     print("\n".join(notes(tensors, param_dtype)))
     return 0
 
@@ -93,14 +97,28 @@ def chosen_rules(names: Sequence[str] | None) -> list[Rule]:
     return [rule for rule in known if {rule.name, rule.label} & set(names)]
 
 
-def heading(shapes: Shapes, param_dtype: str, grad_dtype: str) -> str:
+def _stored(rules: Sequence[Rule], state_dtype: StateDtype, param_dtype: str) -> list[Rule]:
+    """Return the rules with states stored by these codecs. Raises UserError."""
+    with users_mistakes():
+        checked = checked_state_dtype(state_dtype)
+        if checked is not None and COMPUTE_DTYPE[param_dtype] != "float32":
+            raise ValueError(f"--state-dtype: states of {param_dtype} parameters have no codec")
+        return [rule.stored_as(checked) for rule in rules]
+
+
+def heading(
+    shapes: Shapes, param_dtype: str, grad_dtype: str, state_dtype: StateDtype = None
+) -> str:
     """Return the title of the table: shapes and dtypes."""
+    state = COMPUTE_DTYPE[param_dtype] if state_dtype is None else state_dtype
+    if not isinstance(state, str):
+        state = ", ".join(f"{codec} ({name})" for name, codec in state.items())
     kinds = sorted(shapes.items(), key=lambda kind: -kind[1])
     listed = ", ".join(f"{number:,} of {_by(shape)}" for shape, number in kinds[:3])
     more = ", ..." if len(kinds) > 3 else ""
     return (
         f"{parameter_count(shapes):,} parameters ({listed}{more}): parameters {param_dtype}, "
-        f"gradients {grad_dtype}, state {COMPUTE_DTYPE[param_dtype]}"
+        f"gradients {grad_dtype}, state {state}"
     )
 
 

@@ -1,0 +1,41 @@
+"""Storage of a state in fewer bits than it is computed in: a codec loads and stores its elements.
+
+Each codec is a storage dtype: a load is exact, a store rounds once, to nearest even. What arrays,
+tensors and printed source have for parameters of that dtype loads and stores states, too. A rule
+does not see it: its text computes with what was loaded, and what it returns is rounded only where
+it is stored. State that is smaller than the parameter stays in the compute dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CODECS = ("bfloat16", "float16")
+StateDtype = str | Mapping[str, str] | None  # of all states, of states by name, or none
+
+
+def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
+    """Return a ``state_dtype`` as it is kept: the name of a codec, a dict of them by the name of a
+    state, or None. Raises TypeError or ValueError, beginning with ``where``."""
+    if value is None:
+        return None
+    by_state = dict(value) if isinstance(value, Mapping) else {"": value}
+    for state, codec in by_state.items():
+        what = f"{where}state_dtype[{state!r}]" if state else f"{where}state_dtype"
+        expected = f"expected one of {', '.join(CODECS)}"
+        if not isinstance(codec, str):
+            more = "" if state else ", a dict of them by the names of states, or None"
+            raise TypeError(f"{what} is {codec!r}; {expected}{more}")
+        if codec not in CODECS:
+            raise ValueError(
+                f"{what} is {codec!r}; {expected}, or leave it out for states of the compute dtype"
+            )
+    return (by_state or None) if isinstance(value, Mapping) else str(value)
+
+
+def storage_of(states: Iterable[str], state_dtype: StateDtype) -> dict[str, str]:
+    """Return the codec of each of these ``states`` that has one, by name."""
+    if isinstance(state_dtype, Mapping):
+        return {name: state_dtype[name] for name in states if name in state_dtype}
+    return {} if state_dtype is None else dict.fromkeys(states, state_dtype)

@@ -1,0 +1,108 @@
+"""States of PyTorch's classes that are stored in fewer bits."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import samestep as ss
+import samestep.torch as st
+import torch
+from samestep.golden.compare import first_difference
+
+IMPLEMENTATIONS = [dict(foreach=False), dict(foreach=True), dict(fused=True)]
+
+
+def made(**hyper) -> tuple[list[torch.nn.Parameter], st.Optimizer]:
+    generator = torch.Generator().manual_seed(1)
+    params = [
+        torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((40, 3), (5,))
+    ]
+    return params, st.AdamW(params, lr=0.01, **hyper)
+
+
+def take(params: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer, steps: range) -> None:
+    for number in steps:
+        generator = torch.Generator().manual_seed(number)
+        for param in params:
+            param.grad = torch.randn(param.shape, generator=generator)
+        optimizer.step()
+
+
+def same(ours: torch.Tensor, expected: torch.Tensor) -> bool:
+    assert ours.dtype == expected.dtype
+    return bool(torch.equal(ours, expected))
+
+
+@pytest.mark.parametrize("how", IMPLEMENTATIONS, ids=str)
+@pytest.mark.parametrize("codec", ["bfloat16", "float16"])
+def test_state_shows_tensors_of_the_codec_with_the_bits_of_the_reference(how, codec):
+    params, optimizer = made(state_dtype=codec, **how)
+    start = [param.detach().numpy().copy() for param in params]
+    reference = ss.AdamW(start, lr=0.01, weight_decay=0.01, backend="numpy", state_dtype=codec)
+    for number in range(3):
+        take(params, optimizer, range(number, number + 1))
+        reference.step([param.grad.numpy() for param in params])
+    for param, expected, state in zip(params, start, reference.state, strict=True):
+        assert first_difference(param.detach().numpy(), expected) is None
+        for name, array in state.items():
+            found = optimizer.state[param][name]
+            assert found.dtype == getattr(torch, codec)
+            assert first_difference(found.float().numpy(), array.astype(np.float32)) is None
+
+
+def test_a_resumed_run_is_the_uninterrupted_one():
+    whole_params, whole = made(state_dtype={"exp_avg": "bfloat16"})
+    take(whole_params, whole, range(4))
+    params, first = made(state_dtype={"exp_avg": "bfloat16"})
+    take(params, first, range(2))
+    saved = copy.deepcopy(first.state_dict())
+    others, other = made(state_dtype={"exp_avg": "bfloat16"})
+    with torch.no_grad():
+        for new, old in zip(others, params, strict=True):
+            new.copy_(old)
+    other.load_state_dict(saved)
+    take(others, other, range(2, 4))
+    for ours, expected in zip(others, whole_params, strict=True):
+        assert same(ours, expected)
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert same(other.state[ours][name], whole.state[expected][name])
+
+
+def test_state_of_torch_is_loaded_rounded_once():
+    params, _ = made()
+    theirs = torch.optim.AdamW(params, lr=0.01)
+    take(params, theirs, range(2))
+    ours = st.AdamW(params, lr=0.01, state_dtype="bfloat16")
+    ours.load_state_dict(theirs.state_dict())
+    before = {p: theirs.state[p]["exp_avg"].to(torch.bfloat16) for p in params}
+    take(params, ours, range(2, 3))
+    assert ours.param_groups[0]["state_dtype"] == "bfloat16"
+    for param in params:
+        # one more step by float32's arithmetic from the rounded state
+        expected = 0.9 * before[param].float() + (1 - 0.9) * param.grad
+        torch.testing.assert_close(
+            ours.state[param]["exp_avg"].float(), expected, rtol=0.01, atol=1e-3
+        )
+        assert ours.state[param]["exp_avg"].dtype == torch.bfloat16
+
+
+def test_what_cannot_be_stored_is_refused_before_the_group_is_added():
+    double = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    with pytest.raises(TypeError, match="state_dtype='bfloat16' is for real parameters"):
+        st.AdamW([double], state_dtype="bfloat16")
+    with pytest.raises(ValueError, match="state_dtype is 'int8'"):
+        made(state_dtype="int8")
+    _, optimizer = made(state_dtype="bfloat16")
+    with pytest.raises(ValueError, match="names 'nothing'"):
+        optimizer.add_param_group({"params": [double], "state_dtype": {"nothing": "float16"}})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_a_codec_cannot_change_between_steps():
+    params, optimizer = made(state_dtype="bfloat16")
+    take(params, optimizer, range(1))
+    optimizer.param_groups[0]["state_dtype"] = None
+    with pytest.raises(ValueError, match="state_dtype was 'bfloat16'"):
+        take(params, optimizer, range(1, 2))
