@@ -4,6 +4,7 @@ thread or two, any split into tensors."""
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import pytest

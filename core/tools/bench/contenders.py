@@ -99,7 +99,8 @@ class Samestep(Contender):
 
     def count_bytes(self) -> int:
         rule, hyper = self.optimizer.rule, self.optimizer.defaults
-        count = bytes_by_program(rule.variant(**rule.chosen_options(hyper)), self.params)
+        variant = rule.variant(**rule.chosen_options(hyper)).stored_as(hyper["state_dtype"])
+        count = bytes_by_program(variant, self.params)
         if self.optimizer.clip_global_norm is not None:  # a launch of its own, before the step
             count += bytes_by_program(NORM, self.params)
         return count

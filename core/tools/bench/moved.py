@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...language.dtypes import numpy_dtype
 from ...language.passes import program
 from ...language.rule import Rule
 
@@ -23,10 +24,19 @@ SAMPLE = 1024  # elements of a tensor that are looked at to see whether it was w
 def bytes_by_program(rule: Rule, params: Sequence[Array]) -> int:
     """Return the bytes that the passes of this rule variant move in one step.
 
-    All arrays are taken to have the parameter's dtype; those that are smaller than the parameter
-    are not counted.
+    All arrays but states with a codec are taken to have the parameter's dtype; those that are
+    smaller than the parameter are not counted.
     """
-    return sum(sum(program(rule.for_shape(p.shape)).traffic) * p.nbytes for p in params)
+    return sum(_bytes_of_element(rule.for_shape(p.shape), p.itemsize) * p.size for p in params)
+
+
+def _bytes_of_element(rule: Rule, itemsize: int) -> int:
+    passes = program(rule).passes
+    moved = [name for step in passes for name in (*step.loads, *(name for name, _ in step.stores))]
+    return sum(
+        numpy_dtype(rule.storage[name]).itemsize if name in rule.storage else itemsize
+        for name in moved
+    )
 
 
 class Counted(np.ndarray[Any, Any]):

@@ -36,6 +36,7 @@ COMPARED = (
     Entry("LAMB", "lamb"),
     Entry("Adafactor", "adafactor"),
     Entry("AdamW, clip_global_norm=1", "adamw", dict(clip_global_norm=1.0)),
+    Entry("AdamW, bfloat16 states", "adamw", dict(state_dtype="bfloat16")),
 )
 
 
