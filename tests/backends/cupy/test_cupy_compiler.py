@@ -130,7 +130,7 @@ def test_a_machine_without_a_device_says_so_in_one_line(
     assert detail in status.detail
     assert install in status.install
     assert "\n" not in status.detail + status.install
-    with pytest.raises(RuntimeError, match=r"backend 'cupy' .* cannot run here"):
+    with pytest.raises(RuntimeError, match=r"backend 'cupy' cannot run here"):
         ss.SGD([np.ones(2)], backend="cupy")
     assert call("backends") == 0
     assert detail.split(",")[0] in " ".join(capsys.readouterr().out.split())
