@@ -88,6 +88,14 @@ def test_it_is_about_kernels_that_nobody_has_compiled(tmp_path, monkeypatch):
     assert begun == [tmp_path]
 
 
+def scalars(xp, step, carry, h):
+    return dict(lr=h.lr), carry
+
+
+def update(xp, s, param, grad):
+    return param - s.lr * (grad - 3)
+
+
 @needs_double
 def test_kernels_of_a_device_are_announced_too(tmp_path, monkeypatch):
     from samestep.backends.cuda import compiler
@@ -98,6 +106,7 @@ def test_kernels_of_a_device_are_announced_too(tmp_path, monkeypatch):
     monkeypatch.setattr(
         compiler, "compiling", lambda folder: begun.append(folder) or contextlib.nullcontext()
     )
-    optimizer = ss.SGD(on("cupy", np.ones(3)), backend="cupy")
+    rule = ss.Rule("never_seen_before", scalars, update, defaults=dict(lr=0.1))
+    optimizer = ss.Optimizer(rule, on("cupy", np.ones(3)), backend="cupy")
     optimizer.step(on("cupy", np.ones(3)))
     assert {*begun} == {tmp_path}
