@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from .descent import descent
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
 from .kept import RESULTS, kept
+from .keywords import known_keywords
 from .names import suggestion
 from .rule_checks import check_definition
 
@@ -229,6 +230,9 @@ class Rule:
         if self.factory is not None:
             return _variant, (self.factory, tuple(self.options.items()))
         return super().__reduce__()
+
+
+Rule.__init__ = known_keywords()(Rule.__init__)  # type: ignore[method-assign]
 
 
 def _plain(value: Any) -> Any:
