@@ -16,7 +16,7 @@ from helpers import refused
 
 def test_a_wrong_backend_is_named_with_its_source_and_those_there_are(monkeypatch):
     with pytest.raises(
-        ValueError, match="'nmpy': no such backend; did you mean 'numpy'. there are numpy"
+        ValueError, match=r"'nmpy': no such backend; did you mean 'numpy'. there are numpy"
     ):
         ss.SGD(np.ones(2), backend="nmpy")
     with pytest.raises(ValueError, match="use_backend='nmpy': no such"), ss.use_backend("nmpy"):

@@ -38,8 +38,8 @@ def _required(exported: Exported) -> Lines:
     """Return statements that refuse a file of another rule, variant, or dtype."""
     family, rule = exported.family, exported.rules[0]
     options = json.dumps(dict(family.options), sort_keys=True, separators=(",", ":"))
-    words = [f'"rule":"{family.name}"', f'"options":{options}', f'"dtype":"{exported.dtype}"']
-    lines = [f"require({json.dumps(each + ',')});" for each in words]
+    words = {"rule": f'"{family.name}"', "options": options, "dtype": f'"{exported.dtype}"'}
+    lines = [f'require("{name}", {json.dumps(value)});' for name, value in words.items()]
     for clip in CLIPS:
         if clip not in rule.defaults:
             hyper = 'strstr(fields, "\\"hyperparameters\\":{")'
