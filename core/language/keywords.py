@@ -1,4 +1,4 @@
-"""Calls with a keyword that the function does not take: which one was probably meant."""
+"""Answers calls with an unknown keyword: which one was probably meant."""
 
 from __future__ import annotations
 
