@@ -232,14 +232,23 @@ class GradientChecker:
         own, dtype = (self.arrays.dtype_name(array) for array in (tensor.array, grad))
         if taken_as(own, dtype, self.casts) is None:
             expected = (own,) if tensor.complex else gradient_dtypes(tensor.dtype)
-            best = expected[-1]
-            call = f"astype(np.{best})" if hasattr(given, "astype") else f"to(torch.{best})"
-            every = "" if taken_as(own, dtype, True) is None else ", cast_gradients=True every one"
             raise TypeError(
                 f"{name} has dtype {dtype}; expected {' or '.join(expected)}, as the parameter is "
-                f"{own}; grad.{call} converts it{every}"
+                f"{own}; {self._remedy(given, own, dtype, expected[-1])}"
             )
         return grad
+
+    def _remedy(self, given: Any, own: str, dtype: str, best: str) -> str:
+        """Return what a message about the dtype of ``given`` advises, to have it as ``best``."""
+        if dtype in REAL_OF_COMPLEX and own not in REAL_OF_COMPLEX:
+            return "pass grad.real, if its real part is what you mean"
+        call = f"astype(np.{best})" if hasattr(given, "astype") else f"to(torch.{best})"
+        every = (
+            ""
+            if taken_as(own, dtype, True) is None
+            else "; or let the optimizer convert every gradient: cast_gradients=True"
+        )
+        return f"convert it: grad.{call}{every}"
 
     def _number(self, grad: Any, tensor: Any) -> Any:
         """Return a number, the gradient of a parameter without axes, as an array without axes. A

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .language.names import closest
 from .pages import see
 from .protocol import Availability, Backend, too_old
 
@@ -90,7 +91,8 @@ def get_backend(name: str | None = None, arrays: Sequence[Any] = ()) -> Backend:
     """The backend called ``name``; without a name that of `use_backend`, of the environment
     variable ``SAMESTEP_BACKEND``, or the best one for the type of ``arrays``, in this order.
 
-    A backend that has several implementations takes one behind a colon: ``"torch:foreach"``.
+    ``"auto"`` is this best one, too: Numba for NumPy arrays, if it is installed. A backend that has
+    several implementations takes one behind a colon: ``"torch:foreach"``.
 
     Raises
     ------
@@ -125,11 +127,14 @@ def _check_name(name: str, source: str) -> None:
     if name == AUTO or name in BUILT_IN:
         return
     base, colon, implementation = name.partition(":")
-    known = [AUTO, *backend_names()]
-    if base not in known or (base == AUTO and colon):
-        meant = " or ".join(map(repr, ELSEWHERE.get(base, ())))
+    known = list(backend_names())
+    if base not in known:
+        meant = " or ".join(map(repr, ELSEWHERE.get(base) or filter(None, [closest(base, known)])))
         hint = f"did you mean {meant}? " if meant else ""
-        raise ValueError(f"{source}={name!r}: no such backend; {hint}there are {', '.join(known)}")
+        raise ValueError(
+            f"{source}={name!r}: no such backend; {hint}there are {', '.join(known)}; "
+            f"{AUTO} is the best one for the type of the arrays"
+        )
     if colon:
         available = getattr(_module(base), "IMPLEMENTATIONS", ())
         if implementation not in available:

@@ -163,6 +163,15 @@ class Judge(Protocol):
         """Make what was recorded of `again` and `decide` go by these when it is replayed."""
 
 
+class Named:
+    """The part of a backend that prints it: ``<backend 'numpy'>``."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name!r}>"
+
+
 class Backend(Protocol):
     """The protocol of a backend; see ``backends/numpy/`` for the smallest one."""
 

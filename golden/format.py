@@ -135,9 +135,9 @@ def own_folder(folder: Path) -> Path:
     return folder
 
 
-def read(path: Path) -> Golden:
+def read(path: Path | str) -> Golden:
     """Read a golden file. Raises ValueError if it is none, OSError if it cannot be read."""
-    return from_bytes(path.read_bytes(), str(path))
+    return from_bytes(Path(path).read_bytes(), str(path))
 
 
 def chosen(items: Iterable[Named], names: Sequence[str] | None) -> list[Named]:

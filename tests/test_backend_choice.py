@@ -44,3 +44,7 @@ def test_use_backend_ends_with_an_error_and_does_not_reach_other_threads(backend
     with pytest.raises(ZeroDivisionError), ss.use_backend("numpy"):
         look_elsewhere_and_fail()
     assert ss.get_backend().name == before == seen[0]
+
+
+def test_a_backend_prints_its_name(any_backend):
+    assert repr(ss.get_backend(any_backend)) == f"<backend {any_backend!r}>"

@@ -15,7 +15,9 @@ from helpers import refused
 
 
 def test_a_wrong_backend_is_named_with_its_source_and_those_there_are(monkeypatch):
-    with pytest.raises(ValueError, match="backend='nmpy': no such backend; there are auto, numpy"):
+    with pytest.raises(
+        ValueError, match=r"'nmpy': no such backend; did you mean 'numpy'. there are numpy"
+    ):
         ss.SGD(np.ones(2), backend="nmpy")
     with pytest.raises(ValueError, match="use_backend='nmpy': no such"), ss.use_backend("nmpy"):
         pass
@@ -130,5 +132,7 @@ def test_when_nothing_can_run_the_type_of_the_parameters_says_what_should(monkey
     ("name", "meant"), [("cuda", "'cupy' or 'torch'"), ("gpu", "'cupy'"), ("pytorch", "'torch'")]
 )
 def test_what_some_call_a_backend_is_understood(name, meant):
-    with pytest.raises(ValueError, match=f"no such backend; did you mean {meant}.* there are auto"):
+    with pytest.raises(
+        ValueError, match=f"no such backend; did you mean {meant}.* there are numpy"
+    ):
         ss.Adam(np.ones(2), backend=name)

@@ -86,12 +86,28 @@ def in_order(groups: Sequence[Any], names: Sequence[str]) -> list[Any]:
     """
     given = [name for k, g in enumerate(groups) for name in flatten(g, f"group[{k}]")[1]]
     position = {name: i for i, name in enumerate(names)}
+    for k, group in enumerate(groups):
+        saved, here = f"group[{k}]" in position, not isinstance(group, (Mapping, list, tuple))
+        if saved != here:
+            was = "an array" if saved else "a list or dict of arrays"
+            raise ValueError(
+                f"has other parameters than were given; saved was {was}, given {_described(group)}; "
+                f"give them as they were{see('checkpoints.md')}"
+            )
     if position.keys() != set(given):
         raise ValueError(
             f"has other parameters than were given; {differences(names, given)}; "
             f"strict=False takes those that it has{see('checkpoints.md')}"
         )
     return [_sorted(group, f"group[{k}]", position) for k, group in enumerate(groups)]
+
+
+def _described(params: Any) -> str:
+    """Say what kind of parameters these are: an array, or a list or dict of so many."""
+    if not isinstance(params, (Mapping, list, tuple)):
+        return "an array"
+    kind, count = "dict" if isinstance(params, Mapping) else "list", len(params)
+    return f"a {kind} with {count} {'entry' if count == 1 else 'entries'}"
 
 
 def some(names: Sequence[str]) -> str:

@@ -7,6 +7,8 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
+from .keywords import known_keywords
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -28,6 +30,7 @@ class Interval:
         return f"{low}{self.low:g}, {self.high:g}{high}"
 
 
+Interval.__init__ = known_keywords()(Interval.__init__)  # type: ignore[method-assign]
 FINITE = Interval(-math.inf, math.inf, low_open=True, high_open=True)
 NONNEGATIVE = Interval(0.0, math.inf, high_open=True)
 POSITIVE = Interval(0.0, math.inf, low_open=True, high_open=True)

@@ -51,6 +51,8 @@ ELSEWHERE = {
     "decay": "weight_decay", "decay_rate": "weight_decay", "wd": "weight_decay", "l2": "weight_decay",
     "clipvalue": "clip_value", "clipnorm": "clip_norm", "global_clipnorm": "clip_global_norm",
     "max_grad_norm": "clip_global_norm", "gradient_accumulation_steps": "accumulation_steps",
+    "gradient": "grads", "gradients": "grads", "warmup": "warmup_steps", "min_lr": "min_value",
+    "num_warmup_steps": "warmup_steps", "max_lr": "max_value",
 }  # fmt: skip
 
 

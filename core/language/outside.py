@@ -16,6 +16,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from .kept import kept
+from .places import place_of_function
 from .rule import Rule
 
 NUMBERS = (bool, int, float)
@@ -64,8 +65,8 @@ def constants(rule: Rule) -> tuple[Constant, ...]:
                 found[id(function), name] = Constant(name, read, value)
             elif isinstance(value, CHANGEABLE):
                 raise TypeError(
-                    f"rule {rule.name!r} reads {name}, a {type(value).__name__}, whose contents may "
-                    "change unseen; use numbers or a tuple for what is constant, and "
+                    f"rule {rule.name!r}{place_of_function(function)} reads {name}, a "
+                    f"{type(value).__name__}, whose contents may change unseen; use numbers or a tuple for what is constant, and "
                     "hyperparameters for what is not"
                 )
     return tuple(found.values())
@@ -82,7 +83,10 @@ def _names_of(rule: Rule, function: FunctionType) -> list[tuple[str, Callable[[]
         return list(outside_names(function))
     except NameError as error:
         what = "; a hyperparameter reaches update as a scalar: scalars returns it, s has it"
-        raise TypeError(f"rule {rule.name!r}: {error}{what if error.name == 'h' else ''}") from None
+        raise TypeError(
+            f"rule {rule.name!r}: {error}{what if error.name == 'h' else ''}"
+            f"{place_of_function(function)}"
+        ) from None
 
 
 def outside_names(function: FunctionType) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -17,6 +17,7 @@ from .codecs import StateDtype, checked_state_dtype, storage_of
 from .descent import descent
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
 from .kept import RESULTS, kept
+from .keywords import known_keywords
 from .names import suggestion
 from .rule_checks import check_definition
 
@@ -265,6 +266,9 @@ class Rule:
         if self.factory is not None:
             return _rebuilt, (self.factory, tuple(self.options.items()), self.state_dtype)
         return super().__reduce__()
+
+
+Rule.__init__ = known_keywords()(Rule.__init__)  # type: ignore[method-assign]
 
 
 def _plain(value: Any) -> Any:

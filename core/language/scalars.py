@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..interrupts import held
+from .places import place_of_function
 from .rule import Rule
 from .vocabulary import HOST, IEEE, HostScalars
 
@@ -42,6 +43,7 @@ def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, An
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], dict):
         raise TypeError(
             f"rule {rule.name!r}: scalars must return a dict and the carry, not {result!r}"
+            f"{place_of_function(rule.scalars)}"
         )
     row, after = result
     if isinstance(after, SimpleNamespace):
@@ -49,7 +51,7 @@ def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, An
     if not isinstance(after, dict) or after.keys() != rule.carry.keys():
         found = sorted(after) if isinstance(after, dict) else after
         raise TypeError(
-            f"rule {rule.name!r}: scalars returned the carry {found}; "
+            f"rule {rule.name!r}: scalars returned the carry {found}{place_of_function(rule.scalars)}; "
             f"the rule declares {sorted(rule.carry)}"
         )
     return row, after

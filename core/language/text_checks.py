@@ -23,6 +23,7 @@ from .clipping import clipped
 from .kept import kept
 from .outside import constants
 from .passes import program, reachable
+from .places import place_of_error, place_of_function
 from .results import as_tuple
 from .rule import CLIPS, Rule
 from .scalars import as_numbers, next_scalars
@@ -90,7 +91,7 @@ def _called(rule: Rule, what: str, function: Callable[..., Any], *args: Any) -> 
     except Exception as error:
         raise TypeError(
             f"rule {rule.name!r}: {what} can be traced but fails on "
-            f"{'arrays' if what == 'update' else 'numbers'}: {error}"
+            f"{'arrays' if what == 'update' else 'numbers'}: {error}{place_of_error(error)}"
         ) from error
 
 
@@ -100,7 +101,7 @@ def _compare(rule: Rule, what: str, found: Mapping[str, Any], expected: Mapping[
         if not np.array_equal(ours, traced, equal_nan=True):
             raise TypeError(
                 f"rule {rule.name!r}: {what} gives another {name} on numbers than its trace, which "
-                "other backends run. It may depend on nothing but the values of its arguments: not on "
+                f"other backends run{place_of_function(getattr(rule, what))}. It may depend on nothing but the values of its arguments: not on "
                 "their type, on random numbers or on how often it was called. Let a hyperparameter "
                 "say what changes from step to step, and an option what the text depends on"
             )

@@ -17,6 +17,7 @@ from typing import Any
 from ..pages import see
 from . import refusals, vocabulary
 from .names import PER, check_names
+from .places import place_of_error, place_of_function
 from .refusals import Closed, Words, attributes, words_of
 from .results import as_tuple
 from .rule import Rule
@@ -225,8 +226,8 @@ def trace_update(rule: Rule, along_rows: bool = False) -> tuple[dict[str, Expr],
     results = as_tuple(results)
     if len(results) != len(names):
         raise TypeError(
-            f"rule {rule.name!r}: update must return {', '.join(names)}; it returned "
-            f"{len(results)} values{see('howto/rule.md')}"
+            f"rule {rule.name!r}: update must return {', '.join(names)}; it returned {len(results)} "
+            f"values{place_of_function(rule.update)}{see('howto/rule.md')}"
         )
     with _explained(rule, "update", TracedVocabulary):
         found = dict(zip(names, map(as_expr, results), strict=True))
@@ -242,7 +243,7 @@ def _explained(rule: Rule, function: str, vocabulary: type) -> Iterator[None]:
         yield
     except (TypeError, ValueError, AttributeError) as error:
         raise TypeError(
-            f"rule {rule.name!r}: {error}. {function} may use its arguments, numbers, + - * /, "
+            f"rule {rule.name!r}: {error}{place_of_error(error)}. {function} may use its arguments, numbers, + - * /, "
             f"comparisons in xp.where, and xp.{', xp.'.join(words_of(vocabulary))}{see('howto/rule.md')}"
         ) from error
 

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from ..interrupts import held, hold, holding, release
+from ..language.keywords import known_keywords
 from ..language.rule import Rule
 from ..parameters.trees import gradient_leaves
 from ..protocol import Backend
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from ..checkpoint.partial import Loaded
 
 Number = float | Callable[[int], float]
+OF_THE_FILE = (
+    "; hyperparameters and schedules are those of the file, and may be changed after it: "
+    "opt.param_groups[0]['lr'] = 0.01"
+)
 
 
 def _setting(name: str, about: str) -> Any:
@@ -177,6 +182,7 @@ class Optimizer:
 
     # ---- stepping
 
+    @known_keywords()
     def step(self, grads: Any) -> None:
         """Update the parameters in place.
 
@@ -354,6 +360,7 @@ class Optimizer:
             save(self._run, path)
 
     @classmethod
+    @known_keywords(advice=OF_THE_FILE)
     def load(
         cls,
         path: str | PathLike[str],

@@ -241,11 +241,25 @@ def listed_group(group: Any) -> Any:
 
 
 def as_groups(params: Any) -> tuple[list[Any], bool]:
-    """Return the groups that ``params`` are, and whether it is a single one, not written as such."""
+    """Return the groups that ``params`` are, and whether it is a single one, not written as such.
+    Raise TypeError for a group without a list around it."""
     params = listed(params)
     if isinstance(params, (list, tuple)) and params and all(map(is_group, params)):
         return list(map(listed_group, params)), False
+    if is_group(params) and (others := [k for k, v in params.items() if _is_no_array(v)]):
+        raise TypeError(
+            f"params is a dict with 'params' and {others[0]!r}, which is no array; a parameter group "
+            "stands in a list: [{'params': ..., " + f"{others[0]!r}: ...}}]"
+        )
     return [{"params": params}], True
+
+
+def _is_no_array(value: Any) -> bool:
+    """Say whether this can be a hyperparameter, or a name, and no parameter."""
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return bool(values) and all(
+        isinstance(v, (bool, int, float, str)) or callable(v) for v in values
+    )
 
 
 def _hyper_of(group: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -62,13 +62,20 @@ def flatten_like(spec: Spec, tree: Any, name: str) -> Iterator[Any]:
         if len(tree) != len(children):
             raise ValueError(f"{name} has {len(tree)} entries; the parameters have {len(children)}")
     elif set(tree) != {key for key, _ in children}:
-        missing = [key for key, _ in children if key not in tree]
-        extra = [key for key in tree if key not in {k for k, _ in children}]
-        raise ValueError(
-            f"{name} does not match the parameters: missing {missing}, unknown {extra}"
-        )
+        raise ValueError(f"{name} does not match the parameters: {_differing_keys(children, tree)}")
     for key, child in children:
         yield from flatten_like(child, tree[key], f"{name}[{key!r}]")
+
+
+def _differing_keys(children: list[tuple[Any, Spec]], tree: Mapping[Any, Any]) -> str:
+    """Say which keys only the parameters have, and which only ``tree``."""
+    known = dict(children)
+    missing, unknown = (
+        [key for key in known if key not in tree],
+        [k for k in tree if k not in known],
+    )
+    found = {"missing": missing, "unknown": unknown}
+    return ", ".join(f"{what} {keys}" for what, keys in found.items() if keys)
 
 
 def flat_count(specs: list[Spec]) -> int | None:
@@ -90,6 +97,7 @@ def gradient_leaves(specs: list[Spec], flat: int | None, single: bool, grads: An
         return grads
     grads = listed(grads)
     if single and len(specs) == 1:
+        _check_is_no_pair(specs[0], grads)
         return list(flatten_like(specs[0], grads, "grads"))
     if not isinstance(grads, (list, tuple)) or len(grads) != len(specs):
         found = (
@@ -104,6 +112,18 @@ def gradient_leaves(specs: list[Spec], flat: int | None, single: bool, grads: An
             group = group["params"]
         leaves += flatten_like(spec, listed(group), f"grads[{i}]")
     return leaves
+
+
+def _check_is_no_pair(spec: Spec, grads: Any) -> None:
+    """Raise TypeError for the (loss, gradients) that a function returned, where it can be nothing else."""
+    two = spec is not None and spec[0] == "list" and len(spec[1]) == 2
+    if two or not isinstance(grads, tuple) or len(grads) != 2:
+        return
+    if getattr(grads[0], "shape", ()) == () and not isinstance(grads[0], (Mapping, list, tuple)):
+        raise TypeError(
+            f"grads is a tuple of a {type(grads[0]).__name__} and a {type(grads[1]).__name__}; if a "
+            "function returns the loss and the gradients, unpack them: loss, grads = f(params)"
+        )
 
 
 def _has_params(spec: Spec) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..language.codecs import StateDtype
@@ -50,6 +50,20 @@ def export(
     TypeError
         For an unknown option.
     """
+    return text_of_file(rule, target, dtype, grad_dtype, state_dtype, with_check, options)
+
+
+def text_of_file(
+    rule: Rule | str,
+    target: str,
+    dtype: str,
+    grad_dtype: str | None,
+    state_dtype: StateDtype,
+    with_check: bool,
+    options: Mapping[str, bool],
+    typed: str = "",
+) -> str:
+    """Return what `export` does. ``typed`` is what the command line calls the rule."""
     from ..language.passes import program
     from .exported import Exported
     from .files import c, check_c, check_python, cuda, numba, numpy
@@ -63,7 +77,8 @@ def export(
             f"gradients in {dtype}; leave one of the two out"
         )
     programs = tuple(program(each) for each in variants_by_shape(family, clips))
-    command = _command(family, clips, target, dtype, grad_dtype)
+    called = typed or (family.name if family.name in registry else f"MODULE:{family.name}")
+    command = _command(called, family, clips, target, dtype, grad_dtype)
     exported = Exported(family, programs, target, dtype, grad_dtype, command)
     if with_check:
         check = check_c if target in ("c", "cuda") else check_python
@@ -82,11 +97,12 @@ def variants_by_shape(family: Rule, clips: tuple[str, ...] = ()) -> list[Rule]:
     return [clipped(each, clips) for each in shaped]
 
 
-def _command(family: Rule, clips: Iterable[str], target: str, dtype: str, grad_dtype: str) -> str:
+def _command(
+    called: str, family: Rule, clips: Iterable[str], target: str, dtype: str, grad_dtype: str
+) -> str:
     """Return the words of the command line that write the file again."""
     usual = family.factory().options if family.factory else family.options
-    name = family.name if family.name in registry else f"MODULE:{family.name}"
-    words = ["samestep export", name, "--target", target]
+    words = ["samestep export", called, "--target", target]
     words += ["--dtype", dtype] * (dtype != "float32")
     words += ["--grad-dtype", grad_dtype] * (grad_dtype != dtype)
     if isinstance(family.state_dtype, str):

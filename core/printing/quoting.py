@@ -7,9 +7,9 @@ import math
 
 
 def literal(value: object) -> str:
-    """Return a number, a text, or a tuple or dict of these as Python source. Raise ValueError for
-    anything else."""
-    if isinstance(value, bool):
+    """Return a number, a text, None, or a tuple or dict of these as Python source. Raise ValueError
+    for anything else."""
+    if value is None or isinstance(value, bool):
         return repr(value)
     if isinstance(value, int):  # an enum has a repr of its own
         return int.__repr__(value)

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any, dataclass_transform
+from typing import Annotated, Any, NoReturn, dataclass_transform
 
+from ..language.keywords import known_keywords
+from ..pages import see
 from .arguments import Finite, check_whole, check_wholes, checks_of
 
 MAX_DEPTH = 32  # products and sequences within each other
@@ -91,6 +93,7 @@ class Schedule:
         """The number of schedules nested within each other, this one included."""
         return 1 + max((part.depth for part in self.parts), default=0)
 
+    @known_keywords()
     def then(self, following: Schedule | float, after: int) -> Schedule:
         """This schedule for the first ``after`` steps, then ``following`` from its own step 0.
 
@@ -108,6 +111,16 @@ class Schedule:
         if not isinstance(other, numbers.Real):
             return NotImplemented
         return product((other, self))
+
+    def _refused(self, other: object) -> NoReturn:
+        """Raise TypeError for an operator that schedules do not have."""
+        raise TypeError(
+            f"schedules can be multiplied, as in {self.kind}(...) * 0.5, or follow one another, as in "
+            f"{self.kind}(...).then(other, after=100); not added, subtracted or divided"
+            f"{see('howto/schedules.md')}"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = _refused
 
     def to_json(self) -> dict[str, Any]:
         """Return all that describes the schedule, as plain JSON values.
@@ -138,6 +151,7 @@ KINDS: dict[str, type[Schedule]] = {}  # by their names
 def kind(made: type[Schedule]) -> Any:
     """Make a class of schedules a frozen dataclass, which `from_json` knows by its name."""
     KINDS[made.__name__] = dataclass(frozen=True)(made)
+    made.__init__ = known_keywords()(made.__init__)  # type: ignore[method-assign]
     return made
 
 

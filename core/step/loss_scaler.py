@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..language.intervals import Interval, checked_number
+from ..language.keywords import known_keywords
 
 NAMES = ("scale", "good_steps", "growth_factor", "backoff_factor", "growth_interval")
 SMALLEST = 2.0**-126  # the smallest normal number of float32: the scale does not vanish
@@ -38,6 +39,7 @@ class LossScaler:
         Good steps in a row before it rises.
     """
 
+    @known_keywords()
     def __init__(
         self,
         scale: float = 65536.0,

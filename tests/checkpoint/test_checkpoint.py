@@ -228,9 +228,17 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(path):
     assert_refused(path, given(b=(2,)), r"only saved: group\[0\]\['b'\]\[1\]; only given: none")
     assert_refused(path, given(c=np.ones(1)), r"only given: group\[0\]\['c'\]")
     assert_refused(path, [{"params": given()}, {"params": given()}], "has 1 parameter groups; 2")
-    assert_refused(path, np.ones(3), r"only given: group\[0\]; strict=False")
+    assert_refused(path, np.ones(3), "saved was a list or dict of arrays, given an array")
     assert_refused(path, [], "only given: none")
     assert_refused(path, given(), "is of rule 'nadam'; expected 'adam'", rule="adam")
+
+
+def test_an_array_and_a_list_of_it_are_told_apart(path):
+    trained("numpy", np.ones(3)).save(path)
+    assert_refused(
+        path, [np.ones(3)], "saved was an array, given a list with 1 entry; give them as"
+    )
+    assert_refused(path, {"a": np.ones(3), "b": np.ones(2)}, "given a dict with 2 entries")
 
 
 def test_a_class_of_one_rule_loads_that_rule_as_its_own(path):
@@ -244,9 +252,7 @@ def test_a_class_of_one_rule_loads_that_rule_as_its_own(path):
 def test_many_names_that_do_not_fit_make_no_endless_message(path):
     trained("numpy", [np.ones(1) for _ in range(1000)]).save(path)
     assert_refused(
-        path,
-        [np.ones(1)],
-        r"group\[0\]\[5\] and 994 more; only given: none; strict=False takes those that it has",
+        path, [np.ones(1)], r"group\[0\]\[5\] and 994 more; only given: none; strict=False"
     )
 
 

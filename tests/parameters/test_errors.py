@@ -72,10 +72,10 @@ WRONG_GRADIENTS = {
     "a list": (weight([1.0] * 12), TypeError, "is a list; expected a NumPy array"),
     "a missing key": (
         {k: v for k, v in good_gradients().items() if k != "half"}, ValueError,
-        r"grads does not match the parameters: missing \['half'\], unknown \[\]",
+        r"grads does not match the parameters: missing \['half'\]$",
     ),
     "an unknown key": (
-        good_gradients(wieght=1), ValueError, r"missing \[\], unknown \['wieght'\]"
+        good_gradients(wieght=1), ValueError, r"parameters: unknown \['wieght'\]$"
     ),
     "list too long": (
         good_gradients(layers=[{"bias": np.ones(5)}, np.ones(2), np.ones(2)]), ValueError,
@@ -84,6 +84,10 @@ WRONG_GRADIENTS = {
     "a nested key": (
         good_gradients(layers=[{"scale": np.ones(5)}, np.ones(2)]), ValueError,
         r"grads\['layers'\]\[0\] does not match the parameters: missing \['bias'\]",
+    ),
+    "loss and gradients": (
+        (0.5, good_gradients()), TypeError,
+        "grads is a tuple of a float and a dict; if a function returns .* unpack them: loss, grads = f",
     ),
     "list for a dict": (
         [np.ones(1)] * 4, TypeError, "grads must be a dict like the parameters, not list"
@@ -115,6 +119,26 @@ def test_control_a_change_after_an_error_would_be_noticed(backend):
 
     with pytest.raises(AssertionError), refused(optimizer, ValueError, "moved"):
         step_and_fail()
+
+
+def test_the_loss_and_the_gradients_in_one_tuple_are_told_to_be_unpacked(backend):
+    for params in (np.ones(3), [np.ones(3)]):
+        optimizer = ss.SGD(params, backend=backend)
+        with refused(optimizer, TypeError, "grads is a tuple of a float64 and a .*unpack them"):
+            optimizer.step((np.float64(0.5), [np.ones(3)]))
+    optimizer = ss.SGD([np.array(1.0), np.array(2.0)], lr=1.0, backend=backend)
+    optimizer.step((0.5, 1.0))  # two numbers are the gradients of two parameters without axes
+    assert optimizer.param_groups[0]["params"] == [0.5, 1.0]
+
+
+def test_a_group_without_a_list_around_it_is_told_to_be_one():
+    message = (
+        r"a dict with 'params' and '{}', which is no array; .* list: \[{{'params': \.\.\., '{}': "
+    )
+    for name, value in {"lr": 0.1, "betas": (0.9, 0.99), "name": "body"}.items():
+        with pytest.raises(TypeError, match=message.format(name, name)):
+            ss.Adam({"params": np.ones(3), name: value})
+    ss.Adam({"params": np.ones(3), "lr": np.ones(3)})  # two parameters
 
 
 def test_a_masked_gradient_is_refused_as_a_masked_parameter_is(backend):

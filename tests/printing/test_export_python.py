@@ -156,7 +156,8 @@ def test_the_check_as_a_program(tmp_path):
     assert run() == (1, f"usage: python {file} FILE.safetensors\n")
     assert run(file)[1] == f"{file}: is not a golden file\n"
     status, said = run(VALUES / "adamw.float32.safetensors")
-    assert (status, said.partition(": ")[2]) == (2, "not of this rule: rule, options\n")
+    expected = "rule: this program checks 'lion'; the file holds 'adamw'\n"
+    assert (status, said.partition(": ")[2]) == (2, expected)
     corrupted = tmp_path / "corrupted.safetensors"
     corrupted.write_bytes(to_bytes(with_flipped_bit(load("lion.float32"), "state.2.huge.exp_avg")))
     assert run(corrupted)[0] == 1

@@ -202,8 +202,8 @@ def test_the_examples_in_the_docs_give_what_they_say():
     assert results.attempted >= 3
     assert not results.failed
     program, _epsilon = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
-    names: dict = {"validation_losses": [1.0] * 13}
+    names: dict = {}
     exec(program, names)
     assert names["lr"](0) == 1e-5
-    assert names["restored"] == names["lr"]
+    assert s.from_json(names["both"].to_json()) == names["both"]
     assert names["plateau"](0) == 0.1

@@ -73,6 +73,12 @@ ARGUMENTS = [
     (lambda: ONE * "x", TypeError, "can't multiply|unsupported operand"),
     (lambda: "x" * ONE, TypeError, "can't multiply|unsupported operand"),
     (lambda: np.ones(3) * ONE, TypeError, "unsupported operand"),
+    (lambda: ONE + ONE, TypeError, r"can be multiplied.* or follow one another.*then\(other, after"),
+    (lambda: 1 - ONE, TypeError, "not added, subtracted or divided; see docs/howto/schedules.md"),
+    (lambda: ONE / 2, TypeError, r"can be multiplied, as in constant\(...\) \* 0.5"),
+    (lambda: s.cosine(1, t_max=5), TypeError, "cosine takes no argument 't_max'; did you mean 'T_m"),
+    (lambda: s.linear_warmup(1, warmup=5), TypeError, "'warmup'; did you mean 'warmup_steps'"),
+    (lambda: ONE.then(2, before=5), TypeError, "then takes no argument 'before'; .* following, after"),
     (lambda: ONE * math.nan, ValueError, "constant: value must be finite, not nan"),
 ]  # fmt: skip
 

@@ -40,13 +40,41 @@ def test_a_rule_of_one_s_own_is_shown_exported_and_gets_golden_files(capsys) -> 
     assert call("show", "my_rules:lagged") == 0
     assert "lagged" in capsys.readouterr().out
     assert call("export", "my_rules:lagged", "--target", "numpy", "-o", "l.py") == 0
-    assert "samestep export MODULE:lagged --target numpy" in Path("l.py").read_text()
+    assert "samestep export my_rules:lagged --target numpy" in Path("l.py").read_text()
     words = ("--rule", "my_rules:lagged")
     capsys.readouterr()
     assert call("golden", "generate", *words, "--out", "files") == 0
     assert capsys.readouterr().out == "4 golden files in files\n"
     assert call("golden", "verify", *words, "--directory", "files", "--backend", "numpy") == 0
     assert "4 golden files, all with the same bits on numpy" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_in_a_folder_of_one_s_own")
+def test_a_word_that_finds_no_rule_is_told_why(capsys) -> None:
+    messages = {
+        "my_rules.py:lagged": "leave out .py: my_rules:lagged",
+        "my_rule:lagged": f"no module 'my_rule' in {Path.cwd()}, nor among those installed",
+        "my_rules:laged": "my_rules has no rule 'laged'; did you mean 'lagged'?",
+        "my_rules:update": "is a function; expected a samestep.Rule",
+    }
+    for word, message in messages.items():
+        assert call("show", word) == 2
+        assert message in capsys.readouterr().err
+    Path("broken.py").write_text("import nowhere_to_be_found\n")
+    assert call("show", "broken:rule") == 2
+    assert "broken: No module named 'nowhere_to_be_found'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_in_a_folder_of_one_s_own")
+def test_files_of_a_rule_of_one_s_own_are_looked_for_where_it_says(capsys) -> None:
+    assert call("golden", "verify", "--rule", "my_rules:lagged", "--backend", "numpy") == 2
+    expected = (
+        f"no golden file of 'lagged' in {golden_format.VALUES}; golden files of rules of your own "
+    )
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "samestep golden generate --rule my_rules:lagged --out golden" in said
+    assert "--directory golden" in said
 
 
 @pytest.mark.usefixtures("_in_a_folder_of_one_s_own")

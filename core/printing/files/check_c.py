@@ -38,15 +38,14 @@ def _required(exported: Exported) -> Lines:
     """Return statements that refuse a file of another rule, variant, or dtype."""
     family, rule = exported.family, exported.rules[0]
     options = json.dumps(dict(family.options), sort_keys=True, separators=(",", ":"))
-    words = [f'"rule":"{family.name}"', f'"options":{options}', f'"dtype":"{exported.dtype}"']
-    lines = [f"require({json.dumps(each + ',')});" for each in words]
+    words = {"rule": f'"{family.name}"', "options": options, "dtype": f'"{exported.dtype}"'}
+    lines = [f'require("{name}", {json.dumps(value)});' for name, value in words.items()]
     if family.state_dtype is None:
         lines.append('if (strstr(fields, "\\"state_dtype\\":"))')
         lines.append('    fail("its states have codecs, and these functions none", "state_dtype");')
     else:
         codecs = json.dumps(family.state_dtype, sort_keys=True, separators=(",", ":"))
-        field = f'"state_dtype":{codecs}'
-        lines.append(f"require({json.dumps(field)});")
+        lines.append(f'require("state_dtype", {json.dumps(codecs)});')
     for clip in CLIPS:
         if clip not in rule.defaults:
             hyper = 'strstr(fields, "\\"hyperparameters\\":{")'

@@ -22,7 +22,7 @@ def check_program(exported: Exported) -> str:
         "UNCLIPPED": literal(tuple(clip for clip in CLIPS if clip not in defaults)),
         "HYPER": literal(tuple(defaults)),
         "STATE_DTYPE": literal(exported.family.state_dtype),
-        "OF_STATE": ' or STORED.get(key.rpartition(".")[2]) == "bfloat16"' if storage else "",
+        "OF_STATE": 'STORED.get(key.rpartition(".")[2])' if storage else "None",
     }
     main = filled(read("python_file.py.txt")["check"], words)
     reader = "\n\n\n".join(function_text(each) for each in (read_golden, differing_elements))

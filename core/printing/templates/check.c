@@ -15,10 +15,18 @@ static void read_fields(const golden_file *file)
         else if (from[1] == '"' || from[1] == '\\') *to++ = *++from;
 }
 
-/* The file must be one of this rule: it says so in these words. */
-static void require(const char *words)
+/* The file must be one of this rule, variant and dtype: a field must have this value. */
+static void require(const char *name, const char *expected)
 {
-    if (!strstr(fields, words)) fail("not a golden file of this rule, variant and dtype", words);
+    char what[500];
+    snprintf(what, sizeof what, "\"%s\":", name);
+    const char *at = strstr(fields, what);
+    at = at ? at + strlen(what) : "none,";
+    const size_t length = *at == '{' ? strcspn(at, "}") + 1 : strcspn(at, ",}");
+    if (length == strlen(expected) && !strncmp(at, expected, length)) return;
+    snprintf(what, sizeof what, "this program checks %s; the file holds %.*s", expected, (int)length,
+             at);
+    fail(what, name);
 }
 
 /* A number out of the object that begins at `object`; 0 if it is not there. */

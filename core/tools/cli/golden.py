@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ... import get_backend
 from ...golden.around import all_cases
 from ...golden.floats import FORMATS
-from ...golden.format import VALUES, chosen, own_folder
+from ...golden.format import EXTENSION, VALUES, chosen, own_folder
 from ...golden.generate import generate, generate_for
 from ...golden.verify import Result, verify
+from ...language.rule import Rule
 from .console import print_table, progress
 from .errors import UserError, users_mistakes
 from .rules import own_rules
@@ -45,6 +46,7 @@ def run_verify(backend: str | None, rules: Sequence[str] | None, directory: Path
         own = own_rules(rules)
         names = None if rules is None else [own[n].name if n in own else n for n in rules]
         by_name = {rule.name: rule for rule in own.values()}
+        _check_there(own, directory or VALUES)
         results = verify(backend, names, directory, by_name, advance)
     columns = ["label", "dtype", "bits", "scalars", "error against the truth"]
     print_table(f"Golden files on {backend}", columns, [_row(each) for each in results], left=4)
@@ -57,6 +59,17 @@ def run_verify(backend: str | None, rules: Sequence[str] | None, directory: Path
         return 1
     print(f"{files}, all with the same bits on {backend}")
     return 0
+
+
+def _check_there(own: Mapping[str, Rule], folder: Path) -> None:
+    """Raise UserError if a folder has no golden files of one's own rules."""
+    for word, rule in own.items():
+        if not any(folder.glob(f"{rule.name}*{EXTENSION}")):
+            raise UserError(
+                f"no golden file of {rule.name!r} in {folder}; golden files of rules of your own are "
+                f"written by: samestep golden generate --rule {word} --out golden; and found by: "
+                "--directory golden"
+            )
 
 
 def _row(result: Result) -> list[str]:

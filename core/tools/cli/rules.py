@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ...language.codecs import StateDtype
+from ...language.names import suggestion
 from ...language.rule import Rule
 from ...rules import find_rule
 from .errors import UserError
@@ -22,12 +23,25 @@ def rule_named(word: str) -> Rule:
     module, colon, name = word.partition(":")
     if not colon:
         return find_rule(word)
+    if module.endswith(".py"):
+        raise ValueError(f"{word}: leave out .py: {module.removesuffix('.py')}:{name}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{word}: {error}") from error
+        there = vars(importlib.import_module(module))
+    except ImportError as error:
+        if getattr(error, "name", None) == module:
+            raise ValueError(
+                f"{word}: no module {module!r} in {os.getcwd()}, nor among those installed"
+            ) from error
+        raise ValueError(f"{module}: {error}") from error
+    if name not in there:
+        rules = [key for key, value in there.items() if isinstance(value, Rule)]
+        raise ValueError(
+            f"{word}: {module} has no rule {name!r}; {suggestion(name, rules)}"
+            f"it has {', '.join(rules) or 'none'}"
+        )
+    found = there[name]
     if not isinstance(found, Rule):
         raise TypeError(f"{word} is a {type(found).__name__}; expected a samestep.Rule")
     return found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...printing.emit import emit
-from ...printing.export import export
+from ...printing.export import text_of_file
 from .errors import UserError, check_output, users_mistakes
 from .rules import chosen_options, chosen_state_dtype, rule_named
 
@@ -53,8 +53,8 @@ def run_export(
     with users_mistakes():
         found = rule_named(rule)
         chosen, codecs = chosen_options(found, options), chosen_state_dtype(state_dtypes)
-        text = export(
-            found, target, dtype, grad_dtype, state_dtype=codecs, with_check=with_check, **chosen
+        text = text_of_file(
+            found, target, dtype, grad_dtype, codecs, with_check, chosen, typed=rule
         )
     if output is None:
         print(text, end="")
