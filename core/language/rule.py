@@ -260,7 +260,13 @@ class Rule:
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != RESULTS}
+        left_out = {RESULTS} if self.delta is None else {RESULTS, "update"}
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.delta is not None:
+            object.__setattr__(self, "update", descent(self.delta, self.decay))
 
     def __reduce__(self) -> Any:
         if self.factory is not None:

@@ -24,11 +24,13 @@ def delta(xp, s, param, grad, square_avg, acc_delta):
     return s.lr * delta, square_avg, acc_delta
 
 
-adadelta = Rule(
-    "adadelta",
-    scalars,
-    delta=in_gradient(delta),
-    defaults=dict(lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0),
-    bounds=dict(rho=FRACTION),
-    reference="Zeiler, ADADELTA: An Adaptive Learning Rate Method, arXiv:1212.5701, Algorithm 1.",
-)
+def adadelta():
+    return Rule(
+        "adadelta",
+        scalars,
+        delta=in_gradient(delta),
+        defaults=dict(lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0),
+        bounds=dict(rho=FRACTION),
+        reference="Zeiler, ADADELTA: An Adaptive Learning Rate Method, arXiv:1212.5701, Algorithm 1.",
+        factory=adadelta,
+    )

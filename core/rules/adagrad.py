@@ -28,15 +28,17 @@ def delta(xp, s, param, grad, sum):
     return s.step_size * (grad / (xp.sqrt(sum) + s.eps)), sum
 
 
-adagrad = Rule(
-    "adagrad",
-    scalars,
-    delta=in_gradient(delta),
-    defaults=dict(
-        lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10
-    ),
-    bounds=dict(lr_decay=NONNEGATIVE, initial_accumulator_value=NONNEGATIVE),
-    initial=dict(sum="initial_accumulator_value"),
-    reference="Duchi, Hazan & Singer, Adaptive Subgradient Methods for Online Learning and "
-    "Stochastic Optimization, JMLR 12:2121-2159, 2011, Figure 1.",
-)
+def adagrad():
+    return Rule(
+        "adagrad",
+        scalars,
+        delta=in_gradient(delta),
+        defaults=dict(
+            lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10
+        ),
+        bounds=dict(lr_decay=NONNEGATIVE, initial_accumulator_value=NONNEGATIVE),
+        initial=dict(sum="initial_accumulator_value"),
+        reference="Duchi, Hazan & Singer, Adaptive Subgradient Methods for Online Learning and "
+        "Stochastic Optimization, JMLR 12:2121-2159, 2011, Figure 1.",
+        factory=adagrad,
+    )

@@ -30,11 +30,13 @@ def delta(xp, s, param, grad, exp_avg, exp_inf):
     return s.step_size * (exp_avg / exp_inf), exp_avg, exp_inf
 
 
-adamax = Rule(
-    "adamax",
-    scalars,
-    delta=in_gradient(delta),
-    defaults=dict(lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0),
-    reference="Kingma & Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, "
-    "Algorithm 2.",
-)
+def adamax():
+    return Rule(
+        "adamax",
+        scalars,
+        delta=in_gradient(delta),
+        defaults=dict(lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0),
+        reference="Kingma & Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, "
+        "Algorithm 2.",
+        factory=adamax,
+    )

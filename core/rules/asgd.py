@@ -35,12 +35,14 @@ def update(xp, s, param, grad, ax):
     return param, ax
 
 
-asgd = Rule(
-    "asgd",
-    scalars,
-    in_gradient(update),
-    defaults=dict(lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0),
-    bounds=dict(lambd=NONNEGATIVE, alpha=NONNEGATIVE, t0=NONNEGATIVE),
-    reference="Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, "
-    "SIAM J. Control Optim. 30(4), 1992.",
-)
+def asgd():
+    return Rule(
+        "asgd",
+        scalars,
+        in_gradient(update),
+        defaults=dict(lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0),
+        bounds=dict(lambd=NONNEGATIVE, alpha=NONNEGATIVE, t0=NONNEGATIVE),
+        reference="Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, "
+        "SIAM J. Control Optim. 30(4), 1992.",
+        factory=asgd,
+    )

@@ -37,19 +37,21 @@ def delta(xp, s, param, grad, prev, step_size):
     return direction * step_size, grad, step_size
 
 
-rprop = Rule(
-    "rprop",
-    scalars,
-    delta=in_gradient(delta),
-    defaults=dict(lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), weight_decay=0.0),
-    bounds=dict(
-        etas=(
-            Interval(0, 1, low_open=True, high_open=True),
-            Interval(1, FINITE.high, low_open=True, high_open=True),
+def rprop():
+    return Rule(
+        "rprop",
+        scalars,
+        delta=in_gradient(delta),
+        defaults=dict(lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), weight_decay=0.0),
+        bounds=dict(
+            etas=(
+                Interval(0, 1, low_open=True, high_open=True),
+                Interval(1, FINITE.high, low_open=True, high_open=True),
+            ),
+            step_sizes=(NONNEGATIVE, POSITIVE),
         ),
-        step_sizes=(NONNEGATIVE, POSITIVE),
-    ),
-    initial=dict(step_size="lr"),
-    reference="Riedmiller & Braun, A Direct Adaptive Method for Faster Backpropagation Learning: "
-    "The RPROP Algorithm, ICNN 1993.",
-)
+        initial=dict(step_size="lr"),
+        reference="Riedmiller & Braun, A Direct Adaptive Method for Faster Backpropagation Learning: "
+        "The RPROP Algorithm, ICNN 1993.",
+        factory=rprop,
+    )
