@@ -35,10 +35,11 @@ def test_equations_end_with_the_parameter_and_have_all_state(rule):
 def test_equations_of_sgd_are_those_of_its_text():
     assert lines(ss.rules.registry["sgd"]) == [
         ("grad", "grad+weight_decay⋅finite_or_zero(param)"),
-        ("param", "param−lr⋅grad"),
+        ("delta", "lr⋅grad"),
+        ("param", "param−delta"),
     ]
     momentum = ss.rules.registry["sgd"].variant(momentum=True)
-    assert lines(momentum)[-1] == ("param", "param−lr⋅{momentum_bufferifmovinggradelse")
+    assert lines(momentum)[-2] == ("delta", "lr⋅{momentum_bufferifmovinggradelse")
 
 
 def test_equations_keep_parentheses_and_say_which_value_is_meant():
@@ -79,6 +80,21 @@ def test_every_rule_has_a_page_with_its_defaults_and_bytes():
         assert page.startswith(f"# {name}\n")
         assert all(f"| `{key}` | `{value}` |" in page for key, value in rule.defaults.items())
     assert "| `adamw` | `exp_avg`, `exp_avg_sq` | 8 | 16 |" in pages["rules/adamw.md"]
+
+
+def test_the_reference_leaves_out_what_python_says_of_its_own_types():
+    griffe = pytest.importorskip("griffe")
+    from own_docstrings import OwnDocstrings
+
+    def of(name: str, *extensions) -> str | None:
+        loaded = griffe.load_extensions(*extensions)
+        module = griffe.inspect("samestep.schedules.schedule", extensions=loaded)
+        found = module[name].docstring
+        return found and found.value
+
+    assert of("MAX_SIZE").startswith("int(")  # the control
+    assert of("MAX_SIZE", OwnDocstrings) is None
+    assert of("Schedule.size", OwnDocstrings).startswith("The number of schedules")
 
 
 def test_every_page_is_in_the_navigation():
