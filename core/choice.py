@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .language.names import closest
+from .language.names import closest, suggestion
 from .pages import see
 from .protocol import Availability, Backend, too_old
 
@@ -139,7 +139,8 @@ def _check_name(name: str, source: str) -> None:
         available = getattr(_module(base), "IMPLEMENTATIONS", ())
         if implementation not in available:
             listed = ", ".join(f"{base}:{each}" for each in available) or "none to choose from"
-            raise ValueError(f"{source}={name!r}: no such implementation; there are {listed}")
+            hint = suggestion(implementation, available)
+            raise ValueError(f"{source}={name!r}: no such implementation; {hint}there are {listed}")
 
 
 def _best_for(arrays: Sequence[Any]) -> str:

@@ -39,6 +39,10 @@ def numbers_at(
 ) -> dict[str, Any]:
     """Return hyperparameters as numbers at ``step``, checked. Raises what `Rule.hyperparameters`
     raises."""
+    for name, value in values.items():
+        if isinstance(value, type):
+            called = value.__name__
+            raise TypeError(f"{where}{name} is the class {called}; call it: {name}={called}(...)")
     now = {name: at_step(value, step) for name, value in values.items()}
     return rule.hyperparameters(now, where, others)
 

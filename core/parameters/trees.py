@@ -67,7 +67,7 @@ def flatten_like(spec: Spec, tree: Any, name: str) -> Iterator[Any]:
         yield from flatten_like(child, tree[key], f"{name}[{key!r}]")
 
 
-def _differing_keys(children: list[tuple[Any, Spec]], tree: Mapping[Any, Any]) -> str:
+def _differing_keys(children: list[tuple[Any, Spec]], tree: Any) -> str:
     """Say which keys only the parameters have, and which only ``tree``."""
     known = dict(children)
     missing, unknown = (
@@ -98,6 +98,7 @@ def gradient_leaves(specs: list[Spec], flat: int | None, single: bool, grads: An
     grads = listed(grads)
     if single and len(specs) == 1:
         _check_is_no_pair(specs[0], grads)
+        _check_stands_alone(specs[0], grads)
         return list(flatten_like(specs[0], grads, "grads"))
     if not isinstance(grads, (list, tuple)) or len(grads) != len(specs):
         found = (
@@ -123,6 +124,15 @@ def _check_is_no_pair(spec: Spec, grads: Any) -> None:
         raise TypeError(
             f"grads is a tuple of a {type(grads[0]).__name__} and a {type(grads[1]).__name__}; if a "
             "function returns the loss and the gradients, unpack them: loss, grads = f(params)"
+        )
+
+
+def _check_stands_alone(spec: Spec, grads: Any) -> None:
+    """Raise TypeError for a list of arrays where the parameter is one array."""
+    if spec is None and isinstance(grads, (list, tuple)) and any(hasattr(g, "ndim") for g in grads):
+        raise TypeError(
+            f"grads is a {type(grads).__name__} of arrays, but params is one array, not in a list; "
+            "give its gradient as it is, without a list"
         )
 
 

@@ -60,6 +60,7 @@ def _index() -> str:
 def _page(name: str, rule: Rule) -> str:
     family = [each for each in variants() if each.name == rule.name]
     others = [each for each in family if each.label != rule.label]
+    shown = equations(rule)
     return "\n".join(
         [
             f"# {name}",
@@ -72,8 +73,9 @@ def _page(name: str, rule: Rule) -> str:
             "All lines run from top to bottom; `t` is the number of the step, from 1 on. What is "
             "not on the left of an arrow is a hyperparameter, the gradient, or what the last step "
             "has left.",
+            *_explained(shown),
             "",
-            equations(rule),
+            shown,
             "",
             *_hyperparameters(rule),
             *_state(family),
@@ -81,6 +83,15 @@ def _page(name: str, rule: Rule) -> str:
             *_variants(others),
         ]
     )
+
+
+def _explained(shown: str) -> Iterator[str]:
+    """Yield a sentence on what stands in the equations and is no usual mathematics."""
+    if "finite_or_zero" in shown:
+        yield (
+            "`finite_or_zero(x)` is x, or 0 where x is infinite or NaN: such a parameter neither "
+            "decays nor counts in a norm."
+        )
 
 
 def _example(name: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ WRITTEN = {
 }
 # blocks that are not run, by their first lines
 LEFT_OUT = {
-    "git clone <this repository> samestep && cd samestep": "installs; .ci/run does",
+    "python3 -m venv .venv && . .venv/bin/activate": "installs; .ci/run does",
     "pip install '.[numba]'": "installs; .ci/run does",
     "pip install '.[cuda12]'": "installs",
     "python3 -m venv .venv && .venv/bin/pip install -q -e '.[demo]' && .venv/bin/samestep demo": (

@@ -85,6 +85,21 @@ def test_every_rule_has_a_page_with_its_defaults_and_bytes():
     assert "| `adamw` | `exp_avg`, `exp_avg_sq` | 8 | 16 |" in pages["rules/adamw.md"]
 
 
+def test_the_reference_leaves_out_what_python_says_of_its_own_types():
+    griffe = pytest.importorskip("griffe")
+    from own_docstrings import OwnDocstrings
+
+    def of(name: str, *extensions) -> str | None:
+        loaded = griffe.load_extensions(*extensions)
+        module = griffe.inspect("samestep.schedules.schedule", extensions=loaded)
+        found = module[name].docstring
+        return found and found.value
+
+    assert of("MAX_SIZE").startswith("int(")  # the control
+    assert of("MAX_SIZE", OwnDocstrings) is None
+    assert of("Schedule.size", OwnDocstrings).startswith("The number of schedules")
+
+
 def test_every_page_is_in_the_navigation():
     named = re.findall(r": ((?!source/)[\w/]+\.md)", (ROOT / "mkdocs.yml").read_text())
     docs = ROOT / "docs"

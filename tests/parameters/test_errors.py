@@ -126,6 +126,11 @@ def test_the_loss_and_the_gradients_in_one_tuple_are_told_to_be_unpacked(backend
         optimizer = ss.SGD(params, backend=backend)
         with refused(optimizer, TypeError, "grads is a tuple of a float64 and a .*unpack them"):
             optimizer.step((np.float64(0.5), [np.ones(3)]))
+    optimizer = ss.SGD(np.ones(3), backend=backend)
+    with refused(
+        optimizer, TypeError, "a list of arrays, but params is one array.* without a list"
+    ):
+        optimizer.step([np.ones(3)])
     optimizer = ss.SGD([np.array(1.0), np.array(2.0)], lr=1.0, backend=backend)
     optimizer.step((0.5, 1.0))  # two numbers are the gradients of two parameters without axes
     assert optimizer.param_groups[0]["params"] == [0.5, 1.0]

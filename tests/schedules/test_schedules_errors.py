@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import samestep as ss
 from samestep import schedules as s
 
 ONE = s.constant(1.0)
@@ -95,6 +96,11 @@ def test_control_right_arguments_are_not_refused():
     assert s.one_cycle(1, 10, 0.5, three_phase=True)(4) == 1.0
     assert s.reduce_on_plateau(1, threshold=1, threshold_mode="abs", min_value=1)(0) == 1.0
     assert s.multi_step_decay(1, [])(5) == 1.0
+
+
+def test_a_class_in_the_place_of_a_schedule_is_told_to_be_called():
+    with pytest.raises(TypeError, match=r"lr is the class cosine; call it: lr=cosine\(...\)"):
+        ss.SGD(np.ones(3), lr=s.cosine)
 
 
 def test_parts_of_a_sequence_that_would_never_come_are_refused():
