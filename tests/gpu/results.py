@@ -62,9 +62,9 @@ def work_table(work: Mapping[str, Any]) -> str:
     rows = [
         [
             entry["name"],
-            _spread(entry, "seconds", 1e6).shown(0),
+            _spread(entry, "seconds", 1e6).shown(),
             f"{entry['host_seconds'] * 1e6:,.0f}",
-            _spread(entry, "times_first").shown(2),
+            _spread(entry, "times_first").shown(),
             f"{entry['bytes_per_second'] / 1e9:,.0f}",
             f"{100 * entry['fraction_of_copy']:.1f}%",
         ]
