@@ -49,7 +49,7 @@ def test_on_the_cpu_it_gives_the_bits_of_the_golden_file(case, tmp_path):
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("(exp_avg / denom) + decay * ", "(exp_avg / denom) - decay * "),
+        ("(delta + decay * ", "(delta - decay * "),
         ("tensor->exp_avg_sqs + offset", "tensor->exp_avgs + offset"),
         ("scalars[row].grad_coefficient", "-scalars[row].grad_coefficient"),
     ],
