@@ -65,6 +65,7 @@ import numpy as np
 
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import program
+from ..language.results import as_tuple
 from ..language.rule import Rule
 from ..printing.files.numpy_arrays import WholeArrays
 from ..protocol import Availability
@@ -115,7 +116,7 @@ class ToyLaunch(HostLaunch):
         xp = WholeArrays(self.dtype, rows, columns if matrix else None)
         with np.errstate(all="ignore"):
             results = rule.update(xp, s, param, grad, *states)
-            for array, value in zip(arrays, results if states else (results,), strict=True):
+            for array, value in zip(arrays, as_tuple(results), strict=True):
                 array[...] = value
 
 
