@@ -27,6 +27,7 @@ def descent(compute: Callable[..., Any], decay: Callable[..., Any] | None) -> Ca
             delta, *after = as_tuple(compute(xp, s, param, grad, *state))
             return (param - delta, *after)
 
+        update.of_delta = True  # type: ignore[attr-defined]
         return update
 
     @functools.wraps(compute)
@@ -34,4 +35,5 @@ def descent(compute: Callable[..., Any], decay: Callable[..., Any] | None) -> Ca
         delta, *after = as_tuple(compute(xp, s, param, grad, *state))
         return (param - (delta + decay(xp, s, param, delta)), *after)
 
+    decayed_update.of_delta = True  # type: ignore[attr-defined]
     return decayed_update

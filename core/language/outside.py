@@ -66,8 +66,8 @@ def constants(rule: Rule) -> tuple[Constant, ...]:
             elif isinstance(value, CHANGEABLE):
                 raise TypeError(
                     f"rule {rule.name!r}{place_of_function(function)} reads {name}, a "
-                    f"{type(value).__name__}, whose contents may change unseen; use numbers or a tuple for what is constant, and "
-                    "hyperparameters for what is not"
+                    f"{type(value).__name__}, whose contents may change unseen; use numbers or a "
+                    "tuple for what is constant, and hyperparameters for what is not"
                 )
     return tuple(found.values())
 

@@ -19,7 +19,7 @@ from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
 from .kept import RESULTS, kept
 from .keywords import known_keywords
 from .names import suggestion
-from .rule_checks import check_definition
+from .rule_checks import check_definition, check_functions
 
 # float, bool, a tuple of floats, None for a kind of clipping that is off, or a `StateDtype`
 Hyper = Any
@@ -107,6 +107,7 @@ class Rule:
     apply: ClassVar[Callable[..., tuple[Any, Any]]]
 
     def __post_init__(self) -> None:
+        check_functions(self)
         if self.delta is not None:
             object.__setattr__(self, "update", descent(self.delta, self.decay))
         object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
@@ -126,7 +127,8 @@ class Rule:
             return self
         if unknown := set(options) - set(self.options):
             raise TypeError(
-                f"rule {self.name!r} has no structural option {sorted(unknown)}; it has {sorted(self.options)}"
+                f"rule {self.name!r} has no structural option {sorted(unknown)}; "
+                f"it has {sorted(self.options)}"
             )
         chosen = {**self.options, **{name: bool(value) for name, value in options.items()}}
         return _variant(self.factory, tuple(chosen.items())).stored_as(self.state_dtype)

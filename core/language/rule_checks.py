@@ -9,6 +9,20 @@ from ..pages import see
 from .names import LONGEST_OF_FILE, PER, TAKEN, check_names
 
 
+def check_functions(rule: Any) -> None:
+    """Raise TypeError unless this `Rule`, which is being made, has one of ``update`` and ``delta``."""
+    given = [name for name in ("update", "delta") if getattr(rule, name) is not None]
+    if rule.delta is not None and hasattr(rule.update, "of_delta"):  # made from it before
+        given = ["delta"]
+    if len(given) != 1:
+        raise TypeError(
+            f"rule {rule.name!r} has {' and '.join(given) or 'neither update nor delta'}; give one: "
+            "update, which returns the parameter, or delta, which returns what is subtracted"
+        )
+    if rule.decay is not None and rule.delta is None:
+        raise TypeError(f"rule {rule.name!r}: decay goes with delta, not with update")
+
+
 def check_definition(rule: Any) -> None:
     """Raise TypeError or ValueError if no optimizer could use this `Rule`, which is being made."""
     check_names("a rule's name", [rule.name], "", longest=LONGEST_OF_FILE)

@@ -259,3 +259,27 @@ def test_an_optimizer_of_a_composed_rule_is_pickled_saved_and_resumed(tmp_path):
 def test_what_cannot_be_composed_says_why(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def scalars(xp, step, carry, h):
+    return dict(lr=h.lr), carry
+
+
+def delta(xp, s, param, grad):
+    return s.lr * grad
+
+
+@pytest.mark.parametrize(
+    ("functions", "message"),
+    [
+        ({}, "has neither update nor delta; give one"),
+        (dict(update=delta, delta=delta), "has update and delta; give one"),
+        (dict(update=delta, decay=delta), "decay goes with delta"),
+    ],
+)
+def test_a_rule_has_an_update_or_a_delta(functions, message):
+    with pytest.raises(TypeError, match=message):
+        ss.Rule("own", scalars, defaults=dict(lr=1.0), **functions)
+    rule = ss.Rule("own", scalars, delta=delta, defaults=dict(lr=1.0))
+    assert parts.cautious(rule).state == ()
+    assert pickle.loads(pickle.dumps(rule)).update is not None
