@@ -130,6 +130,8 @@ class GradientChecker:
         if ids != self._last_ids:
             self._last_ids = ids
             return
+        if not self._recognizable(leaves):
+            return
         me = weakref.ref(self)  # no cycle: an optimizer is freed when its last user lets go
 
         def gone(_: Any) -> None:
@@ -138,7 +140,11 @@ class GradientChecker:
                 this.forget()
 
         self._alive = [weakref.ref(leaf, gone) for leaf in leaves if leaf is not None]
-        self._seen = ids
+        self._seen = ids  # last: an interrupt before leaves nothing half remembered
+
+    def _recognizable(self, leaves: list[Any]) -> bool:
+        """Take note of what else of these has to stay as it is; say whether that can be seen."""
+        return True
 
     # ---- others
 

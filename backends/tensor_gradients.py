@@ -60,17 +60,13 @@ class TensorChecker(GradientChecker):
         tensors = present(leaves) if self._some_absent else leaves
         return self._seen_grads.unchanged(tensors) and self._watched.unchanged(self._owners)
 
-    def remember(self, leaves: list[Any]) -> None:
-        """Recognize these tensors next time; arrays among the leaves are looked at every time."""
-        super().remember(leaves)
-        if self._seen is None:
-            return
+    def _recognizable(self, leaves: list[Any]) -> bool:
         tensors = present(leaves)
+        if not all(map(is_tensor, tensors)):  # arrays are looked at every time
+            return False
         self._some_absent = len(tensors) < len(leaves)
-        if all(map(is_tensor, tensors)):
-            self._seen_grads = Watch(self._reader, tensors)
-        else:
-            self.forget()
+        self._seen_grads = Watch(self._reader, tensors)
+        return True
 
     def _has_its_memory(self, leaf: Any, view: Any) -> bool:
         return leaf is view or (is_tensor(leaf) and not is_lazy(leaf))

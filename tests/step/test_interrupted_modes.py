@@ -161,6 +161,29 @@ def test_as_state_is_loaded():
     press_everywhere(lambda: other.load_state_dict(snapshot), most=300)
 
 
+def test_while_gradients_are_remembered(monkeypatch):
+    import torch
+    from samestep.backends import tensor_gradients
+    from samestep.torch import SGD
+
+    tensor = torch.ones(3, requires_grad=True)
+    tensor.grad = torch.ones(3)
+    optimizer = SGD([tensor], lr=0.5)
+    optimizer.step()
+
+    class Pressed(tensor_gradients.Watch):
+        def __init__(self, *args):
+            super().__init__(*args)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tensor_gradients, "Watch", Pressed)
+    with pytest.raises(KeyboardInterrupt):  # the same gradients again: they are remembered
+        optimizer.step()
+    monkeypatch.undo()
+    optimizer.step()
+    assert tensor.tolist() in ([0.0] * 3, [-0.5] * 3)  # two steps or, if that one counted, three
+
+
 def test_right_after_interrupts_were_held(monkeypatch):
     """Where calls are not inlined (a compiler looks at frames), Python looks at signals there, too."""
     torch = pytest.importorskip("torch")
