@@ -64,6 +64,7 @@ def test_the_double_of_the_bindings_is_like_them():
     assert int(re.fullmatch(r"(\d+) names are as in cuda-bindings .*\n", said)[1]) > 40
 
 
+@needs_double
 @pytest.mark.parametrize(
     ("change", "message"),
     [
