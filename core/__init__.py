@@ -8,6 +8,8 @@
 import importlib
 import typing
 
+import numpy as _numpy  # noqa: F401 (first: imported from deep inside it takes 12 ms longer)
+
 from . import parts, rules
 from .choice import available_backends, get_backend, use_backend
 from .language.intervals import Interval

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os.path
 from collections.abc import Callable
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
-HERE = Path(__file__).parent  # what runs and composes rules, and is not their text
+HERE = os.path.dirname(__file__)  # what runs and composes rules, and is not their text
 
 
 def place_of_error(error: BaseException) -> str:
@@ -30,4 +30,4 @@ def place_of_function(function: Callable[..., Any]) -> str:
 def _written(code: CodeType, line: int) -> str:
     """Return a place in a rule's text, nothing for one in what runs it."""
     file = code.co_filename
-    return "" if Path(file).parent == HERE else f" ({file}, line {line})"
+    return "" if os.path.dirname(file) == HERE else f" ({file}, line {line})"

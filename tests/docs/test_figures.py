@@ -139,7 +139,9 @@ def test_the_page_of_the_benchmark_is_of_the_file_of_timings():
             cells = [spread(milliseconds).shown(), spread(ratios_of(of, name)).shown()]
             assert re.split(" {2,}", line) == cells, name
         equal = [n for n in of if n != REFERENCE and is_one(ratios_of(of, n))]
-        said = re.findall(f"^Equal to {REFERENCE}, within the noise of this run: (.*)\\.", text, re.M)
+        said = re.findall(
+            f"^Equal to {REFERENCE}, within the noise of this run: (.*)\\.", text, re.M
+        )
         assert said == [", ".join(equal)] * bool(equal)
 
 
