@@ -72,7 +72,4 @@ def lookahead(rule: Rule) -> Rule:
             "slow_step": Interval(0.0, 1.0),
         },
         carry={**rule.carry, "since_sync": 0.0},
-        options={},
-        factory=None,
-        shape_options=None,
     )

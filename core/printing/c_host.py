@@ -157,4 +157,4 @@ def needs_hyper(p: Printer) -> set[str]:
 def array_type(p: Printer, name: str) -> str:
     """Return the type of an array's elements."""
     const = "const " if name == "grad" else ""
-    return f"{const}{C_TYPE[p.stored.get(name, p.compute)]}"
+    return f"{const}{C_TYPE[p.dtype_of(name)]}"

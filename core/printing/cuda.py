@@ -245,7 +245,7 @@ def _kernel(p: Printer, name: str, step: Step, lines: Lines, bounds: str = f"{BL
 
 def _view(p: Printer, array: str, address: str) -> str:
     const = "const " if array == "grad" else ""
-    dtype = f"{const}{C_TYPE[p.stored.get(array, p.compute)]}"
+    dtype = f"{const}{C_TYPE[p.dtype_of(array)]}"
     return f"{dtype} *{p.arrays[array]} = GLOBAL({dtype}, {address});"
 
 

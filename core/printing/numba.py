@@ -188,7 +188,7 @@ def _function(p: Printer, name: str, lines: Lines) -> str:
 
 
 def _view(p: Printer, array: str, address: str, count: str) -> str:
-    dtype = p.stored.get(array, p.compute)
+    dtype = p.dtype_of(array)
     bits = "uint16" if dtype in ("bfloat16", "float16") else dtype
     return f"{p.arrays[array]} = carray(pointer({address}, np.{bits}), {count})"
 

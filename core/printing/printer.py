@@ -31,6 +31,11 @@ class Printer(Expressions):
         self.stored = dict.fromkeys(program.arrays, self.compute)
         self.stored |= {**self.rule.storage, "param": param_dtype, "grad": grad_dtype}
 
+    def dtype_of(self, array: str) -> str:
+        """Return what an array is stored in; one that is smaller than the parameter in what is
+        computed in."""
+        return self.stored.get(array, self.compute)
+
     @property
     def codecs(self) -> str:
         """The line that says which states codecs store; empty where there is none."""

@@ -103,17 +103,12 @@ def _steps(exported: Exported, p: Printer) -> str:
             *(
                 line
                 for name, count in counts.items()
-                for line in _compared("state", f".{name}", f"state_{name}", count, _stored(p, name))
+                for line in _compared("state", f".{name}", f"state_{name}", count, p.dtype_of(name))
             ),
         ],
         "RELEASED": [f"{release}({name});" for name in memory],
     }
     return filled(TEXTS["steps"], words)
-
-
-def _stored(p: Printer, state: str) -> str:
-    """Return the dtype that a state is stored in."""
-    return p.stored.get(state, p.compute)
 
 
 def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> dict[str, Lines]:
