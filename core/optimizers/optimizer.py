@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import Any, NoReturn
 
 from ..interrupts import held, hold, holding, release
 from ..language.keywords import known_keywords
@@ -13,17 +12,11 @@ from ..parameters.trees import gradient_leaves
 from ..protocol import Backend
 from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
-from ..step.run import Run, start
+from ..step.run import start
 from ..step.settings import Settings
-
-if TYPE_CHECKING:
-    from ..checkpoint.partial import Loaded
+from .checkpointed import Checkpointed
 
 Number = float | Callable[[int], float]
-OF_THE_FILE = (
-    "; hyperparameters and schedules are those of the file, and may be changed after it: "
-    "opt.param_groups[0]['lr'] = 0.01"
-)
 
 
 def _setting(name: str, about: str) -> Any:
@@ -38,7 +31,7 @@ def _setting(name: str, about: str) -> Any:
     return property(read, change, doc=about)
 
 
-class Optimizer:
+class Optimizer(Checkpointed):
     """Updates parameters in place by a rule.
 
     Parameters
@@ -87,7 +80,6 @@ class Optimizer:
 
     # an attribute that there is not cannot be set: a misspelt one is an error
     __slots__ = ("__weakref__", "_run")
-    _only_rule: ClassVar[Rule | None] = None  # of classes for one rule
 
     def __init__(
         self,
@@ -107,7 +99,7 @@ class Optimizer:
             clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps, cast_gradients
         )
         found = find_rule(rule)
-        self._run: Run = start(found, params, backend, settings, weight_decay_mask, hyper)
+        self._run = start(found, params, backend, settings, weight_decay_mask, hyper)
 
     def __repr__(self) -> str:
         count = len(self._run.groups.tensors)
@@ -299,137 +291,3 @@ class Optimizer:
     def micro_steps(self) -> int:
         """The number of micro-batches that have been accumulated since the last step."""
         return self._run.micro_steps
-
-    # ---- state
-
-    @property
-    def state(self) -> list[dict[str, Any]]:
-        """The state arrays of each parameter, by name; the optimizer's own memory."""
-        return [tensor.state for tensor in self._run.groups.tensors]
-
-    @property
-    def steps(self) -> list[int]:
-        """The number of steps that each parameter has taken."""
-        self._run.settle()
-        return [clock.step for clock in self._run.groups.clocks]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return a snapshot of everything but the parameters, in torch's layout: ``"state"`` maps
-        the parameter's position to step, carry and arrays; ``"param_groups"`` lists
-        hyperparameters and positions, and where parameters are in dicts their names: the keys with
-        points between, such as ``"layers.0.weight"``."""
-        from ..checkpoint.state_dict import take
-
-        with self._run.alone:
-            return take(self._run)
-
-    def load_state_dict(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on from a snapshot of the same rule, groups and shapes, taken on any backend.
-
-        Parameters are found by their names where both the snapshot and this optimizer have names
-        (``"param_names"``), else by their position.
-
-        Raises TypeError or ValueError if it does not fit; nothing is changed then.
-        """
-        from ..checkpoint.state_dict import restore
-
-        with held(), self._run.alone:
-            restore(self._run, snapshot)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write parameters, state, step counts, hyperparameters and settings to one file.
-
-        It is there under its name only when it is complete and on the disk: a process that is
-        killed while saving leaves the previous file whole. A step of another thread meanwhile
-        raises RuntimeError.
-
-        Raises
-        ------
-        TypeError
-            For what a file cannot hold, such as a hyperparameter that is a function, before
-            anything is written.
-        OSError
-            If the file cannot be written; the previous one is then whole.
-        ValueError
-            If ``path`` is something else than a file.
-        """
-        from ..checkpoint.save import save
-
-        with self._run.alone:
-            self._run.follow()
-            save(self._run, path)
-
-    @classmethod
-    @known_keywords(advice=OF_THE_FILE)
-    def load(
-        cls,
-        path: str | PathLike[str],
-        params: Any,
-        *,
-        backend: str | None = None,
-        rule: Rule | str | None = None,
-        strict: bool = True,
-    ) -> Self:
-        """Return an optimizer that goes on from a file, on any backend, bit for bit.
-
-        Parameters
-        ----------
-        path : path
-            A file that `save` has written.
-        params : array, nested list / tuple / dict of arrays, or list of groups
-            Of the dtypes and shapes that were saved; their values become those of the file.
-            Entries of a dict are found by their keys, in whatever order, those of a list by their
-            position; the optimizer has them in the file's order. Where there were several groups,
-            a list of as many dicts with ``"params"``; other entries of these dicts are not looked
-            at, since all hyperparameters are those of the file.
-        backend : str, optional
-            The backend to run on; which one the file was written on does not matter.
-        rule : Rule or str, optional
-            The rule that it must be. A rule that is not built in has to be given. A class of one
-            rule loads no other.
-        strict : bool
-            False to take only what fits, parameter by parameter: those that the file does not have,
-            or has with another shape or dtype, keep their values and have taken no step.
-            ``loaded`` says which. Groups and rule must be those of the file all the same.
-
-        Raises
-        ------
-        CheckpointError
-            A ValueError: for a file that is no checkpoint, is damaged, or does not fit;
-            ``params`` are then what they were.
-        OSError
-            If the file cannot be read.
-        TypeError, ValueError, RuntimeError
-            For parameters that no optimizer can update, or a backend that cannot run.
-        """
-        from ..checkpoint.load import load
-
-        optimizer = cls.__new__(cls)
-        optimizer._run = load(path, params, backend, cls._only_rule or rule, strict)
-        return optimizer
-
-    @property
-    def loaded(self) -> Loaded | None:
-        """Tells what `load` took from its file: the names ``taken``, ``skipped`` (with the reason) and
-        ``missing``; None for an optimizer that was not loaded."""
-        loaded: Loaded | None = self._run.loaded
-        return loaded
-
-    def __copy__(self) -> NoReturn:
-        """Raise TypeError: a copy would update the same parameters with other state."""
-        raise TypeError(
-            "copy.copy of an optimizer would share its parameters but not its state; copy.deepcopy "
-            "copies both"
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        from ..checkpoint.pickling import pickled
-
-        with self._run.alone:
-            self._run.follow()
-            return pickled(self._run)
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        from ..checkpoint.pickling import unpickled
-
-        self._run = unpickled(saved)
