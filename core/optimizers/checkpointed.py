@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from ..interrupts import held
 from ..language.keywords import known_keywords
 from ..language.rule import Rule
+from ..parameters.entries import check_one_rule
 from ..step.run import Run
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Checkpointed:
     """The part of an optimizer that reads its state and step counts, takes snapshots of them, writes
     and loads them."""
 
-    __slots__ = ()
+    # an attribute that there is not cannot be set: a misspelt one is an error
+    __slots__ = ("__weakref__", "_run")
     _run: Run
     _only_rule: ClassVar[Rule | None] = None  # of classes for one rule
 
@@ -94,6 +96,7 @@ class Checkpointed:
         *,
         backend: str | None = None,
         rule: Rule | str | None = None,
+        rules: Mapping[str, Any] | Callable[[str, Any], Any] | None = None,
         strict: bool = True,
     ) -> Self:
         """Return an optimizer that goes on from a file, on any backend, bit for bit.
@@ -112,7 +115,10 @@ class Checkpointed:
             The backend to run on; which one the file was written on does not matter.
         rule : Rule or str, optional
             The rule that it must be. A rule that is not built in has to be given. A class of one
-            rule loads no other.
+            rule loads no other. A group's own rule that is not built in is given as ``"rule"`` of
+            this group.
+        rules : mapping or callable, optional
+            What chose rules by the names of parameters when the optimizer was made.
         strict : bool
             False to take only what fits, parameter by parameter: those that the file does not have,
             or has with another shape or dtype, keep their values and have taken no step.
@@ -130,8 +136,10 @@ class Checkpointed:
         """
         from ..checkpoint.load import load
 
-        optimizer = cls.__new__(cls)
-        optimizer._run = load(path, params, backend, cls._only_rule or rule, strict)
+        optimizer, only = cls.__new__(cls), cls._only_rule
+        if only is not None:
+            check_one_rule(only, params, cls.__name__, rules=rules)
+        optimizer._run = load(path, params, backend, rule, rules, strict, only)
         return optimizer
 
     @property

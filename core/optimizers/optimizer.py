@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 from ..interrupts import held, hold, holding, release
 from ..language.keywords import known_keywords
 from ..language.rule import Rule
-from ..parameters.trees import gradient_leaves
+from ..parameters.entries import check_one_rule
+from ..parameters.trees import gradient_leaves, listed
 from ..protocol import Backend
 from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
@@ -40,8 +41,13 @@ class Optimizer(Checkpointed):
         A rule, your own included, or the name of a built-in one.
     params : array, nested list / tuple / dict of arrays, or list of groups
         Updated in place. A list of dicts that all have ``"params"`` is parameter groups: the
-        other entries are hyperparameters of the group. A group with ``frozen=True`` stays as
-        it is. An entry ``"name"`` is the user's own.
+        other entries are hyperparameters of the group, and ``"rule"`` if it has one of its own.
+        A group with ``frozen=True`` stays as it is. An entry ``"name"`` is the user's own.
+    rules : mapping or callable, optional
+        Other rules for some parameters, which are then in a group for each choice. Regular
+        expressions, searched in the parameters' names (``"layers.0.weight"``, the keys with points
+        between), mapped to a rule, or to a dict with ``"rule"`` and hyperparameters; the first that
+        is found counts. Or a function ``(name, param)`` that returns these, None for ``rule``.
     backend : str, optional
         ``"numpy"``, ``"numba"``, ``"cupy"``, ``"torch"``; without it, see `samestep.get_backend`.
     clip_global_norm : float or schedule, optional
@@ -58,7 +64,7 @@ class Optimizer(Checkpointed):
         of refusing them.
     **hyper
         Hyperparameters and structural options of the rule, for all groups that do not say
-        otherwise, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
+        otherwise and whose rule has them, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
         ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16" or
         "float16", or a dict of these by the names of states;
@@ -78,8 +84,7 @@ class Optimizer(Checkpointed):
     may be changed between steps as hyperparameters may.
     """
 
-    # an attribute that there is not cannot be set: a misspelt one is an error
-    __slots__ = ("__weakref__", "_run")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -93,22 +98,26 @@ class Optimizer(Checkpointed):
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
         weight_decay_mask: Any = None,
+        rules: Mapping[str, Any] | Callable[[str, Any], Any] | None = None,
         **hyper: Any,
     ) -> None:
         settings = Settings(
             clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps, cast_gradients
         )
-        found = find_rule(rule)
-        self._run = start(found, params, backend, settings, weight_decay_mask, hyper)
+        found, params = find_rule(rule), listed(params)
+        if self._only_rule is not None:
+            check_one_rule(found, params, type(self).__name__, rules=rules)
+        self._run = start(found, params, rules, backend, settings, weight_decay_mask, hyper)
 
     def __repr__(self) -> str:
         count = len(self._run.groups.tensors)
         tensors = f"{count} parameter" + "s" * (count != 1)
-        return f"<{self.rule.name} on {self.backend.name}: {tensors}>"
+        rules = ", ".join(dict.fromkeys(rule.name for rule in self._run.groups.families))
+        return f"<{rules} on {self.backend.name}: {tensors}>"
 
     @property
     def rule(self) -> Rule:
-        """The rule that updates the parameters."""
+        """The rule of groups that do not say otherwise; ``param_groups`` has that of each."""
         return self._run.rule
 
     @property
@@ -120,13 +129,13 @@ class Optimizer(Checkpointed):
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """The hyperparameters of groups that do not say otherwise."""
+        """The hyperparameters of groups of `rule` that do not say otherwise."""
         return self._run.defaults
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The groups: each a dict with ``"params"``, hyperparameters and ``"frozen"``. What is
-        written there counts from the next step on.
+        """The groups: each a dict with ``"params"``, the name of its ``"rule"``, hyperparameters and
+        ``"frozen"``. What is written there counts from the next step on; the rule cannot be changed.
 
         Another array in the place of a parameter, in ``"params"`` or in a list or dict that was
         passed, is updated from then on, with the state of the place; it must have the same shape
@@ -137,9 +146,14 @@ class Optimizer(Checkpointed):
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own.
 
-        Gradients are then given as a list with one entry per group. Raises as the constructor
-        does, and RuntimeError between micro-batches; a group with an error is not added.
+        Those that it does not say are `defaults`; if it has another ``"rule"``, those of that rule.
+        Gradients are then given as a list with one entry per group; parameters that ``rules``
+        divided are one entry. Raises as the constructor does, and RuntimeError between
+        micro-batches; a group with an error is not added.
         """
+        if self._only_rule is not None:
+            count = len(self.param_groups)
+            check_one_rule(self.rule, [group], type(self).__name__, count)
         with self._run.alone:
             self._run.add_group(group)
 
@@ -211,7 +225,9 @@ class Optimizer(Checkpointed):
         with run.alone:
             run.begin()
             groups = run.groups
-            leaves = gradient_leaves(groups.specs, groups.flat, groups.single, grads)
+            leaves = gradient_leaves(groups.grad_specs, groups.flat, groups.single, grads)
+            if groups.order is not None:
+                leaves = [leaves[i] for i in groups.order]
             outermost = not holding()  # what `held` does, in half the time
             try:
                 hold()
