@@ -23,7 +23,7 @@ from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule
 from ....step.one_thread import OneThread
-from ...launching.initial_state import check_storage
+from ...launching.initial_state import check_parameter
 from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
 from .eager import not_compiled
@@ -166,7 +166,7 @@ class Optimizer(torch.optim.Optimizer):
         check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
         shaped = rule.for_shape(tensor.shape)
         check(shaped)
-        check_storage(tensor, shaped)
+        check_parameter(tensor, shaped)
         return tensor
 
     # ---- stepping
