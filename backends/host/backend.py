@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...language.rule import Rule
-from ...protocol import Named
+from ...protocol import BackendBase
 from ..gradients import GradientChecker
 from ..launching.arithmetic import check_caller
 from ..launching.initial_state import initial_state
@@ -26,7 +26,7 @@ from .judge import DecidesOnHost
 Array = NDArray[Any]
 
 
-class HostBackend(Named, DecidesOnHost):
+class HostBackend(BackendBase, DecidesOnHost):
     """A backend of arrays in host memory: everything but how the arithmetic is done."""
 
     name = ""
