@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import itemgetter
+from operator import call, itemgetter
 from typing import Any
 
 from ..language.dtypes import dtype_of
@@ -48,6 +48,7 @@ class Groups:
         self.clocks: list[Clock] = []
         self._hyper_names: list[tuple[str, ...]] = []
         self._read: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
+        self._size: list[int] = []  # of each entry, without a name
         self._contents: list[Contents] = []
         self._constants: dict[Constant, Rule] = {}
         self.forget()
@@ -118,6 +119,7 @@ class Groups:
         self.specs.append(spec)
         self._hyper_names.append(tuple(held))
         self._read.append(itemgetter(*self._names_of(index)))
+        self._size.append(1 + len(self._names_of(index)))
         self._contents.append(Contents(group["params"]))
         self.tensors += tensors
         self.clocks += clocks
@@ -223,13 +225,13 @@ class Groups:
         Raises TypeError or ValueError for what cannot be used.
         """
         try:
-            now = [read(group) for read, group in zip(self._read, self.entries, strict=True)]
+            now = list(map(call, self._read, self.entries))
         except KeyError as error:
             raise ValueError(
                 f"a group in param_groups has lost its entry {error}; put it back"
             ) from None
-        for i, (group, read) in enumerate(zip(self.entries, now, strict=True)):
-            if len(group) - ("name" in group) != len(read) + 1:
+        for i, group in enumerate(self.entries):
+            if len(group) - ("name" in group) != self._size[i]:
                 raise has_too_much(group, self._names_of(i), self._where(i))
         try:
             same = now == self._seen
