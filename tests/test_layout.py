@@ -31,7 +31,8 @@ DIRECTION = {
     "core/checkpoint": (
         "core/step", "core/rules", "core/schedules", "core/version",
     ),
-    "core/optimizers": ("core/checkpoint",),
+    "core/quasi_newton": ("core/checkpoint",),
+    "core/optimizers": ("core/quasi_newton",),
     "core": ("core/optimizers", "core/printing"),
     "backends": (),  # its __init__, which is empty: anybody may import it
     "backends/memory": (),
