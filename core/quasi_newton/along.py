@@ -26,7 +26,8 @@ class Along:
         slope: float,
     ) -> None:
         self._vectors, self._parameters, self._closure = vectors, parameters, closure
-        self.start = self.best = self._here = Point(0.0, loss, slope)
+        self.start = self.best = Point(0.0, loss, slope)
+        self._here: Point | None = self.start
         self.evaluations = 0
         vectors.copy(vectors.x_start, vectors.x)
         vectors.copy(vectors.grad_start, vectors.grad)
@@ -37,6 +38,7 @@ class Along:
         with held() as holding:
             if self._here is self.best and self.best is not self.start:
                 vectors.copy(vectors.grad_best, vectors.grad)
+            self._here = None  # until all is known about it
             vectors.move(t)
             self._parameters.write(vectors.x)
             self.evaluations += 1
@@ -45,10 +47,10 @@ class Along:
             slope = vectors.slope()
         if not math.isfinite(slope):
             loss = math.inf  # no way on from there
-        self._here = Point(t, loss, slope)
+        here = self._here = Point(t, loss, slope)
         if loss < self.best.loss:
-            self.best = self._here
-        return self._here
+            self.best = here
+        return here
 
     def go_back(self) -> None:
         """Set the parameters, and ``vectors``, to the lowest point that was seen."""
