@@ -69,19 +69,26 @@ class ElementwiseLaunch(NumpyLaunch):
                 arrays, part = [array[where] for array in memory], grad[where]
             param, *states = arrays
             new = self.run_text(self.xp, s, param, part, states)
-            for array, value in zip(arrays, new, strict=True):
+            named = zip(("param", *self.rule.state), arrays, new, strict=True)
+            for name, array, value in named:
                 if value is not None:
-                    array[...] = value
+                    array[...] = self.rounded(value, name, array, [(i, start, array.size)])
 
     def _update_together(self, block: _Together, grads: list[Any], s: SimpleNamespace) -> None:
         """Run the text once on copies of small tensors, and write the results back."""
         param, *states = map(np.concatenate, block.pieces)
         new = self.run_text(self.xp, s, param, block.gathered(grads), states)
-        for pieces, value in zip(block.pieces, new, strict=True):
+        named = zip(("param", *self.rule.state), block.pieces, new, strict=True)
+        for name, pieces, value in named:
             if value is None:
                 continue
             if not np.ndim(value):
                 value = np.full(block.size, value)
+            if name in self.streams:
+                like = np.empty(block.size, pieces[0].dtype)
+                starts = itertools.repeat(0)
+                elements = [*zip(block.members, starts, block.lengths, strict=False)]
+                value = self.rounded(value, name, like, elements)
             for piece, where in zip(pieces, block.where, strict=True):
                 piece[...] = value[where]
 

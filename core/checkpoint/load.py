@@ -46,7 +46,11 @@ def load(
             if not strict:
                 tree, loaded = fit(tree, trees)
             groups = [
-                {"params": params, "state_dtype": saved.get("state_dtype")}
+                {
+                    "params": params,
+                    "state_dtype": saved.get("state_dtype"),
+                    "rounding": saved.get("rounding", "nearest"),
+                }
                 for params, saved in zip(
                     in_order(trees, tree["names"]), tree["param_groups"], strict=True
                 )

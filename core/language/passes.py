@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .kept import kept
+from .rounding import KEY
 from .rule import Rule
 from .tracer import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
 
@@ -99,7 +100,7 @@ def program(rule: Rule) -> Program:
     graph = _Graph(rule)
     return Program(
         rule=rule,
-        scalars=tuple(trace_scalars(rule)[0]),
+        scalars=tuple(trace_scalars(rule)[0]) + KEY * rule.stochastic,
         arrays=graph.arrays,
         small=tuple(graph.small),
         sums=graph.sums,

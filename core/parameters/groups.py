@@ -83,7 +83,7 @@ class Groups:
         hyper = numbers_at(self._rule, given, steps_taken, where, OF_GROUPS)
         held = as_held(given, hyper)
         rule = self._rule.variant(**{**options_asked_for(self._rule, held, hyper), **options})
-        rule = rule.stored_as(hyper["state_dtype"])
+        rule = rule.stored_as(hyper["state_dtype"], hyper["rounding"])
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
         if check_overlap:

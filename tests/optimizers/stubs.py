@@ -58,8 +58,8 @@ def type_of(parameter: inspect.Parameter) -> str:
         return "Any"
     if parameter.name == "state_dtype":
         return "str | Mapping[str, str] | None"
-    if isinstance(default, bool):
-        return "bool"
+    if isinstance(default, (bool, str)):
+        return type(default).__name__
     if isinstance(default, tuple):
         numbers, floats = (", ".join([kind] * len(default)) for kind in ("Number", "float"))
         return f"tuple[{numbers}] | Callable[[int], tuple[{floats}]]"
