@@ -15,7 +15,7 @@ from ...language.rule import Rule
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
 from ..host.launch import HostLaunch
-from ..random_bits import Piece, random_bits
+from ..launching.random_bits import Piece, random_bits
 from ..tensor import AdoptedTensor
 
 Array = NDArray[Any]

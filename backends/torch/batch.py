@@ -12,7 +12,7 @@ import torch
 from ...language.dtypes import name_of
 from ...language.passes import Program
 from ...language.rounding import rounded_bits
-from ..random_bits import Piece, random_bits
+from ..launching.random_bits import Piece, random_bits
 from .operations import Operations
 from .sums import Gathered
 from .work import Views, Work

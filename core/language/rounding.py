@@ -100,24 +100,25 @@ def rounded_bits(bits: Array, random: Array, dtype: str) -> Array:
     """
     magnitude, sign = bits & 0x7FFFFFFF, (bits >> 16) & 0x8000
     if dtype == "bfloat16":
-        rounded = _at_most((magnitude + random) >> 16, 0x7F7F)
+        rounded = at_most((magnitude + random) >> 16, 0x7F7F)
         infinite, overflow, nan = 0x7F80, 0x7F800000, 0x7FC0
     else:
         exponent = magnitude >> 23
         # below the least normal number the last place is 2**-24: in units of 2**-40, rounded down
-        fixed = (((magnitude & 0x7FFFFF) | 0x800000) << 2) >> _at_most(abs(112 - exponent), 63)
+        fixed = (((magnitude & 0x7FFFFF) | 0x800000) << 2) >> at_most(abs(112 - exponent), 63)
         small = (fixed + random) >> 16
-        normal = _at_most((magnitude - 0x38000000 + (random >> 3)) >> 13, 0x7BFF)
-        rounded = _where(exponent < 113, small, normal)
+        normal = at_most((magnitude - 0x38000000 + (random >> 3)) >> 13, 0x7BFF)
+        rounded = where(exponent < 113, small, normal)
         infinite, overflow, nan = 0x7C00, 0x47800000, 0x7E00
-    rounded = _where(magnitude >= overflow, infinite, rounded)
-    return _where(magnitude > 0x7F800000, nan, rounded) | sign
+    rounded = where(magnitude >= overflow, infinite, rounded)
+    return where(magnitude > 0x7F800000, nan, rounded) | sign
 
 
-def _where(condition: Array, a: Any, b: Array) -> Array:
+def where(condition: Array, a: Any, b: Array) -> Array:
     """Return ``a`` where a condition holds, else ``b``."""
     return b + (a - b) * condition
 
 
-def _at_most(x: Array, limit: int) -> Array:
-    return _where(x > limit, limit, x)
+def at_most(x: Array, limit: int) -> Array:
+    """Return the smaller of ``x`` and ``limit``."""
+    return where(x > limit, limit, x)

@@ -73,8 +73,12 @@ def torch_type_of(parameter: inspect.Parameter) -> str:
     return type_of(parameter).partition(" | Callable")[0]
 
 
+def _text(default: object) -> str:
+    return f'"{default}"' if isinstance(default, str) else repr(default)
+
+
 def _argument(parameter: inspect.Parameter, annotation: str) -> str:
-    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    default = "" if parameter.default is parameter.empty else f" = {_text(parameter.default)}"
     return f"        {parameter.name}: {annotation}{default},"
 
 

@@ -128,6 +128,8 @@ def _memory(p: Printer) -> str:
         )
     small = dict.fromkeys(d for d in (dtypes["param"], dtypes["grad"]) if d in OF_16_BITS)
     text += "".join(f" ({OF_16_BITS[dtype]})" for dtype in small) + "."
+    if p.layout.rounds:
+        text += " " + "".join(paragraphs(TEXTS["position"], {}))
     for dtype in dict.fromkeys(map(p.dtype_of, states(p))):
         of_dtype = [s for s in states(p) if p.dtype_of(s) == dtype]
         each = [f"{p.arrays[s]} has {count(p, s)}, initially {_start(p, s)}" for s in of_dtype]

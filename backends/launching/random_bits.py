@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..language.rounding import SHARED, WORD, halves, philox
+from ...language.rounding import SHARED, WORD, halves, philox
 
 Integers = NDArray[np.int64]
 
