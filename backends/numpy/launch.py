@@ -116,7 +116,7 @@ class NumpyLaunch(HostLaunch):
         if array not in self.streams:
             return value
         pieces = [
-            Piece(self.positions[i], first, count, self.keys[self.row_of_tensor[i]])
+            Piece(self.tensors[i].position, first, count, self.keys[self.row_of_tensor[i]])
             for i, first, count in elements
         ]
         bits = np.broadcast_to(value, like.shape).astype(self.dtype).view(np.int32)

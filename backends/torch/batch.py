@@ -26,7 +26,7 @@ Evaluate = Callable[[int, Sequence[Tensor]], Sequence[Tensor]]
 class Batch:
     """The memory of ``work``. ``memory`` has vectors over all tensors for ``param`` and each state,
     ``sizes`` the numbers of elements that the rule asks for. ``streams`` are the arrays that are
-    rounded by random bits, with their numbers; ``positions`` those of the tensors in the optimizer."""
+    rounded by random bits, with their numbers; ``positions`` those of the tensors among all parameters of the optimizer."""
 
     def __init__(
         self,

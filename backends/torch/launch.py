@@ -78,9 +78,8 @@ class TorchLaunch(HostLaunch):
 
     def _batch(self, work: Work) -> Batch:
         sizes = [self._typed(work.summed(*kind)) for kind in self.program.size_kinds]
-        return Batch(
-            self.program, self.dtype, work, self.memory, sizes, self.streams, self.positions
-        )
+        places = [tensor.position for tensor in self.tensors]
+        return Batch(self.program, self.dtype, work, self.memory, sizes, self.streams, places)
 
     def _typed(self, number: float) -> Tensor:
         wide = torch.full((), float(number), dtype=torch.float64, device=self.device)
