@@ -28,6 +28,7 @@ class Tensor(Protocol):
     flat: Any
     state: dict[str, Any]
 
+    rows_and_columns: tuple[int, int]  # the shape as a matrix
     staged: bool  # not contiguous: `pull` copies it in before a step and `push` back after it
 
     def flat_state(self, name: str) -> Any:
@@ -210,6 +211,10 @@ class Backend(Protocol):
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
     ) -> Launch:
         """Return a new launch; ``scalars`` are the names in a row, in order."""
+
+    def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
+        """Call ``function(matmul, *args)`` where this backend computes. ``matmul(a, b, out)`` is its
+        product of stacks of matrices, in memory that `zeros` returned."""
 
     def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
         """Return a function that tells whoever keeps watch over these parameters' memory (autograd)

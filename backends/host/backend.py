@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...interrupts import held
 from ...language.rule import Rule
 from ...protocol import BackendBase
 from ..gradients import GradientChecker
@@ -71,6 +72,10 @@ class HostBackend(BackendBase, DecidesOnHost):
 
     def zeros(self, size: int, dtype: str) -> Array:
         return np.zeros(size, dtype)
+
+    def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
+        with held(), np.errstate(all="ignore"):
+            function(np.matmul, *args)
 
     def gradient_checker(self, tensors: Sequence[Any]) -> GradientChecker:
         if owners := owning_tensors(tensors):

@@ -68,6 +68,10 @@ class TorchOnDevice(BackendBase):
         with held(), torch.inference_mode(False):  # what is made in it could not be changed outside
             return torch.zeros(size, dtype=getattr(torch, dtype), device=self.device.place)
 
+    def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
+        with held(), torch.inference_mode(False), torch.no_grad():
+            function(lambda a, b, out: torch.matmul(a, b, out=out), *args)
+
     def gradient_checker(self, tensors: Sequence[AdoptedTensor]) -> TensorChecker:
         return TensorChecker(tensors, self.device, self.reader([t.owner for t in tensors]))
 

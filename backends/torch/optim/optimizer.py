@@ -19,11 +19,12 @@ from ....interrupts import held, hold, holding, release
 from ....language.rule import Rule
 from ....language.text_checks import check
 from ....pages import see
+from ....parameters.entries import check_one_rule
 from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule
 from ....step.one_thread import OneThread
-from ...launching.initial_state import check_storage
+from ...launching.initial_state import check_parameter
 from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
 from .eager import not_compiled
@@ -42,6 +43,8 @@ from .groups import (
 from .load import in_own_order, loaded_groups, loaded_state
 from .parts import Parts
 from .shards import check_rule, local, placed
+
+WHAT = "an optimizer of samestep.torch"
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -135,6 +138,7 @@ class Optimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
         refuse_traced("making an optimizer")
+        check_one_rule(self.rule, [param_group], WHAT, len(self.param_groups))
         super().add_param_group(param_group)
         try:
             self._check_last_group()
@@ -166,7 +170,7 @@ class Optimizer(torch.optim.Optimizer):
         check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
         shaped = rule.for_shape(tensor.shape)
         check(shaped)
-        check_storage(tensor, shaped)
+        check_parameter(tensor, shaped)
         return tensor
 
     # ---- stepping
