@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..choice import get_backend
-from ..parameters.groups import as_groups
+from ..parameters.by_name import as_groups
 from ..parameters.trees import flatten, flatten_like
 from ..protocol import Backend
 from ..step.launches import KeptLaunches
@@ -29,7 +29,7 @@ class Run:
 
     def __init__(self, params: Any, backend: str | None, options: Options) -> None:
         options.check()
-        groups, single = as_groups(params)
+        groups, single, _ = as_groups(params)
         if not single:
             raise TypeError(
                 "params is a list of parameter groups; L-BFGS has one direction for all parameters: "
