@@ -29,7 +29,8 @@ DIRECTION = {
     "core/parameters": ("core/protocol", "core/identities", "core/rules"),
     "core/step": ("core/parameters", "core/choice"),
     "core/checkpoint": ("core/step", "core/schedules", "core/version"),
-    "core/optimizers": ("core/checkpoint",),
+    "core/quasi_newton": ("core/checkpoint",),
+    "core/optimizers": ("core/quasi_newton",),
     "core": ("core/optimizers", "core/printing"),
     "backends": (),  # its __init__, which is empty: anybody may import it
     "backends/memory": (),

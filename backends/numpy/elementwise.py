@@ -17,7 +17,7 @@ from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
 from .launch import Array, NumpyLaunch
 
-BLOCK = 1 << 18  # bytes in the compute dtype: its temporaries stay in the cache
+BLOCK = 1 << 19  # bytes in the compute dtype: its temporaries stay in the cache
 SMALL = BLOCK // 8  # bytes; fewer take less time copied to a block and back than on their own
 
 

@@ -19,7 +19,7 @@ from ..launching.random_bits import Piece, random_bits
 from ..tensor import AdoptedTensor
 
 Array = NDArray[Any]
-LARGER = 1 << 18  # elements of float64; a multiple of what a block has
+LARGER = 1 << 23  # bytes; a multiple of what all temporaries of a block have
 
 
 def keep_freed_memory() -> None:
@@ -29,7 +29,7 @@ def keep_freed_memory() -> None:
     faults then take up to nine times as long as the arithmetic. Once a larger block was freed, its
     thresholds are above that (mallopt(3), M_MMAP_THRESHOLD).
     """
-    np.empty(LARGER)
+    np.empty(LARGER, np.uint8)
 
 
 class NumpyLaunch(HostLaunch):
@@ -89,19 +89,21 @@ class NumpyLaunch(HostLaunch):
         param: Array,
         grad: Array,
         states: list[Array],
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """Return the new values of the parameter and of each state; None for what stays as it is.
 
         One array's old value may be another's new one: that is copied, since the old one will be
         written over.
         """
-        param, grad = self._compute(param), self._compute(grad)
+        grad = self._compute(grad)
         if self.scaled:
             grad = s.grad_coefficient * grad
-        states = list(map(self._compute, states))
+        before = [self._compute(stored) for stored in (param, *states)]
+        param, *states = before
         results = as_tuple(self.rule.update(xp, s, param, grad, *states))
-        before = (param, *states)
         ids = {*map(id, before)}
+        if ids.isdisjoint(map(id, results)):  # as most often
+            return results
         return [
             None if new is old else new.copy() if id(new) in ids else new
             for new, old in zip(results, before, strict=True)
