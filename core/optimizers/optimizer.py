@@ -54,7 +54,9 @@ class Optimizer(Adjustable, Checkpointed):
         otherwise and whose rule has them, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
         ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16" or
-        "float16", or a dict of these by the names of states;
+        "float16", or a dict of these by the names of states; ``rounding`` of what is stored in 16
+        bits, "nearest" or "stochastic", by random bits that follow from ``seed`` (see
+        `samestep.language.rounding`);
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
 
