@@ -96,7 +96,7 @@ class Groups:
         if check_overlap:
             self._backend.check_overlap([*self.tensors, *tensors])
         decays = decay_mask(group.get("weight_decay_mask"), rule, spec, leaves, names, where)
-        clocks = []
+        clocks: list[Clock] = []
         for tensor, decays_here in zip(tensors, decays, strict=True):
             tensor.position = len(self.clocks) + len(clocks)
             variant = rule.for_shape(tensor.shape)
