@@ -179,8 +179,18 @@ def test_groups_may_be_added_to_it(backend):
     again.step([tree(2), np.ones(2)])
 
 
+def test_gradients_of_some_rows_stand_in_their_place(backend):
+    params = {"embedding": np.zeros((5, 2)), "bias": np.ones(2)}
+    optimizer = by_name(params, backend, {"embedding": {"rule": "sgd", "lr": 1.0}})
+    rows = ss.IndexedSlices(np.ones((1, 2)), np.array([3]))
+    optimizer.step({"embedding": rows, "bias": np.ones(2)})
+    assert params["embedding"].tolist() == [[0.0] * 2] * 3 + [[-1.0] * 2, [0.0] * 2]
+
+
 LISTED = [np.ones(2), np.ones(3)]
 WRONG = {
+    "nothing": ({}, {"w": "lion"}, ValueError, "params is empty"),
+    "nothing for a function": ([], lambda name, param: "lion", ValueError, "params is empty"),
     "no names": (LISTED, {"w": "lion"}, TypeError, "arrays in lists have none; give a dict"),
     "one array": (LISTED[0], {"w": "lion"}, TypeError, "arrays in lists have none; give a dict"),
     "in groups": ([{"params": LISTED}], {"w": "lion"}, TypeError, "a group has a 'rule' of its own"),
