@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...language.dtypes import numpy_dtype
 from ...language.results import as_tuple
 from ...language.rule import Rule
 from ...language.vocabulary import NumpyVocabulary
@@ -40,7 +41,7 @@ class NumpyLaunch(HostLaunch):
     def __init__(self, rule: Rule, scalars: tuple[str, ...], param_dtype: str) -> None:
         super().__init__(param_dtype)
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
-        self.dtype = np.dtype(self.rows_dtype)
+        self.dtype, self.storage = np.dtype(self.rows_dtype), numpy_dtype(param_dtype)
         keep_freed_memory()
 
     def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:

@@ -85,7 +85,7 @@ def test_control_a_constant_in_place_of_an_input_would_be_noticed(monkeypatch):
 
 
 def test_the_graph_has_the_operations_of_the_rule():
-    found = operations.operations(ss.rules.registry["adamw"], "pass", 0, True)
+    found = operations.operations(ss.rules.registry["adamw"], "pass", 0, True, torch.float32)
     names = [n.target.__name__ for n in found.graph.nodes if n.op == "call_function"]
     assert names.count("exact_sqrt") == 1
     assert set(names) == {"mul", "add", "sub", "div", "exact_sqrt", "finite_or_zero"}
