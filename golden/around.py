@@ -1,5 +1,5 @@
 """Cases of what happens to gradients before a rule sees them, clipping, skipping, loss scaling,
-accumulation; and of states that are stored in fewer bits."""
+accumulation; of states that are stored in fewer bits; and of parts around a rule."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ STORED: dict[str, tuple[str, Any]] = {
     "states_float16": ("sgd_momentum", "float16"),
     "states_mixed": ("adafactor_beta1", {"exp_avg": "bfloat16", "exp_avg_sq": "float16"}),
 }
+EMA = dict(average="ema", average_decay=0.75)
+# cases of parts that keywords put around a rule: the label of the variant inside, their
+# hyperparameters, what changes from step 6 on, and the dtypes
+PARTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
+    ("adamw", dict(master="float32"), {}, ("bfloat16", "float16")),
+    ("lamb", dict(master="float32"), {}, ("bfloat16",)),
+    ("adamw", dict(compensated=True), {}, ("bfloat16", "float16")),
+    ("lamb", dict(compensated=True), {}, ("float16",)),
+    ("adamw", EMA, dict(average_decay=0.5), ("float32", "float64", "bfloat16")),
+    ("sgd_momentum", dict(average="mean", average_start=2), {}, ("float32",)),
+    ("lamb", dict(EMA, master="float32"), {}, ("bfloat16",)),
+]
 SCALER = dict(scale=4.0, growth_factor=2.0, backoff_factor=0.5, growth_interval=2)
 
 # name to the label of the variant, hyperparameters, what changes from step 6 on, and settings of
@@ -90,6 +102,21 @@ def stored_cases() -> list[Case]:
     ]
 
 
+def parts_cases() -> list[Case]:
+    """Return the cases of `PARTS`."""
+    rules = {rule.label: rule for rule in variants()}
+    return [
+        Case(
+            rules[label],
+            dtype,
+            {**OF_RULES[label][0], **parts},
+            {CHANGES_FROM: {**OF_RULES[label][1], **later}},
+        )
+        for label, parts, later, dtypes in PARTS
+        for dtype in dtypes
+    ]
+
+
 def all_cases() -> list[Case]:
     """Return the cases of all golden files."""
-    return plain_cases() + tile_cases() + around_cases() + stored_cases()
+    return plain_cases() + tile_cases() + around_cases() + stored_cases() + parts_cases()

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from ..install_command import install_command
+from ..language.around import DEFAULTS
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers, next_scalars
@@ -111,6 +112,8 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
     variants = [rule.for_shape(array.shape) for array in start.values()]
     initial = {name: each.initial.get(name, 0.0) for each in variants for name in each.state}
     hyper = case.rule.hyperparameters(case.hyper)
+    # lazy is about gradients of some rows, of which there are none here
+    unsaid = {"lazy", *DEFAULTS} - {*rule.defaults, *rule.around}
     numbers = as_numbers({name: hyper[name] for name in rule.defaults})
     row, _ = next_scalars(rule, 0, rule.carry, numbers)
     return Header(
@@ -119,8 +122,7 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         options=dict(rule.options),
         dtype=case.dtype,
         compute_dtype=COMPUTE_DTYPE[case.dtype],
-        # lazy is about gradients of some rows, of which there are none here
-        hyperparameters={n: v for n, v in hyper.items() if v is not None and n != "lazy"},
+        hyperparameters={n: v for n, v in hyper.items() if v is not None and n not in unsaid},
         changes={str(step): _checked(case.rule, later) for step, later in case.changes.items()},
         steps=STEPS,
         stored_steps=list(STORED_STEPS),
@@ -135,7 +137,7 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         initial_carry=dict(rule.carry),
         truth=None
         if oracle is None
-        else oracle.announcement(rule.name, list(ORDINARY), list(STORED_STEPS)),
+        else oracle.announcement(case.rule.name, list(ORDINARY), list(STORED_STEPS)),
         provenance=PROVENANCE,
         settings=dict(case.settings) if case.suffix else None,
     )

@@ -26,7 +26,7 @@ DIRECTION = {
     "core/protocol": ("core/language",),
     "core/choice": ("core/protocol",),
     "core/printing": ("core/rules", "core/version"),  # rules are looked up by name
-    "core/parameters": ("core/protocol", "core/identities"),
+    "core/parameters": ("core/protocol", "core/identities", "core/parts"),
     "core/step": ("core/parameters", "core/choice"),
     "core/checkpoint": (
         "core/step", "core/rules", "core/schedules", "core/version",

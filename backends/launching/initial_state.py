@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...language.around import check_bits
 from ...language.dtypes import numpy_dtype
 from ...language.rule import Rule
 
@@ -39,9 +40,12 @@ def initial_state(
 
 def check_storage(tensor: Any, rule: Rule) -> None:
     """Raise TypeError for a parameter whose states the codecs of ``rule``, if it has any, do not
-    store."""
+    store, or that its parts are not for."""
+    if not (rule.storage or rule.around):
+        return
+    kind = f"complex, of pairs of {tensor.dtype}" if tensor.complex else f"of {tensor.dtype}"
+    check_bits(f"{tensor.name} is {kind}", rule.around, tensor.dtype)
     if rule.storage and (tensor.complex or tensor.compute != "float32"):
-        kind = f"complex, of pairs of {tensor.dtype}" if tensor.complex else f"of {tensor.dtype}"
         raise TypeError(
             f"{tensor.name} is {kind}; state_dtype={rule.state_dtype!r} is for real parameters of "
             "float32, bfloat16 or float16 (a group with state_dtype=None takes others)"

@@ -19,7 +19,7 @@ from .parameter_names import in_order, some
 from .partial import Loaded, fit
 from .plain_json import Decoder
 from .save import FORMAT_VERSION, as_reals
-from .state_dict import restore
+from .state_dict import restore, structure_of
 
 # what is in the file besides the state dict
 OWN = ("format_version", "library_version", "names", "param", "defaults")
@@ -46,7 +46,7 @@ def load(
             if not strict:
                 tree, loaded = fit(tree, trees)
             groups = [
-                {"params": params, "state_dtype": saved.get("state_dtype")}
+                {"params": params, **structure_of(saved)}
                 for params, saved in zip(
                     in_order(trees, tree["names"]), tree["param_groups"], strict=True
                 )

@@ -9,7 +9,7 @@ from ..choice import get_backend
 from ..parameters.trees import flatten
 from ..step.run import Run
 from ..step.settings import Settings
-from .state_dict import restore, take
+from .state_dict import restore, structure_of, take
 
 
 def pickled(run: Run) -> dict[str, Any]:
@@ -39,7 +39,10 @@ def unpickled(saved: dict[str, Any]) -> Run:
         saved["rule"],
         saved["defaults"],
         backend,
-        [{"params": tree} for tree in saved["params"]],
+        [
+            {"params": tree, **structure_of(group)}
+            for tree, group in zip(saved["params"], saved["snapshot"]["param_groups"], strict=True)
+        ],
         saved["single"],
         Settings(),
         [group["options"] for group in saved["snapshot"]["param_groups"]],

@@ -12,6 +12,7 @@ from ..language.outside import Constant, check_constants, constants
 from ..language.rule import Rule
 from ..language.text_checks import check
 from ..pages import see
+from ..parts.by_keyword import variant_of
 from ..protocol import Backend, Tensor
 from .clock import Clock
 from .contents import Contents
@@ -82,8 +83,8 @@ class Groups:
         given = {**self._defaults, **_hyper_of(group, where)}
         hyper = numbers_at(self._rule, given, steps_taken, where, OF_GROUPS)
         held = as_held(given, hyper)
-        rule = self._rule.variant(**{**options_asked_for(self._rule, held, hyper), **options})
-        rule = rule.stored_as(hyper["state_dtype"])
+        asked = {**options_asked_for(self._rule, held, hyper), **options}
+        rule = variant_of(self._rule, hyper, asked)
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
         if check_overlap:

@@ -32,7 +32,7 @@ def _the_interpreter_is_a_backend(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_file(name):
     golden = load(name)
-    result = verify_one(golden, ss.rules.registry[golden.header.rule], "ptx")
+    result = verify_one(golden, ss.rules.registry[golden.header.base], "ptx")
     assert result.same, result.differences[0]
 
 

@@ -199,7 +199,11 @@ def _split(rule: Rule, member: Slot) -> tuple[int, dict[str, float], Mapping[str
     needed = {"step", *rule.carry, *rule.state}
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")
-    return found or (0, dict(rule.carry), entry)
+    if found is None:
+        return 0, dict(rule.carry), entry
+    step, carry, arrays = found
+    begun = {name: torch.zeros_like(member.param) for name in rule.state if name not in arrays}
+    return step, carry, {**arrays, **begun}
 
 
 def _similar(a: torch.dtype, b: torch.dtype) -> bool:
