@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
@@ -15,6 +16,7 @@ from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run, start
 from ..step.settings import Settings
+from . import averages
 
 if TYPE_CHECKING:
     from ..checkpoint.partial import Loaded
@@ -69,6 +71,9 @@ class Optimizer:
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
         ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16" or
         "float16", or a dict of these by the names of states;
+        ``master="float32"`` or ``compensated=True``, for parameters of 16 bits, what rounding would
+        lose is kept (see `samestep.parts`); ``average``, "ema" or "mean", an average of the parameter
+        is kept, with ``average_decay`` and ``average_start``, the steps before it that do not count;
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
 
@@ -307,6 +312,23 @@ class Optimizer:
         """The state arrays of each parameter, by name; the optimizer's own memory."""
         return [tensor.state for tensor in self._run.groups.tensors]
 
+    def averaged(self) -> Any:
+        """Return the averages of the parameters, in their structure: new arrays of the compute dtype.
+
+        A parameter that has not stepped, or whose group keeps no average, is its own. Raises
+        ValueError if no group keeps one: they are asked for by ``average="ema"`` or "mean".
+        """
+        with self._run.alone:
+            return averages.averaged(self._run)
+
+    def averages(self) -> AbstractContextManager[None]:
+        """Have the averages in the places of the parameters, for evaluation: ``with opt.averages():``.
+
+        Afterwards, and after an exception, parameters are what they were. Meanwhile a step, saving
+        and pickling raise RuntimeError. Raises as `averaged` does.
+        """
+        return averages.averages(self._run)
+
     @property
     def steps(self) -> list[int]:
         """The number of steps that each parameter has taken."""
@@ -356,6 +378,7 @@ class Optimizer:
         from ..checkpoint.save import save
 
         with self._run.alone:
+            self._run.check_own()
             self._run.follow()
             save(self._run, path)
 
@@ -426,6 +449,7 @@ class Optimizer:
         from ..checkpoint.pickling import pickled
 
         with self._run.alone:
+            self._run.check_own()
             self._run.follow()
             return pickled(self._run)
 

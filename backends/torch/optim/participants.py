@@ -94,12 +94,14 @@ class Participants:
         self._hyper_held: list[Any] = []
         self._hyper_seen: bytes | None = None  # which objects they are
         self._refresh(groups)
-        self._carried, self._next_scalars = tuple(rule.carry), layout_of(rule).scalars
+        self._carried = tuple(dict.fromkeys(n for clock in self._clocks for n in clock.rule.carry))
+        self._next_scalars = layout_of(rule).scalars
         names = ("step", *self._carried, *self._next_scalars)
         self._numbers = Numbers(names, len(members))
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
-            counts = {name: views[i] for name, views in self._numbers.views.items()}
+            own = ("step", *self._clocks[i].rule.carry, *self._next_scalars)
+            counts = {name: self._numbers.views[name][i] for name in own}
             arrays = {name: placed(a, member.param) for name, a in tensor.state.items()}
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
@@ -186,7 +188,7 @@ class Participants:
         self._numbers.write([columns[clock] for clock in clocks])
 
     def _column(self, clock: Clock) -> list[float]:
-        column = [float(clock.step), *(clock.carry[name] for name in self._carried)]
+        column = [float(clock.step), *(clock.carry.get(name, 0.0) for name in self._carried)]
         if self._next_scalars:
             numbers = self._hyper[clock.group].numbers(clock.decays)
             row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
