@@ -53,6 +53,7 @@ class SGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -80,6 +81,7 @@ class Adam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class AdamW(Optimizer):
@@ -107,6 +109,7 @@ class AdamW(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -135,6 +138,7 @@ class RMSprop(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -162,6 +166,7 @@ class Adagrad(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -188,6 +193,7 @@ class Adadelta(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -214,6 +220,7 @@ class Adamax(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -242,6 +249,7 @@ class NAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -269,6 +277,7 @@ class RAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -295,6 +304,7 @@ class Rprop(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class ASGD(Optimizer):
@@ -322,6 +332,7 @@ class ASGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -347,6 +358,7 @@ class Lion(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class SignSGD(Optimizer):
@@ -371,6 +383,7 @@ class SignSGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -396,6 +409,7 @@ class Signum(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class LAMB(Optimizer):
@@ -422,6 +436,7 @@ class LAMB(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class LARS(Optimizer):
@@ -450,6 +465,7 @@ class LARS(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class NovoGrad(Optimizer):
@@ -476,6 +492,7 @@ class NovoGrad(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adafactor(Optimizer):
@@ -507,6 +524,7 @@ class Adafactor(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class SparseAdam(Optimizer):
@@ -532,6 +550,7 @@ class SparseAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class StableAdamW(Optimizer):
@@ -546,6 +565,11 @@ class StableAdamW(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -553,4 +577,5 @@ class StableAdamW(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...

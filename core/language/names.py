@@ -14,7 +14,7 @@ TAKEN = frozenset({
     "self", "rule", "params", "grads", "state", "backend", "frozen", "maximize", "lazy", "state_dtype",
     "options", "master", "compensated", "average",
     "clip_global_norm", "skip_nonfinite", "loss_scaler", "accumulation_steps", "weight_decay_mask",
-    "cast_gradients",
+    "cast_gradients", "warn_lost_updates",
     "foreach", "fused", "capturable", "differentiable", "param_names", "initial_lr", "param", "grad", "name",
 })  # fmt: skip
 

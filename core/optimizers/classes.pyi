@@ -56,6 +56,7 @@ class SGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -85,6 +86,7 @@ class Adam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -114,6 +116,7 @@ class AdamW(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -144,6 +147,7 @@ class RMSprop(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -173,6 +177,7 @@ class Adagrad(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -201,6 +206,7 @@ class Adadelta(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -229,6 +235,7 @@ class Adamax(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -259,6 +266,7 @@ class NAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -288,6 +296,7 @@ class RAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -316,6 +325,7 @@ class Rprop(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -345,6 +355,7 @@ class ASGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -372,6 +383,7 @@ class Lion(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -398,6 +410,7 @@ class SignSGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -425,6 +438,7 @@ class Signum(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -453,6 +467,7 @@ class LAMB(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -483,6 +498,7 @@ class LARS(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -511,6 +527,7 @@ class NovoGrad(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -544,6 +561,7 @@ class Adafactor(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -571,6 +589,7 @@ class SparseAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -586,6 +605,11 @@ class StableAdamW(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -594,5 +618,6 @@ class StableAdamW(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...

@@ -65,6 +65,9 @@ class Optimizer:
     cast_gradients : bool
         Round gradients of other dtypes to the parameter's compute dtype (float64 to float32) instead
         of refusing them.
+    warn_lost_updates : bool
+        Look at a sample of 16-bit parameters in host memory at the tenth update, and warn if rounding
+        loses most of it. Of the program, so no checkpoint has it.
     **hyper
         Hyperparameters and structural options of the rule, for all groups that do not say
         otherwise, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
@@ -105,11 +108,17 @@ class Optimizer:
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
         **hyper: Any,
     ) -> None:
         settings = Settings(
-            clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps, cast_gradients
+            clip_global_norm,
+            skip_nonfinite,
+            loss_scaler,
+            accumulation_steps,
+            cast_gradients,
+            warn_lost_updates,
         )
         found = find_rule(rule)
         self._run: Run = start(found, params, backend, settings, weight_decay_mask, hyper)
@@ -183,6 +192,10 @@ class Optimizer:
     )
     cast_gradients: bool = _setting(
         "cast_gradients", "True if gradients of other dtypes are rounded, not refused."
+    )
+
+    warn_lost_updates: bool = _setting(
+        "warn_lost_updates", "True if it warns where rounding loses updates of 16-bit parameters."
     )
 
     # ---- stepping

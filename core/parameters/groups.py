@@ -23,7 +23,7 @@ from .trees import flat_count, flatten, flatten_like, listed
 # what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
 WHOLE = (
     "clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients", "loss_scaler",
-    "backend",
+    "warn_lost_updates", "backend",
 )  # fmt: skip
 OF_GROUPS = ("frozen", "weight_decay_mask", "name")
 

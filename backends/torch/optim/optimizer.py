@@ -71,6 +71,8 @@ class Optimizer(torch.optim.Optimizer):
     capturable, differentiable : bool
         Must be False: what is equal for all elements is computed on the host, so replays of a captured
         step alone would repeat its scalars. A step is captured without it, see `prepare`.
+    warn_lost_updates : bool
+        As of `samestep.Optimizer`.
     **hyper
         Hyperparameters and structural options of the rule: numbers, or tensors of one element.
 
@@ -93,9 +95,11 @@ class Optimizer(torch.optim.Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
         **hyper: Any,
     ) -> None:
         self.rule, self._alone = find_rule(rule), OneThread()
+        self.warn_lost_updates = bool(warn_lost_updates)
         self._swapped: list[bool] = []  # not empty: averages are in the places of the parameters
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
@@ -352,7 +356,13 @@ class Optimizer(torch.optim.Optimizer):
         # step counts are views of one vector: each on its own, the vector is not saved with each
         counts = {"step", *CARRIED, *self.rule.carry, *layout_of(self.rule).scalars}
         state = defaultdict(dict, {k: _unshared(e, counts) for k, e in self.state.items()})
-        return {**saved, "state": state, "rule": self.rule, "backend": self._backend_name}
+        return {
+            **saved,
+            "state": state,
+            "rule": self.rule,
+            "warn_lost_updates": self.warn_lost_updates,
+            "backend": self._backend_name,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
