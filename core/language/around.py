@@ -11,7 +11,7 @@ from typing import Any
 
 CHOICES = {"master": ("float32",), "average": ("ema", "mean")}
 # the structural ones, with what leaves them out, in the order in which parts go around a rule
-STRUCTURAL: Mapping[str, Any] = {"master": None, "compensated": False, "average": None}
+STRUCTURAL: dict[str, Any] = {"master": None, "compensated": False, "average": None}
 DEFAULTS: Mapping[str, Any] = {**STRUCTURAL, "average_decay": 0.999, "average_start": 0.0}
 CARRIED = ("averaged",)  # by the parts
 OF_PARTS = ("master", "lost", "average", *CARRIED)  # their states and carries

@@ -84,7 +84,7 @@ def checked(
     clips = tuple(name for name in CLIPS if options.get(name))
     found = find_rule(rule)
     asked = {n: checked_choice(n, v) for n, v in options.items() if n in STRUCTURAL}
-    structural = {n: on for n, on in options.items() if n not in CLIPS and n not in asked}
+    structural = {n: bool(on) for n, on in options.items() if n not in CLIPS and n not in asked}
     codecs = found.state_dtype if state_dtype is None else checked_state_dtype(state_dtype)
     hyper = {**STRUCTURAL, **found.around, **asked, "state_dtype": codecs}
     family = variant_of(found, hyper, structural)

@@ -98,12 +98,12 @@ class Participants:
         self._refresh(groups)
         self._carried = tuple(dict.fromkeys(n for clock in self._clocks for n in clock.rule.carry))
         self._next_scalars = layout_of(rule).scalars
-        names = ("step", *self._carried, *self._next_scalars)
-        self._numbers = Numbers(names, len(members))
+        numbers_of_all = ("step", *self._carried, *self._next_scalars)
+        self._numbers = Numbers(numbers_of_all, len(members))
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
-            own = ("step", *self._clocks[i].rule.carry, *self._next_scalars)
-            counts = {name: self._numbers.views[name][i] for name in own}
+            names = ("step", *self._clocks[i].rule.carry, *self._next_scalars)
+            counts = {name: self._numbers.views[name][i] for name in names}
             arrays = {name: placed(a, member.param) for name, a in tensor.state.items()}
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
