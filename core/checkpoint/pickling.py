@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from ..choice import get_backend
+from ..parameters.by_name import Division
 from ..parameters.trees import flatten
 from ..step.run import Run
 from ..step.settings import Settings
@@ -14,11 +15,14 @@ from .state_dict import restore, structure_of, take
 
 def pickled(run: Run) -> dict[str, Any]:
     """Return what pickle and deepcopy keep of an optimizer."""
+    division = run.groups.division
     return {
         "rule": run.rule,
         "defaults": run.defaults,
         "backend": run.backend.name,
+        "rules": run.groups.families,
         "single": run.groups.single,
+        "divided": None if division is None else (division.tree, division.places),
         "params": [group["params"] for group in run.groups.entries],
         "snapshot": take(run),
     }
@@ -40,12 +44,15 @@ def unpickled(saved: dict[str, Any]) -> Run:
         saved["defaults"],
         backend,
         [
-            {"params": tree, **structure_of(group)}
-            for tree, group in zip(saved["params"], saved["snapshot"]["param_groups"], strict=True)
+            {"params": tree, "rule": rule, **structure_of(group)}
+            for tree, rule, group in zip(
+                saved["params"], saved["rules"], saved["snapshot"]["param_groups"], strict=True
+            )
         ],
         saved["single"],
         Settings(),
         [group["options"] for group in saved["snapshot"]["param_groups"]],
+        None if saved["divided"] is None else Division(*saved["divided"]),
     )
     restore(run, saved["snapshot"])
     return run

@@ -21,8 +21,16 @@ def averaged(run: Run) -> Any:
         copy = run.backend.new_state(tensor, SUMS, {})["grad_sum"]  # shaped like the parameter
         run.backend.copy_into(copy, average)
         copies.append(copy)
-    trees = [unflatten(spec, leaves) for leaves in [iter(copies)] for spec in run.groups.specs]
-    return trees[0] if run.groups.single and len(trees) == 1 else trees
+    groups = run.groups
+    specs, division = groups.specs, groups.division
+    if division is not None:  # groups made of one structure
+        own = copies.copy()
+        for i, place in enumerate(division.order(specs)):
+            copies[place] = own[i]
+        specs = division.structures(specs)
+    leaves = iter(copies)
+    trees = [unflatten(spec, leaves) for spec in specs]
+    return trees[0] if groups.single and len(trees) == 1 else trees
 
 
 @contextlib.contextmanager

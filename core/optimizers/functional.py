@@ -7,6 +7,7 @@ from typing import Any
 
 from ..language.around import STRUCTURAL
 from ..language.rule import Rule
+from ..parameters.entries import check_one_rule
 from ..parameters.hyper import numbers_at
 from ..parameters.trees import listed
 from ..parts.by_keyword import variant_of
@@ -14,8 +15,13 @@ from .optimizer import Optimizer
 
 
 def init(rule: Rule, params: Any, *, backend: str | None = None, **hyper: Any) -> dict[str, Any]:
-    """Make the state of a functional optimization that starts at ``params``."""
-    return Optimizer(rule, copy.deepcopy(listed(params)), backend=backend, **hyper).state_dict()
+    """Make the state of a functional optimization that starts at ``params``.
+
+    Raises TypeError or ValueError as `samestep.Optimizer` does, and for groups of other rules.
+    """
+    params = listed(params)
+    check_one_rule(rule, params, "init", rules=hyper.get("rules"))
+    return Optimizer(rule, copy.deepcopy(params), backend=backend, **hyper).state_dict()
 
 
 def apply(
@@ -33,6 +39,8 @@ def apply(
     """
     from ..checkpoint.state_dict import SETTINGS
 
+    params = listed(params)
+    check_one_rule(rule, params, "apply", rules=hyper.get("rules"))
     settings = {name: hyper[name] for name in SETTINGS if name in hyper}
     hyper = {name: value for name, value in hyper.items() if name not in SETTINGS}
     first = state["param_groups"][0]
@@ -40,7 +48,7 @@ def apply(
     numbers = numbers_at(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
     variant = variant_of(rule, first, first["options"])
     variant.check_options(numbers, when="init made this state", advice="pass it to init")
-    params = copy.deepcopy(listed(params))
+    params = copy.deepcopy(params)
     start = {
         name: first[name] for name in (*rule.options, *rule.defaults, "state_dtype", *STRUCTURAL)
     }

@@ -154,6 +154,18 @@ def test_the_structure_is_that_of_the_parameters(any_backend):
     assert [len(two.averaged()[0]), np.shape(off(any_backend, two.averaged()[1]))] == [2, (4,)]
 
 
+def test_groups_by_the_names_of_parameters_are_given_back_as_they_were():
+    params = {
+        "norm": np.ones(3),
+        "linear": {"weight": np.full((2, 3), 2.0), "bias": np.full(2, 3.0)},
+    }
+    optimizer = ss.Optimizer("adamw", params, rules={r"bias|norm": "sgd"}, average="ema")
+    found = optimizer.averaged()
+    assert found["norm"].tolist() == [1, 1, 1]
+    assert found["linear"]["weight"].tolist() == [[2, 2, 2]] * 2
+    assert found["linear"]["bias"].tolist() == [3, 3]
+
+
 def test_what_cannot_be_averaged_says_why():
     weights = np.ones((4, 3))
     with pytest.raises(ValueError, match=r"keeps no averages; make it with average='ema'"):
