@@ -92,7 +92,8 @@ def generate_for(
 def make(case: Case, oracle: ModuleType | None) -> Golden:
     """Return the contents of a case's file; ``oracle`` is the module of that name, or None for
     none."""
-    if case.variant.state_dtype is not None:  # whose states are rounded: far from the truth
+    variant = case.variant
+    if variant.state_dtype is not None or variant.stochastic:  # is rounded: far from the truth
         oracle = None
     start = parameters(case.name, case.dtype, case.larger)
     steps = gradients(case.name, case.dtype, case.larger)
@@ -112,17 +113,18 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
     variants = [rule.for_shape(array.shape) for array in start.values()]
     initial = {name: each.initial.get(name, 0.0) for each in variants for name in each.state}
     hyper = case.rule.hyperparameters(case.hyper)
-    # lazy is about gradients of some rows, of which there are none here
-    unsaid = {"lazy", *DEFAULTS} - {*rule.defaults, *rule.around}
     numbers = as_numbers({name: hyper[name] for name in rule.defaults})
     row, _ = next_scalars(rule, 0, rule.carry, numbers)
+    # lazy is about gradients of some rows, of which there are none here
+    unused = {"lazy", *DEFAULTS} - {*rule.defaults, *rule.around}
+    unused |= set() if rule.stochastic else {"rounding", "seed"}
     return Header(
         rule=rule.name,
         label=case.label,
         options=dict(rule.options),
         dtype=case.dtype,
         compute_dtype=COMPUTE_DTYPE[case.dtype],
-        hyperparameters={n: v for n, v in hyper.items() if v is not None and n not in unsaid},
+        hyperparameters={n: v for n, v in hyper.items() if v is not None and n not in unused},
         changes={str(step): _checked(case.rule, later) for step, later in case.changes.items()},
         steps=STEPS,
         stored_steps=list(STORED_STEPS),

@@ -27,7 +27,7 @@ from .torch_layout import IGNORED, MOST_STEPS, layout_of, read_entry
 OWN = {"params", "rule", "frozen", "options", "weight_decay_mask", "name"}
 # what a snapshot has of the optimizer as a whole; one from torch has none of it
 SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients")
-STRUCTURE: Mapping[str, Any] = {"state_dtype": None, **STRUCTURAL}
+STRUCTURE: Mapping[str, Any] = {"state_dtype": None, "rounding": "nearest", **STRUCTURAL}
 COUNTS = ("steps_taken", "skipped_steps")
 
 
@@ -188,7 +188,8 @@ def _checked_group(
     others = OWN | IGNORED | layout_of(family).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
     # arrays stay what they are: values are rounded to them, and parts keep what they keep
-    hyper |= {"state_dtype": rule.state_dtype, **STRUCTURAL, **rule.around}
+    storage = {"state_dtype": rule.state_dtype, "rounding": rule.rounding}
+    hyper |= {**storage, **STRUCTURAL, **rule.around}
     numbers = numbers_at(family, hyper, snapshot.get("steps_taken", 0), where)
     options = group.get("options", rule.options)
     if options != rule.options:

@@ -49,9 +49,8 @@ def apply(
     variant = variant_of(rule, first, first["options"])
     variant.check_options(numbers, when="init made this state", advice="pass it to init")
     params = copy.deepcopy(params)
-    start = {
-        name: first[name] for name in (*rule.options, *rule.defaults, "state_dtype", *STRUCTURAL)
-    }
+    kept = ("state_dtype", "rounding", *STRUCTURAL)
+    start = {name: first[name] for name in (*rule.options, *rule.defaults, *kept)}
     for name, on in first["options"].items():
         if on and not start[name]:  # momentum that has become zero: its buffer is still there
             start[name] = 1.0

@@ -99,6 +99,7 @@ class Groups:
         decays = decay_mask(group.get("weight_decay_mask"), rule, spec, leaves, names, where)
         clocks = []
         for tensor, decays_here in zip(tensors, decays, strict=True):
+            tensor.position = len(self.clocks) + len(clocks)
             variant = rule.for_shape(tensor.shape)
             check(variant)
             check_constants(variant)
@@ -206,7 +207,7 @@ class Groups:
                 f"expected {expected[0]} and {expected[1]}, as when the optimizer was made"
                 f"{see('in_place.md')}"
             )
-        new.state = old.state
+        new.state, new.position = old.state, old.position
         return new
 
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:

@@ -11,7 +11,9 @@ from ..language.around import CHOICES
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers
 
-NO_NUMBERS = frozenset({"state_dtype", *CHOICES})  # hyperparameters that no scalars are made of
+NO_NUMBERS = frozenset(
+    {"state_dtype", "rounding", *CHOICES}
+)  # hyperparameters that no scalars are made of
 
 
 def is_scheduled(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..language.around import STRUCTURAL
+from ..language.around import OF_16_BITS, STRUCTURAL
 from ..language.rule import Rule
 from .averages import averaged
 from .half import compensated, float32_master
@@ -36,4 +36,10 @@ def variant_of(
                 "cannot be taken away: give the rule without it"
             )
         variant = PARTS[name](variant, value)
-    return variant.stored_as(hyper["state_dtype"])
+    for name in OF_16_BITS:
+        if name in variant.around and hyper["rounding"] != "nearest":
+            raise ValueError(
+                f"{name} keeps what rounding to nearest loses; with rounding={hyper['rounding']!r} nothing "
+                "is kept: leave one of the two out"
+            )
+    return variant.stored_as(hyper["state_dtype"], hyper["rounding"])

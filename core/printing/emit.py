@@ -8,6 +8,7 @@ from ..language.around import STRUCTURAL, check_bits, checked_choice
 from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
 from ..language.outside import check_constants
+from ..language.rounding import checked_rounding, streams
 from ..language.rule import CLIPS, Rule
 from ..parts.by_keyword import variant_of
 from ..rules import find_rule
@@ -22,6 +23,7 @@ def emit(
     grad_dtype: str | None = None,
     *,
     state_dtype: StateDtype = None,
+    rounding: str | None = None,
     **options: bool | str,
 ) -> str:
     """Return the update of ``rule`` as source text.
@@ -38,11 +40,14 @@ def emit(
         Storage dtypes of parameters and gradients, ``grad_dtype`` by default the same.
     state_dtype : str or mapping, optional
         What states are stored in, as in `samestep.Optimizer`; by default what ``rule`` says.
+    rounding : {"nearest", "stochastic"}, optional
+        How what is stored in 16 bits is rounded, in the same way.
 
     Raises
     ------
     ValueError
-        For an unknown target, rule or dtype, or a ``state_dtype`` for float64.
+        For an unknown target, rule, dtype or rounding, a ``state_dtype`` for float64, or stochastic
+        rounding where nothing is stored in 16 bits.
     """
     from ..language.clipping import clipped  # nothing of this is needed before
     from ..language.passes import program
@@ -52,7 +57,7 @@ def emit(
     from .printer import Printer
 
     family, clips, grad_dtype = checked(
-        TARGETS, rule, target, dtype, grad_dtype, state_dtype, options
+        TARGETS, rule, target, dtype, grad_dtype, state_dtype, rounding, options
     )
     language = dict(zip(TARGETS, (Numba, C, Cuda), strict=True))[target]
     return Printer(program(clipped(family, clips)), dtype, grad_dtype, language).source()
@@ -65,6 +70,7 @@ def checked(
     dtype: str,
     grad_dtype: str | None,
     state_dtype: StateDtype,
+    rounding: str | None,
     options: Mapping[str, bool | str],
 ) -> tuple[Rule, tuple[str, ...], str]:
     """Return the variant, the kinds of clipping and the gradients' dtype that these arguments ask
@@ -86,7 +92,8 @@ def checked(
     asked = {n: checked_choice(n, v) for n, v in options.items() if n in STRUCTURAL}
     structural = {n: bool(on) for n, on in options.items() if n not in CLIPS and n not in asked}
     codecs = found.state_dtype if state_dtype is None else checked_state_dtype(state_dtype)
-    hyper = {**STRUCTURAL, **found.around, **asked, "state_dtype": codecs}
+    rounds = found.rounding if rounding is None else checked_rounding(rounding)
+    hyper = {**STRUCTURAL, **found.around, **asked, "state_dtype": codecs, "rounding": rounds}
     family = variant_of(found, hyper, structural)
     check_constants(family)
     check_bits(f"dtype={dtype!r}", family.around, dtype)
@@ -94,5 +101,10 @@ def checked(
         raise ValueError(
             f"state_dtype={family.state_dtype!r}: states of {dtype} parameters have no codec; "
             "expected None"
+        )
+    if family.stochastic and not streams(family, dtype):
+        raise ValueError(
+            f"rounding={family.rounding!r}: nothing of {dtype} parameters is stored in 16 bits; "
+            "choose a dtype or a state_dtype of 16 bits, or leave it out"
         )
     return family, clips, grad_dtype

@@ -37,6 +37,7 @@ class LostUpdates:
             and isinstance(tensor.flat, np.ndarray)
             and tensor.flat.size
             and not tensor.staged
+            and clock.rule.rounding == "nearest"
             and not any(clock.rule.around.get(name) for name in OF_16_BITS)
         }
         self.done = not self._loses
@@ -79,7 +80,7 @@ class LostUpdates:
         self._told = (
             f"rounding loses most updates of 16-bit parameters: {count} of {seen} elements with a "
             f"gradient did not move at a step, such as those of {name}. master='float32' or "
-            "compensated=True keeps what is lost, or take float32 parameters; "
+            "compensated=True keeps what is lost, rounding='stochastic' is right on average; "
             f"warn_lost_updates=False looks at nothing{see('explain/half.md')}"
         )
 

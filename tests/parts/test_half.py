@@ -177,6 +177,8 @@ def test_what_does_not_go_together_says_why():
     half = np.ones(3, numpy_dtype("bfloat16"))
     with pytest.raises(ValueError, match="compensated goes with no master"):
         ss.AdamW([half], master="float32", compensated=True)
+    with pytest.raises(ValueError, match="compensated keeps what rounding to nearest loses"):
+        ss.AdamW([half], compensated=True, rounding="stochastic")
     with pytest.raises(ValueError, match="master is 'float64'; expected 'float32', or None"):
         ss.AdamW([half], master="float64")
     with pytest.raises(ValueError, match="has it already"):

@@ -51,6 +51,7 @@ def test_an_error_made_of_the_warning_changes_nothing():
     [
         dict(master="float32"),
         dict(compensated=True),
+        dict(rounding="stochastic"),
         dict(warn_lost_updates=False),
         dict(lr=0.01),  # large enough
         dict(lr=0.0),  # none is wanted

@@ -113,7 +113,11 @@ def _kept(
         if checked is not None and COMPUTE_DTYPE[param_dtype] != "float32":
             raise ValueError(f"--state-dtype: states of {param_dtype} parameters have no codec")
         check_bits(f"--param-dtype {param_dtype}", parts, param_dtype)
-        return variant_of(rule, {**STRUCTURAL, **parts, "state_dtype": checked}, rule.options)
+        return variant_of(
+            rule,
+            {**STRUCTURAL, **parts, "state_dtype": checked, "rounding": rule.rounding},
+            rule.options,
+        )
 
 
 def heading(
