@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..language.rule import Rule
+from ..parts.by_keyword import variant_of
 from ..rules import registry
 from .floats import FORMATS
 from .inputs import Shapes
@@ -36,10 +37,8 @@ class Case:
 
     @property
     def variant(self) -> Rule:
-        """The rule with the structural options and codecs that the hyperparameters ask for."""
-        hyper = self.rule.hyperparameters(self.hyper)
-        variant = self.rule.variant(**self.rule.chosen_options(hyper))
-        return variant.stored_as(hyper["state_dtype"], hyper["rounding"])
+        """The rule with the structural options, parts and codecs that the hyperparameters ask for."""
+        return variant_of(self.rule, self.rule.hyperparameters(self.hyper))
 
     @property
     def label(self) -> str:

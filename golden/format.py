@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
+from ..language.around import name_inside
 from ..language.dtypes import numpy_dtype
 from ..language.names import suggestion
 
@@ -61,6 +62,11 @@ class Header:
         """``<label>.<dtype>``: the file's name without its extension."""
         return f"{self.label}.{self.dtype}"
 
+    @property
+    def base(self) -> str:
+        """The name of the rule that the hyperparameters put parts around."""
+        return name_inside(self.rule, self.hyperparameters)
+
     def hyper_at(self, step: int) -> dict[str, Any]:
         """Return the hyperparameters of one step (counted from 1): those of the file and the
         changes up to this step."""
@@ -81,7 +87,7 @@ class Golden:
     @property
     def keys(self) -> set[str]:
         """The names that select it, see `chosen`."""
-        return {self.header.rule, self.header.label, self.header.name}
+        return {self.header.base, self.header.label, self.header.name}
 
     def parameters(self) -> dict[str, Array]:
         """Return the initial parameters: fresh copies, to be updated in place."""

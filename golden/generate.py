@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from ..install_command import install_command
+from ..language.around import DEFAULTS
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers, next_scalars
@@ -115,7 +116,8 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
     numbers = as_numbers({name: hyper[name] for name in rule.defaults})
     row, _ = next_scalars(rule, 0, rule.carry, numbers)
     # lazy is about gradients of some rows, of which there are none here
-    unused = {"lazy"} if rule.stochastic else {"lazy", "rounding", "seed"}
+    unused = {"lazy", *DEFAULTS} - {*rule.defaults, *rule.around}
+    unused |= set() if rule.stochastic else {"rounding", "seed"}
     return Header(
         rule=rule.name,
         label=case.label,
@@ -137,7 +139,7 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         initial_carry=dict(rule.carry),
         truth=None
         if oracle is None
-        else oracle.announcement(rule.name, list(ORDINARY), list(STORED_STEPS)),
+        else oracle.announcement(case.rule.name, list(ORDINARY), list(STORED_STEPS)),
         provenance=PROVENANCE,
         settings=dict(case.settings) if case.suffix else None,
     )

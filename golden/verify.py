@@ -97,7 +97,9 @@ def verify(
 
 
 def _rule_of(golden: Golden, own: Mapping[str, Rule]) -> Rule:
-    name = golden.header.rule
+    if golden.header.rule in own:
+        return own[golden.header.rule]
+    name = golden.header.base
     if name in own:
         return own[name]
     if name not in RULES:

@@ -21,7 +21,7 @@ from .parameter_names import in_order, some
 from .partial import Loaded, fit
 from .plain_json import Decoder
 from .save import VERSIONS, as_reals
-from .state_dict import restore
+from .state_dict import restore, structure_of
 
 # what is in the file besides the state dict
 OWN = ("format_version", "library_version", "names", "param", "defaults")
@@ -53,12 +53,7 @@ def load(
             if not strict:
                 tree, loaded = fit(tree, trees)
             groups = [
-                {
-                    "params": params,
-                    "rule": own,
-                    "state_dtype": saved.get("state_dtype"),
-                    "rounding": saved.get("rounding", "nearest"),
-                }
+                {"params": params, "rule": own, **structure_of(saved)}
                 for params, own, saved in zip(
                     in_order(trees, tree["names"]), families, tree["param_groups"], strict=True
                 )

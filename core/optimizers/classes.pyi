@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..step.loss_scaler import LossScaler
-from .adjustable import Number
-from .optimizer import Optimizer
+from .optimizer import Number, Optimizer
 
 CLASS_NAMES: dict[str, str]
 __all__ = [  # noqa: RUF022 (in the order of the registry)
@@ -46,6 +45,11 @@ class SGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -54,6 +58,7 @@ class SGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -72,6 +77,11 @@ class Adam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -80,6 +90,7 @@ class Adam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -98,6 +109,11 @@ class AdamW(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -106,6 +122,7 @@ class AdamW(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -125,6 +142,11 @@ class RMSprop(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -133,6 +155,7 @@ class RMSprop(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -151,6 +174,11 @@ class Adagrad(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -159,6 +187,7 @@ class Adagrad(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -176,6 +205,11 @@ class Adadelta(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -184,6 +218,7 @@ class Adadelta(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -201,6 +236,11 @@ class Adamax(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -209,6 +249,7 @@ class Adamax(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -228,6 +269,11 @@ class NAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -236,6 +282,7 @@ class NAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -254,6 +301,11 @@ class RAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -262,6 +314,7 @@ class RAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -279,6 +332,11 @@ class Rprop(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -287,6 +345,7 @@ class Rprop(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -305,6 +364,11 @@ class ASGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -313,6 +377,7 @@ class ASGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -329,6 +394,11 @@ class Lion(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -337,6 +407,7 @@ class Lion(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -352,6 +423,11 @@ class SignSGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -360,6 +436,7 @@ class SignSGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -376,6 +453,11 @@ class Signum(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -384,6 +466,7 @@ class Signum(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -401,6 +484,11 @@ class LAMB(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -409,6 +497,7 @@ class LAMB(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -428,6 +517,11 @@ class LARS(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -436,6 +530,7 @@ class LARS(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -453,6 +548,11 @@ class NovoGrad(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -461,6 +561,7 @@ class NovoGrad(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -483,6 +584,11 @@ class Adafactor(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -491,6 +597,7 @@ class Adafactor(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -507,6 +614,11 @@ class SparseAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -515,6 +627,7 @@ class SparseAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -532,6 +645,11 @@ class StableAdamW(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -540,5 +658,6 @@ class StableAdamW(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...

@@ -33,7 +33,7 @@ def _the_interpreter_is_a_backend(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_file(name):
     golden = load(name)
-    result = verify_one(golden, RULES[golden.header.rule], "ptx")
+    result = verify_one(golden, RULES[golden.header.base], "ptx")
     assert result.same, result.differences[0]
 
 
