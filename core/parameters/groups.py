@@ -91,7 +91,10 @@ class Groups:
         hyper = numbers_at(family, given, steps_taken, where, OF_GROUPS)
         held = as_held(given, hyper)
         asked = {**options_asked_for(family, held, hyper), **options}
-        rule = variant_of(family, hyper, asked)
+        try:
+            rule = variant_of(family, hyper, asked)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}{error}") from None
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
         if check_overlap:

@@ -52,7 +52,8 @@ def find_rule(rule: Rule | str) -> Rule:
     if isinstance(rule, Rule):
         return rule
     if not isinstance(rule, str):
-        raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}")
+        hint = "; rules by the names of parameters are given as rules=" * isinstance(rule, dict)
+        raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}{hint}")
     if rule not in registry:
         hint = suggestion(rule.lower(), registry)
         raise ValueError(f"no rule {rule!r}; {hint}there are {', '.join(registry)}")

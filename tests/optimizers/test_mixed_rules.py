@@ -275,6 +275,11 @@ WRONG_GROUPS = {
     "of another rule": (
         {"rule": "lion", "eps": 1.0}, TypeError, "lion has no hyperparameter 'eps'",
     ),
+    "state of another rule": (
+        {"rule": "lion", "state_dtype": {"exp_avg_sq": "bfloat16"}}, ValueError,
+        "state_dtype names 'exp_avg_sq'.*the states of lion",
+    ),
+    "option": ({"rule": "sgd", "nesterov": True}, ValueError, "nesterov"),
     "same name": (
         {"rule": own_rule("adamw")}, ValueError, "called 'adamw', and so is another rule",
     ),
