@@ -75,7 +75,8 @@ def torch_type_of(parameter: inspect.Parameter) -> str:
 
 def _argument(parameter: inspect.Parameter, annotation: str) -> str:
     default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-    return f"        {parameter.name}: {annotation}{default},"
+    line = f"        {parameter.name}: {annotation}{default},"
+    return line if len(line) <= 100 else line.replace(" | ", "\n        | ", 1)
 
 
 if __name__ == "__main__":
