@@ -164,13 +164,17 @@ class Judge(Protocol):
         """Make what was recorded of `again` and `decide` go by these when it is replayed."""
 
 
-class Named:
-    """The part of a backend that prints it: ``<backend 'numpy'>``."""
+class BackendBase:
+    """The part that is the same for nearly all backends: ``<backend 'numpy'>``, and states lie where
+    they were made."""
 
     name: str
 
     def __repr__(self) -> str:
         return f"<backend {self.name!r}>"
+
+    def arrange_states(self, tensors: Sequence[Any]) -> None:
+        """Leave them where they are."""
 
 
 class Backend(Protocol):
@@ -189,6 +193,9 @@ class Backend(Protocol):
 
     def new_state(self, tensor: Any, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         """Return freshly initialized state arrays, by name."""
+
+    def arrange_states(self, tensors: Sequence[Any]) -> None:
+        """Move the new states of these parameters to where launches read them fastest."""
 
     def zeros(self, size: int, dtype: str) -> Any:
         """Return a vector of zeros; slices of it serve as state arrays."""

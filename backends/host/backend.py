@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...interrupts import held
 from ...language.rule import Rule
-from ...protocol import Named
+from ...protocol import BackendBase
 from ..gradients import GradientChecker
 from ..launching.arithmetic import check_caller
 from ..launching.initial_state import initial_state
@@ -27,7 +27,7 @@ from .judge import DecidesOnHost
 Array = NDArray[Any]
 
 
-class HostBackend(Named, DecidesOnHost):
+class HostBackend(BackendBase, DecidesOnHost):
     """A backend of arrays in host memory: everything but how the arithmetic is done."""
 
     name = ""

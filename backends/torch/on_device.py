@@ -11,7 +11,7 @@ import torch
 
 from ...interrupts import held
 from ...language.rule import Rule
-from ...protocol import Named
+from ...protocol import BackendBase
 from .. import numba
 from ..host.judge import DecidesOnHost
 from ..launching.arithmetic import check_caller
@@ -26,7 +26,7 @@ from .implementations import check_compiler, torch_launch
 from .launch import TorchLaunch
 
 
-class TorchOnDevice(Named):
+class TorchOnDevice(BackendBase):
     """A backend of tensors on one device: everything but how the arithmetic is done."""
 
     name: str

@@ -135,7 +135,8 @@ class NumpyVocabulary(Vocabulary):
 
     def finite_or_zero(self, x: Any) -> Any:
         finite = np.isfinite(x)
-        if finite.all():  # as nearly always, and `where` takes five times as long as looking
+        # as nearly always, and `where` takes five times as long as looking
+        if np.count_nonzero(finite) == finite.size:  # for few elements faster than all()
             return self._typed(x)
         return np.where(finite, x, self._typed(0))
 
