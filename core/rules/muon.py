@@ -6,8 +6,8 @@ Muon is Scalable for LLM Training, arXiv:2502.16982, section 2.2, scale the step
 root mean square: ``match_rms_adamw`` (torch: ``adjust_lr_fn="match_rms_adamw"``).
 
 A parameter of more than two axes is a matrix of its first axis against all others, as a convolution
-is in Jordan's code (torch takes two axes only). One of fewer is an error: give vectors a rule of
-their own, AdamW as a rule.
+is in Jordan's code (torch takes two axes only). One of fewer is an error: vectors, and as a rule the
+embedding and the last layer, too, are for another rule of the same optimizer, such as AdamW.
 
 The momentum buffer is the running mean of gradients, as in torch's code and Jordan's newer one. With
 ``summed_momentum`` it is their sum, as in torch's text, Moonlight's code and Keras: larger by

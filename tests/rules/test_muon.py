@@ -125,6 +125,16 @@ def test_a_run_goes_on_from_its_state(backend):
     assert_same(snapshot(other), snapshot(whole))
 
 
+def test_a_part_of_a_parameter_is_refused():
+    """FullyShardedDataParallel marks parameters that are parts; products need the whole."""
+    from samestep.torch import Muon
+
+    param = torch.nn.Parameter(torch.ones(4, 4))
+    param._fsdp_flattened = True
+    with pytest.raises(ValueError, match="is flattened by FullyShardedDataParallel"):
+        Muon([param])
+
+
 # ---- golden files with a tolerance
 
 
