@@ -12,6 +12,7 @@ from .asgd import asgd
 from .lamb import lamb
 from .lars import lars
 from .lion import lion
+from .muon import muon
 from .nadam import nadam
 from .novograd import novograd
 from .radam import radam
@@ -43,6 +44,7 @@ classes: dict[str, Rule] = {
     "Adafactor": adafactor(),
     "SparseAdam": sparseadam,
     "StableAdamW": stableadamw,
+    "Muon": muon,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 
