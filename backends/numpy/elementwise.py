@@ -17,9 +17,9 @@ from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
 from .launch import Array, NumpyLaunch
 
-BLOCK = (
-    352 << 10
-)  # bytes in the compute dtype: from 256 KB on NumPy adds two products in one of them
+# bytes in the compute dtype: temporaries stay in the cache, and from 256 KB on NumPy adds two
+# products in the memory of one of them
+BLOCK = 352 << 10
 SMALL = 64 << 10  # bytes; fewer take less time copied to a block and back than on their own
 
 
@@ -54,11 +54,8 @@ class ElementwiseLaunch(NumpyLaunch):
         for i in self.alone:
             self._update_alone(i, grads[i], self.named_rows[self.row_of_tensor[i]])
         for block in self.together:
-            s = (
-                self.named(block.scalars(self.rows))
-                if block.row is None
-                else self.named_rows[block.row]
-            )
+            row = block.row
+            s = self.named(block.scalars(self.rows)) if row is None else self.named_rows[row]
             self._update_together(block, grads, s)
 
     def _update_alone(self, i: int, given: Any, s: SimpleNamespace) -> None:
@@ -75,17 +72,24 @@ class ElementwiseLaunch(NumpyLaunch):
                 arrays, part = [array[where] for array in memory], grad[where]
             param, *states = arrays
             new = self.run_text(self.xp, s, param, part, states)
-            for array, value in zip(arrays, new, strict=True):
+            named = zip(("param", *self.rule.state), arrays, new, strict=True)
+            for name, array, value in named:
                 if value is not None:
-                    array[...] = value
+                    array[...] = self.rounded(value, name, array, [(i, start, array.size)])
 
     def _update_together(self, block: _Together, grads: list[Any], s: SimpleNamespace) -> None:
         """Run the text once on small tensors as one vector, and write the results back."""
         param, *states = block.vectors()
         new = self.run_text(self.xp, s, param, block.gathered(grads), states)
-        for pieces, joined, value in zip(block.pieces, block.joined, new, strict=True):
+        named = zip(("param", *self.rule.state), block.pieces, block.joined, new, strict=True)
+        for name, pieces, joined, value in named:
             if value is None:
                 continue
+            if name in self.streams:
+                like = np.empty(block.size, pieces[0].dtype)
+                starts = itertools.repeat(0)
+                elements = [*zip(block.members, starts, block.lengths, strict=False)]
+                value = self.rounded(value, name, like, elements)
             if joined is not None:
                 joined[...] = value
                 continue
