@@ -29,7 +29,7 @@ class ElementwiseLaunch(NumpyLaunch):
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Decide what runs together."""
         super().set_rows(row_of_tensor)
-        self.xp = NumpyVocabulary(self.dtype)
+        self.xp = NumpyVocabulary(self.dtype, self.storage)
         small: list[int] = []
         self.alone: list[int] = []
         for i, row in enumerate(row_of_tensor):
