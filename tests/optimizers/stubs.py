@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import samestep
+from samestep.language.around import CHOICES
 from samestep.rules import classes
 
 FOLDER = Path(samestep.__file__).parent
@@ -58,6 +59,8 @@ def type_of(parameter: inspect.Parameter) -> str:
         return "Any"
     if parameter.name == "state_dtype":
         return "str | Mapping[str, str] | None"
+    if parameter.name in CHOICES:
+        return "str | None"
     if isinstance(default, (bool, str)):
         return type(default).__name__
     if isinstance(default, tuple):
@@ -79,7 +82,8 @@ def _text(default: object) -> str:
 
 def _argument(parameter: inspect.Parameter, annotation: str) -> str:
     default = "" if parameter.default is parameter.empty else f" = {_text(parameter.default)}"
-    return f"        {parameter.name}: {annotation}{default},"
+    line = f"        {parameter.name}: {annotation}{default},"
+    return line if len(line) <= 100 else line.replace(" | ", "\n        | ", 1)
 
 
 if __name__ == "__main__":
