@@ -76,6 +76,7 @@ LARS_LATER = dict(lr=0.5, momentum=0.7, trust_coefficient=0.03)
 # the learning rate bounds the relative step until step 5; the least scale is that of "special"
 ADAFACTOR = dict(lr=0.48, beta2_decay=-0.7, eps=(1e-4, 1.0), d=0.1, weight_decay=0.05)
 ADAFACTOR_LATER = dict(lr=0.03, d=0.8, beta2_decay=-0.9)
+MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
 # structural options are on; one that is also a number, such as momentum, has its value here.
@@ -129,6 +130,10 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adafactor_no_scale_parameter_beta1": (
         dict(ADAFACTOR, d=0.2, beta1=0.9, maximize=True),
         dict(ADAFACTOR_LATER, beta1=0.7),
+    ),
+    "muon": (
+        dict(MUON, maximize=True),
+        dict(lr=0.02, momentum=0.8, nesterov=False, match_rms_adamw=True, summed_momentum=True),
     ),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),

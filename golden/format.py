@@ -55,6 +55,7 @@ class Header:
     truth: dict[str, Any] | None
     provenance: str
     settings: dict[str, Any] | None = None
+    tolerance: float | None = None
     format_version: int = FORMAT_VERSION
 
     @property
@@ -106,8 +107,9 @@ class Golden:
 def to_bytes(golden: Golden) -> bytes:
     """Return a file's contents; the same input gives the same bytes. NaN lose their payload."""
     fields = asdict(golden.header)
-    if fields["settings"] is None:
-        del fields["settings"]
+    for name in ("settings", "tolerance"):
+        if fields[name] is None:
+            del fields[name]
     text = json.dumps(fields, sort_keys=True, allow_nan=False, separators=(",", ":"))
     tensors = {name: _canonical(a) for name, a in golden.tensors.items()}
     return save(tensors, {KEY: text})

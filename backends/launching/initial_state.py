@@ -51,8 +51,8 @@ def check_parameter(tensor: Any, rule: Rule) -> None:
     if len(tensor.shape) < 2:
         raise ValueError(
             f"{tensor.name} has shape {tensor.shape}; {rule.name} is for matrices, parameters of two "
-            "axes or more. Give vectors and single numbers another rule, in an optimizer of their own"
-            f"{see('howto/rule.md#functions-of-whole-matrices')}"
+            'axes or more. Give it a rule of its own: {"params": ..., "rule": ...}'
+            f"{see('howto/rules_by_name.md')}"
         )
 
 

@@ -60,8 +60,8 @@ def load(
             ]
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
-            for own, each in zip(families, options, strict=True):
-                own.variant(**each)
+            for own, each, group in zip(families, options, groups, strict=True):
+                own.variant(**each).stored_as(group["state_dtype"], group["rounding"])
         # what is wrong with the arrays themselves is raised as the constructor raises it
         run = Run(the_rule, defaults, backend, groups, single, Settings(), options, division)
         with file.doubts():
@@ -129,18 +129,18 @@ def _rules_of_groups(
             found.append(rule)
             continue
         try:
-            found.append(_same_rule(name, own))
+            found.append(_same_rule(name, own, "'rule' of its group"))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{label(k, group)}{error}") from None
     return found
 
 
-def _same_rule(name: str, rule: Rule | str | None) -> Rule:
+def _same_rule(name: str, rule: Rule | str | None, where: str = "rule=") -> Rule:
     if rule is None:
         try:
             return find_rule(name)
         except ValueError as error:
-            raise ValueError(f"{error}; your own rule is given as rule=") from None
+            raise ValueError(f"{error}; your own rule is given as {where}") from None
     expected = find_rule(rule)
     if expected.name != name:
         raise ValueError(f"is of rule {name!r}; expected {expected.name!r}")

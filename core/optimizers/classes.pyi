@@ -28,6 +28,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "Adafactor",
     "SparseAdam",
     "StableAdamW",
+    "Muon",
 ]
 
 class SGD(Optimizer):
@@ -659,5 +660,36 @@ class StableAdamW(Optimizer):
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
         warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Muon(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.001,
+        weight_decay: Number = 0.1,
+        momentum: Number = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[Number, Number, Number]
+        | Callable[[int], tuple[float, float, float]] = (3.4445, -4.775, 2.0315),
+        eps: Number = 1e-07,
+        ns_steps: Number = 5.0,
+        match_rms_adamw: bool = False,
+        summed_momentum: bool = False,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
         weight_decay_mask: Any = None,
     ) -> None: ...

@@ -91,13 +91,16 @@ class Groups:
         hyper = numbers_at(family, given, steps_taken, where, OF_GROUPS)
         held = as_held(given, hyper)
         asked = {**options_asked_for(family, held, hyper), **options}
-        rule = variant_of(family, hyper, asked)
+        try:
+            rule = variant_of(family, hyper, asked)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}{error}") from None
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
         if check_overlap:
             self._backend.check_overlap([*self.tensors, *tensors])
         decays = decay_mask(group.get("weight_decay_mask"), rule, spec, leaves, names, where)
-        clocks = []
+        clocks: list[Clock] = []
         for tensor, decays_here in zip(tensors, decays, strict=True):
             tensor.position = len(self.clocks) + len(clocks)
             variant = rule.for_shape(tensor.shape)

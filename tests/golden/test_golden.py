@@ -22,7 +22,7 @@ from samestep.golden.verify import verify_one
 from samestep.language import summation
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.summation import LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS
-from variants import DTYPES, variants
+from variants import DTYPES, every_variant
 
 ROW_AND_COLUMN = ("exp_avg_sq_row", "exp_avg_sq_col")
 
@@ -68,7 +68,7 @@ def test_every_variant_and_dtype_is_in_a_file():
         shapes = [load(name).tensors[f"param.0.{tensor}"].shape for tensor in header.tensors]
         found |= {(rule.for_shape(shape).label, header.dtype) for shape in shapes}
     composed = {(case.variant.label, case.dtype) for case in composed_cases()}
-    assert found == {(rule.label, dtype) for rule in variants() for dtype in DTYPES} | composed
+    assert found == {(rule.label, dtype) for rule in every_variant() for dtype in DTYPES} | composed
     assert {path.name for path in VALUES.iterdir()} == {f"{name}.safetensors" for name in NAMES}
 
 
@@ -154,6 +154,8 @@ def test_every_hyperparameter_and_every_change_matters(label):
             for i in range(len(value)):
                 moved = [x * 1.01 if i == k else x for k, x in enumerate(value)]
                 others[f"{name}[{i}]"] = {"hyperparameters": {**hyper, name: moved}}
+        elif name == "ns_steps":  # a whole number
+            others[name] = {"hyperparameters": {**hyper, name: value + 1}}
         elif isinstance(value, float) and value:
             others[name] = {"hyperparameters": {**hyper, name: value * 1.01}}
         elif isinstance(value, bool) and name in RULES[golden.header.base].defaults:

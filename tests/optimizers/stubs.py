@@ -82,7 +82,8 @@ def _text(default: object) -> str:
 
 def _argument(parameter: inspect.Parameter, annotation: str) -> str:
     default = "" if parameter.default is parameter.empty else f" = {_text(parameter.default)}"
-    return f"        {parameter.name}: {annotation}{default},"
+    line = f"        {parameter.name}: {annotation}{default},"
+    return line if len(line) <= 100 else line.replace(" | ", "\n        | ", 1)
 
 
 if __name__ == "__main__":
