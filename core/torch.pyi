@@ -41,6 +41,13 @@ class SGD(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -48,6 +55,7 @@ class SGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -63,6 +71,13 @@ class Adam(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -70,6 +85,7 @@ class Adam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class AdamW(Optimizer):
@@ -85,6 +101,13 @@ class AdamW(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -92,6 +115,7 @@ class AdamW(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -108,6 +132,13 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -115,6 +146,7 @@ class RMSprop(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -130,6 +162,13 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -137,6 +176,7 @@ class Adagrad(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -151,6 +191,13 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -158,6 +205,7 @@ class Adadelta(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -172,6 +220,13 @@ class Adamax(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -179,6 +234,7 @@ class Adamax(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -195,6 +251,13 @@ class NAdam(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -202,6 +265,7 @@ class NAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -217,6 +281,13 @@ class RAdam(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -224,6 +295,7 @@ class RAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -238,6 +310,13 @@ class Rprop(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -245,6 +324,7 @@ class Rprop(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class ASGD(Optimizer):
@@ -260,6 +340,13 @@ class ASGD(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -267,6 +354,7 @@ class ASGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -280,6 +368,13 @@ class Lion(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -287,6 +382,7 @@ class Lion(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class SignSGD(Optimizer):
@@ -299,6 +395,13 @@ class SignSGD(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -306,6 +409,7 @@ class SignSGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -319,6 +423,13 @@ class Signum(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -326,6 +437,7 @@ class Signum(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class LAMB(Optimizer):
@@ -340,6 +452,13 @@ class LAMB(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -347,6 +466,7 @@ class LAMB(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class LARS(Optimizer):
@@ -363,6 +483,13 @@ class LARS(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -370,6 +497,7 @@ class LARS(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class NovoGrad(Optimizer):
@@ -384,6 +512,13 @@ class NovoGrad(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -391,6 +526,7 @@ class NovoGrad(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adafactor(Optimizer):
@@ -410,6 +546,13 @@ class Adafactor(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -417,6 +560,7 @@ class Adafactor(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class SparseAdam(Optimizer):
@@ -430,6 +574,13 @@ class SparseAdam(Optimizer):
         maximize: bool = False,
         lazy: bool = True,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -437,6 +588,7 @@ class SparseAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class StableAdamW(Optimizer):
@@ -451,6 +603,42 @@ class StableAdamW(Optimizer):
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        warn_lost_updates: bool = True,
+    ) -> None: ...
+
+class Muon(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        weight_decay: Number = 0.1,
+        momentum: Number = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[Number, Number, Number] = (3.4445, -4.775, 2.0315),
+        eps: Number = 1e-07,
+        ns_steps: Number = 5.0,
+        match_rms_adamw: bool = False,
+        summed_momentum: bool = False,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,

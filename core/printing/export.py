@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ..language.around import name_inside
 from ..language.codecs import StateDtype
 from ..language.rule import Rule
 from ..rules import registry
@@ -20,8 +21,9 @@ def export(
     grad_dtype: str | None = None,
     *,
     state_dtype: StateDtype = None,
+    rounding: str | None = None,
     with_check: bool = False,
-    **options: bool,
+    **options: bool | str,
 ) -> str:
     """Return the text of one self-contained file: scalars, update, initial state and how to call
     them.
@@ -29,7 +31,8 @@ def export(
     Parameters
     ----------
     rule : Rule or str
-        A rule or the name of a built-in one; ``options`` are its structural options, and
+        A rule or the name of a built-in one; ``options`` are its structural options,
+        ``master``, ``compensated`` and ``average`` as in `samestep.Optimizer`, and
         ``clip_value=True`` or ``clip_norm=True`` for an update that clips its gradient first.
     target : {"c", "cuda", "numpy", "numba"}
         C99 that C++ takes, too; CUDA C++; a Python module that needs NumPy alone, or NumPy and
@@ -38,6 +41,8 @@ def export(
         Storage dtypes of parameters and gradients, ``grad_dtype`` by default the same.
     state_dtype : str or mapping, optional
         What states are stored in, as in `samestep.Optimizer`; by default what ``rule`` says.
+    rounding : {"nearest", "stochastic"}, optional
+        How what is stored in 16 bits is rounded, in the same way.
     with_check : bool
         Add a main program that replays a golden file and compares bits; its exit status is 1 if
         one differs.
@@ -45,12 +50,13 @@ def export(
     Raises
     ------
     ValueError
-        For an unknown target, rule or dtype; a check of gradients in another dtype than the
+        For an unknown target, rule, dtype or rounding; stochastic rounding where nothing is stored in
+        16 bits; a check of gradients in another dtype than the
         parameters' (there are no golden files of these); a rule whose text cannot be read.
     TypeError
         For an unknown option.
     """
-    return text_of_file(rule, target, dtype, grad_dtype, state_dtype, with_check, options)
+    return text_of_file(rule, target, dtype, grad_dtype, state_dtype, rounding, with_check, options)
 
 
 def text_of_file(
@@ -59,8 +65,9 @@ def text_of_file(
     dtype: str,
     grad_dtype: str | None,
     state_dtype: StateDtype,
+    rounding: str | None,
     with_check: bool,
-    options: Mapping[str, bool],
+    options: Mapping[str, bool | str],
     typed: str = "",
 ) -> str:
     """Return what `export` does. ``typed`` is what the command line calls the rule."""
@@ -69,7 +76,7 @@ def text_of_file(
     from .files import c, check_c, check_python, cuda, numba, numpy
 
     family, clips, grad_dtype = checked(
-        TARGETS, rule, target, dtype, grad_dtype, state_dtype, options
+        TARGETS, rule, target, dtype, grad_dtype, state_dtype, rounding, options
     )
     if with_check and grad_dtype != dtype:
         raise ValueError(
@@ -77,7 +84,8 @@ def text_of_file(
             f"gradients in {dtype}; leave one of the two out"
         )
     programs = tuple(program(each) for each in variants_by_shape(family, clips))
-    called = typed or (family.name if family.name in registry else f"MODULE:{family.name}")
+    name = name_inside(family.name, family.around)
+    called = typed or (name if name in registry else f"MODULE:{family.name}")
     command = _command(called, family, clips, target, dtype, grad_dtype)
     exported = Exported(family, programs, target, dtype, grad_dtype, command)
     if with_check:
@@ -110,9 +118,12 @@ def _command(
     else:
         for name, codec in (family.state_dtype or {}).items():
             words += ["--state-dtype", f"{name}={codec}"]
+    words += ["--rounding", family.rounding] * family.stochastic
     for name, on in family.options.items():
         if on != usual[name]:
             words += ["--option", name if on else f"no_{name}"]
+    for name, value in family.around.items():
+        words += ["--option", name if value is True else f"{name}={value}"]
     for name in clips:
         words += ["--option", name]
     return " ".join(words)

@@ -20,19 +20,24 @@ OWN_NAMES = {
     "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
     "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of",
     "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",
+    "round_to_bfloat16", "round_to_float16", "philox", "random_of", "fill_random", "random_group", "half_of", "Random",
+    "random_seed", "random_step", "position", "first_element", "skipped",
 }  # fmt: skip
 
 
 class Expressions:
     """The names and texts of one program's values in one target.
 
-    ``called`` are the helper functions that its texts call, ``used`` the names of integers and
-    arguments that the function in hand uses.
+    ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``called`` are the helper
+    functions that its texts call, ``used`` the names of integers and arguments that the function in
+    hand uses.
     """
 
-    def __init__(self, program: Program, target: Target) -> None:
+    stored: dict[str, str]
+
+    def __init__(self, program: Program, target: Target, rounds: bool = False) -> None:
         self.program, self.rule = program, program.rule
-        self.layout = Layout(program, target.tile_columns)
+        self.layout = Layout(program, target.tile_columns, rounds)
         self.target, self.compute = target, target.compute
         self.scalars = (*program.scalars, "grad_coefficient")
         self.text_of: dict[int, str] = {}
@@ -92,6 +97,25 @@ class Expressions:
         self.taken.add(name)
         return name
 
+    # ---- parts of statements
+
+    def loop(self, variable: str, count: str, body: Lines, step: int = 1) -> Lines:
+        """Return ``body`` for each ``variable`` from 0 on and below ``count``."""
+        return self.target.loop(variable, self.use(count), body, "0", str(step))
+
+    def integer(self, name: str, value: str, uses: str | None = None) -> Lines:
+        """Return the declaration of an integer, or nothing if no line made so far uses it. ``uses``
+        are the names in its ``value``, by default its words."""
+        if self.target.warns_of_unused and name not in self.used:
+            return []
+        self.use(value if uses is None else uses)
+        return [self.target.let(name, value, index=True)]
+
+    def subscript(self, value: str) -> str:
+        """Return an integer that is never negative as an index, and remember that there is one."""
+        self.called.add("subscript")
+        return self.target.subscript(value)
+
     # ---- expressions
 
     def text(self, node: Expr, within: int = 0) -> str:
@@ -109,6 +133,8 @@ class Expressions:
             return f"({text})" if level < within else text
         if node.op == "total":  # a sum that is complete
             return self.text(node.args[0], within)
+        if node.op == "stored" and self.stored["param"] == self.compute:
+            return self.text(node.args[0], within)
         if node.op == "neg":
             return f"(-{self.text(node.args[0], 4)})"
         if node.op == "where":
@@ -119,6 +145,9 @@ class Expressions:
         if node.op in ("input", "scalar", "sum"):
             raise AssertionError(f"{node!r} is not known in this step")
         arguments = [self.operand(node, k) for k in range(len(node.args))]
+        if node.op == "stored":  # as a store rounds and a load widens
+            dtype = self.stored["param"]
+            return self.helper(f"from_{dtype}", self.helper(f"to_{dtype}", *arguments))
         if node.op in self.target.helpers:
             return self.helper(node.op, *arguments)
         return f"{self.target.function(node.op)}({', '.join(arguments)})"

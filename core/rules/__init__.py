@@ -12,6 +12,7 @@ from .asgd import asgd
 from .lamb import lamb
 from .lars import lars
 from .lion import lion
+from .muon import muon
 from .nadam import nadam
 from .novograd import novograd
 from .radam import radam
@@ -43,6 +44,7 @@ classes: dict[str, Rule] = {
     "Adafactor": adafactor(),
     "SparseAdam": sparseadam,
     "StableAdamW": stableadamw,
+    "Muon": muon,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 
@@ -52,7 +54,8 @@ def find_rule(rule: Rule | str) -> Rule:
     if isinstance(rule, Rule):
         return rule
     if not isinstance(rule, str):
-        raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}")
+        hint = "; rules by the names of parameters are given as rules=" * isinstance(rule, dict)
+        raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}{hint}")
     if rule not in registry:
         hint = suggestion(rule.lower(), registry)
         raise ValueError(f"no rule {rule!r}; {hint}there are {', '.join(registry)}")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..language.clipping import clipped
+from ..language.rounding import key_scalars
 from ..language.rule import Rule
 from ..language.scalars import next_scalars
 from ..language.zero_gradient import check_rule
@@ -17,6 +18,7 @@ from ..protocol import NOT_MEASURED, Backend, Dtypes, Gradients, Verdict
 from .accumulation import Accumulation
 from .indexed_slices import is_of_rows
 from .launches import KeptLaunches, Launches
+from .lost_updates import LostUpdates
 from .outcome import Outcome
 from .settings import Settings
 from .work import Work
@@ -31,6 +33,7 @@ class Stepping:
         self._checker = backend.gradient_checker(tensors)
         self._work = Work(backend, tensors)
         self._accumulation: Accumulation | None = None
+        self._lost: LostUpdates | None = LostUpdates(backend, tensors, clocks)
         # the choices of a step that was captured, which a replay cannot change
         self._recorded: tuple[Sequence[bool] | None, Verdict] | None = None
         self._kept: Any = KeptLaunches(backend)  # for gradients of some rows
@@ -172,6 +175,13 @@ class Stepping:
         for bucket in work.updates:
             bucket.ready(gradients)
 
+        samples: list[Any] = []
+        if (lost := self._lost) is not None:
+            lost.tell()
+            if lost.done or not settings.warn_lost_updates:
+                self._lost = None
+            else:
+                samples = lost.before(gradients, dtypes, self._clocks, self._hyper)
         if before is not None:
             before()
         if measurement is not None:
@@ -186,6 +196,8 @@ class Stepping:
             for bucket in work.updates:
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
+            if samples:
+                lost.after(samples)  # type: ignore[union-attr]
         return outcome
 
     def _rules_and_clocks(self, dtypes: Dtypes) -> tuple[Sequence[Rule], Sequence[Clock]]:
@@ -207,7 +219,8 @@ class Stepping:
                 hyper = self._hyper[clock.group]
                 numbers = hyper.numbers(clock.decays)
                 row, carry = next_scalars(bucket.rule, clock.step, clock.carry, numbers)
-                rows.append((*row.values(), hyper.sign * coefficient))
+                key = key_scalars(numbers.seed, clock.step + 1) if bucket.rule.stochastic else ()
+                rows.append((*row.values(), *key, hyper.sign * coefficient))
                 carries[id(clock)] = (clock, carry)
             bucket.set_rows(rows)
         return list(carries.values())

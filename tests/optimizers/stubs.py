@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import samestep
+from samestep.language.around import CHOICES
 from samestep.rules import classes
 
 FOLDER = Path(samestep.__file__).parent
@@ -58,8 +59,10 @@ def type_of(parameter: inspect.Parameter) -> str:
         return "Any"
     if parameter.name == "state_dtype":
         return "str | Mapping[str, str] | None"
-    if isinstance(default, bool):
-        return "bool"
+    if parameter.name in CHOICES:
+        return "str | None"
+    if isinstance(default, (bool, str)):
+        return type(default).__name__
     if isinstance(default, tuple):
         numbers, floats = (", ".join([kind] * len(default)) for kind in ("Number", "float"))
         return f"tuple[{numbers}] | Callable[[int], tuple[{floats}]]"
@@ -73,9 +76,14 @@ def torch_type_of(parameter: inspect.Parameter) -> str:
     return type_of(parameter).partition(" | Callable")[0]
 
 
+def _text(default: object) -> str:
+    return f'"{default}"' if isinstance(default, str) else repr(default)
+
+
 def _argument(parameter: inspect.Parameter, annotation: str) -> str:
-    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-    return f"        {parameter.name}: {annotation}{default},"
+    default = "" if parameter.default is parameter.empty else f" = {_text(parameter.default)}"
+    line = f"        {parameter.name}: {annotation}{default},"
+    return line if len(line) <= 100 else line.replace(" | ", "\n        | ", 1)
 
 
 if __name__ == "__main__":
