@@ -132,6 +132,18 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(ADAFACTOR_LATER, beta1=0.7),
     ),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
+    "sgd_schedulefree": (
+        dict(lr=0.3, momentum=0.9, weight_decay=0.03, r=0.5, weight_lr_power=1.5, warmup_steps=3.0),
+        dict(lr=0.2, weight_decay=0.05, r=0.7),
+    ),
+    "adamw_schedulefree": (
+        dict(ADAM, r=0.5, weight_lr_power=1.5, warmup_steps=3.0),
+        dict(lr=0.03, betas=(0.8, 0.95), weight_decay=0.05),
+    ),
+    "radam_schedulefree": (
+        dict(ADAM, r=0.5, weight_lr_power=1.5, silent_sgd_phase=False),
+        dict(lr=0.03, betas=(0.8, 0.95), silent_sgd_phase=True),
+    ),
     "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),
 }
 

@@ -17,6 +17,7 @@ from ..parameters.groups import name_entry
 from ..parameters.hyper import as_held, numbers_at
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
+from ..step.evaluation import MODE, is_evaluating
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run
 from ..step.settings import Settings
@@ -74,6 +75,7 @@ def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
         "params": positions,
+        **({} if run.rule.average_share is None else {MODE: run.evaluating}),
     }
 
 
@@ -135,6 +137,7 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
         own.load_state_dict(settings.loss_scaler.state_dict())
         settings = replace(settings, loss_scaler=own)
     run.settings, (run.steps_taken, run.skipped_steps) = settings, counts
+    run.evaluating = is_evaluating(snapshot["param_groups"])
     for k, (group, (hyper, decays)) in enumerate(zip(run.groups.entries, groups, strict=True)):
         group.update(hyper)
         for i, decays_here in zip(members[k], decays, strict=True):
@@ -221,7 +224,7 @@ def _checked_group(
     """Return the hyperparameters of a group, and its weight decay mask."""
     group, where = snapshot["param_groups"][k], f"state dict, group {k}: "
     own, rule = [run.groups.clocks[i].decays for i in positions], run.groups.rules[k]
-    others = OWN | IGNORED | layout_of(run.rule).kind.keys()
+    others = OWN | IGNORED | {MODE} | layout_of(run.rule).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
     hyper["state_dtype"] = rule.state_dtype  # arrays stay what they are: values are rounded to them
     numbers = numbers_at(run.rule, hyper, snapshot.get("steps_taken", 0), where)

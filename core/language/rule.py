@@ -74,6 +74,10 @@ class Rule:
         Paper and algorithm, printed on top of generated source.
     state_dtype : str or mapping, optional
         The default of the hyperparameter of that name: what states are stored in, see `stored_as`.
+    average_share : callable
+        ``average_share(h)``: of a rule whose parameter is trained at ``share * x + (1 - share) * z``,
+        between its state ``z`` and the average ``x`` that is to be evaluated, the share, from 0 to 1
+        without 0. Optimizers of such a rule have `eval` and `train`.
 
     Raises
     ------
@@ -99,6 +103,7 @@ class Rule:
     delta: Callable[..., Any] | None = None
     decay: Callable[..., Any] | None = None
     state_dtype: StateDtype = None
+    average_share: Callable[[Any], float] | None = None
     state: tuple[str, ...] = field(init=False)
     storage: Mapping[str, str] = field(init=False)  # the codec of each state that has one
     # the functional form, which `samestep.optimizers.functional` gives to every rule: it needs an

@@ -27,6 +27,8 @@ def lookahead(rule: Rule) -> Rule:
     own = {*rule.state, *rule.defaults, *rule.carry, *trace_scalars(rule)[0]}
     if taken := own & NAMES:
         raise ValueError(f"lookahead: rule {rule.name!r} has a {sorted(taken)[0]!r} of its own")
+    if rule.average_share is not None:
+        raise ValueError(f"lookahead: rule {rule.name!r} averages its parameters itself")
 
     @functools.wraps(rule.scalars)
     def scalars(xp, step, carry, h):

@@ -17,6 +17,7 @@ from .novograd import novograd
 from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
+from .schedulefree import adamw_schedulefree, radam_schedulefree, sgd_schedulefree
 from .sgd import sgd
 from .signsgd import signsgd, signum
 from .sparseadam import sparseadam
@@ -43,6 +44,9 @@ classes: dict[str, Rule] = {
     "Adafactor": adafactor(),
     "SparseAdam": sparseadam,
     "StableAdamW": stableadamw,
+    "SGDScheduleFree": sgd_schedulefree,
+    "AdamWScheduleFree": adamw_schedulefree,
+    "RAdamScheduleFree": radam_schedulefree,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -13,6 +13,7 @@ from ..language.rule import Rule
 from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
 from ..parameters.hyper import as_held, numbers_at
 from ..parameters.trees import flatten
+from .evaluation import change_mode, check_has_modes, refuse_step
 from .one_thread import OneThread
 from .outcome import Outcome
 from .settings import Settings
@@ -29,6 +30,7 @@ class Run:
     ``single``: one group, which was not given as a group. ``options`` are the structural options of
     each group, where they do not follow from its hyperparameters.
 
+    ``evaluating``: parameters are the averages that their rule keeps, and no step is taken.
     ``loaded`` says what came from a file, None if nothing did.
 
     Raises TypeError or ValueError, naming the parameter, for parameters that cannot be used, and
@@ -58,6 +60,7 @@ class Run:
         self.backend.check_overlap(self.groups.tensors)
         self.settings, self.alone = settings, OneThread()
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
+        self.evaluating = False
         self.forget()
 
     def forget(self) -> None:
@@ -107,6 +110,8 @@ class Run:
     def begin(self) -> None:
         """Bring everything that a step goes by up to date: the last step's outcome, parameters that
         were replaced, hyperparameters that were changed."""
+        if self.evaluating:
+            refuse_step()
         if not self.backend.capturing():  # what is only recorded counts nothing, and cannot wait
             self.settle()
         self.follow()
@@ -125,6 +130,18 @@ class Run:
         if hyper is not None:
             stepping.set_hyper(hyper)
 
+    def evaluate(self, evaluating: bool) -> None:
+        """Turn the parameters into the averages that their rule keeps, or back."""
+        check_has_modes(self.rule)
+        if evaluating == self.evaluating:
+            return
+        self.settle()
+        self.follow()
+        tensors, hyper = self.groups.tensors, self.groups.numbers(self.steps_taken)
+        with held():
+            change_mode(self.backend, tensors, self.groups.clocks, hyper, evaluating)
+            self.evaluating = evaluating
+
     def reset(self) -> None:
         """Set state and counts to what they were before the first step, in the same memory."""
         self.settle()
@@ -137,6 +154,7 @@ class Run:
                 self.backend.copy_into(array, complex(value, value) if is_complex else value)
             clocks[i] = replace(clock, step=0, carry=dict(clock.rule.carry))
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
+        self.evaluating = False
         self._measured, self._checked_settings = None, None
         if self._stepping is not None:
             self._stepping.restart()

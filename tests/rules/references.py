@@ -30,7 +30,26 @@ class Case(NamedTuple):
     their_hyper: dict[str, Any]
 
 
+AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CASES = {
+    "sgd_schedulefree": Case(
+        "SGDScheduleFree",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, warmup_steps=4, **AVERAGE),
+        "schedulefree:SGDScheduleFree",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, warmup_steps=4, foreach=False, **AVERAGE),
+    ),
+    "adamw_schedulefree": Case(
+        "AdamWScheduleFree",
+        dict(ADAM, warmup_steps=4, **AVERAGE),
+        "schedulefree:AdamWScheduleFree",
+        dict(ADAM, warmup_steps=4, foreach=False, **AVERAGE),
+    ),
+    "radam_schedulefree": Case(
+        "RAdamScheduleFree",
+        dict(ADAM, **AVERAGE),
+        "schedulefree:RAdamScheduleFree",
+        dict(ADAM, foreach=False, **AVERAGE),
+    ),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),
