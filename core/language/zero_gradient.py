@@ -7,6 +7,7 @@ from typing import Any
 
 from ..pages import see
 from .kept import kept
+from .matrix_functions import FUNCTIONS
 from .passes import reachable
 from .rule import Rule
 from .tracer import Expr, trace_update
@@ -21,7 +22,9 @@ def check_rule(
 ) -> None:
     """Raise TypeError, naming the parameter, if this rule, or clipping its gradient by norm, cannot
     go by some rows. Clipped by value, zero is still zero."""
-    reducing = any(node.op == "sum" for node in reachable(_graph(rule).values()))
+    reducing = any(
+        node.op == "sum" or node.op in FUNCTIONS for node in reachable(_graph(rule).values())
+    )
     if reducing or "clip_norm" in clips:
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; {rule.name if reducing else clips[-1]} "

@@ -97,6 +97,7 @@ class Groups:
             self._constants |= dict.fromkeys(constants(variant), variant)
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
+        self._backend.arrange_states(tensors)
         frozen = bool(group.get("frozen", False))
         self.entries.append(
             {"params": group["params"], **held, "frozen": frozen, **name_entry(group)}
