@@ -53,12 +53,13 @@ def refuse_step() -> NoReturn:
     )
 
 
-def check_has_modes(rule: Rule) -> None:
-    """Raise TypeError for a rule that evaluates what it trains."""
-    if rule.average_share is None:
+def check_has_modes(rules: Sequence[Rule]) -> None:
+    """Raise TypeError for rules that all evaluate what they train."""
+    if all(rule.average_share is None for rule in rules):
+        names = ", ".join(dict.fromkeys(rule.name for rule in rules))
         raise TypeError(
-            f"{rule.name} keeps no average, so it has no modes of training and evaluation; "
-            "adamw_schedulefree has"
+            f"{names} keeps no average, so there are no modes of training and evaluation; "
+            "adamw_schedulefree has them"
         )
 
 
@@ -75,14 +76,11 @@ def change_mode(
     """
     if backend.capturing():
         raise RuntimeError("eval() and train() cannot be captured; call them before or after")
-    keys = []
-    for clock in clocks:
-        share = clock.rule.average_share(SimpleNamespace(**hyper[clock.group]))  # type: ignore[misc]
-        keys.append(1 - 1 / share if evaluating else 1 - share)
+    keys = [_toward_z(clock.rule, hyper[clock.group], evaluating) for clock in clocks]
     bare = [tensor.with_state({}) for tensor in tensors]  # whose gradients may be their state
-    launches, pairs = Launches(backend, bare), zip(tensors, clocks, strict=True)
+    launches, places = Launches(backend, bare), zip(tensors, clocks, keys, strict=True)
     gradients = backend.gradient_checker(bare).accept(
-        [tensor.state["z"] if clock.step else None for tensor, clock in pairs]
+        [tensor.state["z"] if clock.step and key else None for tensor, clock, key in places]
     )
     try:
         launches.choose(gradients.dtypes, lambda _: ([RULE] * len(keys), keys))
@@ -94,3 +92,11 @@ def change_mode(
         backend.change_marker(tensors)()
     finally:
         gradients.release()
+
+
+def _toward_z(rule: Rule, hyper: dict[str, Any], evaluating: bool) -> float:
+    """Return how much of the way to z a parameter goes; 0 for one that is its own average."""
+    if rule.average_share is None:
+        return 0.0
+    share = rule.average_share(SimpleNamespace(**hyper))
+    return 1 - 1 / share if evaluating else 1 - share

@@ -102,7 +102,7 @@ def test_a_checkpoint_keeps_the_mode(evaluating, any_backend, tmp_path):
 
 def test_reset_and_parameters_without_steps_and_frozen_ones(any_backend):
     params = on(any_backend, arrays(0))
-    groups = [{"params": params[:1]}, {"params": params[1:]}]
+    groups = [{"params": params[:1]}, {"params": params[1:], "rule": "adamw_schedulefree"}]
     optimizer = ss.Optimizer("adamw_schedulefree", groups, lr=0.1, backend=any_backend)
     grads = on(any_backend, arrays(1))
     optimizer.step([[grads[0]], [None, grads[2]]])
@@ -125,3 +125,17 @@ def test_an_infinite_parameter_stays_in_either_mode(any_backend):
     for change in (optimizer.eval, optimizer.train):
         change()
         assert off(any_backend, params)[0][[0, 2]].tolist() == [np.inf, -np.inf]
+
+
+def test_of_groups_with_several_rules_those_that_average_change(any_backend):
+    params = on(any_backend, arrays(0))
+    groups = [{"params": params[:1], "rule": "sgd"}, {"params": params[1:]}]
+    optimizer = ss.Optimizer("adamw_schedulefree", groups, lr=0.1, backend=any_backend)
+    for seed in (1, 2):
+        grads = on(any_backend, arrays(seed))
+        optimizer.step([grads[:1], grads[1:]])
+    before = off(any_backend, leaves(optimizer))
+    optimizer.eval()
+    after = off(any_backend, leaves(optimizer))
+    assert [bool((a != b).any()) for a, b in zip(before, after, strict=True)] == [False, True, True]
+    assert [g.get("evaluating") for g in optimizer.state_dict()["param_groups"]] == [None, True]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....checkpoint.state_dict import OWN, SETTINGS, fitted
+from ....checkpoint.fitted import fitted
+from ....checkpoint.state_dict import OWN, SETTINGS
 from ....checkpoint.torch_layout import layout_of, read_entry
 from ....language.rule import Rule
 from ....rules import registry
@@ -35,7 +36,8 @@ def in_own_order(
     """Return the snapshot with each group's parameters in the order of ours, by their names where
     both have names. Raises TypeError or ValueError for one of another rule or of other groups."""
     sizes = [len(group["params"]) for group in groups]
-    return fitted(snapshot, rule, sizes, [group.get("param_names") for group in groups])
+    names = [group.get("param_names") for group in groups]
+    return fitted(snapshot, [rule] * len(groups), sizes, names)
 
 
 def loaded_groups(

@@ -19,6 +19,7 @@ from ....interrupts import held, hold, holding, release
 from ....language.rule import Rule
 from ....language.text_checks import check
 from ....pages import see
+from ....parameters.entries import check_one_rule
 from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule
@@ -43,6 +44,8 @@ from .groups import (
 from .load import in_own_order, loaded_groups, loaded_state
 from .parts import Parts
 from .shards import check_rule, local, placed
+
+WHAT = "an optimizer of samestep.torch"
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -136,6 +139,7 @@ class Optimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
         refuse_traced("making an optimizer")
+        check_one_rule(self.rule, [param_group], WHAT, len(self.param_groups))
         super().add_param_group(param_group)
         try:
             self._check_last_group()
@@ -243,7 +247,7 @@ class Optimizer(torch.optim.Optimizer):
         self._change_mode(False)
 
     def _change_mode(self, evaluating: bool) -> None:
-        check_has_modes(self.rule)
+        check_has_modes([self.rule])
         groups = self.param_groups
         if is_evaluating(groups) == evaluating:
             return
