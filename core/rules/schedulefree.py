@@ -7,11 +7,12 @@ which takes the steps, and ``x``, the weighted average of ``z``, which is what w
 
     y = beta1 * x + (1 - beta1) * z
 
-``eval()`` turns the parameters into x, ``train()`` back into y, each rounded once; a step takes y. While
-training, ``beta1`` (``momentum``) has to stay what it is. A step of another learning rate weighs
-``(t**r) * (largest lr so far)**weight_lr_power`` in the average, warm-up of ``warmup_steps`` included.
-RAdam needs no warm-up; its first steps, while the variance is not tractable, only update the second
-moment, or with ``silent_sgd_phase=False`` are SGD's. Powers come from the C library.
+``eval()`` turns the parameters into ``x = y + (1 - 1 / beta1) * (z - y)``, ``train()`` back into y,
+each rounded once; a step takes y, and a dense gradient. While training, ``beta1`` (``momentum``)
+has to stay what it is. A step of another learning rate weighs ``(t**r) * (largest lr so
+far)**weight_lr_power`` in the average, warm-up of ``warmup_steps`` included. RAdam needs no
+warm-up; its first steps, while the variance is not tractable, only update the second moment, or
+with ``silent_sgd_phase=False`` are SGD's. Powers come from the C library.
 
 Deviations from the reference: step counts and weights are each parameter's, there a group's. Decay is
 of y, as there by default.

@@ -23,7 +23,8 @@ If in doubt, take AdamW, and try learning rates a factor of three apart.
 | you have | take |
 |---|---|
 | noisy gradients of mini-batches | AdamW, NAdam; RAdam if you have no warm-up |
-| such gradients, and losses that jump now and then | StableAdamW |
+| such gradients, and losses that jump now and then | StableAdamW, ADOPT |
+| very many steps on noisy gradients | AdEMAMix, MARSAdamW, Adan |
 | no idea how many steps there will be | AdamWScheduleFree, RAdamScheduleFree, SGDScheduleFree |
 | time to tune the learning rate and a schedule | SGD with momentum |
 | little memory | Adafactor, Lion, Signum, SGD |
