@@ -16,6 +16,7 @@ import samestep
 from samestep.rules import classes
 
 FOLDER = Path(samestep.__file__).parent
+LONGEST = 100
 CLASSES, TORCH = FOLDER / "optimizers" / "classes.pyi", FOLDER / "torch.pyi"
 
 
@@ -78,8 +79,13 @@ def _text(default: object) -> str:
 
 
 def _argument(parameter: inspect.Parameter, annotation: str) -> str:
-    default = "" if parameter.default is parameter.empty else f" = {_text(parameter.default)}"
-    return f"        {parameter.name}: {annotation}{default},"
+    value = parameter.default
+    default = "" if value is parameter.empty else f" = {_text(value)}"
+    line = f"        {parameter.name}: {annotation}{default},"
+    if len(line) > LONGEST and isinstance(value, tuple):  # as the formatter breaks it
+        entries = "".join(f"            {_text(entry)},\n" for entry in value)
+        line = f"        {parameter.name}: {annotation} = (\n{entries}        ),"
+    return line
 
 
 if __name__ == "__main__":
