@@ -43,6 +43,11 @@ class SGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -50,6 +55,7 @@ class SGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -67,6 +73,11 @@ class Adam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -74,6 +85,7 @@ class Adam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class AdamW(Optimizer):
@@ -91,6 +103,11 @@ class AdamW(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -98,6 +115,7 @@ class AdamW(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -116,6 +134,11 @@ class RMSprop(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -123,6 +146,7 @@ class RMSprop(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -140,6 +164,11 @@ class Adagrad(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -147,6 +176,7 @@ class Adagrad(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -163,6 +193,11 @@ class Adadelta(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -170,6 +205,7 @@ class Adadelta(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -186,6 +222,11 @@ class Adamax(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -193,6 +234,7 @@ class Adamax(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -211,6 +253,11 @@ class NAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -218,6 +265,7 @@ class NAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -235,6 +283,11 @@ class RAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -242,6 +295,7 @@ class RAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -258,6 +312,11 @@ class Rprop(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -265,6 +324,7 @@ class Rprop(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class ASGD(Optimizer):
@@ -282,6 +342,11 @@ class ASGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -289,6 +354,7 @@ class ASGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -304,6 +370,11 @@ class Lion(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -311,6 +382,7 @@ class Lion(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class SignSGD(Optimizer):
@@ -325,6 +397,11 @@ class SignSGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -332,6 +409,7 @@ class SignSGD(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -347,6 +425,11 @@ class Signum(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -354,6 +437,7 @@ class Signum(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class LAMB(Optimizer):
@@ -370,6 +454,11 @@ class LAMB(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -377,6 +466,7 @@ class LAMB(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class LARS(Optimizer):
@@ -395,6 +485,11 @@ class LARS(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -402,6 +497,7 @@ class LARS(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class NovoGrad(Optimizer):
@@ -418,6 +514,11 @@ class NovoGrad(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -425,6 +526,7 @@ class NovoGrad(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adafactor(Optimizer):
@@ -446,6 +548,11 @@ class Adafactor(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -453,6 +560,7 @@ class Adafactor(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class SparseAdam(Optimizer):
@@ -468,6 +576,11 @@ class SparseAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -475,6 +588,7 @@ class SparseAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class StableAdamW(Optimizer):
@@ -491,6 +605,11 @@ class StableAdamW(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -498,6 +617,7 @@ class StableAdamW(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -515,6 +635,11 @@ class AdEMAMix(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -522,6 +647,7 @@ class AdEMAMix(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class MARSAdamW(Optimizer):
@@ -539,6 +665,11 @@ class MARSAdamW(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -546,6 +677,7 @@ class MARSAdamW(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class MARSLion(Optimizer):
@@ -562,6 +694,11 @@ class MARSLion(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -569,6 +706,7 @@ class MARSLion(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Adan(Optimizer):
@@ -585,6 +723,11 @@ class Adan(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -592,6 +735,7 @@ class Adan(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class AdaBelief(Optimizer):
@@ -608,6 +752,11 @@ class AdaBelief(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -615,6 +764,7 @@ class AdaBelief(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Yogi(Optimizer):
@@ -632,6 +782,11 @@ class Yogi(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -639,6 +794,7 @@ class Yogi(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class ADOPT(Optimizer):
@@ -657,6 +813,11 @@ class ADOPT(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -664,6 +825,7 @@ class ADOPT(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class LaProp(Optimizer):
@@ -680,6 +842,11 @@ class LaProp(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -687,6 +854,7 @@ class LaProp(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class Grams(Optimizer):
@@ -703,6 +871,11 @@ class Grams(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -710,6 +883,7 @@ class Grams(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class SGDScheduleFree(Optimizer):
@@ -728,6 +902,11 @@ class SGDScheduleFree(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -735,6 +914,7 @@ class SGDScheduleFree(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class AdamWScheduleFree(Optimizer):
@@ -754,6 +934,11 @@ class AdamWScheduleFree(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -761,6 +946,7 @@ class AdamWScheduleFree(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...
 
 class RAdamScheduleFree(Optimizer):
@@ -780,6 +966,11 @@ class RAdamScheduleFree(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -787,4 +978,39 @@ class RAdamScheduleFree(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
+    ) -> None: ...
+
+class Muon(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        weight_decay: Number = 0.1,
+        momentum: Number = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[Number, Number, Number] = (3.4445, -4.775, 2.0315),
+        eps: Number = 1e-07,
+        ns_steps: Number = 5.0,
+        match_rms_adamw: bool = False,
+        summed_momentum: bool = False,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...

@@ -1,5 +1,6 @@
 """Cases of what happens to gradients before a rule sees them, clipping, skipping, loss scaling,
-accumulation; of states that are stored in fewer bits; and of stochastic rounding."""
+accumulation; of states that are stored in fewer bits; of stochastic rounding; and of parts around a
+rule."""
 
 from __future__ import annotations
 
@@ -28,6 +29,18 @@ STORED: dict[str, tuple[str, Any]] = {
     "states_float16": ("sgd_momentum", "float16"),
     "states_mixed": ("adafactor_beta1", {"exp_avg": "bfloat16", "exp_avg_sq": "float16"}),
 }
+EMA = dict(average="ema", average_decay=0.75)
+# cases of parts that keywords put around a rule: the label of the variant inside, their
+# hyperparameters, what changes from step 6 on, and the dtypes
+PARTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
+    ("adamw", dict(master="float32"), {}, ("bfloat16", "float16")),
+    ("lamb", dict(master="float32"), {}, ("bfloat16",)),
+    ("adamw", dict(compensated=True), {}, ("bfloat16", "float16")),
+    ("lamb", dict(compensated=True), {}, ("float16",)),
+    ("adamw", EMA, dict(average_decay=0.5), ("float32", "float64", "bfloat16")),
+    ("sgd_momentum", dict(average="mean", average_start=2), {}, ("float32",)),
+    ("lamb", dict(EMA, master="float32"), {}, ("bfloat16",)),
+]
 # cases that are rounded by random bits: suffix to the label of the variant, the dtype of parameters,
 # and hyperparameters
 ROUNDED: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -113,7 +126,22 @@ def rounded_cases() -> list[Case]:
     ]
 
 
+def parts_cases() -> list[Case]:
+    """Return the cases of `PARTS`."""
+    rules = {rule.label: rule for rule in variants()}
+    return [
+        Case(
+            rules[label],
+            dtype,
+            {**OF_RULES[label][0], **parts},
+            {CHANGES_FROM: {**OF_RULES[label][1], **later}},
+        )
+        for label, parts, later, dtypes in PARTS
+        for dtype in dtypes
+    ]
+
+
 def all_cases() -> list[Case]:
     """Return the cases of all golden files."""
-    stored = stored_cases() + composed_cases() + rounded_cases()
+    stored = stored_cases() + composed_cases() + rounded_cases() + parts_cases()
     return plain_cases() + tile_cases() + around_cases() + stored

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..language.rule import Rule
+from ..parts.by_keyword import variant_of
 from ..rules import registry
 from .floats import FORMATS
 from .inputs import Shapes
@@ -36,10 +37,8 @@ class Case:
 
     @property
     def variant(self) -> Rule:
-        """The rule with the structural options and codecs that the hyperparameters ask for."""
-        hyper = self.rule.hyperparameters(self.hyper)
-        variant = self.rule.variant(**self.rule.chosen_options(hyper))
-        return variant.stored_as(hyper["state_dtype"], hyper["rounding"])
+        """The rule with the structural options, parts and codecs that the hyperparameters ask for."""
+        return variant_of(self.rule, self.rule.hyperparameters(self.hyper))
 
     @property
     def label(self) -> str:
@@ -79,6 +78,7 @@ ADAFACTOR = dict(lr=0.48, beta2_decay=-0.7, eps=(1e-4, 1.0), d=0.1, weight_decay
 ADAFACTOR_LATER = dict(lr=0.03, d=0.8, beta2_decay=-0.9)
 ADOPT = dict(lr=0.02, betas=(0.9, 0.97), eps=0.05, weight_decay=0.02, clip_exponent=0.25)
 ADOPT_LATER = dict(lr=0.005, betas=(0.8, 0.95), clip_exponent=0.2)
+MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
 # structural options are on; one that is also a number, such as momentum, has its value here.
@@ -132,6 +132,10 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adafactor_no_scale_parameter_beta1": (
         dict(ADAFACTOR, d=0.2, beta1=0.9, maximize=True),
         dict(ADAFACTOR_LATER, beta1=0.7),
+    ),
+    "muon": (
+        dict(MUON, maximize=True),
+        dict(lr=0.02, momentum=0.8, nesterov=False, match_rms_adamw=True, summed_momentum=True),
     ),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (

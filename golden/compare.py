@@ -37,6 +37,31 @@ def first_difference(actual: Any, expected: Any) -> str | None:
     return f"{different.size} of {a.size} elements differ, first {index}: {_shown(x)} instead of {_shown(y)}"
 
 
+def first_beyond(actual: Any, expected: Any, ulps: float) -> str | None:
+    """Describe in words where two arrays are further apart than a tolerance; None if nowhere.
+
+    An ulp here is that of the largest finite element of ``expected``, for all of them: what comes of
+    products of matrices has errors of that size in small elements, too. What is infinite or NaN in
+    one has to be so in the other.
+    """
+    a, b = np.asarray(actual), np.asarray(expected)
+    if (a.dtype, a.shape) != (b.dtype, b.shape):
+        return first_difference(a, b)
+    wide, truth = a.astype(np.float64).reshape(-1), b.astype(np.float64).reshape(-1)
+    finite = np.isfinite(truth)
+    largest = np.max(np.abs(truth[finite]), initial=0.0)
+    same = np.where(finite, np.isfinite(wide), (wide == truth) | (np.isnan(wide) & np.isnan(truth)))
+    errors = np.zeros(wide.shape)
+    close = finite & same
+    errors[close] = np.abs(wide[close] - truth[close]) / ulp_of(np.float64(largest), a.dtype)
+    worst = int(np.argmax(np.where(same, errors, np.inf))) if a.size else 0
+    if not a.size or (same[worst] and errors[worst] <= ulps):
+        return None
+    index = tuple(map(int, np.unravel_index(worst, a.shape)))
+    x, y = a.reshape(-1)[worst], b.reshape(-1)[worst]
+    return f"worst {index}: {_shown(x)} instead of {_shown(y)}, {errors[worst]:.1f} ulps of the largest off"
+
+
 def differing(a: Array, b: Array) -> NDArray[np.bool_]:
     """Return which elements of two arrays of one dtype and shape differ, as a flat array."""
     a, b = _table(a), _table(b)
@@ -63,14 +88,19 @@ def ulp_errors(values: Array, truth: Array) -> Array:
     of the truth (in the subnormal range: the smallest subnormal). A value that is not finite is
     infinitely far off. Returns float64 of the same shape.
     """
-    form = FORMATS[values.dtype.name]
-    _, exponent = np.frexp(truth)  # abs(truth) is in [2**(exponent - 1), 2**exponent)
-    exponent = np.where(truth == 0, form.min_exponent + 1, exponent)
-    ulp = np.ldexp(1.0, np.maximum(exponent, form.min_exponent + 1) - form.precision)
+    ulp = ulp_of(truth, values.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         errors = np.abs(values.astype(np.float64) - truth) / ulp
     result: Array = np.where(np.isfinite(errors), errors, np.inf)
     return result
+
+
+def ulp_of(truth: Any, dtype: np.dtype[Any]) -> Any:
+    """Return the distance of neighbouring numbers of ``dtype`` at the magnitude of ``truth``."""
+    form = FORMATS[dtype.name]
+    _, exponent = np.frexp(truth)  # abs(truth) is in [2**(exponent - 1), 2**exponent)
+    exponent = np.where(truth == 0, form.min_exponent + 1, exponent)
+    return np.ldexp(1.0, np.maximum(exponent, form.min_exponent + 1) - form.precision)
 
 
 def _table(array: Array) -> Array:

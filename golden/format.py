@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
+from ..language.around import name_inside
 from ..language.dtypes import numpy_dtype
 from ..language.names import suggestion
 
@@ -54,12 +55,18 @@ class Header:
     truth: dict[str, Any] | None
     provenance: str
     settings: dict[str, Any] | None = None
+    tolerance: float | None = None
     format_version: int = FORMAT_VERSION
 
     @property
     def name(self) -> str:
         """``<label>.<dtype>``: the file's name without its extension."""
         return f"{self.label}.{self.dtype}"
+
+    @property
+    def base(self) -> str:
+        """The name of the rule that the hyperparameters put parts around."""
+        return name_inside(self.rule, self.hyperparameters)
 
     def hyper_at(self, step: int) -> dict[str, Any]:
         """Return the hyperparameters of one step (counted from 1): those of the file and the
@@ -81,7 +88,7 @@ class Golden:
     @property
     def keys(self) -> set[str]:
         """The names that select it, see `chosen`."""
-        return {self.header.rule, self.header.label, self.header.name}
+        return {self.header.base, self.header.label, self.header.name}
 
     def parameters(self) -> dict[str, Array]:
         """Return the initial parameters: fresh copies, to be updated in place."""
@@ -100,8 +107,9 @@ class Golden:
 def to_bytes(golden: Golden) -> bytes:
     """Return a file's contents; the same input gives the same bytes. NaN lose their payload."""
     fields = asdict(golden.header)
-    if fields["settings"] is None:
-        del fields["settings"]
+    for name in ("settings", "tolerance"):
+        if fields[name] is None:
+            del fields[name]
     text = json.dumps(fields, sort_keys=True, allow_nan=False, separators=(",", ":"))
     tensors = {name: _canonical(a) for name, a in golden.tensors.items()}
     return save(tensors, {KEY: text})

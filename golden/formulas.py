@@ -53,6 +53,26 @@ def sgd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p - h.lr * s["momentum_buffer"]
 
 
+def muon(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    m = s["momentum_buffer"] = h.momentum * s["momentum_buffer"] + (
+        g if h.summed_momentum else (1 - h.momentum) * g
+    )
+    if h.nesterov:
+        m = (g if h.summed_momentum else (1 - h.momentum) * g) + h.momentum * m
+    rows, columns = len(m), m.size // len(m)
+    x = m.reshape(rows, columns)
+    x = x / max(norm(x), h.eps)
+    a, b, c = h.ns_coefficients
+    for _ in range(int(h.ns_steps)):
+        gram = x.dot(x.T)
+        x = a * x + (b * gram + c * gram.dot(gram)).dot(x)
+    if h.match_rms_adamw:
+        scale = mpmath.mpf("0.2") * mpmath.sqrt(max(rows, columns))
+    else:
+        scale = mpmath.sqrt(max(mpmath.mpf(1), mpmath.mpf(rows) / columns))
+    return p * (1 - h.lr * h.weight_decay) - h.lr * scale * x.reshape(p.shape)
+
+
 def adam_direction(h: SimpleNamespace, t: int, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     m = average(s, "exp_avg", beta1, g)

@@ -8,17 +8,22 @@ from types import ModuleType
 from typing import Any
 
 from ..install_command import install_command
+from ..language.around import DEFAULTS
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers, next_scalars
+from ..language.stages import stages
 from ..rules import find_rule
 from .around import all_cases
 from .cases import Case
 from .format import EXTENSION, VALUES, Golden, Header, chosen, own_folder, to_bytes
-from .inputs import ORDINARY, STEPS, gradients, parameters, tame
+from .inputs import ORDINARY, STEPS, as_matrices, gradients, parameters, tame
 from .replay import replay
 
 STORED_STEPS = (1, 2, 5, 10)
+# in ulps of a parameter's largest element, for rules that multiply matrices: four times what another
+# order of the products makes, and one rounding to 16 bits
+TOLERANCE = {"float64": 8.0, "float32": 8.0, "float16": 1.0, "bfloat16": 1.0}
 # Who says so. Part of the files, so it names the version that wrote them first, not this one.
 PROVENANCE = "NumPy reference of samestep 0.1.0"
 
@@ -98,6 +103,8 @@ def make(case: Case, oracle: ModuleType | None) -> Golden:
     steps = gradients(case.name, case.dtype, case.larger)
     if case.suffix:
         tame(start, steps)
+    if stages(case.variant).calls:
+        start, steps = as_matrices(start), list(map(as_matrices, steps))
     inputs = {f"param.0.{name}": array for name, array in start.items()}
     for step, grads in enumerate(steps, 1):
         inputs |= {f"grad.{step}.{name}": grad for name, grad in grads.items() if grad is not None}
@@ -115,7 +122,8 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
     numbers = as_numbers({name: hyper[name] for name in rule.defaults})
     row, _ = next_scalars(rule, 0, rule.carry, numbers)
     # lazy is about gradients of some rows, of which there are none here
-    unused = {"lazy"} if rule.stochastic else {"lazy", "rounding", "seed"}
+    unused = {"lazy", *DEFAULTS} - {*rule.defaults, *rule.around}
+    unused |= set() if rule.stochastic else {"rounding", "seed"}
     return Header(
         rule=rule.name,
         label=case.label,
@@ -137,9 +145,10 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         initial_carry=dict(rule.carry),
         truth=None
         if oracle is None
-        else oracle.announcement(rule.name, list(ORDINARY), list(STORED_STEPS)),
+        else oracle.announcement(case.rule.name, list(ORDINARY), list(STORED_STEPS)),
         provenance=PROVENANCE,
         settings=dict(case.settings) if case.suffix else None,
+        tolerance=TOLERANCE[case.dtype] if stages(rule).calls else None,
     )
 
 

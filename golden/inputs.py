@@ -22,6 +22,8 @@ Gradients = dict[str, Array | None]
 Shapes = Mapping[str, tuple[int, ...]]
 
 ORDINARY: Shapes = {"weight": (6, 11), "bias": (13,), "scale": ()}  # the oracle computes these
+# the shapes of those that are no matrices, for rules that take only matrices
+MATRICES: Shapes = {"bias": (13, 1), "scale": (1, 1), "special": (4, 8), "huge": (4, 4)}
 PARAMETER_RANGE = (-1, 1)  # powers of two
 GRADIENT_RANGE = (-6, -1)
 STEPS = 10
@@ -70,6 +72,14 @@ def tame(start: dict[str, Array], steps: list[Gradients]) -> None:
     unbounded = steps[NONFINITE_STEP - 1]["special"]
     assert unbounded is not None
     unbounded[2] = inf
+
+
+def as_matrices(arrays: Mapping[str, Array | None]) -> Gradients:
+    """Return parameters or gradients in shapes of two axes or more."""
+    return {
+        name: None if array is None else array.reshape(MATRICES.get(name, array.shape))
+        for name, array in arrays.items()
+    }
 
 
 def special(form: Format) -> list[float]:

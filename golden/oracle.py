@@ -70,7 +70,7 @@ def truth(golden: Golden) -> dict[str, Array]:
 def _truth_of(golden: Golden, seen: list[Seen], tensor: str, steps: list[int]) -> dict[str, Array]:
     header = golden.header
     result: dict[str, Array] = {}
-    formula = FORMULAS[header.rule]
+    formula = FORMULAS[header.base]
     start = golden.tensors[f"param.0.{tensor}"]
     param, own_step = exact(start), 0
     state: defaultdict[str, Any] = defaultdict(mpmath.mpf)  # zero, until it is set
@@ -80,6 +80,8 @@ def _truth_of(golden: Golden, seen: list[Seen], tensor: str, steps: list[int]) -
             own_step += 1
             h = _hyper(header.hyper_at(step))
             param = formula(h, own_step, param, h.sign * grad, state)
+            if hasattr(h, "average"):
+                state["average"] = _averaged(h, own_step, param, state["average"])
         if step in steps:
             arrays = {f"param.{tensor}": param}
             arrays |= {f"state.{tensor}.{n}": state[n] for n in header.states if n in state}
@@ -90,6 +92,17 @@ def _truth_of(golden: Golden, seen: list[Seen], tensor: str, steps: list[int]) -
     return result
 
 
+def _averaged(h: SimpleNamespace, t: int, p: Any, before: Any) -> Any:
+    """Return the average of a parameter after step ``t``: its first value, then an exponential one or
+    the mean of all."""
+    count = t - h.average_start
+    if count <= 1:
+        return p
+    if h.average == "mean":
+        return (before * (count - 1) + p) / count
+    return h.average_decay * before + (1 - h.average_decay) * p
+
+
 def _hyper(hyper: dict[str, Any]) -> SimpleNamespace:
     """Return the hyperparameters as exact numbers; ``sign`` is what the gradient is multiplied
     by."""
@@ -98,7 +111,7 @@ def _hyper(hyper: dict[str, Any]) -> SimpleNamespace:
 
 
 def _exact_number(value: Any) -> Any:
-    if isinstance(value, bool):
+    if isinstance(value, (bool, str)):
         return value
     if isinstance(value, (tuple, list)):
         return [mpmath.mpf(number) for number in value]

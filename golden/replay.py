@@ -13,6 +13,7 @@ from ..language.clipping import clipped
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers, next_scalars
 from ..optimizers.optimizer import Optimizer
+from ..parts.by_keyword import variant_of
 from ..step.loss_scaler import LossScaler
 from .format import Golden, Header
 
@@ -32,7 +33,7 @@ def replay(golden: Golden, rule: Rule, backend: str) -> dict[str, Array]:
     optimizer = Optimizer(
         rule, params, backend=backend, **header.hyperparameters, **_settings(header)
     )
-    variant = rule.variant(**rule.chosen_options(optimizer.defaults))
+    variant = variant_of(rule, optimizer.defaults)
     clips = tuple(name for name in CLIPS if optimizer.defaults[name] is not None)
     variants = {
         name: clipped(variant.for_shape(array.shape), clips) for name, array in params.items()

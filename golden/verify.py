@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language.rule import Rule
-from .compare import first_difference, ulp_errors
+from .compare import first_beyond, first_difference, ulp_errors
 from .composed import RULES
 from .format import EXTENSION, VALUES, Golden, chosen, read
 from .replay import replay
@@ -26,7 +26,8 @@ class Result:
     ``differences`` are in words, in the order of the steps: the first one says where it began.
     The errors are after the last step that has a truth, None without one: ``ulps`` of the
     parameters, at most, in units in the last place of their dtype, or, if the rule takes a sign,
-    how many signs are ``flipped``.
+    how many signs are ``flipped``. ``tolerance`` is that of the file, in ulps, None if parameters must
+    have its bits.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Result:
     scalars_same: bool
     ulps: float | None = None
     flipped: int | None = None
+    tolerance: float | None = None
 
     @property
     def name(self) -> str:
@@ -44,7 +46,7 @@ class Result:
 
     @property
     def same(self) -> bool:
-        """True if everything has the bits of the file."""
+        """True if everything has the bits of the file, or is within its tolerance."""
         return not self.differences
 
 
@@ -97,7 +99,9 @@ def verify(
 
 
 def _rule_of(golden: Golden, own: Mapping[str, Rule]) -> Rule:
-    name = golden.header.rule
+    if golden.header.rule in own:
+        return own[golden.header.rule]
+    name = golden.header.base
     if name in own:
         return own[name]
     if name not in RULES:
@@ -115,7 +119,7 @@ def verify_one(golden: Golden, rule: Rule, backend: str = "numpy") -> Result:
     found = [
         f"{name}: {difference}"
         for name in [*actual, *(name for name in expected if name not in actual)]
-        if (difference := _difference(actual.get(name), expected.get(name))) is not None
+        if (difference := _difference(golden, name, actual, expected)) is not None
     ]
     return Result(
         label=header.label,
@@ -124,15 +128,21 @@ def verify_one(golden: Golden, rule: Rule, backend: str = "numpy") -> Result:
         differences=tuple(found),
         scalars_same=not any(line.startswith(("scalars.", "carry.")) for line in found),
         **_errors(golden, actual),
+        tolerance=header.tolerance,
     )
 
 
-def _difference(actual: Array | None, expected: Array | None) -> str | None:
-    if actual is None:
+def _difference(
+    golden: Golden, name: str, actual: Mapping[str, Array], expected: Mapping[str, Array]
+) -> str | None:
+    if name not in actual:
         return "is in the file but does not come about"
-    if expected is None:
+    if name not in expected:
         return "is missing in the file"
-    return first_difference(actual, expected)
+    tolerance = golden.header.tolerance
+    if tolerance is not None and name.startswith("param."):
+        return first_beyond(actual[name], expected[name], tolerance)
+    return first_difference(actual[name], expected[name])
 
 
 def _errors(golden: Golden, actual: Mapping[str, Array]) -> dict[str, Any]:

@@ -191,4 +191,4 @@ def test_all_lists_what_there_is():
     assert all(hasattr(ss, name) for name in ss.__all__)
     classes = {getattr(ss, name) for name in ss.__all__ if inspect.isclass(getattr(ss, name))}
     made = {c for c in classes if issubclass(c, ss.Optimizer)} - {ss.Optimizer}
-    assert {c(np.ones(1)).rule.name for c in made} == set(ss.rules.registry)
+    assert {c(np.ones((1, 1))).rule.name for c in made} == set(ss.rules.registry)

@@ -114,6 +114,7 @@ class ToyLaunch(HostLaunch):
         param, *states = (array.astype(self.dtype) for array in arrays)
         grad = s.grad_coefficient * grad.reshape(shapes[None]).astype(self.dtype)
         xp = WholeArrays(self.dtype, rows, columns if matrix else None)
+        xp.storage = tensor.flat.dtype
         with np.errstate(all="ignore"):
             results = rule.update(xp, s, param, grad, *states)
             for array, value in zip(arrays, as_tuple(results), strict=True):

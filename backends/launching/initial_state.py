@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...language.around import check_bits
 from ...language.dtypes import numpy_dtype
 from ...language.rule import Rule
 from ...language.stages import stages
@@ -41,7 +42,7 @@ def initial_state(
 
 def check_parameter(tensor: Any, rule: Rule) -> None:
     """Raise TypeError or ValueError for a parameter that ``rule`` is not for: whose states its codecs
-    do not store, or that is no matrix where it calls functions of whole ones."""
+    do not store, that its parts are not for, or that is no matrix where it calls functions of whole ones."""
     _check_storage(tensor, rule)
     if not stages(rule).calls:
         return
@@ -50,14 +51,17 @@ def check_parameter(tensor: Any, rule: Rule) -> None:
     if len(tensor.shape) < 2:
         raise ValueError(
             f"{tensor.name} has shape {tensor.shape}; {rule.name} is for matrices, parameters of two "
-            "axes or more. Give vectors and single numbers another rule, in an optimizer of their own"
-            f"{see('howto/rule.md#functions-of-whole-matrices')}"
+            'axes or more. Give it a rule of its own: {"params": ..., "rule": ...}'
+            f"{see('howto/rules_by_name.md')}"
         )
 
 
 def _check_storage(tensor: Any, rule: Rule) -> None:
+    if not (rule.storage or rule.around):
+        return
+    kind = f"complex, of pairs of {tensor.dtype}" if tensor.complex else f"of {tensor.dtype}"
+    check_bits(f"{tensor.name} is {kind}", rule.around, tensor.dtype)
     if rule.storage and (tensor.complex or tensor.compute != "float32"):
-        kind = f"complex, of pairs of {tensor.dtype}" if tensor.complex else f"of {tensor.dtype}"
         raise TypeError(
             f"{tensor.name} is {kind}; state_dtype={rule.state_dtype!r} is for real parameters of "
             "float32, bfloat16 or float16 (a group with state_dtype=None takes others)"

@@ -15,11 +15,11 @@ Integers = NDArray[np.int64]
 
 class Piece(NamedTuple):
     """Some elements of a parameter: its position among all of the optimizer's, the index of the first
-    one, how many, and the key of the parameter's step."""
+    one, how many they are, and the key of the parameter's step."""
 
     position: int
     first: int
-    count: int
+    elements: int
     key: tuple[int, int]
 
 

@@ -17,8 +17,10 @@ from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
 from .launch import Array, NumpyLaunch
 
-BLOCK = 1 << 19  # bytes in the compute dtype: its temporaries stay in the cache
-SMALL = BLOCK // 8  # bytes; fewer take less time copied to a block and back than on their own
+BLOCK = (
+    352 << 10
+)  # bytes in the compute dtype: from 256 KB on NumPy adds two products in one of them
+SMALL = 64 << 10  # bytes; fewer take less time copied to a block and back than on their own
 
 
 class ElementwiseLaunch(NumpyLaunch):
@@ -27,7 +29,7 @@ class ElementwiseLaunch(NumpyLaunch):
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Decide what runs together."""
         super().set_rows(row_of_tensor)
-        self.xp = NumpyVocabulary(self.dtype)
+        self.xp = NumpyVocabulary(self.dtype, self.storage)
         small: list[int] = []
         self.alone: list[int] = []
         for i, row in enumerate(row_of_tensor):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...language.dtypes import numpy_dtype
 from ...language.results import as_tuple
 from ...language.rounding import key_of, rounded_bits, streams
 from ...language.rule import Rule
@@ -43,7 +44,7 @@ class NumpyLaunch(HostLaunch):
     def __init__(self, rule: Rule, scalars: tuple[str, ...], param_dtype: str) -> None:
         super().__init__(param_dtype)
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
-        self.dtype = np.dtype(self.rows_dtype)
+        self.dtype, self.storage = np.dtype(self.rows_dtype), numpy_dtype(param_dtype)
         self.streams = streams(rule, param_dtype)
         self.named_rows: list[SimpleNamespace] = []
         keep_freed_memory()

@@ -41,8 +41,10 @@ class _Passes(NumpyVocabulary):
     """``xp`` for one tensor of a rule that reduces: knows the sums of earlier passes in the order
     the text asks for them, and gathers the next one."""
 
-    def __init__(self, rows: int, columns: int, matrix: bool, memory: Array) -> None:
-        super().__init__(memory.dtype)
+    def __init__(
+        self, rows: int, columns: int, matrix: bool, memory: Array, storage: np.dtype[Any]
+    ) -> None:
+        super().__init__(memory.dtype, storage)
         self.rows, self.columns, self.matrix, self.memory = rows, columns, matrix, memory
         self.known: list[tuple[str, Array]] = []
         self.pending: _Gathered | None = None
@@ -149,7 +151,7 @@ class ReducingLaunch(NumpyLaunch):
         """Run the text on all blocks until no sum is pending; only that last pass stores."""
         param, *states = self.memory[i]
         rows, columns = self.seen_as[i]
-        xp = _Passes(rows, columns, self.matrix, self.parts)
+        xp = _Passes(rows, columns, self.matrix, self.parts, self.storage)
         shape = (rows, columns) if self.matrix else (rows,)
         param, grad = param.reshape(shape), grad.reshape(shape)
         states = [

@@ -113,7 +113,7 @@ class Batch:
             pieces, stream, lambda n: torch.from_numpy(n).to(value.device), torch.stack
         )
         bits = value.contiguous().view(torch.int32).to(torch.int64)
-        rounded = rounded_bits(bits, random.view(value.shape), name_of(dtype))
+        rounded: Tensor = rounded_bits(bits, random.view(value.shape), name_of(dtype))
         return rounded.to(torch.int16).view(dtype)
 
     def _store(self, view: Views, array: Tensor, value: Tensor) -> None:

@@ -34,6 +34,7 @@ class TorchLaunch(HostLaunch):
     def __init__(self, rule: Rule, param_dtype: str, gathered: bool) -> None:
         super().__init__(param_dtype)
         self.rule, self.program, self.gathered = rule, program(rule), gathered
+        self.storage: torch.dtype = getattr(torch, param_dtype)
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
         self.converts = bool(rule.storage) or COMPUTE_DTYPE[param_dtype] != param_dtype
         self.streams = streams(rule, param_dtype)
@@ -42,7 +43,9 @@ class TorchLaunch(HostLaunch):
 
     def operations(self, scaled: bool) -> list[Operations]:
         """Return the passes and folds in their order; see `operations` for ``scaled``."""
-        return [operations(self.rule, *each, scaled) for each in self.program.launches]
+        return [
+            operations(self.rule, *each, scaled, self.storage) for each in self.program.launches
+        ]
 
     def bind(self, tensors: Sequence[Any], positions: Sequence[int]) -> None:
         """Look up the memory of parameters and state."""

@@ -46,6 +46,12 @@ def finite_or_zero(x: Tensor, zero: Tensor, out: Tensor | None = None) -> Tensor
     return torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0, out=out)
 
 
+def stored(x: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
+    """Return ``x`` rounded to ``dtype``, in the dtype that it had."""
+    rounded = x.to(dtype)
+    return rounded.to(x.dtype) if out is None else out.copy_(rounded)
+
+
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "+": torch.add,
     "-": torch.sub,
@@ -55,6 +61,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "abs": torch.abs,
     "sqrt": exact_sqrt,
     "finite_or_zero": finite_or_zero,
+    "stored": stored,
     "where": torch.where,
     "<": torch.lt,
     "<=": torch.le,
@@ -96,9 +103,9 @@ class Operations:
 
 
 @kept
-def operations(rule: Rule, kind: str, k: int, scaled: bool) -> Operations:
-    """Return the operations of the ``k``-th "pass" or "fold". ``scaled``: the gradient is first
-    multiplied by the scalar ``grad_coefficient``."""
+def operations(rule: Rule, kind: str, k: int, scaled: bool, storage: torch.dtype) -> Operations:
+    """Return the operations of the ``k``-th "pass" or "fold", for parameters that are stored in
+    ``storage``. ``scaled``: the gradient is first multiplied by the scalar ``grad_coefficient``."""
     traced = program(rule)
     in_pass = kind == "pass"
     step = (traced.passes if in_pass else traced.folds)[k]
@@ -127,7 +134,7 @@ def operations(rule: Rule, kind: str, k: int, scaled: bool) -> Operations:
         for value in (known[id(e)] for e in results)
     ]
     inputs = [*scalars.values(), *sizes, *received, *arrays.values()]
-    graph, constants = _graph(inputs, roots)
+    graph, constants = _graph(inputs, roots, storage)
     nodes = list(graph.nodes)
     first = len(inputs) - len(names)
     return Operations(
@@ -169,9 +176,11 @@ def _break_up(step: Step, known: dict[int, Expr]) -> None:
             known[id(node)] = Expr(node.op, tuple(args), node.per, value=node.value)
 
 
-def _graph(inputs: list[Expr], roots: list[Expr]) -> tuple[fx.Graph, tuple[float, ...]]:
+def _graph(
+    inputs: list[Expr], roots: list[Expr], storage: torch.dtype
+) -> tuple[fx.Graph, tuple[float, ...]]:
     """Return the graph from ``inputs``, behind which come the constants, to ``roots``; and the
-    constants."""
+    constants. ``storage`` is what parameters are stored in."""
     graph = fx.Graph()
     nodes: dict[int, fx.Node] = {}
     for leaf in inputs:
@@ -182,8 +191,9 @@ def _graph(inputs: list[Expr], roots: list[Expr]) -> tuple[fx.Graph, tuple[float
         nodes[id(leaf)] = graph.placeholder(f"in_{len(nodes)}")
     for node in needed:
         if id(node) not in nodes:
-            args = tuple(nodes[id(arg)] for arg in node.args)
-            nodes[id(node)] = graph.call_function(FUNCTIONS[node.op], args)
+            args: list[Any] = [nodes[id(arg)] for arg in node.args]
+            args += [storage] if node.op == "stored" else []
+            nodes[id(node)] = graph.call_function(FUNCTIONS[node.op], tuple(args))
         nodes[id(node)].meta["per"] = node.per
     graph.output(tuple(nodes[id(root)] for root in roots))
     return graph, tuple(node.value for node in constants)

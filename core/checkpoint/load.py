@@ -21,7 +21,7 @@ from .parameter_names import in_order, some
 from .partial import Loaded, fit
 from .plain_json import Decoder
 from .save import VERSIONS, as_reals
-from .state_dict import restore
+from .state_dict import restore, structure_of
 
 # what is in the file besides the state dict
 OWN = ("format_version", "library_version", "names", "param", "defaults")
@@ -53,20 +53,15 @@ def load(
             if not strict:
                 tree, loaded = fit(tree, trees)
             groups = [
-                {
-                    "params": params,
-                    "rule": own,
-                    "state_dtype": saved.get("state_dtype"),
-                    "rounding": saved.get("rounding", "nearest"),
-                }
+                {"params": params, "rule": own, **structure_of(saved)}
                 for params, own, saved in zip(
                     in_order(trees, tree["names"]), families, tree["param_groups"], strict=True
                 )
             ]
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
-            for own, each in zip(families, options, strict=True):
-                own.variant(**each)
+            for own, each, group in zip(families, options, groups, strict=True):
+                own.variant(**each).stored_as(group["state_dtype"], group["rounding"])
         # what is wrong with the arrays themselves is raised as the constructor raises it
         run = Run(the_rule, defaults, backend, groups, single, Settings(), options, division)
         with file.doubts():
@@ -134,18 +129,18 @@ def _rules_of_groups(
             found.append(rule)
             continue
         try:
-            found.append(_same_rule(name, own))
+            found.append(_same_rule(name, own, "'rule' of its group"))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{label(k, group)}{error}") from None
     return found
 
 
-def _same_rule(name: str, rule: Rule | str | None) -> Rule:
+def _same_rule(name: str, rule: Rule | str | None, where: str = "rule=") -> Rule:
     if rule is None:
         try:
             return find_rule(name)
         except ValueError as error:
-            raise ValueError(f"{error}; your own rule is given as rule=") from None
+            raise ValueError(f"{error}; your own rule is given as {where}") from None
     expected = find_rule(rule)
     if expected.name != name:
         raise ValueError(f"is of rule {name!r}; expected {expected.name!r}")

@@ -10,7 +10,7 @@ from ..parameters.by_name import Division
 from ..parameters.trees import flatten
 from ..step.run import Run
 from ..step.settings import Settings
-from .state_dict import restore, take
+from .state_dict import restore, structure_of, take
 
 
 def pickled(run: Run) -> dict[str, Any]:
@@ -44,8 +44,10 @@ def unpickled(saved: dict[str, Any]) -> Run:
         saved["defaults"],
         backend,
         [
-            {"params": tree, "rule": rule}
-            for tree, rule in zip(saved["params"], saved["rules"], strict=True)
+            {"params": tree, "rule": rule, **structure_of(group)}
+            for tree, rule, group in zip(
+                saved["params"], saved["rules"], saved["snapshot"]["param_groups"], strict=True
+            )
         ],
         saved["single"],
         Settings(),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..language.around import STRUCTURAL
 from ..language.dtypes import dtype_of
 from ..parameters.entries import name_entry
 from ..parameters.hyper import as_held, numbers_at
@@ -27,7 +28,13 @@ from .torch_layout import IGNORED, MOST_STEPS, layout_of, read_entry
 OWN = {"params", "rule", "frozen", "options", "weight_decay_mask", "name"}
 # what a snapshot has of the optimizer as a whole; one from torch has none of it
 SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients")
+STRUCTURE: Mapping[str, Any] = {"state_dtype": None, "rounding": "nearest", **STRUCTURAL}
 COUNTS = ("steps_taken", "skipped_steps")
+
+
+def structure_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a snapshot's group its state and kernels depend on, besides the options."""
+    return {name: group.get(name, without) for name, without in STRUCTURE.items()}
 
 
 # ---- taking one
@@ -183,8 +190,9 @@ def _checked_group(
     family = run.groups.families[k]
     others = OWN | IGNORED | {MODE} | layout_of(family).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
-    # arrays stay what they are: values are rounded to them
-    hyper |= {"state_dtype": rule.state_dtype, "rounding": rule.rounding}
+    # arrays stay what they are: values are rounded to them, and parts keep what they keep
+    storage = {"state_dtype": rule.state_dtype, "rounding": rule.rounding}
+    hyper |= {**storage, **STRUCTURAL, **rule.around}
     numbers = numbers_at(family, hyper, snapshot.get("steps_taken", 0), where)
     options = group.get("options", rule.options)
     if options != rule.options:
@@ -216,11 +224,10 @@ def _checked_state(
     tensor, clock = run.groups.tensors[i], run.groups.clocks[i]
     where = f"state dict, {tensor.name}: "
     found = read_entry(clock.rule, entry or {}, where)
-    if found is None:
+    step, carry, values = (0, dict(clock.rule.carry), {}) if found is None else found
+    if len(values) < len(clock.rule.state):
         fresh = run.backend.new_state(tensor, clock.rule, numbers[clock.group])
-        arrays = {n: run.backend.to_numpy(array, copied=False) for n, array in fresh.items()}
-        return 0, dict(clock.rule.carry), arrays
-    step, carry, values = found
+        values = {**{n: run.backend.to_numpy(a, copied=False) for n, a in fresh.items()}, **values}
     arrays = {
         name: _checked_array(run.backend, values[name], tensor.state[name], f"{where}{name}")
         for name in clock.rule.state

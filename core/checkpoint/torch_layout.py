@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..language.composition import inside, names_of_parts
 from ..language.rule import Rule
 from ..rules import registry
 
@@ -43,6 +44,7 @@ EXCEPTIONS = {
 def layout_of(rule: Rule) -> Layout:
     """Return the layout of the optimizer whose rule this is a variant of; the usual one of a rule of
     the user's own."""
+    rule = inside(rule)
     built_in = registry.get(rule.name)
     if built_in is None or (
         rule.scalars is not built_in.scalars and rule.factory is not built_in.factory
@@ -55,7 +57,8 @@ def read_entry(
     rule: Rule, entry: Mapping[str, Any], where: str
 ) -> tuple[int, dict[str, float], dict[str, Any]] | None:
     """Return the step count, the carry and the arrays in one parameter's state, ours or torch's;
-    None if it is that of a parameter that has not stepped.
+    None if it is that of a parameter that has not stepped. What parts around the rule keep may be
+    missing: they begin with this step.
 
     Raises TypeError or ValueError, beginning with ``where``, for other entries than the rule has.
     """
@@ -67,14 +70,16 @@ def read_entry(
     if not entry:
         return None
     expected = {"step", *rule.carry, *rule.state}
-    if set(entry) != expected:
+    missing = expected - set(entry)
+    if not set(entry) <= expected or not missing <= names_of_parts(rule):
         raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}")
+    entry |= {name: rule.carry[name] for name in missing & rule.carry.keys()}
     step, *carry = (_number(entry[name], f"{where}{name}") for name in ("step", *rule.carry))
     if not 0 <= step < MOST_STEPS or not step.is_integer():
         raise ValueError(f"{where}step is {entry['step']}; expected a whole number below 2**53")
     if not layout.counts_steps and step == 0:
         return None
-    arrays = {name: entry[name] for name in rule.state}
+    arrays = {name: entry[name] for name in rule.state if name in entry}
     return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .around import OF_16_BITS, prefix
 from .kept import kept
 from .results import as_tuple
 from .rule import Rule
@@ -133,6 +135,63 @@ def _with_row(scalars: Function, row: Function) -> Function:
     return changed
 
 
+def around(
+    rule: Rule,
+    name: str,
+    value: Any,
+    update: Function,
+    *,
+    state: str,
+    codec: str | None,
+    scalars: Function | None = None,
+    names: Iterable[str] = (),
+    defaults: Mapping[str, Any] = {},
+    carry: Mapping[str, float] = {},
+) -> Rule:
+    """Return the rule with a part around its ``update`` that the hyperparameter ``name`` asks for, by
+    ``value``.
+
+    It keeps one ``state`` more, the last one, stored by ``codec`` whatever ``state_dtype`` says; None
+    is the compute dtype. ``names`` are those of its scalars and carries. Raises ValueError if the
+    rule has one of these names, or a part that does not go with this one.
+    """
+    if name in rule.around:
+        raise ValueError(f"{name}: rule {rule.name!r} has it already")
+    for other in OF_16_BITS:
+        if name in OF_16_BITS and other in rule.around:
+            raise ValueError(f"{name} goes with no {other}: each keeps what rounding would lose")
+    check_names_apart(name, rule, {state, *names, *defaults})
+    return dataclasses.replace(
+        rule,
+        name=f"{prefix(name, value)}{rule.name}",
+        scalars=scalars or rule.scalars,
+        update=with_state(update, rule, state),
+        delta=None,
+        decay=None,
+        defaults={**rule.defaults, **defaults},
+        carry={**rule.carry, **carry},
+        around={**rule.around, name: value},
+        kept_in={**rule.kept_in, state: codec},
+    )
+
+
+def check_names_apart(part: str, rule: Rule, names: Iterable[str]) -> None:
+    """Raise ValueError if ``rule`` has a name that a part of this name needs."""
+    own = {*rule.state, *rule.defaults, *rule.carry, *trace_scalars(rule)[0]}
+    if taken := sorted(own.intersection(names)):
+        raise ValueError(f"{part}: rule {rule.name!r} has a {taken[0]!r} of its own")
+
+
+def with_state(update: Function, rule: Rule, state: str) -> Function:
+    """Return ``update`` with the arguments of the rule's own, and one more ``state`` as the last."""
+    arguments = inspect.signature(rule.update)
+    last = inspect.Parameter(state, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    update.__signature__ = arguments.replace(  # type: ignore[attr-defined]
+        parameters=[*arguments.parameters.values(), last]
+    )
+    return update
+
+
 def part(make: Callable[..., Rule]) -> Callable[..., Rule]:
     """Have ``make``, which composes a rule with something, return the same rule each time, with the
     structural options of the rule that it takes."""
@@ -172,3 +231,16 @@ class Family:
 
     def __reduce__(self) -> Any:  # without what is kept with it
         return Family, (self.compose, self.rule, self.args)
+
+
+def inside(rule: Rule) -> Rule:
+    """Return the rule that the parts of ``rule.around`` were put around, the last ones of all."""
+    while isinstance(rule.factory, Family) and rule.factory.rule.around != rule.around:
+        rule = rule.factory.rule
+    return rule
+
+
+def names_of_parts(rule: Rule) -> set[str]:
+    """Return the names of the states and carries that the parts of ``rule.around`` keep. What they
+    start from fits at any step."""
+    return {*rule.kept_in, *(rule.carry.keys() - inside(rule).carry.keys())}

@@ -40,6 +40,8 @@ USUAL_BOUNDS = {
     "eps": NONNEGATIVE,
     "weight_decay": NONNEGATIVE,
     "betas": FRACTION,
+    "average_decay": FRACTION,
+    "average_start": NONNEGATIVE,
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from .around import CHOICES, DEFAULTS, STRUCTURAL, checked_choice
 from .codecs import StateDtype, checked_state_dtype, storage_of
 from .descent import descent
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
@@ -73,6 +74,12 @@ class Rule:
         other rows as they are even if the rule would change them. See `samestep.step.indexed_slices`.
     reference : str
         Paper and algorithm, printed on top of generated source.
+    around : mapping
+        The parts around the rule: the hyperparameter that asks for each, with its value, such as
+        ``master="float32"``. See `samestep.parts`.
+    kept_in : mapping
+        State name to the codec that stores it whatever ``state_dtype`` says, None for the compute
+        dtype.
     state_dtype : str or mapping, optional
         The default of the hyperparameter of that name: what states are stored in, see `stored_as`.
     average_share : callable
@@ -106,6 +113,8 @@ class Rule:
     reference: str = ""
     delta: Callable[..., Any] | None = None
     decay: Callable[..., Any] | None = None
+    around: Mapping[str, Any] = field(default_factory=dict)
+    kept_in: Mapping[str, str | None] = field(default_factory=dict)
     state_dtype: StateDtype = None
     average_share: Callable[[Any], float] | None = None
     rounding: str = ROUNDINGS[0]
@@ -124,8 +133,8 @@ class Rule:
         check_definition(self)
         object.__setattr__(self, "state_dtype", checked_state_dtype(self.state_dtype))
         checked_rounding(self.rounding)
-        full = [name for name in self.state if name not in self.per]
-        object.__setattr__(self, "storage", storage_of(full, self.state_dtype))
+        fixed = {name: codec for name, codec in self.kept_in.items() if codec is not None}
+        object.__setattr__(self, "storage", storage_of(self.free, self.state_dtype) | fixed)
         for name in ("defaults", "initial", "carry"):
             numbers = {key: _plain(value) for key, value in getattr(self, name).items()}
             object.__setattr__(self, name, numbers)
@@ -175,6 +184,11 @@ class Rule:
         return self.variant(**{**self.options, **self.shape_options(shape)})
 
     @property
+    def free(self) -> list[str]:
+        """The states that ``state_dtype`` may store in fewer bits."""
+        return [name for name in self.state if name not in self.per and name not in self.kept_in]
+
+    @property
     def label(self) -> str:
         """The name with the options that differ from the family's defaults: ``adam_amsgrad``."""
         if self.factory is None:
@@ -204,7 +218,9 @@ class Rule:
     def common(self) -> dict[str, Hyper]:
         """The hyperparameters that every rule has, with their defaults."""
         more = {"maximize": False, "lazy": self.lazy, "state_dtype": self.state_dtype}
-        return {**more, "rounding": self.rounding, "seed": 0, **dict.fromkeys(CLIPS)}
+        more |= {"rounding": self.rounding, "seed": 0}
+        parts = {name: value for name, value in DEFAULTS.items() if name not in self.defaults}
+        return {**more, **parts, **self.around, **dict.fromkeys(CLIPS)}
 
     def hyperparameters(
         self, given: Mapping[str, Any], where: str = "", others: Iterable[str] = ()
@@ -240,6 +256,8 @@ class Rule:
     def _checked(self, name: str, value: Any, default: Hyper, where: str) -> Hyper:
         if name == "state_dtype":
             return checked_state_dtype(value, where)
+        if name in CHOICES:
+            return checked_choice(name, value, where)
         if name == "rounding":
             return checked_rounding(value, where)
         if name == "seed":
@@ -279,11 +297,13 @@ class Rule:
         """Raise ValueError if ``hyper`` asks for other structural options than this variant's.
 
         One that is also a number may become zero, since the kernel still has its place.
-        ``state_dtype`` and ``rounding`` are among them.
+        ``state_dtype``, ``rounding`` and the parts around the rule are among them.
         """
         storage = ("state_dtype", "rounding")
-        asked = {**self.chosen_options(hyper), **{name: hyper[name] for name in storage}}
+        asked = {name: hyper[name] for name in (*storage, *STRUCTURAL)}
+        asked |= self.chosen_options(hyper)
         own = {**self.options, **{name: getattr(self, name) for name in storage}}
+        own |= {**STRUCTURAL, **self.around}
         for name, value in asked.items():
             if value != own[name] and (value or name not in self.defaults):
                 raise ValueError(
@@ -336,7 +356,7 @@ def _stored(
 ) -> Rule:
     by_state = dict(state_dtype) if isinstance(state_dtype, tuple) else {}
     shaped = (rule, *map(rule.for_shape, ((2, 2), (2,))))
-    known = dict.fromkeys(n for each in shaped for n in each.state if n not in each.per)
+    known = dict.fromkeys(name for each in shaped for name in each.free)
     if unknown := [name for name in by_state if name not in known]:
         raise ValueError(
             f"state_dtype names {unknown[0]!r}; {suggestion(unknown[0], [*known])}the states of "

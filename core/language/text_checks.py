@@ -113,7 +113,7 @@ class _Arrays(NumpyVocabulary):
     """The vocabulary on float64 arrays of two axes. Sums have NumPy's order, on both sides."""
 
     def __init__(self) -> None:
-        super().__init__(np.dtype(np.float64))
+        super().__init__(np.dtype(np.float64), np.dtype(np.float64))
 
     def sum(self, x: Any, per: str = "tensor") -> Any:
         return np.sum(x, axis=AXIS[per], keepdims=True)

@@ -132,6 +132,9 @@ class TracedVocabulary(Words, Vocabulary):
     def finite_or_zero(self, x: Any) -> Expr:
         return operation("finite_or_zero", x)
 
+    def stored(self, x: Any) -> Expr:
+        return operation("stored", x)
+
     def maximum(self, a: Any, b: Any) -> Expr:
         return operation("maximum", a, b)
 

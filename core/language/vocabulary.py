@@ -19,7 +19,7 @@ Value = Any
 
 class Vocabulary:
     """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines the first
-    six.
+    seven.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
     along each row) or one ``per="column"``.
@@ -37,6 +37,10 @@ class Vocabulary:
     def finite_or_zero(self, x: Value) -> Value:
         """Return ``x`` where it is finite, else 0: infinite and NaN parameters do not decay, and leave
         norms what they are for the others."""
+        raise NotImplementedError
+
+    def stored(self, x: Value) -> Value:
+        """Return ``x`` rounded to what the parameter is stored in, and loaded again."""
         raise NotImplementedError
 
     def sum(self, x: Value, per: str = "tensor") -> Value:
@@ -119,10 +123,11 @@ IEEE = HostScalars(np.float64)
 
 
 class NumpyVocabulary(Vocabulary):
-    """The ``xp`` of ``update`` on NumPy arrays of one compute dtype."""
+    """The ``xp`` of ``update`` on NumPy arrays of one compute dtype, for parameters that are stored in
+    ``storage``."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: np.dtype[Any], storage: np.dtype[Any]) -> None:
+        self.dtype, self.storage = dtype, storage
 
     def sqrt(self, x: Any) -> Any:
         return np.sqrt(self._typed(x))
@@ -140,6 +145,9 @@ class NumpyVocabulary(Vocabulary):
         if 0 not in finite.tobytes():
             return self._typed(x)
         return np.where(finite, x, self._typed(0))
+
+    def stored(self, x: Any) -> Any:
+        return self._typed(x).astype(self.storage).astype(self.dtype)
 
     def newton_schulz(self, x: Any, a: Any, b: Any, c: Any, steps: Any) -> Any:
         stack = np.array(x)[None]

@@ -14,7 +14,7 @@ from .tracer import Expr, trace_update
 
 ZERO = Expr("constant", (), "scalar", value=0.0)
 # zero if the first operand is
-OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "sign", "finite_or_zero"})
+OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "sign", "finite_or_zero", "stored"})
 
 
 def check_rule(
@@ -34,6 +34,11 @@ def check_rule(
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; {rule.name} averages all rows and needs "
             f"a dense one{see('howto/sparse.md')}"
+        )
+    if "average" in rule.around:
+        raise TypeError(
+            f"the gradient of {name} is sparse, of some rows; the average is of all rows at every "
+            f"step: give a dense one, or leave average out{see('howto/sparse.md')}"
         )
     if not lazy and not rests(rule, scalars):
         raise TypeError(

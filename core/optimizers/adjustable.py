@@ -44,3 +44,6 @@ class Adjustable:
     cast_gradients: bool = _setting(
         "cast_gradients", "True if gradients of other dtypes are rounded, not refused."
     )
+    warn_lost_updates: bool = _setting(
+        "warn_lost_updates", "True if it warns where rounding loses updates of 16-bit parameters."
+    )

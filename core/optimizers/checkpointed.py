@@ -84,6 +84,7 @@ class Checkpointed:
         from ..checkpoint.save import save
 
         with self._run.alone:
+            self._run.check_own()
             self._run.follow()
             save(self._run, path)
 
@@ -160,6 +161,7 @@ class Checkpointed:
         from ..checkpoint.pickling import pickled
 
         with self._run.alone:
+            self._run.check_own()
             self._run.follow()
             return pickled(self._run)
 

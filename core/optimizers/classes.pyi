@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..step.loss_scaler import LossScaler
-from .adjustable import Number
-from .optimizer import Optimizer
+from .optimizer import Number, Optimizer
 
 CLASS_NAMES: dict[str, str]
 __all__ = [  # noqa: RUF022 (in the order of the registry)
@@ -41,6 +40,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "SGDScheduleFree",
     "AdamWScheduleFree",
     "RAdamScheduleFree",
+    "Muon",
 ]
 
 class SGD(Optimizer):
@@ -58,6 +58,11 @@ class SGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -66,6 +71,7 @@ class SGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -84,6 +90,11 @@ class Adam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -92,6 +103,7 @@ class Adam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -110,6 +122,11 @@ class AdamW(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -118,6 +135,7 @@ class AdamW(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -137,6 +155,11 @@ class RMSprop(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -145,6 +168,7 @@ class RMSprop(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -163,6 +187,11 @@ class Adagrad(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -171,6 +200,7 @@ class Adagrad(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -188,6 +218,11 @@ class Adadelta(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -196,6 +231,7 @@ class Adadelta(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -213,6 +249,11 @@ class Adamax(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -221,6 +262,7 @@ class Adamax(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -240,6 +282,11 @@ class NAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -248,6 +295,7 @@ class NAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -266,6 +314,11 @@ class RAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -274,6 +327,7 @@ class RAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -291,6 +345,11 @@ class Rprop(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -299,6 +358,7 @@ class Rprop(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -317,6 +377,11 @@ class ASGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -325,6 +390,7 @@ class ASGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -341,6 +407,11 @@ class Lion(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -349,6 +420,7 @@ class Lion(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -364,6 +436,11 @@ class SignSGD(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -372,6 +449,7 @@ class SignSGD(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -388,6 +466,11 @@ class Signum(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -396,6 +479,7 @@ class Signum(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -413,6 +497,11 @@ class LAMB(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -421,6 +510,7 @@ class LAMB(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -440,6 +530,11 @@ class LARS(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -448,6 +543,7 @@ class LARS(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -465,6 +561,11 @@ class NovoGrad(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -473,6 +574,7 @@ class NovoGrad(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -495,6 +597,11 @@ class Adafactor(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -503,6 +610,7 @@ class Adafactor(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -519,6 +627,11 @@ class SparseAdam(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -527,6 +640,7 @@ class SparseAdam(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -544,6 +658,11 @@ class StableAdamW(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -552,6 +671,7 @@ class StableAdamW(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -574,6 +694,11 @@ class AdEMAMix(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -582,6 +707,7 @@ class AdEMAMix(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -600,6 +726,11 @@ class MARSAdamW(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -608,6 +739,7 @@ class MARSAdamW(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -625,6 +757,11 @@ class MARSLion(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -633,6 +770,7 @@ class MARSLion(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -654,6 +792,11 @@ class Adan(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -662,6 +805,7 @@ class Adan(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -679,6 +823,11 @@ class AdaBelief(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -687,6 +836,7 @@ class AdaBelief(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -705,6 +855,11 @@ class Yogi(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -713,6 +868,7 @@ class Yogi(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -732,6 +888,11 @@ class ADOPT(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -740,6 +901,7 @@ class ADOPT(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -757,6 +919,11 @@ class LaProp(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -765,6 +932,7 @@ class LaProp(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -782,6 +950,11 @@ class Grams(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -790,6 +963,7 @@ class Grams(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -809,6 +983,11 @@ class SGDScheduleFree(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -817,6 +996,7 @@ class SGDScheduleFree(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -837,6 +1017,11 @@ class AdamWScheduleFree(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -845,6 +1030,7 @@ class AdamWScheduleFree(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
 
@@ -865,6 +1051,11 @@ class RAdamScheduleFree(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -873,5 +1064,47 @@ class RAdamScheduleFree(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Muon(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.001,
+        weight_decay: Number = 0.1,
+        momentum: Number = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[Number, Number, Number]
+        | Callable[[int], tuple[float, float, float]] = (
+            3.4445,
+            -4.775,
+            2.0315,
+        ),
+        eps: Number = 1e-07,
+        ns_steps: Number = 5.0,
+        match_rms_adamw: bool = False,
+        summed_momentum: bool = False,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from ..language.around import STRUCTURAL
 from ..language.rule import Rule
 from ..parameters.entries import check_one_rule
 from ..parameters.hyper import numbers_at
 from ..parameters.trees import listed
+from ..parts.by_keyword import variant_of
 from .optimizer import Optimizer
 
 
@@ -44,12 +46,11 @@ def apply(
     first = state["param_groups"][0]
     saved = {name: first[name] for name in rule.known_hyperparameters}
     numbers = numbers_at(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
-    variant = rule.variant(**first["options"]).stored_as(first["state_dtype"], first["rounding"])
+    variant = variant_of(rule, first, first["options"])
     variant.check_options(numbers, when="init made this state", advice="pass it to init")
     params = copy.deepcopy(params)
-    start = {
-        name: first[name] for name in (*rule.options, *rule.defaults, "state_dtype", "rounding")
-    }
+    kept = ("state_dtype", "rounding", *STRUCTURAL)
+    start = {name: first[name] for name in (*rule.options, *rule.defaults, *kept)}
     for name, on in first["options"].items():
         if on and not start[name]:  # momentum that has become zero: its buffer is still there
             start[name] = 1.0

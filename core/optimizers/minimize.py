@@ -91,7 +91,8 @@ def minimize(
     Raises
     ------
     TypeError, ValueError
-        For arguments that cannot be used, before the first step.
+        For arguments that cannot be used, before the first step; with L-BFGS also where the function
+        or its gradient is not finite at ``x0``.
 
     Notes
     -----

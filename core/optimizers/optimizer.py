@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 from ..interrupts import held, hold, holding, release
@@ -15,6 +16,7 @@ from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
 from ..step.run import start
 from ..step.settings import Settings
+from . import averages
 from .adjustable import Adjustable, Number
 from .checkpointed import Checkpointed
 
@@ -49,6 +51,9 @@ class Optimizer(Adjustable, Checkpointed):
     cast_gradients : bool
         Round gradients of other dtypes to the parameter's compute dtype (float64 to float32) instead
         of refusing them.
+    warn_lost_updates : bool
+        Look at a sample of 16-bit parameters in host memory at the tenth update, and warn if rounding
+        loses most of it. Of the program, so no checkpoint has it.
     **hyper
         Hyperparameters and structural options of the rule, for all groups that do not say
         otherwise and whose rule has them, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
@@ -56,7 +61,10 @@ class Optimizer(Adjustable, Checkpointed):
         ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16" or
         "float16", or a dict of these by the names of states; ``rounding`` of what is stored in 16
         bits, "nearest" or "stochastic", by random bits that follow from ``seed`` (see
-        `samestep.language.rounding`);
+        `samestep.language.rounding`); ``master="float32"`` or ``compensated=True``, for parameters
+        of 16 bits: what rounding would lose is kept (see `samestep.parts`); ``average``, "ema" or
+        "mean": an average of the parameter is kept, with ``average_decay`` and ``average_start``, the
+        steps before it that do not count;
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
 
@@ -86,12 +94,18 @@ class Optimizer(Adjustable, Checkpointed):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
         rules: Mapping[str, Any] | Callable[[str, Any], Any] | None = None,
         **hyper: Any,
     ) -> None:
         settings = Settings(
-            clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps, cast_gradients
+            clip_global_norm,
+            skip_nonfinite,
+            loss_scaler,
+            accumulation_steps,
+            cast_gradients,
+            warn_lost_updates,
         )
         found, params = find_rule(rule), listed(params)
         if self._only_rule is not None:
@@ -297,3 +311,22 @@ class Optimizer(Adjustable, Checkpointed):
     def micro_steps(self) -> int:
         """The number of micro-batches that have been accumulated since the last step."""
         return self._run.micro_steps
+
+    # ---- averages of the parameters
+
+    def averaged(self) -> Any:
+        """Return the averages of the parameters, in their structure: new arrays of the compute dtype.
+
+        A parameter that has not stepped, or whose group keeps no average, is its own. Raises
+        ValueError if no group keeps one: they are asked for by ``average="ema"`` or "mean".
+        """
+        with self._run.alone:
+            return averages.averaged(self._run)
+
+    def averages(self) -> AbstractContextManager[None]:
+        """Have the averages in the places of the parameters, for evaluation: ``with opt.averages():``.
+
+        Afterwards, and after an exception, parameters are what they were. Meanwhile a step, saving
+        and pickling raise RuntimeError. Raises as `averaged` does.
+        """
+        return averages.averages(self._run)

@@ -104,9 +104,11 @@ def _divided(params: Any, rules: Any) -> tuple[list[dict[str, Any]], Division]:
     TypeError
         For parameters without names, and for rules that are neither of the two.
     ValueError
-        For a pattern that is no regular expression, or that chooses no parameter.
+        For no parameters, and for a pattern that is no regular expression or chooses none of them.
     """
     leaves, written_out, spec = flatten(params, "params")
+    if not leaves:
+        raise ValueError("params is empty: there is nothing to optimize")
     names = dotted_names(spec, written_out)
     if names is None:
         raise TypeError(

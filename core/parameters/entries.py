@@ -13,7 +13,7 @@ from .trees import listed
 # what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
 WHOLE = (
     "clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients", "loss_scaler",
-    "backend", "rules",
+    "warn_lost_updates", "backend", "rules",
 )  # fmt: skip
 OF_GROUPS = ("rule", "frozen", "weight_decay_mask", "name")
 

@@ -11,6 +11,7 @@ from ..language.outside import Constant, check_constants, constants
 from ..language.rule import Rule
 from ..language.text_checks import check
 from ..pages import see
+from ..parts.by_keyword import variant_of
 from ..protocol import Backend, Tensor
 from .by_name import Division
 from .clock import Clock
@@ -89,14 +90,17 @@ class Groups:
         }
         hyper = numbers_at(family, given, steps_taken, where, OF_GROUPS)
         held = as_held(given, hyper)
-        rule = family.variant(**{**options_asked_for(family, held, hyper), **options})
-        rule = rule.stored_as(hyper["state_dtype"], hyper["rounding"])
+        asked = {**options_asked_for(family, held, hyper), **options}
+        try:
+            rule = variant_of(family, hyper, asked)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}{error}") from None
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
         if check_overlap:
             self._backend.check_overlap([*self.tensors, *tensors])
         decays = decay_mask(group.get("weight_decay_mask"), rule, spec, leaves, names, where)
-        clocks = []
+        clocks: list[Clock] = []
         for tensor, decays_here in zip(tensors, decays, strict=True):
             tensor.position = len(self.clocks) + len(clocks)
             variant = rule.for_shape(tensor.shape)

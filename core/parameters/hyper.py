@@ -7,8 +7,13 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from ..language.around import CHOICES
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers
+
+NO_NUMBERS = frozenset(
+    {"state_dtype", "rounding", *CHOICES}
+)  # hyperparameters that no scalars are made of
 
 
 def is_scheduled(value: Any) -> bool:
@@ -71,7 +76,7 @@ class GroupHyper:
         self._given = {
             name: value
             for name, value in numbers.items()
-            if value is not None and name not in ("state_dtype", "rounding")
+            if value is not None and name not in NO_NUMBERS
         }
         self._numbers = as_numbers(self._given)
         self.sign = -1.0 if numbers["maximize"] else 1.0

@@ -67,6 +67,16 @@ def flatten_like(spec: Spec, tree: Any, name: str) -> Iterator[Any]:
         yield from flatten_like(child, tree[key], f"{name}[{key!r}]")
 
 
+def unflatten(spec: Spec, leaves: Iterator[Any]) -> Any:
+    """Return the next of these leaves in the structure ``spec``."""
+    if spec is None:
+        return next(leaves)
+    kind, children = spec
+    values = [unflatten(child, leaves) for _, child in children]
+    keys = [key for key, _ in children]
+    return dict(zip(keys, values, strict=True)) if kind == "dict" else values
+
+
 def _differing_keys(children: list[tuple[Any, Spec]], tree: Any) -> str:
     """Say which keys only the parameters have, and which only ``tree``."""
     known = dict(children)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import math
 
-from ..language.composition import part
+from ..language.composition import check_names_apart, part, with_state
 from ..language.intervals import Interval
 from ..language.results import as_tuple
 from ..language.rule import Rule
-from ..language.tracer import trace_scalars
 
 NAMES = {"slow", "first", "sync", "slow_step", "sync_period", "since_sync"}
 
@@ -24,9 +22,7 @@ NAMES = {"slow", "first", "sync", "slow_step", "sync_period", "since_sync"}
 @part
 def lookahead(rule: Rule) -> Rule:
     """Return ``rule`` with slow weights, kept as the state ``slow``, to which it returns."""
-    own = {*rule.state, *rule.defaults, *rule.carry, *trace_scalars(rule)[0]}
-    if taken := own & NAMES:
-        raise ValueError(f"lookahead: rule {rule.name!r} has a {sorted(taken)[0]!r} of its own")
+    check_names_apart("lookahead", rule, NAMES)
     if rule.average_share is not None:
         raise ValueError(f"lookahead: rule {rule.name!r} averages its parameters itself")
 
@@ -55,16 +51,11 @@ def lookahead(rule: Rule) -> Rule:
         param = xp.where(s.sync > 0, slow, param)
         return (param, *own, slow)
 
-    arguments = inspect.signature(rule.update)
-    last = inspect.Parameter("slow", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    update.__signature__ = arguments.replace(  # type: ignore[attr-defined]
-        parameters=[*arguments.parameters.values(), last]
-    )
     return dataclasses.replace(
         rule,
         name=f"lookahead_{rule.name}",
         scalars=scalars,
-        update=update,
+        update=with_state(update, rule, "slow"),
         delta=None,
         decay=None,
         defaults={**rule.defaults, "sync_period": 6.0, "slow_step": 0.5},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..language.around import STRUCTURAL, check_bits, checked_choice
 from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
 from ..language.outside import check_constants
 from ..language.rounding import checked_rounding, streams
 from ..language.rule import CLIPS, Rule
+from ..parts.by_keyword import variant_of
 from ..rules import find_rule
 
 TARGETS = ("numba", "c", "cuda")
@@ -22,14 +24,15 @@ def emit(
     *,
     state_dtype: StateDtype = None,
     rounding: str | None = None,
-    **options: bool,
+    **options: bool | str,
 ) -> str:
     """Return the update of ``rule`` as source text.
 
     Parameters
     ----------
     rule : Rule or str
-        A rule or the name of a built-in one; ``options`` are its structural options, and
+        A rule or the name of a built-in one; ``options`` are its structural options,
+        ``master``, ``compensated`` and ``average`` as in `samestep.Optimizer`, and
         ``clip_value=True`` or ``clip_norm=True`` for an update that clips its gradient first.
     target : {"numba", "c", "cuda"}
         A Python module of Numba kernels, C99, or CUDA C.
@@ -68,7 +71,7 @@ def checked(
     grad_dtype: str | None,
     state_dtype: StateDtype,
     rounding: str | None,
-    options: Mapping[str, bool],
+    options: Mapping[str, bool | str],
 ) -> tuple[Rule, tuple[str, ...], str]:
     """Return the variant, the kinds of clipping and the gradients' dtype that these arguments ask
     for.
@@ -85,12 +88,15 @@ def checked(
             f"grad_dtype={grad_dtype!r}: expected one of {', '.join(gradient_dtypes(dtype))}"
         )
     clips = tuple(name for name in CLIPS if options.get(name))
-    structural = {name: on for name, on in options.items() if name not in CLIPS}
-    family = find_rule(rule).variant(**structural)
+    found = find_rule(rule)
+    asked = {n: checked_choice(n, v) for n, v in options.items() if n in STRUCTURAL}
+    structural = {n: bool(on) for n, on in options.items() if n not in CLIPS and n not in asked}
+    codecs = found.state_dtype if state_dtype is None else checked_state_dtype(state_dtype)
+    rounds = found.rounding if rounding is None else checked_rounding(rounding)
+    hyper = {**STRUCTURAL, **found.around, **asked, "state_dtype": codecs, "rounding": rounds}
+    family = variant_of(found, hyper, structural)
     check_constants(family)
-    codecs = family.state_dtype if state_dtype is None else checked_state_dtype(state_dtype)
-    rounds = family.rounding if rounding is None else checked_rounding(rounding)
-    family = family.stored_as(codecs, rounds)
+    check_bits(f"dtype={dtype!r}", family.around, dtype)
     if family.state_dtype is not None and COMPUTE_DTYPE[dtype] != "float32":
         raise ValueError(
             f"state_dtype={family.state_dtype!r}: states of {dtype} parameters have no codec; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ..language.around import name_inside
 from ..language.codecs import StateDtype
 from ..language.rule import Rule
 from ..rules import registry
@@ -22,7 +23,7 @@ def export(
     state_dtype: StateDtype = None,
     rounding: str | None = None,
     with_check: bool = False,
-    **options: bool,
+    **options: bool | str,
 ) -> str:
     """Return the text of one self-contained file: scalars, update, initial state and how to call
     them.
@@ -30,7 +31,8 @@ def export(
     Parameters
     ----------
     rule : Rule or str
-        A rule or the name of a built-in one; ``options`` are its structural options, and
+        A rule or the name of a built-in one; ``options`` are its structural options,
+        ``master``, ``compensated`` and ``average`` as in `samestep.Optimizer`, and
         ``clip_value=True`` or ``clip_norm=True`` for an update that clips its gradient first.
     target : {"c", "cuda", "numpy", "numba"}
         C99 that C++ takes, too; CUDA C++; a Python module that needs NumPy alone, or NumPy and
@@ -65,7 +67,7 @@ def text_of_file(
     state_dtype: StateDtype,
     rounding: str | None,
     with_check: bool,
-    options: Mapping[str, bool],
+    options: Mapping[str, bool | str],
     typed: str = "",
 ) -> str:
     """Return what `export` does. ``typed`` is what the command line calls the rule."""
@@ -82,7 +84,8 @@ def text_of_file(
             f"gradients in {dtype}; leave one of the two out"
         )
     programs = tuple(program(each) for each in variants_by_shape(family, clips))
-    called = typed or (family.name if family.name in registry else f"MODULE:{family.name}")
+    name = name_inside(family.name, family.around)
+    called = typed or (name if name in registry else f"MODULE:{family.name}")
     command = _command(called, family, clips, target, dtype, grad_dtype)
     exported = Exported(family, programs, target, dtype, grad_dtype, command)
     if with_check:
@@ -119,6 +122,8 @@ def _command(
     for name, on in family.options.items():
         if on != usual[name]:
             words += ["--option", name if on else f"no_{name}"]
+    for name, value in family.around.items():
+        words += ["--option", name if value is True else f"{name}={value}"]
     for name in clips:
         words += ["--option", name]
     return " ".join(words)

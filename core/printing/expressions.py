@@ -28,9 +28,12 @@ OWN_NAMES = {
 class Expressions:
     """The names and texts of one program's values in one target.
 
-    ``called`` are the helper functions that its texts call, ``used`` the names of integers and
-    arguments that the function in hand uses.
+    ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``called`` are the helper
+    functions that its texts call, ``used`` the names of integers and arguments that the function in
+    hand uses.
     """
+
+    stored: dict[str, str]
 
     def __init__(self, program: Program, target: Target, rounds: bool = False) -> None:
         self.program, self.rule = program, program.rule
@@ -130,6 +133,8 @@ class Expressions:
             return f"({text})" if level < within else text
         if node.op == "total":  # a sum that is complete
             return self.text(node.args[0], within)
+        if node.op == "stored" and self.stored["param"] == self.compute:
+            return self.text(node.args[0], within)
         if node.op == "neg":
             return f"(-{self.text(node.args[0], 4)})"
         if node.op == "where":
@@ -140,6 +145,9 @@ class Expressions:
         if node.op in ("input", "scalar", "sum"):
             raise AssertionError(f"{node!r} is not known in this step")
         arguments = [self.operand(node, k) for k in range(len(node.args))]
+        if node.op == "stored":  # as a store rounds and a load widens
+            dtype = self.stored["param"]
+            return self.helper(f"from_{dtype}", self.helper(f"to_{dtype}", *arguments))
         if node.op in self.target.helpers:
             return self.helper(node.op, *arguments)
         return f"{self.target.function(node.op)}({', '.join(arguments)})"

@@ -10,6 +10,8 @@ from ..protocol import Backend, Tensor
 from ..step.launches import Bucket
 from .texts import CHANGE, DOTS, MOVE, SLOPE, direction_rule
 
+ALIGNED = 4  # elements; a device moves two of them at once where all vectors lie alike
+
 
 class Pass:
     """A launch over vectors, bound once to where they lie; ``grads`` has what the text takes as the
@@ -21,12 +23,15 @@ class Pass:
         self._backend, self._grads, self._sums = backend, [grad] * len(tensors), sums
         self._bucket = Bucket(backend, rule, "float64", "float64", dict(enumerate(tensors)))
         self._checker = backend.gradient_checker(tensors)
+        self._rows: list[int] = []
         self.use(range(len(tensors)))
 
     def use(self, positions: Sequence[int]) -> None:
         """Run over these tensors from now on, and leave the others out."""
         rows = [0 if i in positions else -1 for i in range(len(self._grads))]
-        self._bucket.set_keys([None], rows)
+        if rows != self._rows:
+            self._bucket.set_keys([None], rows)
+            self._rows = rows
 
     def run(self, scalars: Sequence[float] = ()) -> list[float]:
         """Run it, and return its sums: all of the first one, one for each tensor, then the next."""
@@ -55,7 +60,7 @@ class Vectors:
         self._backend, self.size, self.history = backend, size, history
         new = [backend.zeros(size, "float64") for _ in range(6)]
         self.x, self.x_start, self.grad, self.grad_start, self.grad_best, self.direction = new
-        self.s, self.y = (self._slots(backend.zeros(size * history, "float64")) for _ in range(2))
+        self.s, self.y = self._slots(), self._slots()
         self._move = self._pass(MOVE, [(self.x, self.x_start)], self.direction)
         self._slope = self._pass(SLOPE, [(self.direction,)], self.grad)
         self._change = self._pass(CHANGE, [(self.x_start, self.grad_start, self.grad)], self.x)
@@ -66,8 +71,11 @@ class Vectors:
         all_of_them = (self.direction, *self.s, *self.y)
         self._direction = self._pass(direction_rule(history), [all_of_them], self.grad)
 
-    def _slots(self, memory: Any) -> list[Any]:
-        return [memory[k * self.size : (k + 1) * self.size] for k in range(self.history)]
+    def _slots(self) -> list[Any]:
+        """Return a vector for each pair, side by side."""
+        apart = -(-self.size // ALIGNED) * ALIGNED
+        memory = self._backend.zeros(apart * self.history, "float64")
+        return [memory[k * apart : k * apart + self.size] for k in range(self.history)]
 
     def _pass(self, rule: Rule, vectors: Sequence[Sequence[Any]], grad: Any) -> Pass:
         """Make a pass over these vectors, for each tensor the parameter and the states, with a

@@ -19,6 +19,7 @@ from .laprop import laprop
 from .lars import lars
 from .lion import lion
 from .mars import mars_adamw, mars_lion
+from .muon import muon
 from .nadam import nadam
 from .novograd import novograd
 from .radam import radam
@@ -64,6 +65,7 @@ classes: dict[str, Rule] = {
     "SGDScheduleFree": sgd_schedulefree,
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,
+    "Muon": muon,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 
@@ -73,7 +75,8 @@ def find_rule(rule: Rule | str) -> Rule:
     if isinstance(rule, Rule):
         return rule
     if not isinstance(rule, str):
-        raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}")
+        hint = "; rules by the names of parameters are given as rules=" * isinstance(rule, dict)
+        raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}{hint}")
     if rule not in registry:
         hint = suggestion(rule.lower(), registry)
         raise ValueError(f"no rule {rule!r}; {hint}there are {', '.join(registry)}")

@@ -10,6 +10,7 @@ from ..choice import get_backend
 from ..interrupts import held
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
+from ..pages import see
 from ..parameters.by_name import Division, as_groups
 from ..parameters.entries import listed_group
 from ..parameters.groups import Groups
@@ -41,6 +42,7 @@ class Run:
     """
 
     loaded: Any = None
+    swapped = False  # averages are in the places of the parameters
 
     def __init__(
         self,
@@ -114,12 +116,21 @@ class Run:
     def begin(self) -> None:
         """Bring everything that a step goes by up to date: the last step's outcome, parameters that
         were replaced, hyperparameters that were changed."""
+        self.check_own()
         if self.evaluating:
             refuse_step()
         if not self.backend.capturing():  # what is only recorded counts nothing, and cannot wait
             self.settle()
         self.follow()
         self.refresh()
+
+    def check_own(self) -> None:
+        """Raise RuntimeError while averages are in the places of the parameters."""
+        if self.swapped:
+            raise RuntimeError(
+                "the averages are in the places of the parameters: leave `with opt.averages():` first"
+                f"{see('howto/averages.md')}"
+            )
 
     def follow(self) -> None:
         """Update other arrays from now on, where they were put in the places of parameters."""
@@ -136,6 +147,7 @@ class Run:
 
     def evaluate(self, evaluating: bool) -> None:
         """Turn the parameters into the averages that their rule keeps, or back."""
+        self.check_own()
         check_has_modes(self.groups.families)
         if evaluating == self.evaluating:
             return

@@ -20,6 +20,7 @@ class Settings:
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
     cast_gradients: bool = False
+    warn_lost_updates: bool = True
     grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
     verdict: Verdict = NOT_MEASURED  # or somebody else's, who has looked at the gradients
 
@@ -42,7 +43,7 @@ class Settings:
         limit, steps = self.clip_global_norm, self.accumulation_steps
         if limit is not None:
             checked_number(f"{where}clip_global_norm", limit, POSITIVE)
-        for name in ("skip_nonfinite", "cast_gradients"):
+        for name in ("skip_nonfinite", "cast_gradients", "warn_lost_updates"):
             value = getattr(self, name)
             if not isinstance(value, (bool, int)) or value not in (0, 1):
                 raise TypeError(f"{where}{name} must be True or False, not {value!r}")

@@ -18,6 +18,7 @@ from ..protocol import NOT_MEASURED, Backend, Dtypes, Gradients, Verdict
 from .accumulation import Accumulation
 from .indexed_slices import is_of_rows
 from .launches import KeptLaunches, Launches
+from .lost_updates import LostUpdates
 from .outcome import Outcome
 from .settings import Settings
 from .work import Work
@@ -32,6 +33,7 @@ class Stepping:
         self._checker = backend.gradient_checker(tensors)
         self._work = Work(backend, tensors)
         self._accumulation: Accumulation | None = None
+        self._lost: LostUpdates | None = LostUpdates(backend, tensors, clocks)
         # the choices of a step that was captured, which a replay cannot change
         self._recorded: tuple[Sequence[bool] | None, Verdict] | None = None
         self._kept: Any = KeptLaunches(backend)  # for gradients of some rows
@@ -173,6 +175,13 @@ class Stepping:
         for bucket in work.updates:
             bucket.ready(gradients)
 
+        samples: list[Any] = []
+        if (lost := self._lost) is not None:
+            lost.tell()
+            if lost.done or not settings.warn_lost_updates:
+                self._lost = None
+            else:
+                samples = lost.before(gradients, dtypes, self._clocks, self._hyper)
         if before is not None:
             before()
         if measurement is not None:
@@ -187,6 +196,8 @@ class Stepping:
             for bucket in work.updates:
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
+            if samples:
+                lost.after(samples)  # type: ignore[union-attr]
         return outcome
 
     def _rules_and_clocks(self, dtypes: Dtypes) -> tuple[Sequence[Rule], Sequence[Clock]]:

@@ -20,6 +20,14 @@ GREEK = {
 }  # fmt: skip
 SUM, PRODUCT, ATOM = 1, 2, 3  # how tightly the outermost operation of a text binds
 RELATIONS = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}
+# the function of a whole matrix, whose name stands in the lines above
+NEWTON_SCHULZ = (
+    "<mtd><mi>newton_schulz</mi></mtd><mtd><mo>:</mo><mspace width='0.4em'/>"
+    "<mi>X</mi><mo>←</mo><mi>a</mi><mi>X</mi><mo>+</mo><mo>(</mo><mi>b</mi><mi>G</mi><mo>+</mo>"
+    "<mi>c</mi><msup><mi>G</mi><mn>2</mn></msup><mo>)</mo><mi>X</mi><mo>,</mo>"
+    "<mspace width='0.4em'/><mi>G</mi><mo>=</mo><mi>X</mi><msup><mi>X</mi><mi>T</mi></msup>"
+    "<mo>,</mo><mspace width='0.4em'/><mtext>ns_steps times</mtext></mtd>"
+)
 
 Text = tuple[str, int]
 
@@ -35,6 +43,8 @@ def equations(rule: Rule) -> str:
     host.add(long, carry)
     element = _Lines({name: host.text(value) for name, value in inline.items()})
     element.add(results)
+    if any(node.op == "newton_schulz" for node in reachable(results.values())):
+        element.lines.append(NEWTON_SCHULZ)
     rows = "".join(f"<mtr>{line}</mtr>" for line in [*host.lines, *element.lines])
     return f'<math display="block"><mtable displaystyle="true">{rows}</mtable></math>'
 

@@ -37,7 +37,7 @@ def parameters(value: float) -> list:
     rng = np.random.default_rng(int(value))
     first = {"weight": rng.standard_normal((16, 8)).astype(np.float32), "bias": rng.random(9)}
     second = [np.full((3, 5), value, np.float16), np.full(4, value, np.complex64)]
-    return [{"params": first, "lr": 0.5}, {"params": second, "betas": (0.5, 0.75)}]
+    return [{"params": first, "lr": 0.5}, {"params": second, "rule": "adamw", "betas": (0.5, 0.75)}]
 
 
 def written(path: Path, value: float) -> bytes:

@@ -67,6 +67,11 @@ def test_a_header_with_a_right_checksum_is_not_believed(change, message, path):
     ("change", "message"),
     [
         (
+            lambda t: t["param_groups"][0].update(state_dtype=0.5),
+            "state_dtype is 0.5; expected one of",
+        ),
+        (lambda t: t["param_groups"][0].update(rounding="up"), "rounding is 'up'; expected"),
+        (
             lambda t: t.update(format_version=3),
             "has format version 3, written by .*; this reads 1 and 2",
         ),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import samestep as ss
-from golden_files import NAMES, load
+from golden_files import PRINTED, load
 from ptx_backend import InterpretedLaunch
 from samestep import choice as known_backends
 from samestep.golden.compare import first_difference
@@ -30,10 +30,10 @@ def _the_interpreter_is_a_backend(monkeypatch):
     monkeypatch.setitem(known_backends.BUILT_IN, "ptx", "ptx_backend")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PRINTED)
 def test_golden_file(name):
     golden = load(name)
-    result = verify_one(golden, RULES[golden.header.rule], "ptx")
+    result = verify_one(golden, RULES[golden.header.base], "ptx")
     assert result.same, result.differences[0]
 
 

@@ -59,7 +59,7 @@ def complaints_of(kernels):
 def test_golden_file(name, pretended_gpu):
     golden = load(name)
     with pretended_gpu() as kernels:
-        result = verify_one(golden, RULES[golden.header.rule], BACKEND)
+        result = verify_one(golden, RULES[golden.header.base], BACKEND)
     assert result.same, result.differences[0]
     assert not complaints_of(kernels)
 
@@ -113,7 +113,7 @@ def test_settings_are_needed(setting, label, complaint, pretended_gpu, monkeypat
     monkeypatch.setattr(compiled, "EXACT", fewer)
     golden = load(f"{label}.float32")
     with pytest.raises(Fault, match="not exact"), pretended_gpu() as kernels:
-        verify_one(golden, RULES[golden.header.rule], BACKEND)
+        verify_one(golden, RULES[golden.header.base], BACKEND)
     assert any(found.startswith(complaint) for found in complaints_of(kernels))
 
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import samestep as ss
 from helpers import ROOT
-from variants import variants
+from variants import every_variant
 
 sys.path.insert(0, str(ROOT / "docs" / "make"))
 from check_links import broken_links
@@ -25,7 +25,7 @@ def lines(rule: ss.Rule) -> list[tuple[str, str]]:
     return [("".join(row[0].itertext()), "".join(row[1].itertext())[1:]) for row in table]
 
 
-@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
+@pytest.mark.parametrize("rule", every_variant(), ids=lambda rule: rule.label)
 def test_equations_end_with_the_parameter_and_have_all_state(rule):
     left = [name for name, _ in lines(rule)]
     assert {"param", *rule.state} <= {*left}

@@ -18,6 +18,7 @@ from samestep.golden import (
     formulas_since_adam,
     oracle,
 )
+from samestep.golden.around import parts_cases
 from samestep.golden.compare import assert_same_bits, same_bits, ulp_errors
 from samestep.golden.composed import CASES, RULES, composed_cases
 from samestep.golden.format import VALUES, Golden
@@ -27,7 +28,7 @@ from samestep.golden.verify import verify_one
 from samestep.language import summation
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.summation import LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS
-from variants import DTYPES, variants
+from variants import DTYPES, every_variant
 
 ROW_AND_COLUMN = ("exp_avg_sq_row", "exp_avg_sq_col")
 
@@ -38,7 +39,7 @@ ROW_AND_COLUMN = ("exp_avg_sq_row", "exp_avg_sq_col")
 @pytest.mark.parametrize("name", NAMES)
 def test_backend_has_the_bits_of_the_file(name, any_backend):
     golden = load(name)
-    result = verify_one(golden, RULES[golden.header.rule], any_backend)
+    result = verify_one(golden, RULES[golden.header.base], any_backend)
     assert result.same, result.differences[0]
     assert result.scalars_same
     if golden.header.truth is None:  # of what is rounded to fewer bits
@@ -66,14 +67,14 @@ def test_every_variant_and_dtype_is_in_a_file():
     found = set()
     for name in NAMES:
         header = load(name).header
-        if header.settings is not None:
+        if header.settings is not None or header.base != header.rule:  # parts around it
             continue
         rule = RULES[header.rule].variant(**header.options)
         assert name == f"{rule.label}.{header.dtype}"
         shapes = [load(name).tensors[f"param.0.{tensor}"].shape for tensor in header.tensors]
         found |= {(rule.for_shape(shape).label, header.dtype) for shape in shapes}
     composed = {(case.variant.label, case.dtype) for case in composed_cases()}
-    assert found == {(rule.label, dtype) for rule in variants() for dtype in DTYPES} | composed
+    assert found == {(rule.label, dtype) for rule in every_variant() for dtype in DTYPES} | composed
     assert {path.name for path in VALUES.iterdir()} == {f"{name}.safetensors" for name in NAMES}
 
 
@@ -135,8 +136,10 @@ def test_every_built_in_rule_has_a_formula():
 
 def test_every_part_is_in_a_file():
     composed = [rule.name for rule, _, _ in CASES]
+    composed += [case.variant.name for case in parts_cases()]
+    called = {"averaged": "ema", "float32_master": "master", "cautious_decay": "cautious_decay"}
     for part in parts.__all__:
-        prefix = part.removesuffix("_decay") if part != "cautious_decay" else part
+        prefix = called.get(part, part.removesuffix("_decay"))
         assert any(name.startswith(f"{prefix}_") for name in composed), part
 
 
@@ -150,7 +153,7 @@ def test_files_are_small():
 def test_every_hyperparameter_and_every_change_matters(label):
     """Otherwise a backend could ignore one and still pass."""
     golden = load(f"{label}.float64")
-    rule = RULES[golden.header.rule]
+    rule = RULES[golden.header.base]
     hyper, changes = golden.header.hyperparameters, golden.header.changes
     others = {}
     for name, value in hyper.items():
@@ -158,9 +161,11 @@ def test_every_hyperparameter_and_every_change_matters(label):
             for i in range(len(value)):
                 moved = [x * 1.01 if i == k else x for k, x in enumerate(value)]
                 others[f"{name}[{i}]"] = {"hyperparameters": {**hyper, name: moved}}
+        elif name == "ns_steps":  # a whole number
+            others[name] = {"hyperparameters": {**hyper, name: value + 1}}
         elif isinstance(value, float) and value:
             others[name] = {"hyperparameters": {**hyper, name: value * 1.01}}
-        elif isinstance(value, bool) and name in RULES[golden.header.rule].defaults:
+        elif isinstance(value, bool) and name in RULES[golden.header.base].defaults:
             others[name] = {"hyperparameters": {**hyper, name: not value}}
     if "no_scale_parameter" in label:
         del others["eps[1]"]  # the least scale

@@ -37,7 +37,7 @@ def golden(backend: str) -> Iterator[Case]:
 
 def _replayed(path: Any, backend: str) -> str | None:
     file = read(path)
-    return next(iter(verify_one(file, RULES[file.header.rule], backend).differences), None)
+    return next(iter(verify_one(file, RULES[file.header.base], backend).differences), None)
 
 
 def random(backend: str) -> Iterator[Case]:

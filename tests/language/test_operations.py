@@ -8,8 +8,8 @@ import samestep as ss
 from c_target import COptimizer
 from helpers import off, on, step
 from samestep.golden.compare import first_difference
-from samestep.language.dtypes import numpy_dtype
-from variants import SPECIAL
+from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
+from variants import DTYPES, SPECIAL
 
 OPERATIONS = {
     "add": (lambda xp, a, b: a + b, np.add),
@@ -108,6 +108,29 @@ def test_sixteen_bit_storage_loads_exactly_and_rounds_to_nearest_even(dtype, any
         printed = everything.copy()
         COptimizer(rule, printed, tmp_path).step(gradient)
         assert first_difference(printed, everything if rule is keep else product) is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_stored_rounds_to_what_the_parameter_is_stored_in(dtype, any_backend, tmp_path):
+    """A state shows the bits; what the parameter is stored in shows nothing of them."""
+    storage, compute = numpy_dtype(dtype), numpy_dtype(COMPUTE_DTYPE[dtype])
+    rule = ss.Rule(
+        "operation",
+        lambda xp, step, carry, h: (dict(lr=h.lr), carry),
+        lambda xp, s, param, grad, seen: (param, xp.stored(grad * param)),
+        defaults=dict(lr=1.0),
+    )
+    with np.errstate(all="ignore"):
+        a, b = (x.astype(storage) for x in pairs(compute))
+        product = b.astype(compute) * a.astype(compute)
+        expected = product.astype(storage).astype(compute)
+    ours, printed = on(any_backend, a.copy()), a.copy()
+    optimizer = ss.Optimizer(rule, [ours], backend=any_backend)
+    step(optimizer, [b])
+    assert first_difference(off(any_backend, optimizer.state[0]["seen"]), expected) is None
+    exported = COptimizer(rule, printed, tmp_path)
+    exported.step(b)
+    assert first_difference(exported.state["seen"], expected) is None
 
 
 def test_integer_powers_are_accurate():

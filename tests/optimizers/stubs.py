@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import samestep
+from samestep.language.around import CHOICES
 from samestep.rules import classes
 
 FOLDER = Path(samestep.__file__).parent
@@ -59,6 +60,8 @@ def type_of(parameter: inspect.Parameter) -> str:
         return "Any"
     if parameter.name == "state_dtype":
         return "str | Mapping[str, str] | None"
+    if parameter.name in CHOICES:
+        return "str | None"
     if isinstance(default, (bool, str)):
         return type(default).__name__
     if isinstance(default, tuple):
@@ -82,10 +85,12 @@ def _argument(parameter: inspect.Parameter, annotation: str) -> str:
     value = parameter.default
     default = "" if value is parameter.empty else f" = {_text(value)}"
     line = f"        {parameter.name}: {annotation}{default},"
-    if len(line) > LONGEST and isinstance(value, tuple):  # as the formatter breaks it
+    if len(line) <= LONGEST:
+        return line
+    if isinstance(value, tuple):  # as the formatter breaks it
         entries = "".join(f"            {_text(entry)},\n" for entry in value)
-        line = f"        {parameter.name}: {annotation} = (\n{entries}        ),"
-    return line
+        return f"        {parameter.name}: {annotation} = (\n{entries}        ),"
+    return line.replace(" | ", "\n        | ", 1)
 
 
 if __name__ == "__main__":

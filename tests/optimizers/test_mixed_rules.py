@@ -275,6 +275,11 @@ WRONG_GROUPS = {
     "of another rule": (
         {"rule": "lion", "eps": 1.0}, TypeError, "lion has no hyperparameter 'eps'",
     ),
+    "state of another rule": (
+        {"rule": "lion", "state_dtype": {"exp_avg_sq": "bfloat16"}}, ValueError,
+        "state_dtype names 'exp_avg_sq'.*the states of lion",
+    ),
+    "option": ({"rule": "sgd", "nesterov": True}, ValueError, "nesterov"),
     "same name": (
         {"rule": own_rule("adamw")}, ValueError, "called 'adamw', and so is another rule",
     ),
@@ -331,6 +336,19 @@ def test_a_snapshot_of_other_rules_is_refused(backend, tmp_path):
         ]
         with pytest.raises(CheckpointError, match=r"group \d: is of rule '.*'; expected '.*'"):
             ss.Optimizer.load(tmp_path / "file", given, backend=backend)
+
+
+def test_a_file_of_an_own_rule_is_loaded_with_it(backend, tmp_path):
+    """A rule that is not built in has to be given."""
+    groups = [{"params": np.ones(2)}, {"params": np.ones(3), "rule": OWN}]
+    ss.Optimizer("adamw", groups, backend=backend).save(tmp_path / "file")
+    given = [{"params": np.zeros(2)}, {"params": np.zeros(3)}]
+    with pytest.raises(CheckpointError, match=r"group 1: no rule 'own_rule'.* 'rule' of its group"):
+        ss.Optimizer.load(tmp_path / "file", given, backend=backend)
+    given[1]["rule"] = OWN
+    assert (
+        ss.Optimizer.load(tmp_path / "file", given, backend=backend).param_groups[1]["lr"] == 1e-2
+    )
 
 
 def test_a_class_of_one_rule_and_the_functional_form_refuse_others(backend, tmp_path):

@@ -179,8 +179,32 @@ def test_groups_may_be_added_to_it(backend):
     again.step([tree(2), np.ones(2)])
 
 
+def test_gradients_of_some_rows_stand_in_their_place(backend):
+    params = {"embedding": np.zeros((5, 2)), "bias": np.ones(2)}
+    optimizer = by_name(params, backend, {"embedding": {"rule": "sgd", "lr": 1.0}})
+    rows = ss.IndexedSlices(np.ones((1, 2)), np.array([3]))
+    optimizer.step({"embedding": rows, "bias": np.ones(2)})
+    assert params["embedding"].tolist() == [[0.0] * 2] * 3 + [[-1.0] * 2, [0.0] * 2]
+
+
+def test_parameters_of_a_network_have_names():
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 1))
+    params = dict(model.named_parameters())
+    optimizer = ss.Optimizer("adamw", params, rules={r"^[02].weight$": "lion"})
+    model(torch.ones(2, 3)).sum().backward()
+    before = {name: param.detach().clone() for name, param in params.items()}
+    optimizer.step({name: param.grad for name, param in params.items()})
+    first, rest = optimizer.param_groups
+    assert (first["rule"], list(first["params"])) == ("lion", ["0.weight", "2.weight"])
+    assert (rest["rule"], len(rest["params"])) == ("adamw", 4)
+    assert not torch.equal(model[2].weight, before["2.weight"])
+
+
 LISTED = [np.ones(2), np.ones(3)]
 WRONG = {
+    "nothing": ({}, {"w": "lion"}, ValueError, "params is empty"),
+    "nothing for a function": ([], lambda name, param: "lion", ValueError, "params is empty"),
     "no names": (LISTED, {"w": "lion"}, TypeError, "arrays in lists have none; give a dict"),
     "one array": (LISTED[0], {"w": "lion"}, TypeError, "arrays in lists have none; give a dict"),
     "in groups": ([{"params": LISTED}], {"w": "lion"}, TypeError, "a group has a 'rule' of its own"),
@@ -205,6 +229,11 @@ def test_rules_that_cannot_be_chosen_are_refused(name, backend):
     params, rules, error, message = WRONG[name]
     with pytest.raises(error, match=message):
         by_name(params, backend, rules)
+
+
+def test_a_mapping_in_the_place_of_the_rule_says_where_it_belongs():
+    with pytest.raises(TypeError, match="rules by the names of parameters are given as rules="):
+        ss.Optimizer({"head": "lion"}, tree())
 
 
 def test_gradients_of_another_structure_are_refused(backend):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import samestep as ss
 from exported_cuda import build
-from golden_files import load
+from golden_files import PRINTED, load
 from helpers import has_gpu
 from samestep.golden.around import all_cases
 from samestep.golden.format import VALUES
@@ -20,7 +20,7 @@ from variants import DTYPES, variants
 
 FLAGS = ["-std=c++17", "-O1", "-fmad=false", "-Xcompiler", "-ffp-contract=off,-Wall,-Wextra"]
 # of each label one dtype, and all dtypes in turn
-CASES = [case for case in all_cases() if not case.settings]
+CASES = [case for case in all_cases() if case.name in PRINTED and not case.settings]
 CASES = [case for i, case in enumerate(CASES) if i % 4 == (i // 4) % 4]
 
 

@@ -61,12 +61,13 @@ def bowl(x):
     )
 
 
+@pytest.mark.parametrize("n", [6, 7])
 @pytest.mark.parametrize("search", ["strong_wolfe", "backtracking", None])
-def test_every_backend_goes_the_same_way(search, any_other_backend):
+def test_every_backend_goes_the_same_way(search, n, any_other_backend):
     options = dict(line_search=search, max_iter=25, history=3, lr=0.5)
-    reference, told = minimized(rosenbrock(6).function, np.linspace(-1, 1, 6), "numpy", **options)
+    reference, told = minimized(rosenbrock(6).function, np.linspace(-1, 1, n), "numpy", **options)
     x, progress = minimized(
-        rosenbrock(6).function, np.linspace(-1, 1, 6), any_other_backend, **options
+        rosenbrock(6).function, np.linspace(-1, 1, n), any_other_backend, **options
     )
     assert progress == told
     assert first_difference(x, reference) is None

@@ -80,6 +80,18 @@ def test_it_goes_on_as_if_nothing_had_been(kept, halfway, backend, tmp_path):
     assert (other.lr, other.max_iter, other.max_evals) == (0.7, 5, 50)
 
 
+def test_another_backend_goes_on_with_the_same_bits(any_other_backend, tmp_path):
+    tree = tree_of("numpy")
+    opt = ss.LBFGS(tree, backend="numpy", history=3, max_iter=5)
+    opt.step(closure_of(tree, "numpy"))
+    opt.save(tmp_path / "run.safetensors")
+    values = tree_of(any_other_backend)
+    other = ss.LBFGS.load(tmp_path / "run.safetensors", values, backend=any_other_backend)
+    assert opt.step(closure_of(tree, "numpy")) == other.step(closure_of(values, any_other_backend))
+    ours, theirs = flat(values, any_other_backend), flat(tree, "numpy")
+    assert first_difference(ours, theirs) is None
+
+
 def test_control_another_history_goes_another_way(halfway, backend):
     opt, tree = halfway
     values = copy.deepcopy(tree)

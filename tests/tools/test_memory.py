@@ -13,12 +13,11 @@ import pytest
 import samestep as ss
 from command_line import call, call_base
 from memory_page import traced_growth
-from samestep.golden.cases import variants
 from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from samestep.tools.bench.peak import traced_peak
 from samestep.tools.memory import run as memory
 from samestep.tools.memory.footprint import filled, footprint, parameter_count
-from variants import DTYPES, options_of
+from variants import DTYPES, options_of, variants
 
 pytestmark = pytest.mark.usefixtures("young_heap")
 

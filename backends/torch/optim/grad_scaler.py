@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ....step.settings import Settings
 
-USUAL = Settings()
+USUAL = {warns: Settings(warn_lost_updates=warns) for warns in (True, False)}
 
 
 def takes_scale(backend: Any) -> bool:
@@ -23,4 +24,5 @@ def settings_now(optimizer: Any, backend: Any) -> Settings | None:
         return Settings(verdict=backend.verdict_of_scaler(found_inf, scale))
     if found_inf is not None and found_inf.item():
         return None
-    return USUAL if scale is None else Settings(grad_scale=float(scale))
+    usual = USUAL[optimizer.warn_lost_updates]
+    return usual if scale is None else replace(usual, grad_scale=float(scale))

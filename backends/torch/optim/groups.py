@@ -9,6 +9,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ....language.rule import Rule
+from ....parts.by_keyword import variant_of
 
 Groups = list[dict[str, Any]]
 
@@ -102,8 +103,8 @@ def _variant(rule: Rule, numbers: Mapping[str, Any], held: list[Slot]) -> Rule:
     options = rule.chosen_options(numbers)
     for name, on in options.items():
         if held and not on and name in rule.defaults:
-            wider = rule.variant(**{**options, name: True})
+            wider = variant_of(rule, numbers, {**options, name: True})
             needed = ((slot.entry, wider.for_shape(tuple(slot.param.shape)).state) for slot in held)
             if all(set(entry).issuperset(state) for entry, state in needed):
-                return wider.stored_as(numbers["state_dtype"], numbers["rounding"])
-    return rule.variant(**options).stored_as(numbers["state_dtype"], numbers["rounding"])
+                return wider
+    return variant_of(rule, numbers, options)

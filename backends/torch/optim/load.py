@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from ....checkpoint.fitted import fitted
-from ....checkpoint.state_dict import OWN, SETTINGS
+from ....checkpoint.state_dict import OWN, SETTINGS, STRUCTURE
 from ....checkpoint.torch_layout import layout_of, read_entry
+from ....language.around import OF_PARTS
 from ....language.rule import Rule
 from ....rules import registry
 from ....step.settings import Settings
@@ -27,7 +28,7 @@ NEUTRAL: dict[str, Any] = {
     "micro_steps": 0,
 }
 # how steps are computed and states are stored
-OF_OUR_OWN = ("foreach", "fused", "capturable", "differentiable", "state_dtype", "rounding")
+OF_OUR_OWN = ("foreach", "fused", "capturable", "differentiable", *STRUCTURE)
 
 
 def in_own_order(
@@ -102,7 +103,7 @@ def _names_of_rules(rule: Rule) -> frozenset[str]:
     is a sign that the state dict is of another optimizer."""
     rules = [variant for known in (rule, *registry.values()) for variant in _variants(known)]
     names = ((*each.state, *each.carry, *layout_of(each).scalars) for each in rules)
-    return frozenset(["step"]).union(*names)
+    return frozenset(["step", *OF_PARTS]).union(*names)
 
 
 def _variants(rule: Rule) -> Iterator[Rule]:

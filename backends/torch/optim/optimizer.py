@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from ....checkpoint.torch_layout import layout_of
 from ....choice import get_backend
 from ....interrupts import held, hold, holding, release
+from ....language.around import CARRIED
 from ....language.rule import Rule
 from ....language.text_checks import check
 from ....pages import see
@@ -28,6 +30,7 @@ from ....step.one_thread import OneThread
 from ...launching.initial_state import check_parameter
 from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
+from . import averages
 from .eager import not_compiled
 from .grad_scaler import settings_now, takes_scale
 from .groups import (
@@ -72,6 +75,8 @@ class Optimizer(torch.optim.Optimizer):
     capturable, differentiable : bool
         Must be False: what is equal for all elements is computed on the host, so replays of a captured
         step alone would repeat its scalars. A step is captured without it, see `prepare`.
+    warn_lost_updates : bool
+        As of `samestep.Optimizer`.
     **hyper
         Hyperparameters and structural options of the rule: numbers, or tensors of one element.
 
@@ -94,9 +99,12 @@ class Optimizer(torch.optim.Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
         **hyper: Any,
     ) -> None:
         self.rule, self._alone = find_rule(rule), OneThread()
+        self.warn_lost_updates = bool(warn_lost_updates)
+        self._swapped: list[bool] = []  # not empty: averages are in the places of the parameters
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
             remedy = "; a step is captured without it, by prepare()" if capturable else ""
@@ -262,14 +270,18 @@ class Optimizer(torch.optim.Optimizer):
     def _look_again(self) -> list[torch.Tensor]:
         """Forget everything about parameters and state that are not what they were; return the
         parameters."""
-        if self._parts:
-            self._parts.settle()
+        self._settle()
         params = list(chain.from_iterable(group["params"] for group in self.param_groups))
         if not (self._parts and self._parts.unchanged(params, self.state)):
             self._forget()
         return params
 
     def _advance(self) -> None:
+        if self._swapped:
+            raise RuntimeError(
+                "the averages are in the places of the parameters: leave `with opt.averages():` before "
+                f"a step{see('howto/averages.md')}"
+            )
         groups = self.param_groups
         if self.rule.average_share is not None and is_evaluating(groups):
             refuse_step()
@@ -324,6 +336,30 @@ class Optimizer(torch.optim.Optimizer):
             **{n: placed(array, slot.param) for n, array in arrays.items()},
         }
 
+    def averaged(self) -> list[list[torch.Tensor]]:
+        """Return the averages of the parameters, a list for each group: new tensors, of float32 for
+        16-bit parameters.
+
+        A parameter that has not stepped, or whose group keeps no average, is its own. Raises
+        ValueError if no group keeps one: they are asked for by ``average="ema"`` or "mean".
+        """
+        self._settle()
+        return averages.averaged(self)
+
+    def averages(self) -> AbstractContextManager[None]:
+        """Have the averages in the places of the parameters, for evaluation: ``with opt.averages():``.
+
+        Afterwards, and after an exception, parameters are what they were. Meanwhile a step raises
+        RuntimeError. Raises as `averaged` does.
+        """
+        self._settle()
+        return averages.averages(self, self._swapped)
+
+    def _settle(self) -> None:
+        """Count the last step, if that has not been done. A device may have to be waited for."""
+        if self._parts:
+            self._parts.settle()
+
     # ---- checkpoints and copies
 
     @not_compiled
@@ -352,22 +388,26 @@ class Optimizer(torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state dict, with the last step counted: that may wait for a device."""
         with self._alone:
-            if self._parts:
-                self._parts.settle()
+            self._settle()
             return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._parts:
-            self._parts.settle()
+        self._settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each
-        counts = {"step", *self.rule.carry, *layout_of(self.rule).scalars}
+        counts = {"step", *CARRIED, *self.rule.carry, *layout_of(self.rule).scalars}
         state = defaultdict(dict, {k: _unshared(e, counts) for k, e in self.state.items()})
-        return {**saved, "state": state, "rule": self.rule, "backend": self._backend_name}
+        return {
+            **saved,
+            "state": state,
+            "rule": self.rule,
+            "warn_lost_updates": self.warn_lost_updates,
+            "backend": self._backend_name,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._backend_name, self._alone = state["backend"], OneThread()
+        self._backend_name, self._alone, self._swapped = state["backend"], OneThread(), []
         self._forget()
 
 

@@ -99,12 +99,14 @@ class Participants:
         self._hyper_held: list[Any] = []
         self._hyper_seen: bytes | None = None  # which objects they are
         self._refresh(groups)
-        self._carried, self._next_scalars = tuple(rule.carry), layout_of(rule).scalars
-        names = ("step", *self._carried, *self._next_scalars)
-        self._numbers = Numbers(names, len(members))
+        self._carried = tuple(dict.fromkeys(n for clock in self._clocks for n in clock.rule.carry))
+        self._next_scalars = layout_of(rule).scalars
+        numbers_of_all = ("step", *self._carried, *self._next_scalars)
+        self._numbers = Numbers(numbers_of_all, len(members))
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
-            counts = {name: views[i] for name, views in self._numbers.views.items()}
+            names = ("step", *self._clocks[i].rule.carry, *self._next_scalars)
+            counts = {name: self._numbers.views[name][i] for name in names}
             arrays = {name: placed(a, member.param) for name, a in tensor.state.items()}
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
@@ -206,7 +208,7 @@ class Participants:
         self._numbers.write([columns[clock] for clock in clocks])
 
     def _column(self, clock: Clock) -> list[float]:
-        column = [float(clock.step), *(clock.carry[name] for name in self._carried)]
+        column = [float(clock.step), *(clock.carry.get(name, 0.0) for name in self._carried)]
         if self._next_scalars:
             numbers = self._hyper[clock.group].numbers(clock.decays)
             row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
@@ -219,7 +221,11 @@ def _split(rule: Rule, member: Slot) -> tuple[int, dict[str, float], Mapping[str
     needed = {"step", *rule.carry, *rule.state}
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")
-    return found or (0, dict(rule.carry), entry)
+    if found is None:
+        return 0, dict(rule.carry), entry
+    step, carry, arrays = found
+    begun = {name: torch.zeros_like(member.param) for name in rule.state if name not in arrays}
+    return step, carry, {**arrays, **begun}
 
 
 def _similar(a: torch.dtype, b: torch.dtype) -> bool:

@@ -36,6 +36,9 @@ def text(exported: Exported) -> str:
     reducing = any(program.sums or program.small for program in exported.programs)
     used = _vocabulary(str(file.text_of_rule))
     methods = [method_text(getattr(WholeArrays, name)) for name in ("__init__", *used)]
+    if "stored" in attributes_of("xp", str(file.text_of_rule)):
+        methods.append(TEXTS[f"stored as {dtype}"].strip("\n"))
+        methods += [] if "_typed" in used else [method_text(WholeArrays._typed)]
     functions = SUMS if "sum" in used else ()
     constants = ""
     if not reducing:

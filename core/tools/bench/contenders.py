@@ -17,6 +17,7 @@ import numpy as np
 from ...language.rule import Rule
 from ...language.scalars import as_numbers, next_scalars
 from ...optimizers.optimizer import Optimizer
+from ...parts.by_keyword import variant_of
 from ...rules import find_rule
 from ...step.measurement import NORM
 from ..cli.installation import host_backends
@@ -99,9 +100,7 @@ class Samestep(Contender):
 
     def count_bytes(self) -> int:
         rule, hyper = self.optimizer.rule, self.optimizer.defaults
-        variant = rule.variant(**rule.chosen_options(hyper)).stored_as(
-            hyper["state_dtype"], hyper["rounding"]
-        )
+        variant = variant_of(rule, hyper)
         count = bytes_by_program(variant, self.params)
         if self.optimizer.clip_global_norm is not None:  # a launch of its own, before the step
             count += bytes_by_program(NORM, self.params)

@@ -26,7 +26,8 @@ RULES = (
     "Rule (all its variants), label, case, or module:name of your own; repeatable. "
     "Default: all built-in ones."
 )
-OPTIONS = "Structural option to switch on, such as amsgrad, or off: no_factored; repeatable."
+PARTS = "master=float32, compensated, average=ema or average=mean; repeatable."
+OPTIONS = f"Structural option to switch on, such as amsgrad, or off: no_factored; also {PARTS}"
 CLIPPING = " Also clip_value and clip_norm."
 SHAPES = (
     "Shape of a parameter, such as 4096x11008; repeatable. With --params these shapes again and "
@@ -174,6 +175,7 @@ def _add_reports(commands: Any) -> None:
     add("--param-dtype", **NAME, default="float32", help=PARAM_DTYPE)
     add("--grad-dtype", **NAME, help=GRAD_DTYPE)
     add("--state-dtype", **NAMES, dest="state_dtypes", help=STATE_DTYPE)
+    add("--option", **NAMES, dest="options", help=PARTS[0].upper() + PARTS[1:])
 
     add = _command(commands, "truth", run_truth)
     cases = "Rule (all its variants), label or case; repeatable. Default: all."

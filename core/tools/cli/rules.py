@@ -52,13 +52,15 @@ def own_rules(words: Sequence[str] | None) -> dict[str, Rule]:
     return {word: rule_named(word) for word in words or () if ":" in word}
 
 
-def chosen_options(rule: Rule, words: Sequence[str] | None) -> dict[str, bool]:
-    """Return structural options by name: ``amsgrad`` switches one on, ``no_factored`` one off.
+def chosen_options(rule: Rule, words: Sequence[str] | None) -> dict[str, bool | str]:
+    """Return structural options by name: ``amsgrad`` switches one on, ``no_factored`` one off;
+    ``average=ema`` has a value.
 
     A word that is no option of the rule is passed on, for the caller to use or to refuse.
     """
     off = {f"no_{name}": name for name in rule.options}
-    return {off.get(word, word): word not in off for word in words or ()}
+    given = (word.partition("=") for word in words or ())
+    return {off.get(name, name): value or name not in off for name, _, value in given}
 
 
 def chosen_state_dtype(words: Sequence[str] | None) -> StateDtype:

@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ...golden.cases import variants
+from ...language.around import STRUCTURAL, check_bits, checked_choice
 from ...language.codecs import StateDtype, checked_state_dtype
 from ...language.dtypes import COMPUTE_DTYPE, gradient_dtypes, numpy_dtype
 from ...language.rule import Rule
+from ...parts.by_keyword import variant_of
 from ..cli.console import print_table
 from ..cli.errors import UserError, users_mistakes
-from ..cli.rules import chosen_state_dtype
+from ..cli.rules import chosen_options, chosen_state_dtype
 from .footprint import Shape, Shapes, filled, footprint, parameter_count, state_shapes
 
 USUAL_BLOCK: tuple[Shape, ...] = ((4096, 4096),)
@@ -30,6 +32,7 @@ def run(
     param_dtype: str,
     grad_dtype: str | None,
     state_dtypes: Sequence[str] | None,
+    options: Sequence[str] | None = None,
 ) -> int:
     """Print the bytes of parameters, gradients and state, rule by rule.
 
@@ -38,7 +41,7 @@ def run(
     grad_dtype = _checked_dtypes(param_dtype, grad_dtype)
     tensors = model(params, shapes)
     state_dtype = chosen_state_dtype(state_dtypes)
-    chosen = _stored(chosen_rules(rules), state_dtype, param_dtype)
+    chosen = [_kept(rule, state_dtype, options, param_dtype) for rule in chosen_rules(rules)]
     columns, rows = table(chosen, tensors, param_dtype, grad_dtype)
     print_table(heading(tensors, param_dtype, grad_dtype, state_dtype), columns, rows, LEFT)
     print("\n".join(notes(tensors, param_dtype)))
@@ -97,13 +100,24 @@ def chosen_rules(names: Sequence[str] | None) -> list[Rule]:
     return [rule for rule in known if {rule.name, rule.label} & set(names)]
 
 
-def _stored(rules: Sequence[Rule], state_dtype: StateDtype, param_dtype: str) -> list[Rule]:
-    """Return the rules with states stored by these codecs. Raises UserError."""
+def _kept(
+    rule: Rule, state_dtype: StateDtype, options: Sequence[str] | None, param_dtype: str
+) -> Rule:
+    """Return the rule with states stored by these codecs, and parts around it. Raises UserError."""
     with users_mistakes():
+        asked = chosen_options(rule, options)
+        if unknown := [name for name in asked if name not in STRUCTURAL]:
+            raise ValueError(f"--option {unknown[0]}: expected one of {', '.join(STRUCTURAL)}")
+        parts = {name: checked_choice(name, value) for name, value in asked.items()}
         checked = checked_state_dtype(state_dtype)
         if checked is not None and COMPUTE_DTYPE[param_dtype] != "float32":
             raise ValueError(f"--state-dtype: states of {param_dtype} parameters have no codec")
-        return [rule.stored_as(checked) for rule in rules]
+        check_bits(f"--param-dtype {param_dtype}", parts, param_dtype)
+        return variant_of(
+            rule,
+            {**STRUCTURAL, **parts, "state_dtype": checked, "rounding": rule.rounding},
+            rule.options,
+        )
 
 
 def heading(
@@ -159,7 +173,9 @@ def notes(shapes: Shapes, param_dtype: str) -> list[str]:
         f"{DECIMAL[power]}. Clipping keeps a few numbers per tensor. Not counted: Python's "
         "objects, at most 2 kB per tensor and 50 kB more; on compiled backends addresses and "
         "partial sums, less than half a byte per parameter; on numpy, during a step, 4 MB and, "
-        "for a rule that sums over a tensor, less than a byte per element of that tensor."
+        "for a rule that sums over a tensor, less than a byte per element of that tensor; for muon, "
+        "one more number like its state for each parameter, and what 4 MB or one matrix need for "
+        "its products: at most three times as much."
     )
     return textwrap.wrap(text, WIDTH)
 

@@ -87,6 +87,35 @@ def test_replays_are_steps(rule):
     assert ours.steps_taken == 5
 
 
+def test_a_replay_steps_every_rule():
+    """One graph for groups of two rules, which share the norm of all gradients."""
+    params = {"weight": np.ones((3, 4), np.float32), "bias": np.ones(3, np.float32)}
+    gradients = [{n: np.full_like(p, k + 1) for n, p in params.items()} for k in range(3)]
+    reference, ours = (
+        ss.Optimizer(
+            "adamw", on(backend, params), rules={"bias": "lion"}, backend=backend,
+            lr=lambda step: 0.1 / (1 + step), clip_global_norm=2.0,
+        )
+        for backend in ("numpy", "cupy")
+    )  # fmt: skip
+    there = on("cupy", gradients[0])
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        cupy.cuda.Device().synchronize()
+        ours.step(there)
+        stream.begin_capture()
+        ours.step(there)
+        graph = stream.end_capture()
+        for grad in gradients[1:]:
+            for name, array in there.items():
+                array[...] = cupy.asarray(grad[name])
+            ours.prepare()
+            graph.launch()
+    for grad in gradients:
+        reference.step(grad)
+    with stream:
+        assert_same(snapshot(ours), snapshot(reference))
+
+
 def test_a_replay_measures_again_and_leaves_out_what_has_no_norm():
     """Counted all the same: `prepare` counts before anybody knows."""
     reference, ours = pair("sgd", clip_global_norm=1.0)

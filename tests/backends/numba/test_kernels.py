@@ -20,6 +20,7 @@ if not ss.available_backends()["numba"].available:
 
 from numba.core import event
 from samestep.backends.launching import source_cache
+from variants import OF_ANY_SHAPE
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are POSIX's")
 
@@ -48,7 +49,7 @@ class Compilations:
         self.compiled = len(self._record.buffer)
 
 
-@pytest.mark.parametrize("rule", list(ss.rules.registry))
+@pytest.mark.parametrize("rule", OF_ANY_SHAPE)
 def test_nothing_is_compiled_or_loaded_after_the_first_step(rule, monkeypatch):
     """Not for other steps, learning rates, betas, directions, fresh, strided or missing
     gradients, frozen groups or a loaded state."""

@@ -70,7 +70,7 @@ RULES = [*variants(), *OWN]
 def all_operations(rule):
     for launch in program(rule).launches:
         for scaled in (False, True):
-            yield operations.operations(rule, *launch, scaled)
+            yield operations.operations(rule, *launch, scaled, torch.float32)
 
 
 def per_of_inputs(rule, each):

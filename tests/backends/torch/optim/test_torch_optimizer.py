@@ -37,10 +37,11 @@ def test_arguments_have_torch_s_order_and_defaults(name):
     mine = inspect.signature(getattr(ours, name)).parameters
     flags = {"capturable", "foreach", "fused", "differentiable", "maximize"}  # differ among theirs
     by_position = [p.name for p in theirs.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    ordered = [n for n in by_position if n not in flags]
+    # our Muon's match_rms_adamw says what torch's adjust_lr_fn does
+    ordered = [n for n in by_position if n not in flags | {"adjust_lr_fn"}]
     assert list(mine)[: len(ordered)] == ordered
     # Adam with decoupled_weight_decay is AdamW; torch's Adafactor is another algorithm
-    other = {("Adam", "decoupled_weight_decay"), ("Adafactor", "eps")}
+    other = {("Adam", "decoupled_weight_decay"), ("Adafactor", "eps"), ("Muon", "adjust_lr_fn")}
     for argument, parameter in theirs.items():
         if (name, argument) not in other:
             assert mine[argument].default == parameter.default

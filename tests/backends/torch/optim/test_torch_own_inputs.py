@@ -31,15 +31,23 @@ IMPLEMENTATIONS = {
     "default": {},
 }
 BOTH = [info for info in database.optim_db if info.name in CLASS_NAMES.values()]
-# torch's Adafactor decays by lr, ours, as the paper's, by the step size that follows from it
-OTHER_DEFINITION = {"Adafactor": {"weight_decay"}}
+# torch's Adafactor decays by lr, ours, as the paper's, by the step size that follows from it;
+# its Muon's adjust_lr_fn="match_rms_adamw" is our match_rms_adamw=True
+OTHER_DEFINITION = {"Adafactor": {"weight_decay"}, "Muon": {"adjust_lr_fn"}}
 # what torch's implementations cannot do and refuse; ours can
 NO_ERROR_HERE = {
     "lr as Tensor doesn't work with foreach & not capturable",
     "betas must be either both floats or both Tensors",
     r"betas\[0\] as a Tensor is not supported for capturable=False and foreach=True",
     ("SparseAdam", "complex not supported"),
+    ("Muon", "only support 2D parameters"),  # of three axes
 }
+
+
+@pytest.fixture(autouse=True)
+def _muon_in_float64(monkeypatch):
+    """Have torch's Muon iterate in the dtype it was given; it does so in bfloat16."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +87,8 @@ def run(optimizer_class, options, sparse=False):
     """Parameters and state after some steps with given gradients; one sits out every third."""
     generator = torch.Generator().manual_seed(0)
     shapes = [s for s in SHAPES if s or not sparse]
+    if optimizer_class.__name__ == "Muon":
+        shapes = [s for s in SHAPES if len(s) == 2]
     params = [torch.randn(s, generator=generator).requires_grad_() for s in shapes]
     optimizer = optimizer_class(params, **copy.deepcopy(options))
     for step in range(STEPS):
@@ -108,7 +118,10 @@ def difference(mine, theirs):
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize(("info", "given"), list(configurations()))
 def test_torch_s_configurations_agree_with_its_for_loop(info, given, implementation):
-    theirs = run(info.optim_cls, {**given.kwargs, "foreach": False})
+    foreach = {} if info.name == "Muon" else {"foreach": False}  # which it has not
+    if info.name == "Muon" and "lr" in given.kwargs:  # a tensor of float32: a step of float32
+        foreach["lr"] = float(given.kwargs["lr"])
+    theirs = run(info.optim_cls, {**given.kwargs, **foreach})
     mine = run(getattr(ours, info.name), {**given.kwargs, **IMPLEMENTATIONS[implementation]})
     assert difference(mine, theirs) <= TOLERANCE
 
@@ -154,6 +167,8 @@ def errors():
         given = info.optim_error_inputs_func("cpu", torch.float64)
         for i, error in enumerate(given):
             desc = error.optimizer_error_input.desc
+            if OTHER_DEFINITION.get(info.name, set()) & set(error.optimizer_error_input.kwargs):
+                continue
             yield pytest.param(info, error, id=f"{info.name}-{i}-{desc}")
 
 
@@ -174,7 +189,10 @@ def test_torch_s_error_inputs_are_errors(info, error):
     if given.desc in NO_ERROR_HERE or (info.name, given.desc) in NO_ERROR_HERE:
         attempt(info, error)
         return
-    expected, of_params = error.error_type, re.search("complex|dense params", given.desc)
+    expected, of_params = (
+        error.error_type,
+        re.search("complex|dense params", given.desc),
+    )
     with pytest.raises((expected, TypeError) if of_params else expected) as caught:
         attempt(info, error)
     named = [name for name in given.kwargs if str(caught.value).startswith(name)]

@@ -1,0 +1,54 @@
+"""The hyperparameters that put parts around any rule: their names, values and what they are for.
+
+`samestep.parts` has the parts. Which of them are around a rule is structural: state and kernels
+depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+CHOICES = {"master": ("float32",), "average": ("ema", "mean")}
+# the structural ones, with what leaves them out, in the order in which parts go around a rule
+STRUCTURAL: dict[str, Any] = {"master": None, "compensated": False, "average": None}
+DEFAULTS: Mapping[str, Any] = {**STRUCTURAL, "average_decay": 0.999, "average_start": 0.0}
+CARRIED = ("averaged",)  # by the parts
+OF_PARTS = ("master", "lost", "average", *CARRIED)  # their states and carries
+OF_16_BITS = ("master", "compensated")
+
+
+def prefix(name: str, value: Any) -> str:
+    """Return what the name of a rule with such a part begins with: ``master_adamw``, ``ema_adamw``."""
+    return f"{value if name == 'average' else name}_"
+
+
+def name_inside(rule: str, hyper: Mapping[str, Any]) -> str:
+    """Return the name of the rule that the parts are around, which ``hyper`` ask for."""
+    for name in reversed(STRUCTURAL):
+        if value := hyper.get(name):
+            rule = rule.removeprefix(prefix(name, value))
+    return rule
+
+
+def checked_choice(name: str, value: Any, where: str = "") -> Any:
+    """Return the value of one of `STRUCTURAL`. Raise ValueError, beginning with ``where``, for another
+    one."""
+    if name not in CHOICES:
+        return bool(value)
+    if value is None or value in CHOICES[name]:
+        return value
+    expected = " or ".join(map(repr, CHOICES[name]))
+    raise ValueError(f"{where}{name} is {value!r}; expected {expected}, or None")
+
+
+def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:
+    """Raise TypeError if a part is ``around`` the rule of a parameter that loses nothing by rounding.
+    ``what`` says, with the parameter's name, what it is."""
+    for name in OF_16_BITS:
+        if around.get(name) and dtype not in ("bfloat16", "float16"):
+            raise TypeError(
+                f"{what}; {name}={around[name]!r} is for parameters of bfloat16 or float16, whose "
+                f"updates rounding loses: leave it out (a group with {name}={STRUCTURAL[name]!r} "
+                "takes others)"
+            )

@@ -1,0 +1,189 @@
+"""Averages of the parameters: against formulas in float64, the same on every backend, swapped in."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import samestep as ss
+from helpers import assert_same, leaves, off, on, snapshot, step
+from samestep.golden.compare import first_difference
+from samestep.language.dtypes import numpy_dtype
+from variants import values
+
+SHAPES = ((33, 40), (1_500,), (), (0, 3))
+STEPS = 8
+KINDS = [
+    dict(average="ema", average_decay=0.75),
+    dict(average="ema", average_decay=lambda step: 0.5 + 0.05 * step),
+    dict(average="mean", average_start=3),
+]
+
+
+def arrays(seed: int, dtype: str = "float64", special: float = 0.0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [values(rng, shape, numpy_dtype(dtype), special) for shape in SHAPES]
+
+
+def made(backend: str, rule: str = "adamw", dtype: str = "float64", **hyper) -> ss.Optimizer:
+    params = on(backend, arrays(0, dtype))
+    return ss.Optimizer(rule, params, backend=backend, **{"lr": 0.01, **hyper})
+
+
+def take(optimizer: ss.Optimizer, steps: range, dtype: str = "float64") -> ss.Optimizer:
+    for number in steps:
+        step(optimizer, arrays(number + 1, dtype))
+    return optimizer
+
+
+def expected_averages(trajectory: list[list[np.ndarray]], kind: dict) -> list[np.ndarray]:
+    """By the definition: weights of all steps that count, which sum to one."""
+    weights = [0.0] * len(trajectory)
+    for number in range(len(trajectory)):
+        if number <= kind.get("average_start", 0):
+            weights = [0.0] * number + [1.0]
+            continue
+        decay = kind.get("average_decay")
+        if kind["average"] == "mean":
+            decay = 1 - 1 / (number + 1 - kind["average_start"])
+        elif callable(decay):
+            decay = decay(number)
+        weights = [decay * weight for weight in weights[:number]] + [1 - decay]
+    assert abs(sum(weights) - 1) < 1e-12
+    pairs = list(zip(weights, trajectory, strict=True))
+    return [sum(w * params[i] for w, params in pairs) for i in range(len(SHAPES))]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_it_is_the_average_by_its_definition(kind, any_backend):
+    optimizer, plain = made(any_backend, **kind), made(any_backend)
+    trajectory = []
+    for number in range(STEPS):
+        take(optimizer, range(number, number + 1))
+        take(plain, range(number, number + 1))
+        trajectory.append(off(any_backend, leaves(optimizer)))
+    for ours, theirs in zip(trajectory[-1], off(any_backend, leaves(plain)), strict=True):
+        assert first_difference(ours, theirs) is None  # averaging changes no step
+    found = off(any_backend, optimizer.averaged())
+    for ours, expected in zip(found, expected_averages(trajectory, kind), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("rule", "dtype"), [("lamb", "bfloat16"), ("asgd", "float32")])
+def test_the_same_bits_on_every_backend(rule, dtype, any_other_backend):
+    more = dict(master="float32") if dtype == "bfloat16" else dict(clip_value=1.0)
+    found = []
+    for backend in ("numpy", any_other_backend):
+        params = on(backend, arrays(0, dtype, 0.05))
+        optimizer = ss.Optimizer(
+            rule, params, backend=backend, lr=1e-2, average="ema", average_decay=0.8, **more
+        )
+        for number in range(4):
+            step(optimizer, arrays(number + 1, dtype, 0.05))
+        found.append(snapshot(optimizer))
+    assert_same(found[1], found[0])
+
+
+@pytest.mark.parametrize("kind", KINDS[::2], ids=str)
+def test_a_resumed_run_is_the_uninterrupted_one(kind, any_backend, tmp_path):
+    whole = take(made(any_backend, **kind), range(STEPS))
+    first = take(made(any_backend, **kind), range(4))
+    first.save(tmp_path / "run.safetensors")
+    empty = on(any_backend, arrays(7))
+    loaded = ss.Optimizer.load(tmp_path / "run.safetensors", empty, backend=any_backend)
+    for each in (loaded, pickle.loads(pickle.dumps(first))):
+        assert_same(snapshot(take(each, range(4, STEPS))), snapshot(whole))
+
+
+def test_it_can_be_switched_on_later(any_backend):
+    plain = take(made(any_backend), range(3))
+    optimizer = ss.AdamW(leaves(plain), lr=0.01, average="mean", backend=any_backend)
+    optimizer.load_state_dict(plain.state_dict())
+    first = off(any_backend, leaves(take(optimizer, range(3, 4))))
+    second = off(any_backend, leaves(take(optimizer, range(4, 5))))
+    for found, a, b in zip(off(any_backend, optimizer.averaged()), first, second, strict=True):
+        np.testing.assert_allclose(found, (a + b) / 2, rtol=1e-12, atol=1e-15)
+
+
+def evaluate_and_fail(optimizer: ss.Optimizer, expected: list[np.ndarray], path) -> None:
+    """What must hold while averages are in the places, and then an exception."""
+    backend = optimizer.backend.name
+    with optimizer.averages():
+        for found, average in zip(off(backend, leaves(optimizer)), expected, strict=True):
+            assert first_difference(found, average) is None
+        for forbidden in (
+            lambda: take(optimizer, range(3, 4), "float32"),
+            lambda: optimizer.save(path),
+            lambda: pickle.dumps(optimizer),
+            optimizer.averages().__enter__,
+            optimizer.averaged,
+        ):
+            with pytest.raises(RuntimeError, match="places of the parameters: leave"):
+                forbidden()
+        raise KeyError
+
+
+def test_averages_are_swapped_in_and_back_after_an_exception_too(any_backend, tmp_path):
+    optimizer = take(made(any_backend, average="ema", dtype="float32"), range(3), "float32")
+    own, averaged = off(any_backend, leaves(optimizer)), off(any_backend, optimizer.averaged())
+    assert first_difference(own[0], averaged[0]) is not None
+    with pytest.raises(KeyError):
+        evaluate_and_fail(optimizer, averaged, tmp_path / "x")
+    for found, expected in zip(off(any_backend, leaves(optimizer)), own, strict=True):
+        assert first_difference(found, expected) is None
+    take(optimizer, range(3, 4), "float32")
+
+
+def test_the_structure_is_that_of_the_parameters(any_backend):
+    half = numpy_dtype("bfloat16")
+    params = on(
+        any_backend, {"a": [np.ones((2, 3), half), np.zeros((), half)], "b": np.ones(4, half)}
+    )
+    optimizer = ss.SGD(params, average="ema", master="float32", backend=any_backend, lr=1e-4)
+    assert off(any_backend, optimizer.averaged())["b"].tolist() == [1.0] * 4  # no step yet
+    step(optimizer, {"a": [np.ones((2, 3), half), None], "b": np.ones(4, half)})
+    found = off(any_backend, optimizer.averaged())
+    assert {name: np.shape(array) for name, array in zip("xyz", (*found["a"], found["b"]), strict=True)} == {
+        "x": (2, 3), "y": (), "z": (4,)
+    }  # fmt: skip
+    assert found["b"].dtype == np.float32
+    assert found["b"].tolist() == [np.float32(1) - np.float32(1e-4)] * 4
+    groups = [{"params": params["a"]}, {"params": params["b"], "average": None}]
+    two = ss.SGD(groups, average="mean", backend=any_backend)
+    assert [len(two.averaged()[0]), np.shape(off(any_backend, two.averaged()[1]))] == [2, (4,)]
+
+
+def test_groups_by_the_names_of_parameters_are_given_back_as_they_were():
+    params = {
+        "norm": np.ones(3),
+        "linear": {"weight": np.full((2, 3), 2.0), "bias": np.full(2, 3.0)},
+    }
+    optimizer = ss.Optimizer("adamw", params, rules={r"bias|norm": "sgd"}, average="ema")
+    found = optimizer.averaged()
+    assert found["norm"].tolist() == [1, 1, 1]
+    assert found["linear"]["weight"].tolist() == [[2, 2, 2]] * 2
+    assert found["linear"]["bias"].tolist() == [3, 3]
+
+
+def test_what_cannot_be_averaged_says_why():
+    weights = np.ones((4, 3))
+    with pytest.raises(ValueError, match=r"keeps no averages; make it with average='ema'"):
+        ss.SGD(weights).averaged()
+    with pytest.raises(ValueError, match=r"keeps no averages"), ss.SGD(weights).averages():
+        pass
+    with pytest.raises(ValueError, match="average is 'median'; expected 'ema' or 'mean', or None"):
+        ss.SGD(weights, average="median")
+    with pytest.raises(ValueError, match=r"average_decay must be in \[0, 1\)"):
+        ss.SGD(weights, average="ema", average_decay=1.0)
+    optimizer = ss.SGD(weights, average="ema", lazy=True)
+    with pytest.raises(TypeError, match=r"sparse, of some rows; the average is of all rows"):
+        optimizer.step(ss.IndexedSlices(np.ones((1, 3)), np.array([1])))
+
+
+def test_an_infinite_parameter_has_itself_as_its_average(any_backend):
+    weights = on(any_backend, np.array([-np.inf, 1.0, np.inf]))
+    optimizer = ss.SGD(weights, lr=0.1, average="ema", average_decay=0.5, backend=any_backend)
+    for _ in range(3):
+        step(optimizer, np.array([0.0, 1.0, 0.0]))
+    assert off(any_backend, optimizer.averaged()).tolist()[::2] == [-np.inf, np.inf]

@@ -1,0 +1,198 @@
+"""Muon against torch's, against what it approximates, and where it is no matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import samestep as ss
+from golden_files import load
+from helpers import assert_same, off, on, snapshot
+from samestep.golden.compare import assert_same_bits, first_beyond, first_difference
+from samestep.golden.verify import verify_one
+
+torch = pytest.importorskip("torch", minversion="2.9")
+SHAPES = [(1, 7), (7, 1), (30, 12), (12, 30), (16, 16), (1, 1), (16, 16)]
+PLAIN = dict(weight_decay=0.0, lr=1.0, momentum=0.0, nesterov=False)
+
+
+def normal(seed, shapes=SHAPES, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    return [np.asarray(rng.standard_normal(shape), dtype) for shape in shapes]
+
+
+def torch_steps(options, dtype, steps=5):
+    params = [torch.nn.Parameter(torch.from_numpy(p)) for p in normal(1, dtype=dtype)]
+    optimizer = torch.optim.Muon(params, **options)
+    for k in range(steps):
+        for param, grad in zip(params, normal(10 + k, dtype=dtype), strict=True):
+            param.grad = torch.from_numpy(grad)
+        optimizer.step()
+    return [param.detach().numpy() for param in params]
+
+
+def our_steps(backend, options, dtype, steps=5):
+    params = on(backend, normal(1, dtype=dtype))
+    optimizer = ss.Muon(params, backend=backend, **options)
+    for k in range(steps):
+        optimizer.step(on(backend, normal(10 + k, dtype=dtype)))
+    return off(backend, params)
+
+
+def ours_of(options):
+    options = dict(options)
+    adjust = options.pop("adjust_lr_fn", None)
+    return {**options, "match_rms_adamw": adjust == "match_rms_adamw"}
+
+
+OPTIONS = [
+    dict(lr=0.02),
+    dict(lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.3),
+    dict(lr=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=3, ns_coefficients=(2.0, -1.5, 0.5)),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_it_is_torch_s_in_float64(any_backend, options, monkeypatch):
+    """torch iterates in bfloat16 whatever it is given; told not to, it takes the same steps."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    theirs = torch_steps(options, np.float64)
+    for found, expected in zip(
+        our_steps(any_backend, ours_of(options), np.float64), theirs, strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_torch_s_own_steps_are_some_percent_off():
+    """What the deviation costs: the difference of all steps, as a share of their length."""
+    start = normal(1, dtype=np.float32)
+    theirs, mine = torch_steps(OPTIONS[0], np.float32), our_steps("numpy", OPTIONS[0], np.float32)
+    off_by = [
+        np.linalg.norm(a - b) / np.linalg.norm(b - s)
+        for a, b, s in zip(theirs, mine, start, strict=True)
+        if min(s.shape) > 1
+    ]
+    assert 1e-4 < max(off_by) < 0.05
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (4, 3, 5)])
+def test_a_step_is_near_the_orthogonal_factor(any_backend, shape):
+    """Singular values of a step are 0.65 to 1.25 where the gradient's are not tiny, times the scale."""
+    (grad,) = normal(0, [shape])
+    param = on(any_backend, np.zeros(shape))
+    ss.Muon(param, backend=any_backend, **PLAIN).step(on(any_backend, grad))
+    matrix = off(any_backend, param).reshape(shape[0], -1)
+    u, before, vt = np.linalg.svd(grad.reshape(matrix.shape), full_matrices=False)
+    assert (before > 0.01 * np.linalg.norm(before)).all()
+    values = -np.diag(u.T @ matrix @ vt.T) / max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5
+    assert ((values > 0.65) & (values < 1.25)).all()
+
+
+def test_a_sum_of_gradients_has_the_direction_of_their_mean(any_backend):
+    mean = our_steps(any_backend, dict(lr=0.02, eps=0.0), np.float64)
+    total = our_steps(any_backend, dict(lr=0.02, eps=0.0, summed_momentum=True), np.float64)
+    for a, b in zip(mean, total, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_every_dtype_steps(any_backend, dtype):
+    from samestep.language.dtypes import numpy_dtype
+
+    arrays = [array.astype(numpy_dtype(dtype)) for array in normal(1)]
+    params, wide = (
+        on(any_backend, [a.copy() for a in arrays]),
+        [a.astype(np.float64) for a in arrays],
+    )
+    grads = [array.astype(numpy_dtype(dtype)) for array in normal(2)]
+    ss.Muon(params, lr=0.05, backend=any_backend).step(on(any_backend, grads))
+    ss.Muon(wide, lr=0.05, backend="numpy").step([grad.astype(np.float64) for grad in grads])
+    for found, expected in zip(off(any_backend, params), wide, strict=True):
+        assert found.dtype == numpy_dtype(dtype)
+        assert first_beyond(found, expected.astype(found.dtype), 2) is None
+
+
+def test_a_run_goes_on_from_its_state(backend):
+    whole = ss.Muon(normal(1), backend=backend)
+    half = ss.Muon(normal(1), backend=backend)
+    for k in range(4):
+        whole.step(normal(10 + k))
+    for k in range(2):
+        half.step(normal(10 + k))
+    other = ss.Muon([p.copy() for p in half.param_groups[0]["params"]], backend=backend)
+    other.load_state_dict(half.state_dict())
+    for k in range(2, 4):
+        other.step(normal(10 + k))
+    assert_same(snapshot(other), snapshot(whole))
+
+
+def test_a_part_of_a_parameter_is_refused():
+    """FullyShardedDataParallel marks parameters that are parts; products need the whole."""
+    from samestep.torch import Muon
+
+    param = torch.nn.Parameter(torch.ones(4, 4))
+    param._fsdp_flattened = True
+    with pytest.raises(ValueError, match="is flattened by FullyShardedDataParallel"):
+        Muon([param])
+
+
+# ---- golden files with a tolerance
+
+
+def test_control_a_wrong_product_is_noticed(monkeypatch):
+    from samestep.backends.host.backend import HostBackend
+
+    def rounded(self, function, *args):
+        def matmul(a, b, out):
+            out[...] = np.matmul(a.astype(np.float32), b.astype(np.float32))
+
+        function(matmul, *args)
+
+    monkeypatch.setattr(HostBackend, "on_matrices", rounded)
+    golden = load("muon.float64")
+    result = verify_one(golden, ss.rules.registry["muon"], "numpy")
+    assert result.differences
+    assert all(line.startswith("param.") for line in result.differences)
+
+
+def test_another_order_of_the_products_is_within_the_tolerance(monkeypatch):
+    from samestep.backends.host.backend import HostBackend
+
+    def other_order(self, function, *args):
+        def matmul(a, b, out):
+            out[...] = np.einsum("nij,njk->nik", a[:, :, ::-1], b[:, ::-1])
+
+        with np.errstate(all="ignore"):
+            function(matmul, *args)
+
+    monkeypatch.setattr(HostBackend, "on_matrices", other_order)
+    for dtype in ("float32", "float64", "bfloat16", "float16"):
+        golden = load(f"muon.{dtype}")
+        result = verify_one(golden, ss.rules.registry["muon"], "numpy")
+        assert result.same, result.differences[0]
+        assert result.tolerance == golden.header.tolerance
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([1.0, np.inf], [1.0, 2.0]),
+        ([1.0, 2.0], [1.0, np.nan]),
+        ([1.0, np.inf], [1.0, -np.inf]),
+        ([1.0, 2.0 + 1e-5], [1.0, 2.0]),
+    ],
+)
+def test_control_what_is_beyond_a_tolerance(found, expected):
+    found, expected = np.float32(found), np.float32(expected)
+    assert first_beyond(found, expected, 8) is not None
+    assert first_beyond(expected, expected, 0) is None
+
+
+def test_an_ulp_of_a_tolerance_is_that_of_the_largest():
+    expected = np.float32([4.0, 1e-9, np.inf, np.nan])
+    near = expected + np.float32([0, 4e-7, 0, 0])  # an ulp of 4.0 is 4.8e-7
+    assert first_difference(near, expected) is not None
+    assert first_beyond(near, expected, 1) is None
+    assert "1.7 ulps of the largest" in first_beyond(
+        near + np.float32([0, 4e-7, 0, 0]), expected, 1
+    )
+    assert_same_bits(expected, expected)
