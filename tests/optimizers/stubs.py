@@ -87,10 +87,12 @@ def _argument(parameter: inspect.Parameter, annotation: str) -> str:
     line = f"        {parameter.name}: {annotation}{default},"
     if len(line) <= LONGEST:
         return line
+    after = ""
     if isinstance(value, tuple):  # as the formatter breaks it
         entries = "".join(f"            {_text(entry)},\n" for entry in value)
-        return f"        {parameter.name}: {annotation} = (\n{entries}        ),"
-    return line.replace(" | ", "\n        | ", 1)
+        line, after = f"        {parameter.name}: {annotation} = (", f"\n{entries}        ),"
+    broken = line if len(line) <= LONGEST else line.replace(" | ", "\n        | ", 1)
+    return broken + after
 
 
 if __name__ == "__main__":
