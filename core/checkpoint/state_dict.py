@@ -17,6 +17,7 @@ from ..parameters.hyper import as_held, numbers_at
 from ..parameters.names import dotted_names
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
+from ..step.evaluation import MODE, is_evaluating
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run
 from ..step.settings import Settings
@@ -82,6 +83,7 @@ def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
         "params": positions,
+        **({} if run.groups.families[k].average_share is None else {MODE: run.evaluating}),
     }
 
 
@@ -144,6 +146,7 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
         own.load_state_dict(settings.loss_scaler.state_dict())
         settings = replace(settings, loss_scaler=own)
     run.settings, (run.steps_taken, run.skipped_steps) = settings, counts
+    run.evaluating = is_evaluating(snapshot["param_groups"])
     for k, (group, (hyper, decays)) in enumerate(zip(run.groups.entries, groups, strict=True)):
         group.update(hyper)
         for i, decays_here in zip(members[k], decays, strict=True):
@@ -185,7 +188,7 @@ def _checked_group(
     group, where = snapshot["param_groups"][k], f"state dict, group {k}: "
     own, rule = [run.groups.clocks[i].decays for i in positions], run.groups.rules[k]
     family = run.groups.families[k]
-    others = OWN | IGNORED | layout_of(family).kind.keys()
+    others = OWN | IGNORED | {MODE} | layout_of(family).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
     # arrays stay what they are: values are rounded to them, and parts keep what they keep
     storage = {"state_dtype": rule.state_dtype, "rounding": rule.rounding}

@@ -82,6 +82,10 @@ class Rule:
         dtype.
     state_dtype : str or mapping, optional
         The default of the hyperparameter of that name: what states are stored in, see `stored_as`.
+    average_share : callable
+        ``average_share(h)``: of a rule whose parameter is trained at ``share * x + (1 - share) * z``,
+        between its state ``z`` and the average ``x`` that is to be evaluated, the share, from 0 to 1
+        without 0. Optimizers of such a rule have `eval` and `train`.
     rounding : {"nearest", "stochastic"}
         The default of the hyperparameter of that name: how what is stored in 16 bits is rounded,
         see `samestep.language.rounding`.
@@ -112,6 +116,7 @@ class Rule:
     around: Mapping[str, Any] = field(default_factory=dict)
     kept_in: Mapping[str, str | None] = field(default_factory=dict)
     state_dtype: StateDtype = None
+    average_share: Callable[[Any], float] | None = None
     rounding: str = ROUNDINGS[0]
     state: tuple[str, ...] = field(init=False)
     storage: Mapping[str, str] = field(init=False)  # the codec of each state that has one

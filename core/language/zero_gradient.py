@@ -30,6 +30,11 @@ def check_rule(
             f"the gradient of {name} is sparse, of some rows; {rule.name if reducing else clips[-1]} "
             f"adds up over all of the parameter and needs a dense one{see('howto/sparse.md')}"
         )
+    if rule.average_share is not None:  # the z of a row that has never stepped is not there yet
+        raise TypeError(
+            f"the gradient of {name} is sparse, of some rows; {rule.name} averages all rows and needs "
+            f"a dense one{see('howto/sparse.md')}"
+        )
     if "average" in rule.around:
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; the average is of all rows at every "

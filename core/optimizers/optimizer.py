@@ -248,6 +248,23 @@ class Optimizer(Adjustable, Checkpointed):
         with held(), self._run.alone:
             self._run.reset()
 
+    def eval(self) -> None:
+        """Turn the parameters, in place, into the average of the steps so far, for evaluation; no step is
+        taken then. For rules that keep one: `samestep.AdamWScheduleFree` and its like.
+
+        Raises TypeError for other rules.
+        """
+        with self._run.alone:
+            self._run.evaluate(True)
+
+    def train(self) -> None:
+        """Turn the parameters back into those that steps are taken from, which they are at first.
+
+        Each way rounds once: after `eval` and `train` a parameter may differ in its last place.
+        """
+        with self._run.alone:
+            self._run.evaluate(False)
+
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.
 

@@ -23,6 +23,7 @@ from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
 from ....parameters.hyper import GroupHyper, is_fixed
 from ....protocol import Backend
+from ....step.evaluation import change_mode
 from ....step.outcome import Outcome
 from ....step.settings import Settings
 from ....step.stepping import Stepping
@@ -95,6 +96,7 @@ class Participants:
             for member, clock in zip(members, self._clocks, strict=True)
             if is_part(member.param)
         ]
+        self._backend, self._tensors = backend, tensors
         self._stepping = Stepping(backend, tensors, self._clocks)
         self._outcome: Outcome | None = None  # of the last step
         self._read = itemgetter(*rule.known_hyperparameters)
@@ -185,6 +187,13 @@ class Participants:
         self._refresh(groups)
         self._stepping.prepare(None, Settings())
         self._write_numbers()
+
+    def change_mode(self, groups: Groups, evaluating: bool) -> None:
+        """Turn the parameters into the averages that their rule keeps, or back."""
+        numbers = all_numbers(self._rule, groups)
+        change_mode(self._backend, self._tensors, self._clocks, numbers, evaluating)
+        if self._dtensors:
+            torch.autograd.graph.increment_version([member.param for member in self._members])
 
     def settle(self) -> None:
         """Count the last step, or leave it out; a device that decides about it is waited for."""
