@@ -104,7 +104,7 @@ class NumbaLaunch(HostLaunch):
                 tensor.staged = False
                 owners[i], (rows[i],) = tensor.whole, tensor.where
         addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in owners]}
-        for name in self.printer.rule.state:
+        for name in self.printer.rule.arrays:
             addresses[name] = [address(t.flat_state(name)) for t in owners]
         self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes, rows)
         self.workspace = np.zeros(self.launch_table.workspace_size, self.rows_dtype)

@@ -60,7 +60,7 @@ class CudaLaunch:
                 raise ValueError(f"{tensor.name} has {size} elements; kernels add up to {CHUNK**3}")
         found = self.device.addresses
         addresses = {"param": found([t.flat for t in tensors]).tolist()}
-        for name in self.printer.rule.state:
+        for name in self.printer.rule.arrays:
             addresses[name] = found([t.state[name] for t in tensors]).tolist()
         self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes)
         target = CudaOfTiles if layout.matrix and self.lines.one_chunk_each else Cuda

@@ -70,7 +70,8 @@ class LaunchTable:
         for name, column in layout.array.items():
             if name != "grad":
                 starts = np.array(addresses[name], np.int64)
-                self._write_addresses(column, starts, itemsizes[name], place)
+                places = place // layout.block[name] if name in layout.block else place
+                self._write_addresses(column, starts, itemsizes[name], places)
         lines = len(shapes) if layout.reducing else 0
         self.tensors = np.zeros((lines, layout.tensors_columns), np.int64)
         self.workspace_size = 0

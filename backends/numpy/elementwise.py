@@ -14,10 +14,13 @@ import numpy as np
 from ...language.vocabulary import NumpyVocabulary
 from ..host.arrays import ARRAYS
 from ..torch_tensors.view import as_numpy
+from .block_state import BlockState
 from .launch import Array, NumpyLaunch
 
 BLOCK = 1 << 18  # bytes in the compute dtype: its temporaries stay in the cache
 SMALL = BLOCK // 8  # bytes; fewer take less time copied to a block and back than on their own
+
+WHOLE = 256  # elements; a block has some whole ones of every codec
 
 
 class ElementwiseLaunch(NumpyLaunch):
@@ -61,7 +64,7 @@ class ElementwiseLaunch(NumpyLaunch):
         grad = given.reshape(-1) if is_plain else ARRAYS.reals(as_numpy(given))
         memory, size = self.memory[i], len(grad)
         blocks = -(-size * self.dtype.itemsize // BLOCK)
-        length = -(-size // blocks)
+        length = -(-size // (blocks * WHOLE)) * WHOLE
         for start in range(0, size, length):
             arrays, part = memory, grad
             if length < size:
@@ -75,7 +78,7 @@ class ElementwiseLaunch(NumpyLaunch):
 
     def _update_together(self, block: _Together, grads: list[Any], s: SimpleNamespace) -> None:
         """Run the text once on copies of small tensors, and write the results back."""
-        param, *states = map(np.concatenate, block.pieces)
+        param, *states = map(_joined, block.pieces)
         new = self.run_text(self.xp, s, param, block.gathered(grads), states)
         for pieces, value in zip(block.pieces, new, strict=True):
             if value is None:
@@ -84,6 +87,13 @@ class ElementwiseLaunch(NumpyLaunch):
                 value = np.full(block.size, value)
             for piece, where in zip(pieces, block.where, strict=True):
                 piece[...] = value[where]
+
+
+def _joined(pieces: Sequence[Any]) -> Array:
+    """Return the elements of some vectors as one."""
+    if isinstance(pieces[0], BlockState):
+        return np.concatenate([piece.load() for piece in pieces])
+    return np.concatenate(pieces)
 
 
 class _Together:

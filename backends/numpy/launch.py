@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.results import as_tuple
 from ...language.rule import Rule
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
 from ..host.launch import HostLaunch
 from ..tensor import AdoptedTensor
+from .block_state import BlockState
 
 Array = NDArray[Any]
 LARGER = 1 << 18  # elements of float64; a multiple of what a block has
@@ -46,7 +48,17 @@ class NumpyLaunch(HostLaunch):
     def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         """Look up the memory of parameters and state."""
         super().bind(tensors, positions)
-        self.memory = [[t.flat, *map(t.flat_state, self.rule.state)] for t in tensors]
+        self.memory = [
+            [t.flat, *(self._state(t, name) for name in self.rule.state)] for t in tensors
+        ]
+
+    def _state(self, tensor: AdoptedTensor, name: str) -> Any:
+        """Return a state as a vector: an array, or a `BlockState`."""
+        scales = scales_of(name)
+        if scales not in self.rule.scales:
+            return tensor.flat_state(name)
+        codec = BLOCKWISE[self.rule.storage[name]]
+        return BlockState(codec, tensor.flat_state(name), tensor.flat_state(scales))
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Take note of which row of scalars each tensor has."""
@@ -72,7 +84,7 @@ class NumpyLaunch(HostLaunch):
         s: SimpleNamespace,
         param: Array,
         grad: Array,
-        states: list[Array],
+        states: list[Any],
     ) -> list[Any]:
         """Return the new values of the parameter and of each state; None for what stays as it is.
 
@@ -91,5 +103,8 @@ class NumpyLaunch(HostLaunch):
             for new, old in zip(results, before, strict=True)
         ]
 
-    def _compute(self, stored: Array) -> Array:
-        return stored if stored.dtype == self.dtype else stored.astype(self.dtype)
+    def _compute(self, stored: Any) -> Array:
+        if isinstance(stored, BlockState):
+            return stored.load()
+        array: Array = stored
+        return array if array.dtype == self.dtype else array.astype(self.dtype)

@@ -37,7 +37,7 @@ class Batch:
         views = {
             name: Views(work, v, per.get(name, "element"), dtype) for name, v in memory.items()
         }
-        self.views = [views[name] for name in program.arrays if name != "grad"]
+        self.views = [views[name] for name in program.elements if name != "grad"]
         self.small_views = [views[name] for name in program.small]
         cuts = [slice(start, stop) for start, stop in itertools.pairwise(work.cuts)]
         self.blocks: list[slice | None] = [*cuts] if len(cuts) > 1 else [None]

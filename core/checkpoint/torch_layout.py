@@ -66,7 +66,7 @@ def read_entry(
         entry = {"step": 1, **entry} if entry else {}
     if not entry:
         return None
-    expected = {"step", *rule.carry, *rule.state}
+    expected = {"step", *rule.carry, *rule.arrays}
     if set(entry) != expected:
         raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}")
     step, *carry = (_number(entry[name], f"{where}{name}") for name in ("step", *rule.carry))
@@ -74,7 +74,7 @@ def read_entry(
         raise ValueError(f"{where}step is {entry['step']}; expected a whole number below 2**53")
     if not layout.counts_steps and step == 0:
         return None
-    arrays = {name: entry[name] for name in rule.state}
+    arrays = {name: entry[name] for name in rule.arrays}
     return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
 
 

@@ -67,8 +67,9 @@ class Optimizer:
         Hyperparameters and structural options of the rule, for all groups that do not say
         otherwise, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
-        ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16" or
-        "float16", or a dict of these by the names of states;
+        ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16",
+        "float16", "int8" or, for what is never negative, "uint8", or a dict of these by the names
+        of states;
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..language.blockwise import BLOCKWISE
 from ..language.passes import Program
 from ..language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS
 from ..language.tracer import Expr
@@ -16,7 +17,8 @@ class Layout:
     first row and the first column of the tile. ``tensors`` has a line per tensor: row of scalars,
     matrix rows and columns (number of elements and 1, if it is not seen as a matrix), number of
     chunks (rows of a tile), addresses of the small states, then where in the workspace each of
-    ``slots`` starts. A tile has up to ``tile_columns`` columns.
+    ``slots`` starts. A tile has up to ``tile_columns`` columns. ``block`` says of how many elements
+    each of the arrays of scales has one number.
     """
 
     def __init__(self, program: Program, tile_columns: int = ROW_CHUNK) -> None:
@@ -28,6 +30,9 @@ class Layout:
         if self.matrix:
             self.numbers = [("strips", "size", STRIP_ROWS), ("chunks", "columns", ROW_CHUNK)]
         self.array = {name: 2 + i for i, name in enumerate(program.arrays)}
+        self.block = {
+            a: BLOCKWISE[program.rule.storage[s]].size for a, s in program.rule.scales.items()
+        }
         self.tensor = 2 + len(program.arrays)
         self.index = self.first_row = self.tensor + 1
         self.first_column = self.tensor + 2

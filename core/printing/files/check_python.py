@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...language.blockwise import BLOCKWISE
 from ...language.rule import CLIPS
 from ..exported import Exported
 from ..quoting import literal
@@ -14,7 +15,7 @@ def check_program(exported: Exported) -> str:
     """Return the text behind an exported module that makes it a program; it needs ``sys`` and
     ``json``."""
     defaults = exported.rules[0].defaults
-    storage = any(rule.storage for rule in exported.rules)
+    codecs = {codec for rule in exported.rules for codec in rule.storage.values()}
     words: Words = {
         "RULE": exported.family.name,
         "OPTIONS": literal(dict(exported.family.options)),
@@ -22,7 +23,7 @@ def check_program(exported: Exported) -> str:
         "UNCLIPPED": literal(tuple(clip for clip in CLIPS if clip not in defaults)),
         "HYPER": literal(tuple(defaults)),
         "STATE_DTYPE": literal(exported.family.state_dtype),
-        "OF_STATE": 'STORED.get(key.rpartition(".")[2])' if storage else "None",
+        "OF_STATE": 'STORED.get(key.rpartition(".")[2])' if codecs - {*BLOCKWISE} else "None",
     }
     main = filled(read("python_file.py.txt")["check"], words)
     reader = "\n\n\n".join(function_text(each) for each in (read_golden, differing_elements))

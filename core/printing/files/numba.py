@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ...language.blockwise import scales_of
 from ...language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS
 from ..exported import Exported
 from ..numba import POINTER, Numba, kernels
 from ..printer import Printer
 from ..quoting import literal
-from ..templates import Words, read
+from ..templates import Words, filled, read
 from .python import PythonFile, joined
 
 TEXTS = read("numba_file.py.txt")
@@ -47,9 +48,9 @@ def text(exported: Exported) -> str:
     words: Words = {
         "RULES": "(MATRICES, VECTORS)" if len(file.rules) > 1 else "(RULE,)",
         "LAUNCHES": launches,
-        "BODY": TEXTS["reducing" if reducing else "flat"],
+        "BODY": filled(TEXTS["reducing" if reducing else "flat"], {"EACH": _by_block(file)}),
     }
-    step = file.step(TEXTS["step"], words)
+    step = file.step(TEXTS["step"], words) + file.block_functions(loads=False)
     return joined(
         f"{file.docstring('NumPy and Numba', False)}\n{file.imports(STANDARD, third)}",
         f"# ---- the rule's own text, of scalars\n\n\n{file.text_of_rule}",
@@ -58,6 +59,12 @@ def text(exported: Exported) -> str:
         "# ---- the optimizer\n\n" + "\n".join([*constants, f"{file.host()}{step}"]),
         exported.check,
     )
+
+
+def _by_block(file: PythonFile) -> str:
+    """Return what makes a place in elements one in any of the arrays: scales are one for a block."""
+    sizes = {scales_of(name): codec.size for name, codec in file.blocks.items()}
+    return f" // {literal(sizes)}.get(name, 1)" if sizes else ""
 
 
 def _launch_words(printer: Printer, reducing: bool) -> str:

@@ -60,12 +60,14 @@ def text(exported: Exported) -> str:
     if file.storage:
         old = "[loaded(*named) for named in zip(rule.state, states, strict=True)]"
         words = {**words, "OLD": old, "STORES": _lines("rounded stores")}
+    words = {**words, "UPDATE": "update_blocks" if file.blocks else "update_one"}
     step = file.step(TEXTS["step"], words)
+    step += f"\n{TEXTS['blocks']}{file.block_functions(loads=True)}" if file.blocks else ""
     needed = {f"from_{dtype}", f"from_{grad_dtype}", f"to_{dtype}"}
     needed |= {"from_bfloat16", "to_bfloat16"} if bits else set()
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(
-        f"{file.docstring('NumPy alone', reducing)}\n{file.imports()}",
+        f"{file.docstring('NumPy alone', reducing or bool(file.blocks))}\n{file.imports()}",
         f"# ---- the rule's own text\n\n\n{file.text_of_rule}",
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),
