@@ -58,14 +58,14 @@ class TensorChecker(GradientChecker):
         if not super().same(leaves):
             return False
         tensors = present(leaves) if self._some_absent else leaves
-        return self._seen_grads.unchanged(tensors) and self._watched.unchanged(self._owners)
+        return self._seen_tensors.unchanged([*self._owners, *tensors])
 
     def _recognizable(self, leaves: list[Any]) -> bool:
         tensors = present(leaves)
         if not all(map(is_tensor, tensors)):  # arrays are looked at every time
             return False
         self._some_absent = len(tensors) < len(leaves)
-        self._seen_grads = Watch(self._reader, tensors)
+        self._seen_tensors = Watch(self._reader, [*self._owners, *tensors])
         return True
 
     def _has_its_memory(self, leaf: Any, view: Any) -> bool:

@@ -20,6 +20,8 @@ from .optimizers.minimize import OptimizeResult, minimize
 from .optimizers.optimizer import Optimizer
 from .printing.emit import emit
 from .printing.export import export
+from .quasi_newton.lbfgs import LBFGS
+from .quasi_newton.progress import Progress
 from .step.indexed_slices import IndexedSlices
 from .step.loss_scaler import LossScaler
 from .version import __version__
@@ -42,12 +44,14 @@ else:
 
 
 __all__ = [
+    "LBFGS",
     "CheckpointError",
     "IndexedSlices",
     "Interval",
     "LossScaler",
     "OptimizeResult",
     "Optimizer",
+    "Progress",
     "Rule",
     "__version__",
     "available_backends",

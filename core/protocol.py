@@ -28,6 +28,7 @@ class Tensor(Protocol):
     flat: Any
     state: dict[str, Any]
 
+    rows_and_columns: tuple[int, int]  # the shape as a matrix
     staged: bool  # not contiguous: `pull` copies it in before a step and `push` back after it
 
     def flat_state(self, name: str) -> Any:
@@ -163,13 +164,17 @@ class Judge(Protocol):
         """Make what was recorded of `again` and `decide` go by these when it is replayed."""
 
 
-class Named:
-    """The part of a backend that prints it: ``<backend 'numpy'>``."""
+class BackendBase:
+    """The part that is the same for nearly all backends: ``<backend 'numpy'>``, and states lie where
+    they were made."""
 
     name: str
 
     def __repr__(self) -> str:
         return f"<backend {self.name!r}>"
+
+    def arrange_states(self, tensors: Sequence[Any]) -> None:
+        """Leave them where they are."""
 
 
 class Backend(Protocol):
@@ -189,6 +194,9 @@ class Backend(Protocol):
     def new_state(self, tensor: Any, rule: Rule, hyper: dict[str, Any]) -> dict[str, Any]:
         """Return freshly initialized state arrays, by name."""
 
+    def arrange_states(self, tensors: Sequence[Any]) -> None:
+        """Move the new states of these parameters to where launches read them fastest."""
+
     def zeros(self, size: int, dtype: str) -> Any:
         """Return a vector of zeros; slices of it serve as state arrays."""
 
@@ -203,6 +211,10 @@ class Backend(Protocol):
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
     ) -> Launch:
         """Return a new launch; ``scalars`` are the names in a row, in order."""
+
+    def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
+        """Call ``function(matmul, *args)`` where this backend computes. ``matmul(a, b, out)`` is its
+        product of stacks of matrices, in memory that `zeros` returned."""
 
     def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
         """Return a function that tells whoever keeps watch over these parameters' memory (autograd)

@@ -438,3 +438,24 @@ class SparseAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None: ...
+
+class StableAdamW(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number] = (0.9, 0.99),
+        eps: Number = 1e-06,
+        weight_decay: Number = 0.01,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None: ...

@@ -18,6 +18,7 @@ from .cases import (
 )
 from .cases import ROWS as OF_RULES
 from .cases import cases as plain_cases
+from .composed import composed_cases
 from .floats import FORMATS
 
 # cases of states that codecs store, all of parameters of float32: suffix to the label of the variant
@@ -94,4 +95,4 @@ def stored_cases() -> list[Case]:
 
 def all_cases() -> list[Case]:
     """Return the cases of all golden files."""
-    return plain_cases() + tile_cases() + around_cases() + stored_cases()
+    return plain_cases() + tile_cases() + around_cases() + stored_cases() + composed_cases()

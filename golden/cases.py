@@ -132,6 +132,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(ADAFACTOR_LATER, beta1=0.7),
     ),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
+    "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),
 }
 
 # Tensors that go around the lanes of a sum or have several strips of rows. The order of a sum does

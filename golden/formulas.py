@@ -72,6 +72,14 @@ def adamw(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p * (1 - h.lr * h.weight_decay) - h.lr * adam_direction(h, t, g, s)
 
 
+def stableadamw(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    direction = adam_direction(h, t, g, s)
+    v_hat = s["exp_avg_sq"] / (1 - h.betas[1] ** t)
+    rms = root_mean_square(g / root(np.maximum(v_hat, h.eps**2)))
+    eta = h.lr / max(1, rms)
+    return p * (1 - eta * h.weight_decay) - eta * direction
+
+
 def sparseadam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     m = average(s, "exp_avg", beta1, g)

@@ -15,13 +15,16 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from . import formulas
+from . import formulas, formulas_of_parts
 from .exact_gradients import Seen, exact, gradients_seen
 from .format import Golden
 
 Array = NDArray[Any]
 DIGITS = 50
-TAKES_A_SIGN = frozenset({"lion", "rprop", "signsgd", "signum"})
+FORMULAS = {**vars(formulas), **formulas_of_parts.FORMULAS}
+TAKES_A_SIGN = frozenset(
+    {"cautious_lion", "cautious_decay_lion", "lion", "rprop", "signed_sgd", "signsgd", "signum"}
+)
 
 
 def announcement(rule: str, tensors: list[str], steps: list[int]) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def truth(golden: Golden) -> dict[str, Array]:
 def _truth_of(golden: Golden, seen: list[Seen], tensor: str, steps: list[int]) -> dict[str, Array]:
     header = golden.header
     result: dict[str, Array] = {}
-    formula = getattr(formulas, header.rule)
+    formula = FORMULAS[header.rule]
     start = golden.tensors[f"param.0.{tensor}"]
     param, own_step = exact(start), 0
     state: defaultdict[str, Any] = defaultdict(mpmath.mpf)  # zero, until it is set

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language.rule import Rule
-from ..rules import registry
 from .compare import first_difference, ulp_errors
+from .composed import RULES
 from .format import EXTENSION, VALUES, Golden, chosen, read
 from .replay import replay
 
@@ -100,12 +100,12 @@ def _rule_of(golden: Golden, own: Mapping[str, Rule]) -> Rule:
     name = golden.header.rule
     if name in own:
         return own[name]
-    if name not in registry:
+    if name not in RULES:
         raise ValueError(
             f"golden file {golden.header.name} is of {name!r}, which is no built-in rule; if it is "
             f"your own, pass it: rules={{{name!r}: rule}}, or --rule module:rule on the command line"
         )
-    return registry[name]
+    return RULES[name]
 
 
 def verify_one(golden: Golden, rule: Rule, backend: str = "numpy") -> Result:

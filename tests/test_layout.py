@@ -26,12 +26,11 @@ DIRECTION = {
     "core/protocol": ("core/language",),
     "core/choice": ("core/protocol",),
     "core/printing": ("core/rules", "core/version"),  # rules are looked up by name
-    "core/parameters": ("core/protocol", "core/identities"),
+    "core/parameters": ("core/protocol", "core/identities", "core/rules"),
     "core/step": ("core/parameters", "core/choice"),
-    "core/checkpoint": (
-        "core/step", "core/rules", "core/schedules", "core/version",
-    ),
-    "core/optimizers": ("core/checkpoint",),
+    "core/checkpoint": ("core/step", "core/schedules", "core/version"),
+    "core/quasi_newton": ("core/checkpoint",),
+    "core/optimizers": ("core/quasi_newton",),
     "core": ("core/optimizers", "core/printing"),
     "backends": (),  # its __init__, which is empty: anybody may import it
     "backends/memory": (),

@@ -16,7 +16,7 @@ from samestep import choice
 
 SWITCHES = {
     "errstate", "no_grad", "enable_grad", "inference_mode", "catch_warnings", "patch", "autocast",
-    "seterr", "set_grad_enabled",
+    "seterr", "set_grad_enabled", "_set_grad_enabled",
 }  # fmt: skip
 # run by steps only, which hold interrupts
 BY_STEPS = {

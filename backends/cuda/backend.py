@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...language.rule import Rule
-from ...protocol import Judge, Named
+from ...protocol import BackendBase, Judge
 from ..launching.arithmetic import check_caller
 from . import driver
 from .device import Device, entered
@@ -14,7 +14,7 @@ from .device_judge import DeviceJudge
 from .launch import CudaLaunch
 
 
-class CudaBackend(Named):
+class CudaBackend(BackendBase):
     """The part of a backend's protocol that is about steps: on the framework's current stream."""
 
     device: Device

@@ -75,6 +75,10 @@ class CupyBackend(CudaBackend):
         with self.device.current():
             return cupy.zeros(size, dtype)
 
+    def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
+        with self.device.current():
+            function(cupy.matmul, *args)
+
     def gradient_checker(self, tensors: Sequence[AdoptedTensor]) -> GradientChecker:
         if foreign.owning_tensors(tensors):
             return CupyTensorChecker(tensors, self.device, ByTorch())

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...interrupts import held
 from ...language.rule import Rule
-from ...protocol import Named
+from ...protocol import BackendBase
 from ..gradients import GradientChecker
 from ..launching.arithmetic import check_caller
 from ..launching.initial_state import initial_state
@@ -26,7 +27,7 @@ from .judge import DecidesOnHost
 Array = NDArray[Any]
 
 
-class HostBackend(Named, DecidesOnHost):
+class HostBackend(BackendBase, DecidesOnHost):
     """A backend of arrays in host memory: everything but how the arithmetic is done."""
 
     name = ""
@@ -71,6 +72,10 @@ class HostBackend(Named, DecidesOnHost):
 
     def zeros(self, size: int, dtype: str) -> Array:
         return np.zeros(size, dtype)
+
+    def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
+        with held(), np.errstate(all="ignore"):
+            function(np.matmul, *args)
 
     def gradient_checker(self, tensors: Sequence[Any]) -> GradientChecker:
         if owners := owning_tensors(tensors):

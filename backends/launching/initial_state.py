@@ -11,6 +11,8 @@ import numpy as np
 from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import numpy_dtype
 from ...language.rule import Rule
+from ...language.stages import stages
+from ...pages import see
 
 
 def initial_state(
@@ -19,11 +21,11 @@ def initial_state(
     """Yield name, shape, dtype and initial value (of each real) of a parameter's state arrays, those of
     scales among them.
 
-    Raises TypeError for a complex parameter of a rule that keeps state per row or column, and for
-    one whose states no codec stores.
+    Raises TypeError for a complex parameter of a rule that keeps state per row or column, and what
+    `check_parameter` raises.
     """
     real = np.dtype(tensor.compute)
-    check_storage(tensor, rule)
+    check_parameter(tensor, rule)
     for name in rule.state:
         per = rule.per.get(name)
         if per in ("row", "column") and tensor.complex:
@@ -47,9 +49,23 @@ def initial_state(
         yield name, shape, dtype, value
 
 
-def check_storage(tensor: Any, rule: Rule) -> None:
-    """Raise TypeError for a parameter whose states the codecs of ``rule``, if it has any, do not
-    store."""
+def check_parameter(tensor: Any, rule: Rule) -> None:
+    """Raise TypeError or ValueError for a parameter that ``rule`` is not for: whose states its codecs
+    do not store, or that is no matrix where it calls functions of whole ones."""
+    _check_storage(tensor, rule)
+    if not stages(rule).calls:
+        return
+    if tensor.complex:
+        raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
+    if len(tensor.shape) < 2:
+        raise ValueError(
+            f"{tensor.name} has shape {tensor.shape}; {rule.name} is for matrices, parameters of two "
+            "axes or more. Give vectors and single numbers another rule, in an optimizer of their own"
+            f"{see('howto/rule.md#functions-of-whole-matrices')}"
+        )
+
+
+def _check_storage(tensor: Any, rule: Rule) -> None:
     if rule.storage and (tensor.complex or tensor.compute != "float32"):
         kind = f"complex, of pairs of {tensor.dtype}" if tensor.complex else f"of {tensor.dtype}"
         raise TypeError(

@@ -6,13 +6,16 @@ and its memory does not grow with the model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...language.passes import program
 from ...language.rule import Rule
 from ...protocol import Availability
 from ..host.backend import HostBackend
-from .elementwise import ElementwiseLaunch
+from ..tensor import AdoptedTensor
+from .elementwise import ElementwiseLaunch, lay_side_by_side
 from .launch import NumpyLaunch
 from .passes import ReducingLaunch
 
@@ -26,6 +29,9 @@ class NumpyBackend(HostBackend):
     """NumPy arrays, updated by NumPy."""
 
     name = "numpy"
+
+    def arrange_states(self, tensors: Sequence[AdoptedTensor]) -> None:
+        lay_side_by_side(tensors)
 
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str

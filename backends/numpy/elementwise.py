@@ -3,7 +3,6 @@ into blocks."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -13,6 +12,8 @@ import numpy as np
 
 from ...language.vocabulary import NumpyVocabulary
 from ..host.arrays import ARRAYS
+from ..memory import address, addresses
+from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
 from .block_state import BlockState
 from .launch import Array, NumpyLaunch
@@ -49,13 +50,16 @@ class ElementwiseLaunch(NumpyLaunch):
         is_real = not any(self.tensors[i].complex for i in members)
         return _Together(members, self.memory, self.row_of_tensor, is_real)
 
-    def update(self, rows: Array, grads: list[Any]) -> None:
+    def update(self, grads: list[Any]) -> None:
         """Update the tensors that have a row, by one gradient for each."""
-        named = functools.cache(lambda row: self.named(rows[row]))
         for i in self.alone:
-            self._update_alone(i, grads[i], named(self.row_of_tensor[i]))
+            self._update_alone(i, grads[i], self.named_rows[self.row_of_tensor[i]])
         for block in self.together:
-            s = named(block.row) if block.row is not None else self.named(block.scalars(rows))
+            s = (
+                self.named(block.scalars(self.rows))
+                if block.row is None
+                else self.named_rows[block.row]
+            )
             self._update_together(block, grads, s)
 
     def _update_alone(self, i: int, given: Any, s: SimpleNamespace) -> None:
@@ -77,11 +81,14 @@ class ElementwiseLaunch(NumpyLaunch):
                     array[...] = value
 
     def _update_together(self, block: _Together, grads: list[Any], s: SimpleNamespace) -> None:
-        """Run the text once on copies of small tensors, and write the results back."""
-        param, *states = map(_joined, block.pieces)
+        """Run the text once on small tensors as one vector, and write the results back."""
+        param, *states = block.vectors()
         new = self.run_text(self.xp, s, param, block.gathered(grads), states)
-        for pieces, value in zip(block.pieces, new, strict=True):
+        for pieces, joined, value in zip(block.pieces, block.joined, new, strict=True):
             if value is None:
+                continue
+            if joined is not None:
+                joined[...] = value
                 continue
             if not np.ndim(value):
                 value = np.full(block.size, value)
@@ -99,7 +106,8 @@ def _joined(pieces: Sequence[Any]) -> Array:
 class _Together:
     """A block of small tensors: their memory, array by array, and where each is in the block.
 
-    ``row`` is the row of scalars of all, None where they have several.
+    ``joined`` has an array over all pieces where they lie side by side, else None; ``row`` is the row
+    of scalars of all, None where they have several.
     """
 
     def __init__(
@@ -111,12 +119,20 @@ class _Together:
     ) -> None:
         self.members, self.is_real = members, is_real
         self.pieces = list(zip(*(memory[i] for i in members), strict=True))
+        self.joined = list(map(side_by_side, self.pieces))
         self.lengths = [piece.size for piece in self.pieces[0]]
         ends = list(itertools.accumulate(self.lengths))
         self.where = [slice(end - n, end) for n, end in zip(self.lengths, ends, strict=True)]
         self.size = ends[-1]
         self.rows = [row_of_tensor[i] for i in members]
         self.row = self.rows[0] if len({*self.rows}) == 1 else None
+
+    def vectors(self) -> list[Array]:
+        """Return parameters, and each of their states, as one vector: where they lie, or a copy."""
+        return [
+            _joined(pieces) if joined is None else joined
+            for pieces, joined in zip(self.pieces, self.joined, strict=True)
+        ]
 
     def gathered(self, grads: list[Any]) -> Array:
         """Return the gradients of all as one vector."""
@@ -128,3 +144,38 @@ class _Together:
     def scalars(self, rows: Array) -> Array:
         """Return the scalars of tensors with several rows, each as a vector of the block."""
         return rows[self.rows].T.repeat(self.lengths, axis=1)
+
+
+def lay_side_by_side(tensors: Sequence[AdoptedTensor]) -> None:
+    """Put the states of tensors that share blocks into one array for each name, in which a block's
+    are one vector."""
+    alike: dict[tuple[str, np.dtype[Any]], list[AdoptedTensor]] = {}
+    for tensor in tensors:
+        if 0 < tensor.size * np.dtype(tensor.compute).itemsize < SMALL:
+            for name, array in tensor.state.items():
+                if type(array) is np.ndarray:
+                    alike.setdefault((name, array.dtype), []).append(tensor)
+    for (name, _), members in alike.items():
+        arrays = [tensor.state[name] for tensor in members]
+        ends = np.cumsum([array.size for array in arrays])
+        pieces = np.split(np.concatenate(arrays, axis=None), ends[:-1])
+        for tensor, array, piece in zip(members, arrays, pieces, strict=True):
+            tensor.state[name] = piece.reshape(array.shape)
+
+
+def side_by_side(pieces: Sequence[Any]) -> Any:
+    """Return one vector over these, where each begins in the same array's memory as the one before
+    ends; else None."""
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if isinstance(first, BlockState):
+        return None
+    whole = first.base
+    if not isinstance(whole, np.ndarray) or any(piece.base is not whole for piece in pieces):
+        return None
+    starts = addresses(list(pieces)) - address(whole)
+    ends = starts + [piece.nbytes for piece in pieces]
+    if (starts[1:] != ends[:-1]).any() or not whole.flags.c_contiguous:
+        return None
+    return whole.reshape(-1).view(np.uint8)[starts[0] : ends[-1]].view(first.dtype)

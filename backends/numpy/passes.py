@@ -139,11 +139,11 @@ class ReducingLaunch(NumpyLaunch):
         """Allocate what grows with a tensor: the parts of its sums."""
         self.parts = np.empty(self.most_parts, self.dtype)
 
-    def update(self, rows: Array, grads: list[Any]) -> None:
+    def update(self, grads: list[Any]) -> None:
         """Update the tensors that have a row, by one gradient for each."""
         for i, (row, grad) in enumerate(zip(self.row_of_tensor, grads, strict=True)):
             if row >= 0 and self.memory[i][0].size:
-                self._run_passes(i, ARRAYS.reals(as_numpy(grad)), self.named(rows[row]))
+                self._run_passes(i, ARRAYS.reals(as_numpy(grad)), self.named_rows[row])
         del self.parts  # nothing is kept between steps
 
     def _run_passes(self, i: int, grad: Array, s: SimpleNamespace) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from ...interrupts import held
 from ...language.rule import Rule
-from ...protocol import Named
+from ...protocol import BackendBase
 from .. import numba
 from ..host.judge import DecidesOnHost
 from ..launching.arithmetic import check_caller
@@ -26,7 +26,7 @@ from .implementations import check_compiler, torch_launch
 from .launch import TorchLaunch
 
 
-class TorchOnDevice(Named):
+class TorchOnDevice(BackendBase):
     """A backend of tensors on one device: everything but how the arithmetic is done."""
 
     name: str
@@ -67,6 +67,10 @@ class TorchOnDevice(Named):
     def zeros(self, size: int | tuple[int, ...], dtype: str) -> torch.Tensor:
         with held(), torch.inference_mode(False):  # what is made in it could not be changed outside
             return torch.zeros(size, dtype=getattr(torch, dtype), device=self.device.place)
+
+    def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
+        with held(), torch.inference_mode(False), torch.no_grad():
+            function(lambda a, b, out: torch.matmul(a, b, out=out), *args)
 
     def gradient_checker(self, tensors: Sequence[AdoptedTensor]) -> TensorChecker:
         return TensorChecker(tensors, self.device, self.reader([t.owner for t in tensors]))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
 from ..language.rule import Rule
-from ..parameters.groups import as_groups
+from ..pages import see
+from ..parameters.by_name import as_groups
+from ..parameters.entries import label
 from ..parameters.hyper import as_held, numbers_at
 from ..protocol import Backend
 from ..rules import find_rule
@@ -18,7 +20,7 @@ from .file import CheckpointFile, Stored, parse_json
 from .parameter_names import in_order, some
 from .partial import Loaded, fit
 from .plain_json import Decoder
-from .save import FORMAT_VERSION, as_reals
+from .save import VERSIONS, as_reals
 from .state_dict import restore
 
 # what is in the file besides the state dict
@@ -30,33 +32,38 @@ def load(
     params: Any,
     backend: str | None,
     rule: Rule | str | None,
+    rules: Any,
     strict: bool,
+    only: Rule | None = None,
 ) -> Run:
-    """Return a run that goes on from a file; see `samestep.Optimizer.load`."""
-    given, single = as_groups(params)
+    """Return a run that goes on from a file; see `samestep.Optimizer.load`. ``only`` is the rule that
+    all groups must have."""
+    given, single, division = as_groups(params, rules)
     trees = [group["params"] for group in given]
     with CheckpointFile(path) as file:
         with file.doubts():
             tree = _read_tree(file)
-            the_rule = _same_rule(tree["rule"], rule)
-            if len(trees) != len(tree["param_groups"]):
-                saved = len(tree["param_groups"])
-                raise ValueError(f"has {saved} parameter groups; {len(trees)} were given")
+            the_rule = _same_rule(tree["rule"], only or rule)
+            families = _rules_of_groups(tree, given, the_rule)
+            if only is not None and {*families} != {only}:
+                raise ValueError(
+                    f"has groups of other rules than {only.name!r}; ss.Optimizer.load takes them"
+                )
             loaded = Loaded(tree["names"], {}, [])
             if not strict:
                 tree, loaded = fit(tree, trees)
             groups = [
-                {"params": params, "state_dtype": saved.get("state_dtype")}
-                for params, saved in zip(
-                    in_order(trees, tree["names"]), tree["param_groups"], strict=True
+                {"params": params, "rule": own, "state_dtype": saved.get("state_dtype")}
+                for params, own, saved in zip(
+                    in_order(trees, tree["names"]), families, tree["param_groups"], strict=True
                 )
             ]
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
-            for each in options:
-                the_rule.variant(**each)
+            for own, each in zip(families, options, strict=True):
+                own.variant(**each)
         # what is wrong with the arrays themselves is raised as the constructor raises it
-        run = Run(the_rule, defaults, backend, groups, single, Settings(), options)
+        run = Run(the_rule, defaults, backend, groups, single, Settings(), options, division)
         with file.doubts():
             _check_params(run, tree)
             _restore(run, tree)
@@ -85,10 +92,10 @@ def _read_tree(file: CheckpointFile) -> dict[str, Any]:
         return values.view(dtype)[..., 0] if pair else values
 
     saved = parse_json(file.metadata)
-    if saved["format_version"] != FORMAT_VERSION:
+    if saved["format_version"] not in VERSIONS:
         raise ValueError(
             f"has format version {saved['format_version']!r}, written by samestep "
-            f"{saved['library_version']!r}; this reads {FORMAT_VERSION}"
+            f"{saved['library_version']!r}; this reads {' and '.join(map(str, VERSIONS))}"
         )
     tree: dict[str, Any] = Decoder(tensor).decode(saved)
     if unknown := sorted(set(file.tensors) - visited):
@@ -97,6 +104,35 @@ def _read_tree(file: CheckpointFile) -> dict[str, Any]:
         if list(tree[key]) != tree["names"]:
             raise ValueError(f"{key!r} does not have one entry for each of 'names', in order")
     return tree
+
+
+def _rules_of_groups(
+    tree: Mapping[str, Any], given: Sequence[Mapping[str, Any]], rule: Rule
+) -> list[Rule]:
+    """Return the rule of each group of the file; ``rule`` is that of groups that do not say otherwise.
+
+    Raises ValueError for another number of groups, and where one that was given has another rule.
+    """
+    groups = tree["param_groups"]
+    if len(given) != len(groups):
+        named = any("rule" in group for group in groups)
+        advice = (
+            f"; rules that were chosen by name are given as rules={see('howto/rules_by_name.md')}"
+            if named
+            else ""
+        )
+        raise ValueError(f"has {len(groups)} parameter groups; {len(given)} were given{advice}")
+    found = []
+    for k, (saved, group) in enumerate(zip(groups, given, strict=True)):
+        name, own = saved.get("rule", rule.name), group.get("rule")
+        if name == rule.name and own in (None, name):
+            found.append(rule)
+            continue
+        try:
+            found.append(_same_rule(name, own))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{label(k, group)}{error}") from None
+    return found
 
 
 def _same_rule(name: str, rule: Rule | str | None) -> Rule:

@@ -4,40 +4,17 @@ dict, as in torch's."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..pages import see
-from ..parameters.trees import Spec, flatten
+from ..parameters.trees import flatten
 from ..protocol import Tensor
 
 
 def parameter_names(tensors: Sequence[Tensor]) -> list[str]:
     """Return a name for each parameter; one group alone is called ``params`` elsewhere."""
     return [re.sub("^params", "group[0]", tensor.name) for tensor in tensors]
-
-
-def dotted_names(spec: Spec, written_out: Sequence[str]) -> list[str] | None:
-    """Return the names of a group's parameters in a state dict; None where there is no dict in its
-    structure ``spec``: parameters of lists have places, not names. ``written_out`` are the names
-    to use where two keys with dots in them would give one name twice."""
-    if not _has_keys(spec):
-        return None
-    names = [".".join(map(str, path)) for path in _paths(spec)]
-    return names if len(set(names)) == len(names) else list(written_out)
-
-
-def _has_keys(spec: Spec) -> bool:
-    return spec is not None and (spec[0] == "dict" or any(_has_keys(c) for _, c in spec[1]))
-
-
-def _paths(spec: Spec, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the keys that lead to each parameter."""
-    if spec is None:
-        yield above
-        return
-    for key, child in spec[1]:
-        yield from _paths(child, (*above, key))
 
 
 def group_by_name(

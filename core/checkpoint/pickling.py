@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from ..choice import get_backend
+from ..parameters.by_name import Division
 from ..parameters.trees import flatten
 from ..step.run import Run
 from ..step.settings import Settings
@@ -14,11 +15,14 @@ from .state_dict import restore, take
 
 def pickled(run: Run) -> dict[str, Any]:
     """Return what pickle and deepcopy keep of an optimizer."""
+    division = run.groups.division
     return {
         "rule": run.rule,
         "defaults": run.defaults,
         "backend": run.backend.name,
+        "rules": run.groups.families,
         "single": run.groups.single,
+        "divided": None if division is None else (division.tree, division.places),
         "params": [group["params"] for group in run.groups.entries],
         "snapshot": take(run),
     }
@@ -39,10 +43,14 @@ def unpickled(saved: dict[str, Any]) -> Run:
         saved["rule"],
         saved["defaults"],
         backend,
-        [{"params": tree} for tree in saved["params"]],
+        [
+            {"params": tree, "rule": rule}
+            for tree, rule in zip(saved["params"], saved["rules"], strict=True)
+        ],
         saved["single"],
         Settings(),
         [group["options"] for group in saved["snapshot"]["param_groups"]],
+        None if saved["divided"] is None else Division(*saved["divided"]),
     )
     restore(run, saved["snapshot"])
     return run

@@ -23,7 +23,7 @@ from .parameter_names import parameter_names
 from .plain_json import Encoder
 from .state_dict import take
 
-FORMAT_VERSION = 1
+VERSIONS = (1, 2)  # of the format: 2 has groups with rules of their own
 
 
 def save(run: Run, path: str | PathLike[str]) -> None:
@@ -32,7 +32,9 @@ def save(run: Run, path: str | PathLike[str]) -> None:
     on_host = functools.partial(run.backend.to_numpy, copied=False)
     params = {i: on_host(tensor.array) for i, tensor in enumerate(run.groups.tensors)}
     snapshot = {"param": params, **take(run, copied=False), "defaults": run.defaults}
-    tree = {"format_version": FORMAT_VERSION, "library_version": __version__, "names": names}
+    mixed = any("rule" in group for group in snapshot["param_groups"])
+    version = VERSIONS[mixed]
+    tree = {"format_version": version, "library_version": __version__, "names": names}
     for key, value in snapshot.items():
         by_position = isinstance(value, Mapping) and all(isinstance(i, int) for i in value)
         tree[key] = {names[i]: entry for i, entry in value.items()} if by_position else value

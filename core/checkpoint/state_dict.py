@@ -12,21 +12,20 @@ import numpy as np
 
 from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import dtype_of
-from ..language.rule import Rule
-from ..pages import see
-from ..parameters.groups import name_entry
+from ..parameters.entries import name_entry
 from ..parameters.hyper import as_held, numbers_at
+from ..parameters.names import dotted_names
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run
 from ..step.settings import Settings
-from .parameter_names import dotted_names, group_by_name
+from .fitted import fitted
 from .recoded import recoded
 from .torch_layout import IGNORED, MOST_STEPS, layout_of, read_entry
 
 # what a group of a snapshot of ours has besides hyperparameters
-OWN = {"params", "frozen", "options", "weight_decay_mask", "name"}
+OWN = {"params", "rule", "frozen", "options", "weight_decay_mask", "name"}
 # what a snapshot has of the optimizer as a whole; one from torch has none of it
 SETTINGS = ("clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients")
 COUNTS = ("steps_taken", "skipped_steps")
@@ -70,9 +69,11 @@ def take(run: Run, copied: bool = True) -> dict[str, Any]:
 def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
     """Return what a snapshot has of one group, with parameters at these positions."""
     decays = [run.groups.clocks[i].decays for i in positions]
+    entry, rule = run.groups.entries[k], run.groups.families[k]
     return {
-        **{name: run.groups.entries[k][name] for name in (*run.defaults, "frozen")},
-        **name_entry(run.groups.entries[k]),
+        **{name: entry[name] for name in (*rule.known_hyperparameters, "frozen")},
+        **name_entry(entry),
+        **({} if rule is run.rule else {"rule": rule.name}),
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
         "params": positions,
@@ -113,7 +114,8 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     run.settle()
     tensors, clocks = run.groups.tensors, run.groups.clocks
     members = _members(run)
-    snapshot = fitted(snapshot, run.rule, list(map(len, members)), _names(run, members))
+    sizes, names = list(map(len, members)), _names(run, members)
+    snapshot = fitted(snapshot, run.groups.families, sizes, names)
     keys = [key for group in snapshot["param_groups"] for key in group["params"]]
     known = set(keys)
     if unknown := [key for key in snapshot["state"] if key not in known]:
@@ -156,52 +158,6 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
             run.backend.copy_into(accumulation.sums[i], values)
 
 
-def fitted(
-    snapshot: Mapping[str, Any],
-    rule: Rule,
-    sizes: Sequence[int],
-    names: Sequence[Sequence[str] | None],
-) -> dict[str, Any]:
-    """Return the snapshot with the parameters of each group in the optimizer's order, by ``names``
-    where both have names, else as they are.
-
-    Raises TypeError or ValueError for what is no snapshot, or one of another rule or of groups with
-    other names or numbers of parameters than ``names`` and ``sizes``.
-    """
-    if not isinstance(snapshot, Mapping) or not {"state", "param_groups"} <= set(snapshot):
-        found = list(snapshot) if isinstance(snapshot, Mapping) else type(snapshot).__name__
-        raise TypeError(f"a state dict has 'state' and 'param_groups', not {found!r:.200}")
-    if not isinstance(snapshot["state"], Mapping):
-        kind = type(snapshot["state"]).__name__
-        raise TypeError(f"state dict: 'state' maps a parameter's position to its state, not {kind}")
-    if snapshot.get("rule", rule.name) != rule.name:
-        raise ValueError(
-            f"the state dict is of rule {snapshot['rule']!r}; this is {rule.name!r}{see('checkpoints.md')}"
-        )
-    groups = snapshot["param_groups"]
-    if len(groups) != len(sizes):
-        raise ValueError(
-            f"the state dict has {len(groups)} groups; this optimizer {len(sizes)}{see('checkpoints.md')}"
-        )
-    ordered = []
-    for k, (group, count) in enumerate(zip(groups, sizes, strict=True)):
-        where = f"state dict, group {k}: "
-        if not isinstance(group, Mapping) or "params" not in group:
-            raise TypeError(f"{where}must be a dict with 'params' and hyperparameters")
-        ordered.append(group_by_name(group, names[k], where))
-        if len(group["params"]) != count:
-            raise ValueError(
-                f"{where}{len(group['params'])} parameters, expected {count}{see('checkpoints.md')}"
-            )
-        for name, value in layout_of(rule).kind.items():
-            if group.get(name, value) != value:
-                raise ValueError(f"{where}{name} is {group[name]}; that is not {rule.name}")
-    keys = [key for group in ordered for key in group["params"]]
-    if len(set(keys)) < len(keys):
-        raise ValueError("the state dict has a parameter twice in its groups' 'params'")
-    return {**snapshot, "param_groups": ordered}
-
-
 def _checked_settings(run: Run, snapshot: Mapping[str, Any]) -> tuple[Settings, list[int]]:
     """Return the settings and the step counts; as they are, where the snapshot has none."""
     names = (*SETTINGS, "loss_scaler")
@@ -225,10 +181,11 @@ def _checked_group(
     """Return the hyperparameters of a group, and its weight decay mask."""
     group, where = snapshot["param_groups"][k], f"state dict, group {k}: "
     own, rule = [run.groups.clocks[i].decays for i in positions], run.groups.rules[k]
-    others = OWN | IGNORED | layout_of(run.rule).kind.keys()
+    family = run.groups.families[k]
+    others = OWN | IGNORED | layout_of(family).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
     hyper["state_dtype"] = rule.state_dtype  # arrays stay what they are: values are rounded to them
-    numbers = numbers_at(run.rule, hyper, snapshot.get("steps_taken", 0), where)
+    numbers = numbers_at(family, hyper, snapshot.get("steps_taken", 0), where)
     options = group.get("options", rule.options)
     if options != rule.options:
         raise ValueError(

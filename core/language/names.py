@@ -11,7 +11,7 @@ PER = ("row", "column", "tensor")
 
 # what optimizers, their groups and functional forms take for themselves, or for every rule
 TAKEN = frozenset({
-    "self", "rule", "params", "grads", "state", "backend", "frozen", "maximize", "lazy", "state_dtype",
+    "self", "rule", "rules", "params", "grads", "state", "backend", "frozen", "maximize", "lazy", "state_dtype",
     "options",
     "clip_global_norm", "skip_nonfinite", "loss_scaler", "accumulation_steps", "weight_decay_mask",
     "cast_gradients",

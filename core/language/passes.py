@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..pages import see
 from .kept import kept
+from .matrix_functions import FUNCTIONS
 from .rule import Rule
 from .tracer import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
 
@@ -129,6 +131,7 @@ class _Graph:
             outputs, asked = trace_update(rule, along_rows=True)
         self.asked, self.storage = tuple(asked), rule.storage
         self.nodes = reachable(outputs.values())
+        _refuse_matrix_functions(rule, self.nodes)
         self.small = {n: e for n, e in outputs.items() if rule.per.get(n, "element") != "element"}
         self.full = {
             n: e
@@ -245,6 +248,16 @@ class _Graph:
             received=tuple(n for n in nodes if is_given(n)),
             finished=tuple(s for s in self.sums if self.stage[id(s)] == k),
         )
+
+
+def _refuse_matrix_functions(rule: Rule, nodes: Iterable[Expr]) -> None:
+    for node in nodes:
+        if node.op in FUNCTIONS:
+            raise ValueError(
+                f"rule {rule.name!r} calls xp.{node.op}, which multiplies whole matrices, and printed "
+                "source has no product of matrices; it runs in an Optimizer, on every backend"
+                f"{see('howto/rule.md#functions-of-whole-matrices')}"
+            )
 
 
 def _arrays_read(passes: Iterable[Step]) -> int:

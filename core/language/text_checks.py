@@ -27,6 +27,7 @@ from .places import place_of_error, place_of_function
 from .results import as_tuple
 from .rule import CLIPS, Rule
 from .scalars import as_numbers, next_scalars
+from .stages import stages
 from .tracer import ARITHMETIC, COMPARISONS, Expr, trace_scalars, trace_update
 from .vocabulary import IEEE, NumpyVocabulary
 
@@ -47,7 +48,8 @@ def check(rule: Rule) -> None:
     whose text gives other numbers than its trace."""
     constants(rule)
     clipped(rule, CLIPS)
-    program(rule)
+    for stage in stages(rule).rules:
+        program(stage)
     row, carry = trace_scalars(rule)
     update, _ = trace_update(rule)
     with held(), np.errstate(all="ignore"):

@@ -137,6 +137,9 @@ class TracedVocabulary(Words, Vocabulary):
     def minimum(self, a: Any, b: Any) -> Expr:
         return operation("minimum", a, b)
 
+    def newton_schulz(self, x: Any, a: Any, b: Any, c: Any, steps: Any) -> Expr:
+        return _of_matrix("newton_schulz", x, a, b, c, steps)
+
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)
         if self.along_rows and (summand.per, per) == ("element", "tensor"):
@@ -165,6 +168,17 @@ def _summand(x: Any, per: str) -> Expr:
     if value.per != "element" and (value.per, per) != ("row", "tensor"):
         raise TypeError(f"cannot sum per {per} a value that exists per {value.per}")
     return value
+
+
+def _of_matrix(name: str, x: Any, *numbers: Any) -> Expr:
+    """Return a new node for a function of a whole matrix. Raise TypeError for an argument that is not
+    one value per element, or a number that is no scalar."""
+    if as_expr(x).per != "element":
+        raise TypeError(f"{name} is for a value per element, not per {as_expr(x).per}")
+    for number in numbers:
+        if not isinstance(number, Expr) or number.op != "scalar":
+            raise TypeError(f"{name} takes scalars as numbers, such as s.steps, not {number!r}")
+    return operation(name, x, *numbers)
 
 
 class TracedScalars(Words):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..pages import see
 from .kept import kept
+from .matrix_functions import FUNCTIONS
 from .passes import reachable
 from .rule import Rule
 from .tracer import Expr, trace_update
@@ -27,7 +28,9 @@ def check_rule(
             "states are stored in blocks, which do not end where rows do. Give a dense gradient, or "
             f"states in bfloat16 or float16{see('howto/sparse.md')}"
         )
-    reducing = any(node.op == "sum" for node in reachable(_graph(rule).values()))
+    reducing = any(
+        node.op == "sum" or node.op in FUNCTIONS for node in reachable(_graph(rule).values())
+    )
     if reducing or "clip_norm" in clips:
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; {rule.name if reducing else clips[-1]} "

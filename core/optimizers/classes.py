@@ -28,7 +28,7 @@ def class_of(rule: Rule, name: str, base: type, module: str, options_by_position
         + [inspect.Parameter(k, positional, default=v) for k, v in rule.defaults.items()]
         + [inspect.Parameter(k, of_options, default=v) for k, v in options.items()]
         + [inspect.Parameter(k, keyword, default=v) for k, v in rule.common.items()]
-        + [p for p in of_base if p.kind is keyword]
+        + [p for p in of_base if p.kind is keyword and p.name != "rules"]
     )
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -27,6 +27,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "NovoGrad",
     "Adafactor",
     "SparseAdam",
+    "StableAdamW",
 ]
 
 class SGD(Optimizer):
@@ -466,6 +467,29 @@ class SparseAdam(Optimizer):
         *,
         maximize: bool = False,
         lazy: bool = True,
+        state_dtype: str | Mapping[str, str] | None = None,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class StableAdamW(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number] | Callable[[int], tuple[float, float]] = (0.9, 0.99),
+        eps: Number = 1e-06,
+        weight_decay: Number = 0.01,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,

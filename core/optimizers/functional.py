@@ -6,14 +6,20 @@ import copy
 from typing import Any
 
 from ..language.rule import Rule
+from ..parameters.entries import check_one_rule
 from ..parameters.hyper import numbers_at
 from ..parameters.trees import listed
 from .optimizer import Optimizer
 
 
 def init(rule: Rule, params: Any, *, backend: str | None = None, **hyper: Any) -> dict[str, Any]:
-    """Make the state of a functional optimization that starts at ``params``."""
-    return Optimizer(rule, copy.deepcopy(listed(params)), backend=backend, **hyper).state_dict()
+    """Make the state of a functional optimization that starts at ``params``.
+
+    Raises TypeError or ValueError as `samestep.Optimizer` does, and for groups of other rules.
+    """
+    params = listed(params)
+    check_one_rule(rule, params, "init", rules=hyper.get("rules"))
+    return Optimizer(rule, copy.deepcopy(params), backend=backend, **hyper).state_dict()
 
 
 def apply(
@@ -31,6 +37,8 @@ def apply(
     """
     from ..checkpoint.state_dict import SETTINGS
 
+    params = listed(params)
+    check_one_rule(rule, params, "apply", rules=hyper.get("rules"))
     settings = {name: hyper[name] for name in SETTINGS if name in hyper}
     hyper = {name: value for name, value in hyper.items() if name not in SETTINGS}
     first = state["param_groups"][0]
@@ -38,7 +46,7 @@ def apply(
     numbers = numbers_at(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
     variant = rule.variant(**first["options"]).stored_as(first["state_dtype"])
     variant.check_options(numbers, when="init made this state", advice="pass it to init")
-    params = copy.deepcopy(listed(params))
+    params = copy.deepcopy(params)
     start = {name: first[name] for name in (*rule.options, *rule.defaults, "state_dtype")}
     for name, on in first["options"].items():
         if on and not start[name]:  # momentum that has become zero: its buffer is still there

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..language.rule import Rule
+from ..quasi_newton.closure import as_number
+from ..quasi_newton.lbfgs import LBFGS
+from ..quasi_newton.progress import CONVERGED, LIMIT, STOPPED, Progress
 from .optimizer import Optimizer
 
-CONVERGED, LIMIT, NOT_FINITE, STOPPED = 0, 1, 3, 99  # scipy's numbers
+NOT_FINITE = 3  # scipy's number
 
 
 class OptimizeResult(dict[str, Any]):
@@ -24,8 +27,9 @@ class OptimizeResult(dict[str, Any]):
     x, fun, jac : array, float, array
         Where it stopped, the function's value and its gradient there.
     success, status, message : bool, int, str
-        True and 0 if the gradient is as small as was asked for; else 1 after ``maxiter`` steps, 3 for
-        a value or gradient that is not finite, 99 if ``callback`` has stopped it.
+        True and 0 if the gradient is as small as was asked for (or, by L-BFGS, the value changes no
+        more); else 1 after ``maxiter`` steps, 2 where L-BFGS finds no lower value, 3 for a value or
+        gradient that is not finite, 99 if ``callback`` has stopped it.
     nit, nfev, njev : int
         Steps, and evaluations of the function and of its gradient.
     """
@@ -48,13 +52,14 @@ def minimize(
     *,
     jac: Callable[..., Any] | bool,
     rule: Rule | str = "adam",
+    method: str | None = None,
     callback: Callable[..., Any] | None = None,
     maxiter: int = 1000,
     gtol: float = 1e-5,
     backend: str | None = None,
     **hyper: Any,
 ) -> OptimizeResult:
-    """Minimize a function from its gradient, by the steps of a rule.
+    """Minimize a function from its gradient, by the steps of a rule or by L-BFGS.
 
     Parameters
     ----------
@@ -68,6 +73,8 @@ def minimize(
         ``jac(x, *args)`` returns the gradient, of the shape of ``x``.
     rule : Rule or str
         The rule whose steps are taken, see `samestep.rules`.
+    method : "lbfgs", optional
+        L-BFGS instead of a rule, see `samestep.LBFGS`.
     callback : callable, optional
         Called after each step, with ``x`` or, if its only parameter has this name, with
         ``intermediate_result``, an `OptimizeResult`. It stops by raising StopIteration.
@@ -79,6 +86,7 @@ def minimize(
         As for `Optimizer`.
     **hyper
         Hyperparameters of the rule and settings of `Optimizer`: ``lr``, ``clip_global_norm``, ...
+        For L-BFGS the options of `LBFGS`: ``history``, ``line_search``, ``tolerance_change``, ...
 
     Raises
     ------
@@ -87,9 +95,9 @@ def minimize(
 
     Notes
     -----
-    A rule takes many small steps, and looks neither for a step length nor at curvature. Where the
-    gradient is exact and ``x`` is small, scipy's BFGS needs far fewer evaluations. ``x`` is the last
-    one, not the best one seen.
+    A rule takes many small steps, and looks neither for a step length nor at curvature; ``x`` is
+    the last one, not the best one seen. Where the function is smooth and the gradient exact, L-BFGS
+    needs far fewer evaluations.
     """
     if not callable(jac) and jac is not True:
         raise TypeError(
@@ -101,18 +109,34 @@ def minimize(
             f"maxiter={maxiter!r}: expected a number of steps, an integer of at least 0"
         )
     x = _start(x0)
-    optimizer = Optimizer(rule, x, backend=backend, **hyper)
     report = _reporter(callback)
 
     def evaluated() -> OptimizeResult:
         here = copy.deepcopy(x)  # a function may keep its argument
         value, grad = fun(here, *args) if jac is True else (fun(here, *args), jac(here, *args))
-        return OptimizeResult(x=here, fun=_number(value), jac=_like(x, grad))
+        return OptimizeResult(x=here, fun=as_number(value), jac=_like(x, grad))
 
+    if method is None:
+        optimizer = Optimizer(rule, x, backend=backend, **hyper)
+        return _by_rule(optimizer, evaluated, report, maxiter, gtol)
+    if method != "lbfgs":
+        raise ValueError(f"method={method!r}: expected 'lbfgs', or None for the steps of a rule")
+    search = LBFGS(x, backend=backend, max_iter=maxiter, tolerance_grad=gtol, **hyper)
+    return _by_lbfgs(search, evaluated, report)
+
+
+def _by_rule(
+    optimizer: Optimizer,
+    evaluated: Callable[[], OptimizeResult],
+    report: Callable[[OptimizeResult], bool],
+    maxiter: int,
+    gtol: float,
+) -> OptimizeResult:
+    """Take steps of a rule until something ends it."""
     for step in range(maxiter + 1):
         found = evaluated()
         found.update(nit=step, nfev=step + 1, njev=step + 1)
-        largest = float(abs(found.jac).max()) if math.prod(x.shape) else 0.0
+        largest = float(abs(found.jac).max()) if math.prod(found.x.shape) else 0.0
         status, message = _judged(found.fun, largest, gtol, last=step == maxiter)
         if step and report(found):
             status, message = STOPPED, "callback raised StopIteration"
@@ -120,6 +144,37 @@ def minimize(
             break
         optimizer.step(found.jac)
     found.update(success=status == CONVERGED, status=status, message=message)
+    return found
+
+
+def _by_lbfgs(
+    search: LBFGS,
+    evaluated: Callable[[], OptimizeResult],
+    report: Callable[[OptimizeResult], bool],
+) -> OptimizeResult:
+    """Take iterations of L-BFGS until something ends it."""
+    last = lowest = OptimizeResult(fun=math.inf)
+    count = 0
+
+    def closure() -> tuple[float, Any]:
+        nonlocal last, lowest, count
+        last, count = evaluated(), count + 1
+        lowest = last if last.fun < lowest.fun else lowest
+        return last.fun, last.jac
+
+    def found_at(progress: Progress) -> OptimizeResult:
+        # it stands at the last point, or has gone back to the lowest
+        found = last if last.fun == progress.loss else lowest
+        found.update(nit=progress.iterations, nfev=count, njev=count)
+        return found
+
+    def after_iteration(progress: Progress) -> None:
+        if report(found_at(progress)):
+            raise StopIteration
+
+    progress = search.step(closure, after_iteration)
+    found = found_at(progress)
+    found.update(success=progress.converged, status=progress.status, message=progress.message)
     return found
 
 
@@ -137,11 +192,6 @@ def _like(x: Any, grad: Any) -> Any:
         return grad
     array = np.asarray(grad)
     return array if array.dtype == x.dtype else array.astype(x.dtype, casting="same_kind")
-
-
-def _number(value: Any) -> float:
-    """Return the value of a function as a float; it may be an array of one number."""
-    return float(value.item() if hasattr(value, "item") else value)
 
 
 def _judged(value: float, largest: float, gtol: float, last: bool) -> tuple[int | None, str]:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import Any, NoReturn
 
 from ..interrupts import held, hold, holding, release
 from ..language.keywords import known_keywords
 from ..language.rule import Rule
-from ..parameters.trees import gradient_leaves
+from ..parameters.entries import check_one_rule
+from ..parameters.trees import gradient_leaves, listed
 from ..protocol import Backend
 from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
-from ..step.run import Run, start
+from ..step.run import start
 from ..step.settings import Settings
-
-if TYPE_CHECKING:
-    from ..checkpoint.partial import Loaded
+from .checkpointed import Checkpointed
 
 Number = float | Callable[[int], float]
-OF_THE_FILE = (
-    "; hyperparameters and schedules are those of the file, and may be changed after it: "
-    "opt.param_groups[0]['lr'] = 0.01"
-)
 
 
 def _setting(name: str, about: str) -> Any:
@@ -38,7 +32,7 @@ def _setting(name: str, about: str) -> Any:
     return property(read, change, doc=about)
 
 
-class Optimizer:
+class Optimizer(Checkpointed):
     """Updates parameters in place by a rule.
 
     Parameters
@@ -47,8 +41,13 @@ class Optimizer:
         A rule, your own included, or the name of a built-in one.
     params : array, nested list / tuple / dict of arrays, or list of groups
         Updated in place. A list of dicts that all have ``"params"`` is parameter groups: the
-        other entries are hyperparameters of the group. A group with ``frozen=True`` stays as
-        it is. An entry ``"name"`` is the user's own.
+        other entries are hyperparameters of the group, and ``"rule"`` if it has one of its own.
+        A group with ``frozen=True`` stays as it is. An entry ``"name"`` is the user's own.
+    rules : mapping or callable, optional
+        Other rules for some parameters, which are then in a group for each choice. Regular
+        expressions, searched in the parameters' names (``"layers.0.weight"``, the keys with points
+        between), mapped to a rule, or to a dict with ``"rule"`` and hyperparameters; the first that
+        is found counts. Or a function ``(name, param)`` that returns these, None for ``rule``.
     backend : str, optional
         ``"numpy"``, ``"numba"``, ``"cupy"``, ``"torch"``; without it, see `samestep.get_backend`.
     clip_global_norm : float or schedule, optional
@@ -65,7 +64,7 @@ class Optimizer:
         of refusing them.
     **hyper
         Hyperparameters and structural options of the rule, for all groups that do not say
-        otherwise, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
+        otherwise and whose rule has them, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
         ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16",
         "float16", "int8" or, for what is never negative, "uint8", or a dict of these by the names
@@ -86,9 +85,7 @@ class Optimizer:
     may be changed between steps as hyperparameters may.
     """
 
-    # an attribute that there is not cannot be set: a misspelt one is an error
-    __slots__ = ("__weakref__", "_run")
-    _only_rule: ClassVar[Rule | None] = None  # of classes for one rule
+    __slots__ = ()
 
     def __init__(
         self,
@@ -102,22 +99,26 @@ class Optimizer:
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
         weight_decay_mask: Any = None,
+        rules: Mapping[str, Any] | Callable[[str, Any], Any] | None = None,
         **hyper: Any,
     ) -> None:
         settings = Settings(
             clip_global_norm, skip_nonfinite, loss_scaler, accumulation_steps, cast_gradients
         )
-        found = find_rule(rule)
-        self._run: Run = start(found, params, backend, settings, weight_decay_mask, hyper)
+        found, params = find_rule(rule), listed(params)
+        if self._only_rule is not None:
+            check_one_rule(found, params, type(self).__name__, rules=rules)
+        self._run = start(found, params, rules, backend, settings, weight_decay_mask, hyper)
 
     def __repr__(self) -> str:
         count = len(self._run.groups.tensors)
         tensors = f"{count} parameter" + "s" * (count != 1)
-        return f"<{self.rule.name} on {self.backend.name}: {tensors}>"
+        rules = ", ".join(dict.fromkeys(rule.name for rule in self._run.groups.families))
+        return f"<{rules} on {self.backend.name}: {tensors}>"
 
     @property
     def rule(self) -> Rule:
-        """The rule that updates the parameters."""
+        """The rule of groups that do not say otherwise; ``param_groups`` has that of each."""
         return self._run.rule
 
     @property
@@ -129,13 +130,13 @@ class Optimizer:
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """The hyperparameters of groups that do not say otherwise."""
+        """The hyperparameters of groups of `rule` that do not say otherwise."""
         return self._run.defaults
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The groups: each a dict with ``"params"``, hyperparameters and ``"frozen"``. What is
-        written there counts from the next step on.
+        """The groups: each a dict with ``"params"``, the name of its ``"rule"``, hyperparameters and
+        ``"frozen"``. What is written there counts from the next step on; the rule cannot be changed.
 
         Another array in the place of a parameter, in ``"params"`` or in a list or dict that was
         passed, is updated from then on, with the state of the place; it must have the same shape
@@ -146,9 +147,14 @@ class Optimizer:
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own.
 
-        Gradients are then given as a list with one entry per group. Raises as the constructor
-        does, and RuntimeError between micro-batches; a group with an error is not added.
+        Those that it does not say are `defaults`; if it has another ``"rule"``, those of that rule.
+        Gradients are then given as a list with one entry per group; parameters that ``rules``
+        divided are one entry. Raises as the constructor does, and RuntimeError between
+        micro-batches; a group with an error is not added.
         """
+        if self._only_rule is not None:
+            count = len(self.param_groups)
+            check_one_rule(self.rule, [group], type(self).__name__, count)
         with self._run.alone:
             self._run.add_group(group)
 
@@ -220,7 +226,9 @@ class Optimizer:
         with run.alone:
             run.begin()
             groups = run.groups
-            leaves = gradient_leaves(groups.specs, groups.flat, groups.single, grads)
+            leaves = gradient_leaves(groups.grad_specs, groups.flat, groups.single, grads)
+            if groups.order is not None:
+                leaves = [leaves[i] for i in groups.order]
             outermost = not holding()  # what `held` does, in half the time
             try:
                 hold()
@@ -300,137 +308,3 @@ class Optimizer:
     def micro_steps(self) -> int:
         """The number of micro-batches that have been accumulated since the last step."""
         return self._run.micro_steps
-
-    # ---- state
-
-    @property
-    def state(self) -> list[dict[str, Any]]:
-        """The state arrays of each parameter, by name; the optimizer's own memory."""
-        return [tensor.state for tensor in self._run.groups.tensors]
-
-    @property
-    def steps(self) -> list[int]:
-        """The number of steps that each parameter has taken."""
-        self._run.settle()
-        return [clock.step for clock in self._run.groups.clocks]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return a snapshot of everything but the parameters, in torch's layout: ``"state"`` maps
-        the parameter's position to step, carry and arrays; ``"param_groups"`` lists
-        hyperparameters and positions, and where parameters are in dicts their names: the keys with
-        points between, such as ``"layers.0.weight"``."""
-        from ..checkpoint.state_dict import take
-
-        with self._run.alone:
-            return take(self._run)
-
-    def load_state_dict(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on from a snapshot of the same rule, groups and shapes, taken on any backend.
-
-        Parameters are found by their names where both the snapshot and this optimizer have names
-        (``"param_names"``), else by their position.
-
-        Raises TypeError or ValueError if it does not fit; nothing is changed then.
-        """
-        from ..checkpoint.state_dict import restore
-
-        with held(), self._run.alone:
-            restore(self._run, snapshot)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write parameters, state, step counts, hyperparameters and settings to one file.
-
-        It is there under its name only when it is complete and on the disk: a process that is
-        killed while saving leaves the previous file whole. A step of another thread meanwhile
-        raises RuntimeError.
-
-        Raises
-        ------
-        TypeError
-            For what a file cannot hold, such as a hyperparameter that is a function, before
-            anything is written.
-        OSError
-            If the file cannot be written; the previous one is then whole.
-        ValueError
-            If ``path`` is something else than a file.
-        """
-        from ..checkpoint.save import save
-
-        with self._run.alone:
-            self._run.follow()
-            save(self._run, path)
-
-    @classmethod
-    @known_keywords(advice=OF_THE_FILE)
-    def load(
-        cls,
-        path: str | PathLike[str],
-        params: Any,
-        *,
-        backend: str | None = None,
-        rule: Rule | str | None = None,
-        strict: bool = True,
-    ) -> Self:
-        """Return an optimizer that goes on from a file, on any backend, bit for bit.
-
-        Parameters
-        ----------
-        path : path
-            A file that `save` has written.
-        params : array, nested list / tuple / dict of arrays, or list of groups
-            Of the dtypes and shapes that were saved; their values become those of the file.
-            Entries of a dict are found by their keys, in whatever order, those of a list by their
-            position; the optimizer has them in the file's order. Where there were several groups,
-            a list of as many dicts with ``"params"``; other entries of these dicts are not looked
-            at, since all hyperparameters are those of the file.
-        backend : str, optional
-            The backend to run on; which one the file was written on does not matter.
-        rule : Rule or str, optional
-            The rule that it must be. A rule that is not built in has to be given. A class of one
-            rule loads no other.
-        strict : bool
-            False to take only what fits, parameter by parameter: those that the file does not have,
-            or has with another shape or dtype, keep their values and have taken no step.
-            ``loaded`` says which. Groups and rule must be those of the file all the same.
-
-        Raises
-        ------
-        CheckpointError
-            A ValueError: for a file that is no checkpoint, is damaged, or does not fit;
-            ``params`` are then what they were.
-        OSError
-            If the file cannot be read.
-        TypeError, ValueError, RuntimeError
-            For parameters that no optimizer can update, or a backend that cannot run.
-        """
-        from ..checkpoint.load import load
-
-        optimizer = cls.__new__(cls)
-        optimizer._run = load(path, params, backend, cls._only_rule or rule, strict)
-        return optimizer
-
-    @property
-    def loaded(self) -> Loaded | None:
-        """Tells what `load` took from its file: the names ``taken``, ``skipped`` (with the reason) and
-        ``missing``; None for an optimizer that was not loaded."""
-        loaded: Loaded | None = self._run.loaded
-        return loaded
-
-    def __copy__(self) -> NoReturn:
-        """Raise TypeError: a copy would update the same parameters with other state."""
-        raise TypeError(
-            "copy.copy of an optimizer would share its parameters but not its state; copy.deepcopy "
-            "copies both"
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        from ..checkpoint.pickling import pickled
-
-        with self._run.alone:
-            self._run.follow()
-            return pickled(self._run)
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        from ..checkpoint.pickling import unpickled
-
-        self._run = unpickled(saved)

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Mapping
+from operator import call, itemgetter
 from typing import Any
 
 from ..language.dtypes import dtype_of
-from ..language.names import suggestion
 from ..language.outside import Constant, check_constants, constants
 from ..language.rule import Rule
 from ..language.text_checks import check
 from ..pages import see
 from ..protocol import Backend, Tensor
+from .by_name import Division
 from .clock import Clock
 from .contents import Contents
 from .decay_mask import decay_mask
+from .entries import OF_GROUPS, has_too_much, hyper_of, is_group, label, name_entry, rule_of
 from .hyper import GroupHyper, as_held, is_fixed, numbers_at, options_asked_for
 from .trees import flat_count, flatten, flatten_like, listed
 
-# what belongs to the optimizer, and what a group may have besides parameters and hyperparameters
-WHOLE = (
-    "clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients", "loss_scaler",
-    "backend",
-)  # fmt: skip
-OF_GROUPS = ("frozen", "weight_decay_mask", "name")
-
 
 class Groups:
-    """The groups of one optimizer. ``entries`` is its ``param_groups``; ``rules`` and ``specs``
-    have the variant of the rule and the structure of each group, ``flat`` the structures' `flat_count`,
-    ``tensors`` and ``clocks`` an entry per parameter, in order. ``single``: one group, which was not
-    given as a group."""
+    """The groups of one optimizer. ``entries`` is its ``param_groups``; ``families``, ``rules`` and
+    ``specs`` have the rule, the variant of it and the structure of each group, ``tensors`` and
+    ``clocks`` an entry per parameter, in order.
+
+    ``rule`` and ``defaults`` are those of groups that do not say otherwise. ``single``: parameters that
+    were not given as groups; ``division`` is where they are if they have several rules.
+    """
 
     def __init__(
-        self, rule: Rule, defaults: Mapping[str, Any], backend: Backend, single: bool
+        self,
+        rule: Rule,
+        defaults: Mapping[str, Any],
+        backend: Backend,
+        single: bool,
+        division: Division | None = None,
     ) -> None:
         self._rule, self._defaults, self._backend = rule, defaults, backend
-        self.single = single
-        self._names = (*defaults, "frozen")
-        self._read = itemgetter(*self._names)
+        self.single, self.division = single, division
         self.entries: list[dict[str, Any]] = []
+        self.families: list[Rule] = []
         self.rules: list[Rule] = []
         self.specs: list[Any] = []
-        self.flat: int | None = None
         self.tensors: list[Any] = []
         self.clocks: list[Clock] = []
+        self._hyper_names: list[tuple[str, ...]] = []
+        self._read: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
+        self._size: list[int] = []  # of each entry, without a name
         self._contents: list[Contents] = []
         self._constants: dict[Constant, Rule] = {}
         self.forget()
@@ -77,12 +80,16 @@ class Groups:
                 f"group {index}: a parameter group is a dict with 'params' and hyperparameters, "
                 f"not {type(group).__name__}"
             )
-        alone = self.single and index == 0
-        where = "" if alone else f"group {index}: "
-        given = {**self._defaults, **_hyper_of(group, where)}
-        hyper = numbers_at(self._rule, given, steps_taken, where, OF_GROUPS)
+        alone = self.single and self.division is None and index == 0
+        where = "" if alone else label(index, group)
+        family = self._family(group, where)
+        given = {
+            **(self._defaults if family is self._rule else {}),
+            **hyper_of(group, where),
+        }
+        hyper = numbers_at(family, given, steps_taken, where, OF_GROUPS)
         held = as_held(given, hyper)
-        rule = self._rule.variant(**{**options_asked_for(self._rule, held, hyper), **options})
+        rule = family.variant(**{**options_asked_for(family, held, hyper), **options})
         rule = rule.stored_as(hyper["state_dtype"])
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
@@ -97,16 +104,50 @@ class Groups:
             self._constants |= dict.fromkeys(constants(variant), variant)
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
-        frozen = bool(group.get("frozen", False))
+        self._backend.arrange_states(tensors)
         self.entries.append(
-            {"params": group["params"], **held, "frozen": frozen, **name_entry(group)}
+            {
+                "params": group["params"],
+                "rule": family.name,
+                **held,
+                "frozen": bool(group.get("frozen", False)),
+                **name_entry(group),
+            }
         )
+        self.families.append(family)
         self.rules.append(rule)
         self.specs.append(spec)
+        self._hyper_names.append(tuple(held))
+        self._read.append(itemgetter(*self._names_of(index)))
+        self._size.append(1 + len(self._names_of(index)))
         self._contents.append(Contents(group["params"]))
-        self.flat = flat_count(self.specs)
         self.tensors += tensors
         self.clocks += clocks
+        self._expect_gradients()
+
+    def _family(self, group: Mapping[str, Any], where: str) -> Rule:
+        """Return the rule of a group. Raises TypeError or ValueError for what is no rule, and for
+        another one with the name of one that is there."""
+        family = rule_of(group, self._rule, where)
+        for known in (self._rule, *self.families):
+            if known.name == family.name and known is not family:
+                raise ValueError(
+                    f"{where}its rule is called {family.name!r}, and so is another rule of this "
+                    "optimizer; they are told apart by their names: rename it, or give options of "
+                    "one rule in the group"
+                )
+        return family
+
+    def _expect_gradients(self) -> None:
+        """Note what gradients look like: ``grad_specs`` are their structures, ``flat`` the `flat_count`
+        of these, ``order`` the place of each parameter's gradient among them, None if it is its own."""
+        if self.division is None:
+            self.grad_specs, self.order = self.specs, None
+        else:
+            self.grad_specs = self.division.structures(self.specs)
+            divided = self.division.order(self.specs)
+            self.order = [*divided, *range(len(divided), len(self.tensors))]
+        self.flat = flat_count(self.grad_specs)
 
     def follow(self) -> bool:
         """Update other arrays from now on, where ``params`` of a group has others in the places of
@@ -121,6 +162,8 @@ class Groups:
                 f"param_groups has {len(self.entries)} groups; this optimizer {count}; "
                 "add_param_group adds one, and none can be taken away"
             )
+        if self.division is not None:
+            self.division.follow(self.entries)
         try:
             for group, contents in zip(self.entries, self._contents, strict=True):
                 if not contents.same(group["params"]):
@@ -167,10 +210,10 @@ class Groups:
 
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:
         """Return each group's hyperparameters at the next step: schedules as numbers."""
-        hyper = [{name: group[name] for name in self._defaults} for group in self.entries]
+        groups = zip(self.families, self._hyper_names, self.entries, strict=True)
         return [
-            numbers_at(self._rule, values, steps_taken, self._where(i))
-            for i, values in enumerate(hyper)
+            numbers_at(rule, {name: group[name] for name in names}, steps_taken, self._where(i))
+            for i, (rule, names, group) in enumerate(groups)
         ]
 
     def changed(self, steps_taken: int) -> list[GroupHyper] | None:
@@ -181,16 +224,15 @@ class Groups:
 
         Raises TypeError or ValueError for what cannot be used.
         """
-        names = self._names
         try:
-            now = list(map(self._read, self.entries))
+            now = list(map(call, self._read, self.entries))
         except KeyError as error:
             raise ValueError(
                 f"a group in param_groups has lost its entry {error}; put it back"
             ) from None
         for i, group in enumerate(self.entries):
-            if len(group) - ("name" in group) != len(names) + 1:
-                raise _has_too_much(group, names, self._where(i))
+            if len(group) - ("name" in group) != self._size[i]:
+                raise has_too_much(group, self._names_of(i), self._where(i))
         try:
             same = now == self._seen
         except ValueError:  # an array where a number belongs
@@ -204,6 +246,7 @@ class Groups:
                     zip(self._hyper, self.rules, self.entries, self._scheduled, strict=True)
                 )
             ]
+        self._check_rules()
         numbers = self.numbers(steps_taken)
         for i, rule in enumerate(self.rules):
             rule.check_options(numbers[i], self._where(i))
@@ -211,8 +254,8 @@ class Groups:
         steady = all(is_fixed(value) or callable(value) for values in now for value in values)
         self._seen = now if steady else None
         self._scheduled = [
-            [name for name, value in zip(names, values, strict=True) if callable(value)]
-            for values in now
+            [name for name, v in zip(self._names_of(i), values, strict=True) if callable(v)]
+            for i, values in enumerate(now)
         ]
         takes_part = [not self.entries[clock.group]["frozen"] for clock in self.clocks]
         if takes_part != self.takes_part:
@@ -220,60 +263,19 @@ class Groups:
         self._hyper = list(map(GroupHyper, numbers))
         return self._hyper
 
+    def _names_of(self, i: int) -> tuple[str, ...]:
+        """Return what a group has besides parameters and a name, in the order in which it is read."""
+        return (*self._hyper_names[i], "rule", "frozen")
+
+    def _check_rules(self) -> None:
+        """Raise ValueError if the entry ``"rule"`` of a group was changed."""
+        for i, (group, rule) in enumerate(zip(self.entries, self.families, strict=True)):
+            if group["rule"] != rule.name:
+                raise ValueError(
+                    f"{self._where(i)}rule was {rule.name!r} when the group was made and is "
+                    "structural: state and kernels depend on it; make a new optimizer to change it"
+                )
+
     def _where(self, i: int) -> str:
         """Return the beginning of a message about a group."""
-        return "" if len(self.entries) == 1 else f"group {i}: "
-
-
-def is_group(group: Any) -> bool:
-    """Say whether this is a group of parameters, not parameters."""
-    return isinstance(group, Mapping) and "params" in group
-
-
-def name_entry(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry ``"name"`` of a group that has one."""
-    return {"name": group["name"]} if "name" in group else {}
-
-
-def listed_group(group: Any) -> Any:
-    """Return a group with a list of parameters where there was an iterator."""
-    return {**group, "params": listed(group["params"])} if is_group(group) else group
-
-
-def as_groups(params: Any) -> tuple[list[Any], bool]:
-    """Return the groups that ``params`` are, and whether it is a single one, not written as such.
-    Raise TypeError for a group without a list around it."""
-    params = listed(params)
-    if isinstance(params, (list, tuple)) and params and all(map(is_group, params)):
-        return list(map(listed_group, params)), False
-    if is_group(params) and (others := [k for k, v in params.items() if _is_no_array(v)]):
-        raise TypeError(
-            f"params is a dict with 'params' and {others[0]!r}, which is no array; a parameter group "
-            "stands in a list: [{'params': ..., " + f"{others[0]!r}: ...}}]"
-        )
-    return [{"params": params}], True
-
-
-def _is_no_array(value: Any) -> bool:
-    """Say whether this can be a hyperparameter, or a name, and no parameter."""
-    values = value if isinstance(value, (list, tuple)) else (value,)
-    return bool(values) and all(
-        isinstance(v, (bool, int, float, str)) or callable(v) for v in values
-    )
-
-
-def _hyper_of(group: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the hyperparameters of a group."""
-    if found := [name for name in WHOLE if name in group]:
-        raise TypeError(f"{where}{found[0]} belongs to the whole optimizer, not to a group")
-    return {k: v for k, v in group.items() if k not in ("params", *OF_GROUPS)}
-
-
-def _has_too_much(group: Mapping[str, Any], names: Sequence[str], where: str) -> TypeError:
-    """Make the error for a group with other entries than ``params`` and these."""
-    _hyper_of(group, where)
-    unknown = next(name for name in group if name not in ("params", "name", *names))
-    hint = suggestion(unknown, names)
-    return TypeError(
-        f"{where}nothing reads the entry {unknown!r}; {hint}a group has {', '.join(names)}"
-    )
+        return "" if len(self.entries) == 1 else label(i, self.entries[i])

@@ -20,6 +20,7 @@ from .rprop import rprop
 from .sgd import sgd
 from .signsgd import signsgd, signum
 from .sparseadam import sparseadam
+from .stableadamw import stableadamw
 
 classes: dict[str, Rule] = {
     "SGD": sgd(),
@@ -41,6 +42,7 @@ classes: dict[str, Rule] = {
     "NovoGrad": novograd,
     "Adafactor": adafactor(),
     "SparseAdam": sparseadam,
+    "StableAdamW": stableadamw,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -90,38 +90,34 @@ def adafactor(factored=True, scale_parameter=True, beta1=False):
         clip = xp.maximum(root_mean_square(xp, direction) / s.d, 1)
         return alpha / clip, alpha * s.weight_decay
 
-    def update(xp, s, param, grad, exp_avg_sq):
+    def delta(xp, s, param, grad, exp_avg_sq):
         direction, exp_avg_sq = normalized(xp, s, grad, exp_avg_sq)
         step_size, decay = step_sizes(xp, s, param, direction)
-        param = param - (step_size * direction + decay * xp.finite_or_zero(param))
-        return param, exp_avg_sq
+        return step_size * direction + decay * xp.finite_or_zero(param), exp_avg_sq
 
-    def moment_update(xp, s, param, grad, exp_avg, exp_avg_sq):
+    def moment_delta(xp, s, param, grad, exp_avg, exp_avg_sq):
         direction, exp_avg_sq = normalized(xp, s, grad, exp_avg_sq)
         step_size, decay = step_sizes(xp, s, param, direction)
         exp_avg = s.beta1 * exp_avg + s.rest1 * (step_size * direction)
-        param = param - (exp_avg + decay * xp.finite_or_zero(param))
-        return param, exp_avg, exp_avg_sq
+        return exp_avg + decay * xp.finite_or_zero(param), exp_avg, exp_avg_sq
 
-    def factored_update(xp, s, param, grad, exp_avg_sq_row, exp_avg_sq_col):
+    def factored_delta(xp, s, param, grad, exp_avg_sq_row, exp_avg_sq_col):
         direction, row, col = factored_normalized(xp, s, grad, exp_avg_sq_row, exp_avg_sq_col)
         step_size, decay = step_sizes(xp, s, param, direction)
-        param = param - (step_size * direction + decay * xp.finite_or_zero(param))
-        return param, row, col
+        return step_size * direction + decay * xp.finite_or_zero(param), row, col
 
-    def factored_moment_update(xp, s, param, grad, exp_avg, exp_avg_sq_row, exp_avg_sq_col):
+    def factored_moment_delta(xp, s, param, grad, exp_avg, exp_avg_sq_row, exp_avg_sq_col):
         direction, row, col = factored_normalized(xp, s, grad, exp_avg_sq_row, exp_avg_sq_col)
         step_size, decay = step_sizes(xp, s, param, direction)
         exp_avg = s.beta1 * exp_avg + s.rest1 * (step_size * direction)
-        param = param - (exp_avg + decay * xp.finite_or_zero(param))
-        return param, exp_avg, row, col
+        return exp_avg + decay * xp.finite_or_zero(param), exp_avg, row, col
 
-    whole = moment_update if beta1 else update
-    in_rows_and_columns = factored_moment_update if beta1 else factored_update
+    whole = moment_delta if beta1 else delta
+    in_rows_and_columns = factored_moment_delta if beta1 else factored_delta
     return Rule(
         "adafactor",
         moment_scalars if beta1 else scalars,
-        in_rows_and_columns if factored else whole,
+        delta=in_rows_and_columns if factored else whole,
         defaults=dict(
             lr=1e-2,
             beta2_decay=-0.8,

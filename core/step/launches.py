@@ -15,6 +15,7 @@ from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import Rule
 from ..language.scalars import scalar_names
 from ..protocol import Backend, Dtypes, Gradients, Tensor
+from .staged_launch import launch_of
 
 Assign = Callable[[Dtypes], tuple[Sequence[Rule], Sequence[Any]]]
 
@@ -45,7 +46,7 @@ class Bucket:
         self._dtype = np.dtype(self._compute)
         self.positions, self._tensors = list(tensors), list(tensors.values())
         self._rows: Any = None
-        self._launch = backend.launch(rule, scalar_names(rule), dtype, grad_dtype)
+        self._launch = launch_of(backend, rule, dtype, grad_dtype)
         self._launch.bind(self._tensors, self.positions)
         letter = {"float32": "f", "float64": "d"}[self._compute]
         self._rounded = struct.Struct(f"={len(scalar_names(rule)) + 1}{letter}").pack

@@ -11,8 +11,10 @@ from ..interrupts import held
 from ..language.blockwise import BLOCKWISE
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
-from ..parameters.groups import WHOLE, Groups, as_groups, listed_group
-from ..parameters.hyper import as_held, numbers_at
+from ..parameters.by_name import Division, as_groups
+from ..parameters.entries import listed_group
+from ..parameters.groups import Groups
+from ..parameters.keywords import with_keywords
 from ..parameters.trees import flatten
 from .one_thread import OneThread
 from .outcome import Outcome
@@ -23,12 +25,13 @@ from .stepping import Stepping
 class Run:
     """The parameters of an optimizer with their groups and state, its settings, and its step counts.
 
-    ``defaults`` are the hyperparameters of groups that do not say otherwise, ``steps_taken`` and
+    ``rule`` and ``defaults`` are those of groups that do not say otherwise, ``steps_taken`` and
     ``skipped_steps`` count steps; they, and ``skipped``, are known once the last step is settled.
     ``alone`` is entered by whoever steps, reads or changes all of it.
     ``backend`` is the name of one, or None for a choice by the parameters.
-    ``single``: one group, which was not given as a group. ``options`` are the structural options of
-    each group, where they do not follow from its hyperparameters.
+    ``single``: parameters that were not given as groups; ``division`` is where they are if they have
+    several rules. ``options`` are the structural options of each group, where they do not follow from
+    its hyperparameters.
 
     ``loaded`` says what came from a file, None if nothing did.
 
@@ -47,13 +50,14 @@ class Run:
         single: bool,
         settings: Settings,
         options: Sequence[Mapping[str, bool]] | None = None,
+        division: Division | None = None,
     ) -> None:
         leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]
         if not leaves:
             raise ValueError("params is empty: there is nothing to optimize")
         self.rule, self.defaults = rule, defaults
         self.backend = get_backend(backend, leaves)
-        self.groups = Groups(rule, defaults, self.backend, single)
+        self.groups = Groups(rule, defaults, self.backend, single, division)
         for k, group in enumerate(groups):
             self.groups.add(group, {} if options is None else options[k], 0)
         self.backend.check_overlap(self.groups.tensors)
@@ -182,6 +186,7 @@ class Run:
 def start(
     rule: Rule,
     params: Any,
+    rules: Any,
     backend: str | None,
     settings: Settings,
     weight_decay_mask: Any,
@@ -193,7 +198,10 @@ def start(
     hyperparameters or settings that cannot be used.
     """
     settings.at(0)
-    defaults = as_held(hyper, numbers_at(rule, hyper, 0, others=("weight_decay_mask", *WHOLE)))
-    groups, single = as_groups(params)
-    groups = [{"weight_decay_mask": weight_decay_mask, **group} for group in groups]
-    return Run(rule, defaults, backend, groups, single, settings)
+    groups, single, division = as_groups(params, rules)
+    if division is None:
+        masks: Sequence[Any] = [weight_decay_mask] * len(groups)
+    else:
+        masks = division.masks(weight_decay_mask)
+    defaults, groups = with_keywords(rule, groups, hyper, masks)
+    return Run(rule, defaults, backend, groups, single, settings, division=division)

@@ -23,6 +23,7 @@ If in doubt, take AdamW, and try learning rates a factor of three apart.
 | you have | take |
 |---|---|
 | noisy gradients of mini-batches | AdamW, NAdam; RAdam if you have no warm-up |
+| such gradients, and losses that jump now and then | StableAdamW |
 | time to tune the learning rate and a schedule | SGD with momentum |
 | little memory | Adafactor, Lion, Signum, SGD |
 | embedding tables with sparse gradients | SparseAdam, Adagrad, SGD |

@@ -66,7 +66,10 @@ def test_a_header_with_a_right_checksum_is_not_believed(change, message, path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.update(format_version=2), "has format version 2, written by .*; this reads 1"),
+        (
+            lambda t: t.update(format_version=3),
+            "has format version 3, written by .*; this reads 1 and 2",
+        ),
         (lambda t: t.update(rule="sgd"), "sgd has no hyperparameter 'betas'"),
         (lambda t: t.update(rule="nothing"), "no rule 'nothing'"),
         (lambda t: t.update(rule=["nadam"]), "a rule is"),

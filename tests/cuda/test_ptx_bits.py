@@ -10,6 +10,7 @@ from golden_files import NAMES, load
 from ptx_backend import InterpretedLaunch
 from samestep import choice as known_backends
 from samestep.golden.compare import first_difference
+from samestep.golden.composed import RULES
 from samestep.golden.verify import verify_one
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.passes import program
@@ -32,7 +33,7 @@ def _the_interpreter_is_a_backend(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_file(name):
     golden = load(name)
-    result = verify_one(golden, ss.rules.registry[golden.header.rule], "ptx")
+    result = verify_one(golden, RULES[golden.header.rule], "ptx")
     assert result.same, result.differences[0]
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import samestep as ss
 from golden_files import GOLDEN, LABELS, NAMES, changed, load
+from samestep import parts
 from samestep.backends.numpy import passes
-from samestep.golden import formulas, oracle
+from samestep.golden import formulas, formulas_of_parts, oracle
 from samestep.golden.compare import assert_same_bits, same_bits, ulp_errors
+from samestep.golden.composed import CASES, RULES, composed_cases
 from samestep.golden.format import VALUES, Golden
 from samestep.golden.generate import generate
 from samestep.golden.replay import replay
@@ -30,7 +32,7 @@ ROW_AND_COLUMN = ("exp_avg_sq_row", "exp_avg_sq_col")
 @pytest.mark.parametrize("name", NAMES)
 def test_backend_has_the_bits_of_the_file(name, any_backend):
     golden = load(name)
-    result = verify_one(golden, ss.rules.registry[golden.header.rule], any_backend)
+    result = verify_one(golden, RULES[golden.header.rule], any_backend)
     assert result.same, result.differences[0]
     assert result.scalars_same
     if golden.header.truth is None:  # of states that are rounded to fewer bits
@@ -59,11 +61,12 @@ def test_every_variant_and_dtype_is_in_a_file():
         header = load(name).header
         if header.settings is not None:
             continue
-        rule = ss.rules.registry[header.rule].variant(**header.options)
+        rule = RULES[header.rule].variant(**header.options)
         assert name == f"{rule.label}.{header.dtype}"
         shapes = [load(name).tensors[f"param.0.{tensor}"].shape for tensor in header.tensors]
         found |= {(rule.for_shape(shape).label, header.dtype) for shape in shapes}
-    assert found == {(rule.label, dtype) for rule in variants() for dtype in DTYPES}
+    composed = {(case.variant.label, case.dtype) for case in composed_cases()}
+    assert found == {(rule.label, dtype) for rule in variants() for dtype in DTYPES} | composed
     assert {path.name for path in VALUES.iterdir()} == {f"{name}.safetensors" for name in NAMES}
 
 
@@ -118,20 +121,28 @@ def test_every_built_in_rule_has_a_formula():
         if [*inspect.signature(function).parameters] == [*"htpgs"]
     }
     assert found == set(ss.rules.registry)
-    assert oracle.TAKES_A_SIGN.issubset(ss.rules.registry)
+    assert {*formulas_of_parts.FORMULAS} == RULES.keys() - found
+    assert oracle.TAKES_A_SIGN.issubset(RULES)
+
+
+def test_every_part_is_in_a_file():
+    composed = [rule.name for rule, _, _ in CASES]
+    for part in parts.__all__:
+        prefix = part.removesuffix("_decay") if part != "cautious_decay" else part
+        assert any(name.startswith(f"{prefix}_") for name in composed), part
 
 
 def test_files_are_small():
     sizes = [path.stat().st_size for path in VALUES.iterdir()]
     assert max(sizes) < 90_000
-    assert sum(sizes) < 6 * 2**20
+    assert sum(sizes) / len(sizes) < 38_000
 
 
 @pytest.mark.parametrize("label", LABELS)
 def test_every_hyperparameter_and_every_change_matters(label):
     """Otherwise a backend could ignore one and still pass."""
     golden = load(f"{label}.float64")
-    rule = ss.rules.registry[golden.header.rule]
+    rule = RULES[golden.header.rule]
     hyper, changes = golden.header.hyperparameters, golden.header.changes
     others = {}
     for name, value in hyper.items():
@@ -141,7 +152,7 @@ def test_every_hyperparameter_and_every_change_matters(label):
                 others[f"{name}[{i}]"] = {"hyperparameters": {**hyper, name: moved}}
         elif isinstance(value, float) and value:
             others[name] = {"hyperparameters": {**hyper, name: value * 1.01}}
-        elif isinstance(value, bool) and name in ss.rules.registry[golden.header.rule].defaults:
+        elif isinstance(value, bool) and name in RULES[golden.header.rule].defaults:
             others[name] = {"hyperparameters": {**hyper, name: not value}}
     if "no_scale_parameter" in label:
         del others["eps[1]"]  # the least scale
@@ -233,15 +244,23 @@ def off(golden: Golden, name: str, truth: np.ndarray) -> float:
 
 
 def test_formulas_share_no_code_with_the_rules():
-    tree = ast.parse((GOLDEN / "formulas.py").read_text())
     imported = set()
+    for file in ("formulas.py", "formulas_of_parts.py"):
+        imported |= imports_of((GOLDEN / file).read_text())
+    allowed = {"__future__", "collections.abc", "types", "typing", "mpmath", "numpy", ".formulas"}
+    assert imported == allowed
+    assert imports_of("from ..parts import cautious\nimport samestep") == {"..parts", "samestep"}
+
+
+def imports_of(text: str) -> set[str]:
+    """Return the names of modules that a text imports."""
+    tree, imported = ast.parse(text), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            imported.add(node.module)
-    assert imported == {"__future__", "types", "typing", "mpmath", "numpy"}
+            imported.add("." * node.level + (node.module or ""))
+    return imported
 
 
 def test_errors_in_ulps():

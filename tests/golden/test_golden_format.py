@@ -16,6 +16,7 @@ from helpers import ROOT
 from samestep.golden import oracle
 from samestep.golden.cases import cases
 from samestep.golden.compare import assert_same_bits
+from samestep.golden.composed import RULES
 from samestep.golden.format import VALUES, Golden, from_bytes, to_bytes
 from samestep.golden.generate import make
 from samestep.language.dtypes import numpy_dtype
@@ -77,7 +78,7 @@ def test_header_says_what_the_optimizer_does():
     """Initial values and hyperparameters suffice for an implementation that has only the file."""
     for name in NAMES:
         golden = load(name)
-        rule = ss.rules.registry[golden.header.rule]
+        rule = RULES[golden.header.rule]
         optimizer = ss.Optimizer(rule, golden.parameters(), **golden.header.hyperparameters)
         codecs = golden.header.hyperparameters.get("state_dtype", {})
         for tensor, state in zip(golden.header.tensors, optimizer.state, strict=True):

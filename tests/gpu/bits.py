@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import samestep as ss
 from samestep.golden.compare import first_difference
+from samestep.golden.composed import RULES
 from samestep.golden.format import EXTENSION, VALUES, read
 from samestep.golden.verify import verify_one
 from samestep.language.dtypes import numpy_dtype
@@ -36,9 +37,7 @@ def golden(backend: str) -> Iterator[Case]:
 
 def _replayed(path: Any, backend: str) -> str | None:
     file = read(path)
-    return next(
-        iter(verify_one(file, ss.rules.registry[file.header.rule], backend).differences), None
-    )
+    return next(iter(verify_one(file, RULES[file.header.rule], backend).differences), None)
 
 
 def random(backend: str) -> Iterator[Case]:

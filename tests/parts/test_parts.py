@@ -249,7 +249,7 @@ def test_an_optimizer_of_a_composed_rule_is_pickled_saved_and_resumed(tmp_path):
     ("make", "error", "message"),
     [
         (lambda: parts.cautious("adamw"), TypeError, "takes a Rule, not 'adamw'"),
-        (lambda: parts.cautious(RULES["adafactor"]), TypeError, "written as an update"),
+        (lambda: parts.cautious(RULES["asgd"]), TypeError, "written as an update"),
         (lambda: parts.cautious_decay(RULES["sgd"]), ValueError, "decoupled_decay"),
         (lambda: parts.decoupled_decay(parts.centralized(RULES["sgd"])), ValueError, "first"),
         (lambda: parts.signed(parts.signed(RULES["sgd"])), ValueError, "named 'sign_size'"),

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ....checkpoint.fitted import fitted
 from ....checkpoint.recoded import recoded
-from ....checkpoint.state_dict import OWN, SETTINGS, fitted
+from ....checkpoint.state_dict import OWN, SETTINGS
 from ....checkpoint.torch_layout import layout_of, read_entry
 from ....language.blockwise import scales_of
 from ....language.codecs import checked_state_dtype
@@ -38,7 +39,8 @@ def in_own_order(
     """Return the snapshot with each group's parameters in the order of ours, by their names where
     both have names. Raises TypeError or ValueError for one of another rule or of other groups."""
     sizes = [len(group["params"]) for group in groups]
-    return fitted(snapshot, rule, sizes, [group.get("param_names") for group in groups])
+    names = [group.get("param_names") for group in groups]
+    return fitted(snapshot, [rule] * len(groups), sizes, names)
 
 
 def loaded_groups(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ class Participants:
         ]
         self._stepping = Stepping(backend, tensors, self._clocks)
         self._outcome: Outcome | None = None  # of the last step
+        self._read = itemgetter(*rule.known_hyperparameters)
         self._hyper_held: list[Any] = []
         self._hyper_seen: bytes | None = None  # which objects they are
         self._refresh(groups)
@@ -122,12 +124,16 @@ class Participants:
     def _look(self, params: list[Any], state: Mapping[Any, Any]) -> tuple[Any, ...]:
         """Return which objects there are, and where the parts of DTensors lie."""
         contents = chain.from_iterable(map(dict.values, self._entries))
-        objects = (params, list(state.values()), list(contents))
-        return (*map(identities, objects), [local(array).data_ptr() for array in self._dtensors])
+        objects = identities([*params, *state.values(), *contents])
+        where_parts_lie = [local(array).data_ptr() for array in self._dtensors]
+        return len(params), len(state), objects, where_parts_lie
 
     def _refresh(self, groups: Groups) -> None:
         """Take over hyperparameters that were changed from outside."""
-        held = [group.get(name) for group in groups for name in self._rule.known_hyperparameters]
+        try:
+            held = list(chain.from_iterable(map(self._read, groups)))
+        except KeyError:  # the message is that of `all_numbers`
+            held = []
         if self._hyper_seen is not None and identities(held) == self._hyper_seen:
             return
         numbers = all_numbers(self._rule, groups)
@@ -143,7 +149,11 @@ class Participants:
         self._hyper_seen = identities(held) if all(map(is_fixed, held)) else None
 
     def step(
-        self, groups: Groups, grads: list[Any], settings: Settings, before: Callable[[], None]
+        self,
+        groups: Groups,
+        grads: list[Any],
+        settings: Settings,
+        before: Callable[[], None] | None = None,
     ) -> None:
         """Update the parameters that have a gradient, by the groups' hyperparameters; ``grads`` are
         those of all parameters. ``before`` is called when everything has been checked, before

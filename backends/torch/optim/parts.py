@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,18 +55,14 @@ class Parts:
                 "a step on several devices cannot be captured: a graph is of one device; make one "
                 f"optimizer for each{see('torch.md#on-a-cuda-device')}"
             )
-        settings = [settings_of(backend) for backend in self._backends]
-
-        def from_part(k: int) -> None:
-            if k < len(self._parts):
-                now = settings[k]
-                assert now is not None
-                self._parts[k].step(groups, grads, now, lambda: from_part(k + 1))
-
-        taken = None not in settings
-        if taken:
-            from_part(0)
-        return taken
+        others: Callable[[], None] | None = None  # the steps of the parts behind a part
+        for part, backend in zip(reversed(self._parts), reversed(self._backends), strict=True):
+            if (settings := settings_of(backend)) is None:
+                return False
+            others = functools.partial(part.step, groups, grads, settings, others)
+        if others is not None:
+            others()
+        return True
 
     def prepare(self, groups: Groups) -> None:
         """Hand the scalars of the next step to the step that was captured, and count it."""

@@ -17,6 +17,7 @@ from ....interrupts import held
 from ....language.clipping import clipped
 from ....language.passes import program
 from ....language.rule import Rule
+from ....language.stages import stages
 
 FLATTENED = "_fsdp_flattened"  # how FullyShardedDataParallel marks parameters, flat and original
 
@@ -104,5 +105,6 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
 
 @functools.cache
 def _reduces(rule: Rule) -> bool:
-    traced = program(rule)
-    return bool(traced.sums or traced.small)
+    found = stages(rule)
+    programs = map(program, found.rules)
+    return bool(found.calls or any(each.sums or each.small for each in programs))

@@ -21,26 +21,102 @@ def arrays(dtype, seed):
     return [rng.standard_normal(size).astype(dtype) for size in SIZES]
 
 
-def optimizer(rule, params):
-    """Return an optimizer with two learning rates; the groups take turns."""
-    groups = [{"params": params[0::2], "lr": 0.1}, {"params": params[1::2], "lr": 0.01}]
-    return ss.Optimizer(rule, groups, backend="numpy", clip_value=0.9)
+def in_turns(arrays):
+    return [arrays[0::2], arrays[1::2]]
 
 
+def in_halves(arrays):
+    return [arrays[:5], arrays[5:]]
+
+
+def optimizer(rule, params, grouped, **hyper):
+    """Return an optimizer of two groups with two learning rates."""
+    groups = [{"params": p, "lr": lr} for p, lr in zip(grouped(params), (0.1, 0.01), strict=True)]
+    return ss.Optimizer(rule, groups, backend="numpy", clip_value=0.9, **hyper)
+
+
+@pytest.mark.parametrize("grouped", [in_turns, in_halves])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", ["adamw", "nadam", "rprop", "lamb"])
-def test_tensors_together_have_the_bits_of_each_alone(rule, dtype, monkeypatch):
-    optimizers = [optimizer(rule, arrays(dtype, 0)) for _ in range(2)]
+def test_tensors_together_have_the_bits_of_each_alone(rule, dtype, grouped, monkeypatch):
+    optimizers = [optimizer(rule, arrays(dtype, 0), grouped) for _ in range(2)]
     for step in range(3):
         grads = arrays(dtype, 1 + step)
         if step == 1:
             grads[0] = grads[6] = None  # afterwards their step counts are others
-        given = [grads[0::2], grads[1::2]]
+        given = grouped(grads)
         optimizers[0].step(given)
         with monkeypatch.context() as patch:
             patch.setattr(elementwise, "SMALL", 0)
             optimizers[1].step(given)
     assert_same(*map(snapshot, optimizers))
+
+
+def ones(count, dtype=np.float32):
+    return [np.ones(1000, dtype) for _ in range(count)]
+
+
+def sgd(params, **hyper):
+    return ss.SGD(params, lr=0.5, momentum=0.5, backend="numpy", **hyper)
+
+
+def joined(opt):
+    """Return for each block whether its parameters, and their states, are updated where they lie."""
+    launch = next(iter(opt._run.stepping._work.updates))._launch
+    return [[array is not None for array in block.joined] for block in launch.together]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "hyper"),
+    [("float32", {}), ("float32", {"state_dtype": "bfloat16"}), ("complex64", {})],
+)
+def test_states_of_small_tensors_are_updated_where_they_lie(dtype, hyper):
+    opt = sgd(ones(200, dtype), **hyper)
+    held = [state["momentum_buffer"] for state in opt.state]
+    opt.load_state_dict(opt.state_dict())  # writes into the same memory
+    for _ in range(2):
+        opt.step(ones(200, dtype))
+        assert joined(opt) == [[False, True]] * len(joined(opt))
+    assert all(
+        mine is state["momentum_buffer"] for mine, state in zip(held, opt.state, strict=True)
+    )
+    assert all((buffer == 1.5).all() for buffer in held)
+
+
+def test_parameters_that_are_one_vector_are_updated_where_they_lie():
+    whole = np.ones((100, 1000), np.float32)
+    opt = sgd(list(whole))
+    opt.step(ones(100))
+    assert joined(opt) == [[True, True]] * len(joined(opt))
+    assert (whole == 0.5).all()
+
+
+def test_states_between_which_one_has_no_gradient_are_gathered():
+    opt = sgd(ones(9))
+    opt.step([None if k == 4 else grad for k, grad in enumerate(ones(9))])
+    assert joined(opt) == [[False, False]]
+    buffers = [state["momentum_buffer"].max() for state in opt.state]
+    assert buffers == [1, 1, 1, 1, 0, 1, 1, 1, 1]
+
+
+WHOLE = np.arange(24, dtype=np.float32)
+APART = {
+    "a gap": [WHOLE[:4], WHOLE[5:8]],
+    "another order": [WHOLE[4:8], WHOLE[:4]],
+    "other arrays": [WHOLE[:4].copy(), WHOLE[4:8].copy()],
+}
+
+
+@pytest.mark.parametrize("pieces", [[WHOLE[2:5], WHOLE[5:6], WHOLE[6:]], [WHOLE[3:5]]])
+def test_what_lies_side_by_side_is_seen_as_one_vector(pieces):
+    seen = elementwise.side_by_side(pieces)
+    assert np.shares_memory(seen, WHOLE)
+    assert seen.tolist() == np.concatenate(pieces).tolist()
+
+
+@pytest.mark.parametrize("pieces", APART.values(), ids=APART)
+def test_what_lies_apart_is_not(pieces):
+    assert elementwise.side_by_side(pieces) is None
 
 
 def test_the_text_runs_once_a_block():

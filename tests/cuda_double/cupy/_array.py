@@ -265,6 +265,22 @@ def _operator(name: str, dtype: Any = None) -> Any:
     return method
 
 
+def _in_place(name: str) -> Any:
+    function = getattr(operator, name)
+
+    def method(self: ndarray, other: Any) -> ndarray:
+        def work() -> None:
+            with np.errstate(all="ignore"):
+                function(self._array, other._array if isinstance(other, ndarray) else other)
+
+        later(work)
+        return self
+
+    return method
+
+
+for _name in ("iadd", "imul"):
+    setattr(ndarray, f"__{_name}__", _in_place(f"__{_name}__"))
 for _name in ("add", "sub", "mul", "truediv", "mod", "and", "or"):
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 for _name in ("eq", "ne", "lt", "ge"):
@@ -335,5 +351,10 @@ def from_dlpack(array: Any, *, device: Any = None, copy: Any = None) -> ndarray:
 
 def matmul(x1: ndarray, x2: ndarray, out: Any = None) -> ndarray:
     new = out if out is not None else empty((*x1.shape[:-1], *x2.shape[1:]), x1.dtype)
-    later(lambda: np.matmul(x1._array, x2._array, out=new._array))
+
+    def work() -> None:
+        with np.errstate(all="ignore"):
+            np.matmul(x1._array, x2._array, out=new._array)
+
+    later(work)
     return new

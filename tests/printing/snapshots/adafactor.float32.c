@@ -376,8 +376,8 @@ static void adafactor_pass2(
                 float param = params[i];
                 float grad = grad_coefficient * grads[i];
                 float direction = grad * row_factor * col_factor;
-                param = param - (step_size * direction + decay * finite_or_zero(param));
-                params[i] = param;
+                float delta = step_size * direction + decay * finite_or_zero(param);
+                params[i] = param - delta;
             }
         }
     }

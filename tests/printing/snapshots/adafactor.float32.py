@@ -342,8 +342,8 @@ def adafactor_pass2(table, rows, tensors, workspace, first, last):
                     param = params[i]
                     grad = grad_coefficient * grads[i]
                     direction = grad * row_factor * col_factor
-                    param = param - (step_size * direction + decay * finite_or_zero(param))
-                    params[i] = param
+                    delta = step_size * direction + decay * finite_or_zero(param)
+                    params[i] = param - delta
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)

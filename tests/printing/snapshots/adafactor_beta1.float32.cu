@@ -530,8 +530,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_beta1_pass2(
                         float exp_avg = exp_avg_row[k];
                         float direction = grad * row_factor * col_factor;
                         exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-                        param = param - (exp_avg + decay * finite_or_zero(param));
-                        param_row[k] = param;
+                        float delta = exp_avg + decay * finite_or_zero(param);
+                        param_row[k] = param - delta;
                         exp_avg_row[k] = exp_avg;
                     }
                     _Pragma("unroll")

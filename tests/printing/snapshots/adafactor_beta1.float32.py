@@ -349,8 +349,8 @@ def adafactor_beta1_pass2(table, rows, tensors, workspace, first, last):
                     exp_avg = exp_avgs[i]
                     direction = grad * row_factor * col_factor
                     exp_avg = beta1 * exp_avg + rest1 * (step_size * direction)
-                    param = param - (exp_avg + decay * finite_or_zero(param))
-                    params[i] = param
+                    delta = exp_avg + decay * finite_or_zero(param)
+                    params[i] = param - delta
                     exp_avgs[i] = exp_avg
 
 

@@ -192,8 +192,8 @@ static void adafactor_no_factored_pass1(
         float exp_avg_sq = exp_avg_sqs[i];
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
         float direction = grad / sqrtf(exp_avg_sq);
-        param = param - (step_size * direction + decay * finite_or_zero(param));
-        params[i] = param;
+        float delta = step_size * direction + decay * finite_or_zero(param);
+        params[i] = param - delta;
         exp_avg_sqs[i] = exp_avg_sq;
     }
 }

@@ -223,8 +223,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_pass1(
             float exp_avg_sq = exp_avg_sq_group.at[k];
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
             float direction = grad / sqrtf(exp_avg_sq);
-            param = param - (step_size * direction + decay * finite_or_zero(param));
-            param_group.at[k] = param;
+            float delta = step_size * direction + decay * finite_or_zero(param);
+            param_group.at[k] = param - delta;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }
         store(params + first, param_group);

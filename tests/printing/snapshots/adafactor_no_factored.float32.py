@@ -203,6 +203,6 @@ def adafactor_no_factored_pass1(table, rows, tensors, workspace, first, last):
                 exp_avg_sq = exp_avg_sqs[i]
                 exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
                 direction = grad / sqrt(exp_avg_sq)
-                param = param - (step_size * direction + decay * finite_or_zero(param))
-                params[i] = param
+                delta = step_size * direction + decay * finite_or_zero(param)
+                params[i] = param - delta
                 exp_avg_sqs[i] = exp_avg_sq

@@ -201,8 +201,8 @@ static void adafactor_no_factored_beta1_pass1(
         exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
         float direction = grad / sqrtf(exp_avg_sq);
         exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-        param = param - (exp_avg + decay * finite_or_zero(param));
-        params[i] = param;
+        float delta = exp_avg + decay * finite_or_zero(param);
+        params[i] = param - delta;
         exp_avgs[i] = exp_avg;
         exp_avg_sqs[i] = exp_avg_sq;
     }

@@ -229,8 +229,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_beta1_pa
             exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1);
             float direction = grad / sqrtf(exp_avg_sq);
             exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-            param = param - (exp_avg + decay * finite_or_zero(param));
-            param_group.at[k] = param;
+            float delta = exp_avg + decay * finite_or_zero(param);
+            param_group.at[k] = param - delta;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

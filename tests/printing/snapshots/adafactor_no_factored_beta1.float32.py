@@ -210,7 +210,7 @@ def adafactor_no_factored_beta1_pass1(table, rows, tensors, workspace, first, la
                 exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
                 direction = grad / sqrt(exp_avg_sq)
                 exp_avg = beta1 * exp_avg + rest1 * (step_size * direction)
-                param = param - (exp_avg + decay * finite_or_zero(param))
-                params[i] = param
+                delta = exp_avg + decay * finite_or_zero(param)
+                params[i] = param - delta
                 exp_avgs[i] = exp_avg
                 exp_avg_sqs[i] = exp_avg_sq

@@ -186,6 +186,6 @@ def adafactor_no_factored_no_scale_parameter_pass1(table, rows, tensors, workspa
                 exp_avg_sq = beta2 * exp_avg_sq + rest2 * (grad * grad + eps1)
                 direction = grad / sqrt(exp_avg_sq)
                 decay = rho * weight_decay
-                param = param - (step_size * direction + decay * finite_or_zero(param))
-                params[i] = param
+                delta = step_size * direction + decay * finite_or_zero(param)
+                params[i] = param - delta
                 exp_avg_sqs[i] = exp_avg_sq

@@ -208,8 +208,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_factored_no_scale
             float direction = grad / sqrtf(exp_avg_sq);
             float decay = rho * weight_decay;
             exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-            param = param - (exp_avg + decay * finite_or_zero(param));
-            param_group.at[k] = param;
+            float delta = exp_avg + decay * finite_or_zero(param);
+            param_group.at[k] = param - delta;
             exp_avg_group.at[k] = exp_avg;
             exp_avg_sq_group.at[k] = exp_avg_sq;
         }

@@ -193,7 +193,7 @@ def adafactor_no_factored_no_scale_parameter_beta1_pass1(table, rows, tensors, w
                 direction = grad / sqrt(exp_avg_sq)
                 decay = rho * weight_decay
                 exp_avg = beta1 * exp_avg + rest1 * (step_size * direction)
-                param = param - (exp_avg + decay * finite_or_zero(param))
-                params[i] = param
+                delta = exp_avg + decay * finite_or_zero(param)
+                params[i] = param - delta
                 exp_avgs[i] = exp_avg
                 exp_avg_sqs[i] = exp_avg_sq

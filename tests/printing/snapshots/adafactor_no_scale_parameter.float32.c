@@ -337,8 +337,8 @@ static void adafactor_no_scale_parameter_pass2(
                 float grad = grad_coefficient * grads[i];
                 float direction = grad * row_factor * col_factor;
                 float decay = rho * weight_decay;
-                param = param - (step_size * direction + decay * finite_or_zero(param));
-                params[i] = param;
+                float delta = step_size * direction + decay * finite_or_zero(param);
+                params[i] = param - delta;
             }
         }
     }

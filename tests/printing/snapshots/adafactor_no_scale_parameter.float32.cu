@@ -490,8 +490,8 @@ extern "C" __global__ void __launch_bounds__(256) adafactor_no_scale_parameter_p
                         float grad = grad_coefficient * grad_row[k];
                         float direction = grad * row_factor * col_factor;
                         float decay = rho * weight_decay;
-                        param = param - (step_size * direction + decay * finite_or_zero(param));
-                        param_row[k] = param;
+                        float delta = step_size * direction + decay * finite_or_zero(param);
+                        param_row[k] = param - delta;
                     }
                     _Pragma("unroll")
                     for (int k = 0; k < wide.n; k++) {

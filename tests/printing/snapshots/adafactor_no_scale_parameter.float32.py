@@ -309,8 +309,8 @@ def adafactor_no_scale_parameter_pass2(table, rows, tensors, workspace, first, l
                     grad = grad_coefficient * grads[i]
                     direction = grad * row_factor * col_factor
                     decay = rho * weight_decay
-                    param = param - (step_size * direction + decay * finite_or_zero(param))
-                    params[i] = param
+                    delta = step_size * direction + decay * finite_or_zero(param)
+                    params[i] = param - delta
 
 
 @njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)

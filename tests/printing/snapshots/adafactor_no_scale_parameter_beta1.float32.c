@@ -345,8 +345,8 @@ static void adafactor_no_scale_parameter_beta1_pass2(
                 float direction = grad * row_factor * col_factor;
                 float decay = rho * weight_decay;
                 exp_avg = beta1 * exp_avg + rest1 * (step_size * direction);
-                param = param - (exp_avg + decay * finite_or_zero(param));
-                params[i] = param;
+                float delta = exp_avg + decay * finite_or_zero(param);
+                params[i] = param - delta;
                 exp_avgs[i] = exp_avg;
             }
         }

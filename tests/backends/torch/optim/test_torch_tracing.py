@@ -47,7 +47,8 @@ def state_of(optimizer):
 
 @pytest.mark.parametrize("trace", TRACERS)
 @pytest.mark.parametrize("steps", [0, 2])
-def test_a_traced_step_is_an_error_that_changes_nothing(trace, steps):
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_traced_step_is_an_error_that_changes_nothing(trace, steps, closed):
     model, optimizer = trained(last=steps)
     optimizer.zero_grad()
     for param in model.parameters():
@@ -56,7 +57,7 @@ def test_a_traced_step_is_an_error_that_changes_nothing(trace, steps):
     called = []
 
     def step(x):
-        optimizer.step(lambda: called.append(x))
+        optimizer.step(*[lambda: called.append(x)] * closed)
         return x * 1
 
     with pytest.raises(

@@ -1,0 +1,138 @@
+"""Snapshots of L-BFGS and the file it is saved to, one of `samestep.checkpoint.file`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint.atomic_write import write_atomically
+from ..checkpoint.file import CheckpointFile, file_pieces, parse_json
+from ..checkpoint.parameter_names import in_order
+from ..checkpoint.plain_json import Decoder, Encoder
+from ..checkpoint.save import as_reals
+from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
+from ..parameters.trees import flatten, listed
+from ..version import __version__
+from .options import NAMES, Options
+from .run import Run
+
+FORMAT_VERSION = "lbfgs 1"
+COUNTS = ("iterations", "evaluations")
+KEYS = ("options", *COUNTS, "order", "s", "y", "s_dot_y", "y_dot_y")
+
+
+def take(run: Run) -> dict[str, Any]:
+    """Take a snapshot; see `samestep.LBFGS.state_dict`."""
+    pairs, vectors = run.pairs, run.vectors
+    k = len(pairs.order)  # slots are taken from the first one on
+    to_numpy, nothing = run.backend.to_numpy, np.zeros((0, vectors.size))
+    return {
+        "options": {name: getattr(run.options, name) for name in NAMES},
+        **{name: getattr(run, name) for name in COUNTS},
+        "order": list(pairs.order),
+        **{name: np.array([to_numpy(v) for v in getattr(vectors, name)[:k]] or nothing)
+           for name in ("s", "y")},
+        **{name: np.array(getattr(pairs, name))[:k, :k] for name in ("s_dot_y", "y_dot_y")},
+    }  # fmt: skip
+
+
+def restore(run: Run, snapshot: Mapping[str, Any]) -> None:
+    """Restore a snapshot. Raises TypeError or ValueError, before anything is changed, if it is none
+    or does not fit."""
+    if not isinstance(snapshot, Mapping) or set(snapshot) != set(KEYS):
+        raise ValueError(f"this is no state dict of L-BFGS: expected a dict with {', '.join(KEYS)}")
+    options = Options(**snapshot["options"])
+    options.check()
+    if options.history != run.options.history:
+        raise ValueError(
+            f"the state dict is of history={options.history}, this optimizer has {run.options.history}; make "
+            f"one with history={options.history}"
+        )
+    order = list(snapshot["order"])
+    k, size = len(order), run.vectors.size
+    if sorted(order) != list(range(k)) or k > options.history:
+        raise ValueError(f"order must be the slots of up to {options.history} pairs, not {order}")
+    arrays = {name: np.asarray(snapshot[name], np.float64) for name in KEYS[4:]}
+    for name, array in arrays.items():
+        expected = (k, size) if name in ("s", "y") else (k, k)
+        if array.shape != expected:
+            raise ValueError(
+                f"{name} in the state dict has shape {array.shape}; expected {expected}, for {size} "
+                "numbers in all parameters"
+            )
+    run.options = options
+    run.pairs.order = order
+    for slot in range(k):
+        for name in ("s", "y"):
+            run.vectors.copy(getattr(run.vectors, name)[slot], arrays[name][slot])
+        for name in ("s_dot_y", "y_dot_y"):
+            getattr(run.pairs, name)[slot][:k] = arrays[name][slot].tolist()
+    for name in COUNTS:
+        setattr(run, name, snapshot[name])
+
+
+def save(run: Run, path: str | PathLike[str]) -> None:
+    """Write parameters and state to a file; see `samestep.LBFGS.save`."""
+    leaves, names, _ = flatten(run.params, "params")
+    params = [run.backend.to_numpy(leaf, copied=False) for leaf in leaves]
+    tree = {
+        "format_version": FORMAT_VERSION,
+        "library_version": __version__,
+        "names": names,
+        "param": dict(zip(names, params, strict=True)),
+        "state": take(run),
+    }
+    encoder = Encoder()
+    metadata = json.dumps(encoder.encode(tree), separators=(",", ":"), allow_nan=False)
+    arrays = {name: as_reals(array) for name, array in encoder.arrays.items()}
+    write_atomically(path, file_pieces(metadata, arrays))
+
+
+def load(path: str | PathLike[str], params: Any, backend: str | None) -> Run:
+    """Return an optimizer that goes on from a file; see `samestep.LBFGS.load`."""
+    with CheckpointFile(path) as file:
+        with file.doubts():
+            tree = _read_tree(file)
+            (params,) = in_order([listed(params)], [_in_group(name) for name in tree["names"]])
+            options = Options(**tree["state"]["options"])
+        run = Run(params, backend, options)
+        with file.doubts():
+            leaves = flatten(params, "params")[0]
+            for leaf, (name, saved) in zip(leaves, tree["param"].items(), strict=True):
+                found = tuple(leaf.shape), dtype_of(leaf).name
+                if found != (saved.shape, saved.dtype.name):
+                    raise ValueError(
+                        f"{name} has shape {found[0]} and dtype {found[1]}; saved were {saved.shape} "
+                        f"and {saved.dtype}"
+                    )
+            restore(run, tree["state"])
+        file.check_unchanged()
+    for leaf, saved in zip(leaves, tree["param"].values(), strict=True):
+        run.backend.copy_into(leaf, saved)
+    return run
+
+
+def _in_group(name: str) -> str:
+    """Return the name of a parameter as `samestep.checkpoint.parameter_names.in_order` has it."""
+    return "group[0]" + name.removeprefix("params")
+
+
+def _read_tree(file: CheckpointFile) -> dict[str, Any]:
+    """Read all that was saved."""
+
+    def tensor(name: str, dtype: str) -> Any:
+        array = file.read(name)
+        return array.view(dtype)[..., 0] if dtype in REAL_OF_COMPLEX else array
+
+    saved = parse_json(file.metadata)
+    if saved["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"has format version {saved['format_version']!r}, LBFGS reads {FORMAT_VERSION!r}; files "
+            "of other optimizers are read by their own load"
+        )
+    tree: dict[str, Any] = Decoder(tensor).decode(saved)
+    return tree

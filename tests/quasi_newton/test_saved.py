@@ -1,0 +1,128 @@
+"""What L-BFGS keeps: a run that was saved and loaded goes on as the one that was not."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import samestep as ss
+from helpers import off, on
+from problems import rosenbrock
+from samestep.golden.compare import first_difference
+
+FUNCTION, START = rosenbrock(8)
+
+
+def tree_of(backend):
+    return on(backend, {"a": START[:3].copy(), "b": [START[3:].copy()]})
+
+
+def closure_of(tree, backend):
+    def closure():
+        parts = off(backend, tree)
+        value, grad = FUNCTION(np.concatenate([parts["a"], *parts["b"]]))
+        return value, on(backend, {"a": grad[:3], "b": [grad[3:]]})
+
+    return closure
+
+
+def flat(tree, backend):
+    parts = off(backend, tree)
+    return np.concatenate([parts["a"], *parts["b"]])
+
+
+@pytest.fixture
+def halfway(backend):
+    """An optimizer with more iterations than pairs behind it, and its parameters."""
+    tree = tree_of(backend)
+    opt = ss.LBFGS(tree, backend=backend, history=3, max_iter=5, max_evals=50, lr=0.7)
+    opt.step(closure_of(tree, backend))
+    return opt, tree
+
+
+def by_file(opt, tree, backend, folder):
+    opt.save(folder / "run.safetensors")
+    values = tree_of(backend)
+    return ss.LBFGS.load(folder / "run.safetensors", values, backend=backend), values
+
+
+def by_state_dict(opt, tree, backend, folder):
+    values = copy.deepcopy(tree)
+    other = ss.LBFGS(values, backend=backend, history=3)
+    other.load_state_dict(opt.state_dict())
+    return other, values
+
+
+def by_deepcopy(opt, tree, backend, folder):
+    values = {"tree": tree, "opt": opt}
+    both = copy.deepcopy(values)
+    return both["opt"], both["tree"]
+
+
+def by_pickle(opt, tree, backend, folder):
+    both = pickle.loads(pickle.dumps((opt, tree)))
+    return both
+
+
+@pytest.mark.parametrize("kept", [by_file, by_state_dict, by_deepcopy, by_pickle])
+def test_it_goes_on_as_if_nothing_had_been(kept, halfway, backend, tmp_path):
+    opt, tree = halfway
+    other, values = kept(opt, tree, backend, tmp_path)
+    assert values is not tree
+    assert repr(other) == repr(opt) == f"<lbfgs on {opt.backend.name}: 8 numbers, 3 of 3 pairs>"
+    found = [o.step(closure_of(t, backend)) for o, t in ((opt, tree), (other, values))]
+    assert found[0] == found[1]
+    assert first_difference(flat(tree, backend), flat(values, backend)) is None
+    assert (opt.iterations, opt.evaluations) == (other.iterations, other.evaluations)
+    assert opt.iterations == 10
+    assert (other.lr, other.max_iter, other.max_evals) == (0.7, 5, 50)
+
+
+def test_control_another_history_goes_another_way(halfway, backend):
+    opt, tree = halfway
+    values = copy.deepcopy(tree)
+    other = ss.LBFGS(values, backend=backend, history=3, max_iter=5, lr=0.7)
+    for o, t in ((opt, tree), (other, values)):
+        o.step(closure_of(t, backend))
+    assert first_difference(flat(tree, backend), flat(values, backend)) is not None
+
+
+def test_reset_forgets_the_history(halfway, backend):
+    opt, tree = halfway
+    opt.reset()
+    assert (opt.iterations, opt.evaluations, opt.state_dict()["order"]) == (0, 0, [])
+    assert opt.step(closure_of(tree, backend)).iterations
+
+
+def test_what_does_not_fit_is_refused(halfway, backend, tmp_path):
+    opt, tree = halfway
+    good = opt.state_dict()
+    with pytest.raises(ValueError, match="is no state dict of L-BFGS"):
+        opt.load_state_dict({"state": {}})
+    with pytest.raises(ValueError, match="history=3, this optimizer has 5"):
+        ss.LBFGS(tree, backend=backend, history=5).load_state_dict(good)
+    with pytest.raises(
+        ValueError, match=r"s in the state dict has shape \(3, 8\); expected \(3, 2\)"
+    ):
+        ss.LBFGS(on(backend, np.zeros(2)), backend=backend, history=3).load_state_dict(good)
+    with pytest.raises(ValueError, match="order must be the slots"):
+        opt.load_state_dict({**good, "order": [0, 0, 1]})
+    with pytest.raises(TypeError, match="share its parameters"):
+        copy.copy(opt)
+    opt.save(tmp_path / "run.safetensors")
+    with pytest.raises(ss.CheckpointError, match="has other parameters than were given"):
+        ss.LBFGS.load(tmp_path / "run.safetensors", [on(backend, START)], backend=backend)
+    smaller = on(backend, {"a": np.ones(2), "b": [np.ones(5)]})
+    with pytest.raises(
+        ss.CheckpointError, match=r"shape \(2,\) and dtype float64; saved were \(3,\)"
+    ):
+        ss.LBFGS.load(tmp_path / "run.safetensors", smaller, backend=backend)
+    assert off(backend, smaller)["a"].tolist() == [1, 1]
+    with pytest.raises(ss.CheckpointError, match="format version 'lbfgs 1'"):
+        ss.Optimizer.load(tmp_path / "run.safetensors", tree, backend=backend)
+    ss.Adam(tree, backend=backend).save(tmp_path / "adam.safetensors")
+    with pytest.raises(ss.CheckpointError, match="LBFGS reads 'lbfgs 1'"):
+        ss.LBFGS.load(tmp_path / "adam.safetensors", tree, backend=backend)
+    assert {k: v for k, v in opt.state_dict().items() if k == "order"} == {"order": good["order"]}

@@ -1,0 +1,75 @@
+"""Runs of reference implementations that are no dependency of the tests.
+
+``python tests/rules/references.py`` writes `references.json` anew: their parameters after some steps in
+float64. It needs PyTorch and the packages that `CASES` names, in the versions that it says.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from samestep.golden.inputs import ORDINARY, gradients, parameters
+
+VALUES = Path(__file__).with_suffix(".json")
+VERSIONS = {"schedulefree": "1.4.1", "optimi": "0.3.3", "pytorch_optimizer": "4.1.0"}
+RUNS = ("first", "second")  # of ten steps each, less those without all gradients
+BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
+ADAM = dict(lr=LR, betas=BETAS, eps=EPS, weight_decay=0.1)
+
+
+class Case(NamedTuple):
+    """A class of samestep with hyperparameters, and one of a package that does the same."""
+
+    ours: str
+    hyper: dict[str, Any]
+    theirs: str
+    their_hyper: dict[str, Any]
+
+
+CASES = {
+    "stableadamw": Case(
+        "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
+    ),
+}
+
+
+def inputs() -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]]]:
+    """Return parameters and one set of gradients per step, float64."""
+    start = parameters("references", "float64", {})
+    steps = [grads for run in RUNS for grads in gradients(f"references {run}", "float64", {})]
+    complete = [grads for grads in steps if all(grads[name] is not None for name in ORDINARY)]
+    return _ordinary(start), [_ordinary(grads) for grads in complete]
+
+
+def _ordinary(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: arrays[name].copy() for name in ORDINARY}
+
+
+def run(case: Case) -> dict[str, list[float]]:
+    """Return the parameters of a reference implementation after all steps."""
+    import torch
+
+    module, name = case.theirs.split(":")
+    start, steps = inputs()
+    params = {name: torch.tensor(array, requires_grad=True) for name, array in start.items()}
+    optimizer = getattr(importlib.import_module(module), name)(
+        [*params.values()], **case.their_hyper
+    )
+    if has_modes := hasattr(optimizer, "train"):
+        optimizer.train()
+    for grads in steps:
+        for name, param in params.items():
+            param.grad = torch.tensor(grads[name])
+        optimizer.step()
+    if has_modes:
+        optimizer.eval()
+    return {name: param.detach().reshape(-1).tolist() for name, param in params.items()}
+
+
+if __name__ == "__main__":
+    found = {name: run(case) for name, case in CASES.items()}
+    VALUES.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
