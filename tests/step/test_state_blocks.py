@@ -96,6 +96,17 @@ def test_all_backends_give_the_same_bits(any_backend, rule, codecs):
     assert_same(run(rule, any_backend, state_dtype=codecs), expected)
 
 
+@pytest.mark.parametrize("name", sorted(ss.rules.registry))
+def test_every_rule_stores_its_states_in_blocks(name):
+    """On vectors, of which no rule keeps rows or columns."""
+    hyper = dict(momentum=0.9) if name in ("sgd", "rmsprop") else {}
+    expected = run(name, "numpy", sizes=(300, 129), state_dtype="int8", **hyper)
+    states = [key for key in expected if key.endswith("_scale 0")]
+    assert states or name == "signsgd"
+    pytest.importorskip("numba")
+    assert_same(run(name, "numba", sizes=(300, 129), state_dtype="int8", **hyper), expected)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_parameters_of_16_bits(any_backend, dtype):
     from samestep.language.dtypes import numpy_dtype
