@@ -106,7 +106,8 @@ class NumbaLaunch(HostLaunch):
         addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in owners]}
         for name in self.printer.rule.arrays:
             addresses[name] = [address(t.flat_state(name)) for t in owners]
-        self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes, rows)
+        places = [tensor.position for tensor in tensors]
+        self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes, places, rows)
         self.workspace = np.zeros(self.launch_table.workspace_size, self.rows_dtype)
         self._cut(thread_count())
 

@@ -23,10 +23,11 @@ class AdoptedTensor:
 
     ``flat`` is its memory as a vector of reals. A parameter that compiled code cannot run over as
     it lies is staged: ``flat`` is then a copy, which `pull` fills before a step and `push` writes
-    back.
+    back. ``position`` is its place among all parameters of the optimizer.
     """
 
     state: dict[str, Any]
+    position = 0
 
     def __init__(self, name: str, owner: Any, arrays: Arrays) -> None:
         self.name, self.owner, self.arrays = name, owner, arrays
@@ -104,7 +105,7 @@ class SomeRows(AdoptedTensor):
 
     def __init__(self, whole: AdoptedTensor, where: Indices) -> None:
         self.name, self.owner, self.arrays = whole.name, whole.owner, whole.arrays
-        self.whole, self.where = whole, where
+        self.whole, self.where, self.position = whole, where, whole.position
         self.shape, self.complex = (len(where[0]), *whole.shape[len(where) :]), whole.complex
         self.dtype, self.compute, self.staged = whole.dtype, whole.compute, True
 

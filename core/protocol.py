@@ -29,6 +29,7 @@ class Tensor(Protocol):
     state: dict[str, Any]
 
     rows_and_columns: tuple[int, int]  # the shape as a matrix
+    position: int  # among all parameters of the optimizer: random bits are counted by it
     staged: bool  # not contiguous: `pull` copies it in before a step and `push` back after it
 
     def flat_state(self, name: str) -> Any:

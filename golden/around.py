@@ -1,5 +1,5 @@
 """Cases of what happens to gradients before a rule sees them, clipping, skipping, loss scaling,
-accumulation; and of states that are stored in fewer bits."""
+accumulation; of states that are stored in fewer bits; and of stochastic rounding."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ STORED: dict[str, tuple[str, Any]] = {
     "states_mixed": ("adafactor_beta1", {"exp_avg": "bfloat16", "exp_avg_sq": "float16"}),
     "states_8_bits": ("adamw", {"exp_avg": "int8", "exp_avg_sq": "uint8"}),
     "states_int8": ("lamb", "int8"),
+}
+# cases that are rounded by random bits: suffix to the label of the variant, the dtype of parameters,
+# and hyperparameters
+ROUNDED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "stochastic": ("adamw", "bfloat16", {"seed": 7}),
+    "states_stochastic": ("adamw", "bfloat16", {"seed": 2**32 - 3, "state_dtype": "bfloat16"}),
+    "rows_stochastic": ("adafactor_beta1", "float16", {"state_dtype": "float16"}),
 }
 SCALER = dict(scale=4.0, growth_factor=2.0, backoff_factor=0.5, growth_interval=2)
 
@@ -93,6 +100,22 @@ def stored_cases() -> list[Case]:
     ]
 
 
+def rounded_cases() -> list[Case]:
+    """Return the cases of `ROUNDED`."""
+    rules = {rule.label: rule for rule in variants()}
+    return [
+        Case(
+            rules[label],
+            dtype,
+            dict(OF_RULES[label][0], rounding="stochastic", **hyper),
+            {CHANGES_FROM: OF_RULES[label][1]},
+            suffix=suffix,
+        )
+        for suffix, (label, dtype, hyper) in ROUNDED.items()
+    ]
+
+
 def all_cases() -> list[Case]:
     """Return the cases of all golden files."""
-    return plain_cases() + tile_cases() + around_cases() + stored_cases() + composed_cases()
+    stored = stored_cases() + composed_cases() + rounded_cases()
+    return plain_cases() + tile_cases() + around_cases() + stored

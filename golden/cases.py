@@ -39,7 +39,7 @@ class Case:
         """The rule with the structural options and codecs that the hyperparameters ask for."""
         hyper = self.rule.hyperparameters(self.hyper)
         variant = self.rule.variant(**self.rule.chosen_options(hyper))
-        return variant.stored_as(hyper["state_dtype"])
+        return variant.stored_as(hyper["state_dtype"], hyper["rounding"])
 
     @property
     def label(self) -> str:

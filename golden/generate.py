@@ -91,7 +91,8 @@ def generate_for(
 def make(case: Case, oracle: ModuleType | None) -> Golden:
     """Return the contents of a case's file; ``oracle`` is the module of that name, or None for
     none."""
-    if case.variant.state_dtype is not None:  # whose states are rounded: far from the truth
+    variant = case.variant
+    if variant.state_dtype is not None or variant.stochastic:  # is rounded: far from the truth
         oracle = None
     start = parameters(case.name, case.dtype, case.larger)
     steps = gradients(case.name, case.dtype, case.larger)
@@ -113,14 +114,15 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
     hyper = case.rule.hyperparameters(case.hyper)
     numbers = as_numbers({name: hyper[name] for name in rule.defaults})
     row, _ = next_scalars(rule, 0, rule.carry, numbers)
+    # lazy is about gradients of some rows, of which there are none here
+    unused = {"lazy"} if rule.stochastic else {"lazy", "rounding", "seed"}
     return Header(
         rule=rule.name,
         label=case.label,
         options=dict(rule.options),
         dtype=case.dtype,
         compute_dtype=COMPUTE_DTYPE[case.dtype],
-        # lazy is about gradients of some rows, of which there are none here
-        hyperparameters={n: v for n, v in hyper.items() if v is not None and n != "lazy"},
+        hyperparameters={n: v for n, v in hyper.items() if v is not None and n not in unused},
         changes={str(step): _checked(case.rule, later) for step, later in case.changes.items()},
         steps=STEPS,
         stored_steps=list(STORED_STEPS),

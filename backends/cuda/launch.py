@@ -62,7 +62,8 @@ class CudaLaunch:
         addresses = {"param": found([t.flat for t in tensors]).tolist()}
         for name in self.printer.rule.arrays:
             addresses[name] = found([t.state[name] for t in tensors]).tolist()
-        self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes)
+        places = [tensor.position for tensor in tensors]
+        self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes, places)
         target = CudaOfTiles if layout.matrix and self.lines.one_chunk_each else Cuda
         printer = Printer(self.printer.program, *self._dtypes, target)
         functions = printer.functions()

@@ -29,6 +29,8 @@ class LaunchTable:
         Array name to one address per tensor, for all arrays but the gradient.
     itemsizes
         Array name to bytes per element.
+    positions
+        Those of the tensors among all parameters of the optimizer, which random bits are counted by.
     rows
         Position of a tensor to the indices of those of its rows that are meant, each a chunk: its
         size is theirs, and its gradient has them one after the other.
@@ -40,6 +42,7 @@ class LaunchTable:
         shapes: Sequence[tuple[int, int]],
         addresses: dict[str, Sequence[int]],
         itemsizes: dict[str, int],
+        positions: Sequence[int],
         rows: Mapping[int, Integers] | None = None,
     ) -> None:
         self.layout, self.itemsizes = layout, itemsizes
@@ -72,6 +75,10 @@ class LaunchTable:
                 starts = np.array(addresses[name], np.int64)
                 places = place // layout.block[name] if name in layout.block else place
                 self._write_addresses(column, starts, itemsizes[name], places)
+        if layout.rounds:
+            self.table[:, layout.position] = np.array(positions, np.int64)[of]
+            if not layout.matrix:  # rows of a sparse slice are counted as those of its gradient
+                self.table[:, layout.first_element] = self.offset
         lines = len(shapes) if layout.reducing else 0
         self.tensors = np.zeros((lines, layout.tensors_columns), np.int64)
         self.workspace_size = 0

@@ -18,7 +18,7 @@ class BlockState:
 
     def __init__(self, codec: Blockwise, codes: Array, scales: Array) -> None:
         self.codec, self.codes, self.scales = codec, codes, scales
-        self.shape = codes.shape
+        self.shape, self.size = codes.shape, codes.size
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -18,7 +18,7 @@ from ..torch_tensors.view import as_numpy
 from .block_state import BlockState
 from .launch import Array, NumpyLaunch
 
-BLOCK = 1 << 18  # bytes in the compute dtype: its temporaries stay in the cache
+BLOCK = 1 << 19  # bytes in the compute dtype: its temporaries stay in the cache
 SMALL = BLOCK // 8  # bytes; fewer take less time copied to a block and back than on their own
 
 WHOLE = 256  # elements; a block has some whole ones of every codec
@@ -76,17 +76,24 @@ class ElementwiseLaunch(NumpyLaunch):
                 arrays, part = [array[where] for array in memory], grad[where]
             param, *states = arrays
             new = self.run_text(self.xp, s, param, part, states)
-            for array, value in zip(arrays, new, strict=True):
+            named = zip(("param", *self.rule.state), arrays, new, strict=True)
+            for name, array, value in named:
                 if value is not None:
-                    array[...] = value
+                    array[...] = self.rounded(value, name, array, [(i, start, array.size)])
 
     def _update_together(self, block: _Together, grads: list[Any], s: SimpleNamespace) -> None:
         """Run the text once on small tensors as one vector, and write the results back."""
         param, *states = block.vectors()
         new = self.run_text(self.xp, s, param, block.gathered(grads), states)
-        for pieces, joined, value in zip(block.pieces, block.joined, new, strict=True):
+        named = zip(("param", *self.rule.state), block.pieces, block.joined, new, strict=True)
+        for name, pieces, joined, value in named:
             if value is None:
                 continue
+            if name in self.streams:
+                like = np.empty(block.size, pieces[0].dtype)
+                starts = itertools.repeat(0)
+                elements = [*zip(block.members, starts, block.lengths, strict=False)]
+                value = self.rounded(value, name, like, elements)
             if joined is not None:
                 joined[...] = value
                 continue

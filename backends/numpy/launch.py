@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.results import as_tuple
+from ...language.rounding import key_of, rounded_bits, streams
 from ...language.rule import Rule
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
 from ..host.launch import HostLaunch
+from ..launching.random_bits import Piece, random_bits
 from ..tensor import AdoptedTensor
 from .block_state import BlockState
 
 Array = NDArray[Any]
-LARGER = 1 << 18  # elements of float64; a multiple of what a block has
+LARGER = 1 << 23  # bytes; a multiple of what all temporaries of a block have
 
 
 def keep_freed_memory() -> None:
@@ -29,7 +31,7 @@ def keep_freed_memory() -> None:
     faults then take up to nine times as long as the arithmetic. Once a larger block was freed, its
     thresholds are above that (mallopt(3), M_MMAP_THRESHOLD).
     """
-    np.empty(LARGER)
+    np.empty(LARGER, np.uint8)
 
 
 class NumpyLaunch(HostLaunch):
@@ -44,6 +46,7 @@ class NumpyLaunch(HostLaunch):
         super().__init__(param_dtype)
         self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
         self.dtype = np.dtype(self.rows_dtype)
+        self.streams = streams(rule, param_dtype)
         self.named_rows: list[SimpleNamespace] = []
         keep_freed_memory()
 
@@ -79,6 +82,7 @@ class NumpyLaunch(HostLaunch):
         self.rows[...] = rows
         coefficients = rows[:, -1].tolist()
         self.scaled = coefficients.count(1.0) < len(coefficients)
+        self.keys = list(map(key_of, rows)) if self.streams else []
         with np.errstate(all="ignore"):
             self.update([gradients.arrays[position] for position in self.positions])
 
@@ -97,23 +101,42 @@ class NumpyLaunch(HostLaunch):
         param: Array,
         grad: Array,
         states: list[Any],
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """Return the new values of the parameter and of each state; None for what stays as it is.
 
         One array's old value may be another's new one: that is copied, since the old one will be
         written over.
         """
-        param, grad = self._compute(param), self._compute(grad)
+        grad = self._compute(grad)
         if self.scaled:
             grad = s.grad_coefficient * grad
-        states = list(map(self._compute, states))
+        before = [self._compute(stored) for stored in (param, *states)]
+        param, *states = before
         results = as_tuple(self.rule.update(xp, s, param, grad, *states))
-        before = (param, *states)
         ids = {*map(id, before)}
+        if ids.isdisjoint(map(id, results)):  # as most often
+            return results
         return [
             None if new is old else new.copy() if id(new) in ids else new
             for new, old in zip(results, before, strict=True)
         ]
+
+    def rounded(
+        self, value: Any, array: str, like: Array, elements: Sequence[tuple[int, int, int]]
+    ) -> Any:
+        """Return the new value of an array as it is stored: as it is if storing rounds to nearest.
+        ``like`` is its memory, ``elements`` are those there: of which tensor, from which one on, and
+        how many."""
+        if array not in self.streams:
+            return value
+        pieces = [
+            Piece(self.tensors[i].position, first, count, self.keys[self.row_of_tensor[i]])
+            for i, first, count in elements
+        ]
+        bits = np.broadcast_to(value, like.shape).astype(self.dtype).view(np.int32)
+        random = random_bits(pieces, self.streams[array]).reshape(like.shape)
+        stored = rounded_bits(bits.astype(np.int64), random, like.dtype.name)
+        return stored.astype(np.uint16).view(like.dtype)
 
     def _compute(self, stored: Any) -> Array:
         if isinstance(stored, BlockState):

@@ -176,9 +176,12 @@ class ReducingLaunch(NumpyLaunch):
                 except _SumPendingError:
                     done = False
                     continue
-                for target, value in zip((param, *targets), new, strict=True):
+                named = zip(("param", *self.rule.state), (param, *targets), new, strict=True)
+                for name, target, value in named:
                     if value is not None:
-                        _part(target, where, xp.rows)[...] = value
+                        stored = _part(target, where, xp.rows)
+                        elements = [(i, where.start * columns, stored.size)]
+                        stored[...] = self.rounded(value, name, stored, elements)
             if not done:
                 xp.end_pass()
         for state, target in zip(states, targets, strict=True):

@@ -12,6 +12,7 @@ from ...interrupts import held
 from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import COMPUTE_DTYPE
 from ...language.passes import program
+from ...language.rounding import key_of, streams
 from ...language.rule import Rule
 from ..gradients import CheckedGradients
 from ..host.launch import HostLaunch
@@ -37,6 +38,7 @@ class TorchLaunch(HostLaunch):
         self.rule, self.program, self.gathered = rule, program(rule), gathered
         self.dtype: torch.dtype = getattr(torch, COMPUTE_DTYPE[param_dtype])
         self.converts = bool(rule.storage) or COMPUTE_DTYPE[param_dtype] != param_dtype
+        self.streams = streams(rule, param_dtype)
         self.reducing = bool(self.program.asked or self.program.small)
         self.matrix = self.program.text_matrix
 
@@ -88,7 +90,8 @@ class TorchLaunch(HostLaunch):
 
     def _batch(self, work: Work) -> Batch:
         sizes = [self._typed(work.summed(*kind)) for kind in self.program.size_kinds]
-        return Batch(self.program, self.dtype, work, self.memory, sizes)
+        places = [tensor.position for tensor in self.tensors]
+        return Batch(self.program, self.dtype, work, self.memory, sizes, self.streams, places)
 
     def _typed(self, number: float) -> Tensor:
         wide = torch.full((), float(number), dtype=torch.float64, device=self.device)
@@ -107,6 +110,8 @@ class TorchLaunch(HostLaunch):
             numbers = [row.unbind() for row in table]
             grads = [gradients.arrays[position] for position in self.positions]
             vectors = [None if grad is None else vector(grad) for grad in grads]
+            of_rows = list(map(key_of, rows)) if self.streams else [(0, 0)] * len(rows)
+            keys = [of_rows[row] for row in self.row_of_tensor]
             assert self._made_ready is not None
             (launches, evaluate), self._made_ready = self._made_ready, None
             for batch, rows_of in zip(self.batches, self._rows, strict=True):
@@ -114,7 +119,7 @@ class TorchLaunch(HostLaunch):
                     scalars: Sequence[Tensor] = numbers[rows_of]
                 else:
                     scalars = self._scalars(batch.work, table, *rows_of)
-                batch.update(launches, evaluate, scalars, vectors)
+                batch.update(launches, evaluate, scalars, vectors, keys)
 
     def _rows_of(self, work: Work) -> int | tuple[Tensor, Tensor]:
         """The row of all pieces; or each one's row, and how many elements it has."""

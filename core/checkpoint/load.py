@@ -53,7 +53,12 @@ def load(
             if not strict:
                 tree, loaded = fit(tree, trees)
             groups = [
-                {"params": params, "rule": own, "state_dtype": saved.get("state_dtype")}
+                {
+                    "params": params,
+                    "rule": own,
+                    "state_dtype": saved.get("state_dtype"),
+                    "rounding": saved.get("rounding", "nearest"),
+                }
                 for params, own, saved in zip(
                     in_order(trees, tree["names"]), families, tree["param_groups"], strict=True
                 )

@@ -184,7 +184,8 @@ def _checked_group(
     family = run.groups.families[k]
     others = OWN | IGNORED | layout_of(family).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
-    hyper["state_dtype"] = rule.state_dtype  # arrays stay what they are: values are rounded to them
+    # arrays stay what they are: values are rounded to them
+    hyper |= {"state_dtype": rule.state_dtype, "rounding": rule.rounding}
     numbers = numbers_at(family, hyper, snapshot.get("steps_taken", 0), where)
     options = group.get("options", rule.options)
     if options != rule.options:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ..pages import see
 from .kept import kept
 from .matrix_functions import FUNCTIONS
+from .rounding import KEY
 from .rule import Rule
 from .tracer import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
 
@@ -107,7 +108,7 @@ def program(rule: Rule) -> Program:
     graph = _Graph(rule)
     return Program(
         rule=rule,
-        scalars=tuple(trace_scalars(rule)[0]),
+        scalars=tuple(trace_scalars(rule)[0]) + KEY * rule.stochastic,
         arrays=graph.arrays,
         small=tuple(graph.small),
         sums=graph.sums,

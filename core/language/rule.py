@@ -21,6 +21,7 @@ from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
 from .kept import RESULTS, kept
 from .keywords import known_keywords
 from .names import suggestion
+from .rounding import ROUNDINGS, checked_rounding, checked_seed
 from .rule_checks import check_definition, check_functions
 
 # float, bool, a tuple of floats, None for a kind of clipping that is off, or a `StateDtype`
@@ -76,6 +77,9 @@ class Rule:
         Paper and algorithm, printed on top of generated source.
     state_dtype : str or mapping, optional
         The default of the hyperparameter of that name: what states are stored in, see `stored_as`.
+    rounding : {"nearest", "stochastic"}
+        The default of the hyperparameter of that name: how what is stored in 16 bits is rounded,
+        see `samestep.language.rounding`.
 
     Raises
     ------
@@ -101,6 +105,7 @@ class Rule:
     delta: Callable[..., Any] | None = None
     decay: Callable[..., Any] | None = None
     state_dtype: StateDtype = None
+    rounding: str = ROUNDINGS[0]
     state: tuple[str, ...] = field(init=False)
     storage: Mapping[str, str] = field(init=False)  # the codec of each state that has one
     scales: Mapping[str, str] = field(init=False)  # array of scales to the state that it is of
@@ -117,6 +122,7 @@ class Rule:
         object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
         check_definition(self)
         object.__setattr__(self, "state_dtype", checked_state_dtype(self.state_dtype))
+        checked_rounding(self.rounding)
         full = [name for name in self.state if name not in self.per]
         object.__setattr__(self, "storage", storage_of(full, self.state_dtype))
         blocks = [name for name, codec in self.storage.items() if codec in BLOCKWISE]
@@ -146,9 +152,11 @@ class Rule:
                 f"it has {sorted(self.options)}"
             )
         chosen = {**self.options, **{name: bool(value) for name, value in options.items()}}
-        return _variant(self.factory, tuple(chosen.items())).stored_as(self.state_dtype)
+        return _variant(self.factory, tuple(chosen.items())).stored_as(
+            self.state_dtype, self.rounding
+        )
 
-    def stored_as(self, state_dtype: StateDtype) -> Rule:
+    def stored_as(self, state_dtype: StateDtype, rounding: str = ROUNDINGS[0]) -> Rule:
         """Return this variant with its states stored by these codecs; the same object each time.
 
         Parameters
@@ -156,17 +164,19 @@ class Rule:
         state_dtype : str, mapping or None
             The name of a codec of `samestep.language.codecs`, for all states of the parameter's
             size; or state name to codec; or None, for the compute dtype.
+        rounding : {"nearest", "stochastic"}
+            How states and parameters that are stored in 16 bits are rounded.
 
         Raises
         ------
         TypeError, ValueError
             For what is no codec, or a name that is no state of the parameter's size.
         """
-        if state_dtype == self.state_dtype:
+        if (state_dtype, rounding) == (self.state_dtype, self.rounding):
             return self
         if isinstance(state_dtype, Mapping):
-            return _stored(self, tuple(state_dtype.items()))
-        return _stored(self, state_dtype)
+            return _stored(self, tuple(state_dtype.items()), rounding)
+        return _stored(self, state_dtype, rounding)
 
     def for_shape(self, shape: tuple[int, ...]) -> Rule:
         """Return the variant for a parameter of this shape."""
@@ -186,6 +196,16 @@ class Rule:
         return "_".join([self.name, *parts])
 
     @property
+    def stochastic(self) -> bool:
+        """True if what is stored in 16 bits is rounded stochastically."""
+        return self.rounding == "stochastic"
+
+    @property
+    def numbers(self) -> dict[str, Hyper]:
+        """The hyperparameters that a row of scalars follows from, with their defaults."""
+        return {**self.defaults, **({"seed": 0} if self.stochastic else {})}
+
+    @property
     def known_hyperparameters(self) -> dict[str, Hyper]:
         """The hyperparameters that a group of this rule may set, with their defaults."""
         return {**self.options, **self.defaults, **self.common}
@@ -194,7 +214,7 @@ class Rule:
     def common(self) -> dict[str, Hyper]:
         """The hyperparameters that every rule has, with their defaults."""
         more = {"maximize": False, "lazy": self.lazy, "state_dtype": self.state_dtype}
-        return {**more, **dict.fromkeys(CLIPS)}
+        return {**more, "rounding": self.rounding, "seed": 0, **dict.fromkeys(CLIPS)}
 
     def hyperparameters(
         self, given: Mapping[str, Any], where: str = "", others: Iterable[str] = ()
@@ -230,6 +250,10 @@ class Rule:
     def _checked(self, name: str, value: Any, default: Hyper, where: str) -> Hyper:
         if name == "state_dtype":
             return checked_state_dtype(value, where)
+        if name == "rounding":
+            return checked_rounding(value, where)
+        if name == "seed":
+            return checked_seed(value, where)
         if isinstance(default, bool):
             if not isinstance(value, (bool, int)) or value not in (0, 1):
                 raise TypeError(f"{where}{name} must be True or False, not {value!r}")
@@ -265,10 +289,11 @@ class Rule:
         """Raise ValueError if ``hyper`` asks for other structural options than this variant's.
 
         One that is also a number may become zero, since the kernel still has its place.
-        ``state_dtype`` is one of them.
+        ``state_dtype`` and ``rounding`` are among them.
         """
-        asked = {**self.chosen_options(hyper), "state_dtype": hyper["state_dtype"]}
-        own = {**self.options, "state_dtype": self.state_dtype}
+        storage = ("state_dtype", "rounding")
+        asked = {**self.chosen_options(hyper), **{name: hyper[name] for name in storage}}
+        own = {**self.options, **{name: getattr(self, name) for name in storage}}
         for name, value in asked.items():
             if value != own[name] and (value or name not in self.defaults):
                 raise ValueError(
@@ -287,7 +312,8 @@ class Rule:
 
     def __reduce__(self) -> Any:
         if self.factory is not None:
-            return _rebuilt, (self.factory, tuple(self.options.items()), self.state_dtype)
+            of_storage = self.state_dtype, self.rounding
+            return _rebuilt, (self.factory, tuple(self.options.items()), *of_storage)
         return super().__reduce__()
 
 
@@ -306,13 +332,18 @@ def _plain(value: Any) -> Any:
 
 
 def _rebuilt(
-    factory: Callable[..., Rule], options: tuple[tuple[str, bool], ...], state_dtype: StateDtype
+    factory: Callable[..., Rule],
+    options: tuple[tuple[str, bool], ...],
+    state_dtype: StateDtype,
+    rounding: str,
 ) -> Rule:
-    return _variant(factory, options).stored_as(state_dtype)
+    return _variant(factory, options).stored_as(state_dtype, rounding)
 
 
 @kept
-def _stored(rule: Rule, state_dtype: str | tuple[tuple[str, str], ...] | None) -> Rule:
+def _stored(
+    rule: Rule, state_dtype: str | tuple[tuple[str, str], ...] | None, rounding: str
+) -> Rule:
     by_state = dict(state_dtype) if isinstance(state_dtype, tuple) else {}
     shaped = (rule, *map(rule.for_shape, ((2, 2), (2,))))
     known = dict.fromkeys(n for each in shaped for n in each.state if n not in each.per)
@@ -322,7 +353,7 @@ def _stored(rule: Rule, state_dtype: str | tuple[tuple[str, str], ...] | None) -
             f"{rule.name} that have the parameter's size are {', '.join(known) or 'none'}"
         )
     given = by_state if isinstance(state_dtype, tuple) else state_dtype
-    return dataclasses.replace(rule, state_dtype=given)
+    return dataclasses.replace(rule, state_dtype=given, rounding=rounding)
 
 
 @kept

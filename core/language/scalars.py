@@ -10,6 +10,7 @@ import numpy as np
 
 from ..interrupts import held
 from .places import place_of_function
+from .rounding import KEY
 from .rule import Rule
 from .vocabulary import HOST, IEEE, HostScalars
 
@@ -58,8 +59,10 @@ def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, An
 
 
 def scalar_names(rule: Rule) -> tuple[str, ...]:
-    """Return the names of the scalars in a row, in order."""
-    return tuple(next_scalars(rule, 0, rule.carry, as_numbers(rule.defaults))[0])
+    """Return the names of the scalars in a row, in order: the rule's own, then the key of random bits
+    where the rule rounds with some."""
+    own = tuple(next_scalars(rule, 0, rule.carry, as_numbers(rule.defaults))[0])
+    return own + KEY * rule.stochastic
 
 
 def as_numbers(values: Mapping[str, Any], number: type = float) -> SimpleNamespace:

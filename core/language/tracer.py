@@ -20,6 +20,7 @@ from .names import PER, check_names
 from .places import place_of_error, place_of_function
 from .refusals import Closed, Words, attributes, words_of
 from .results import as_tuple
+from .rounding import KEY
 from .rule import Rule
 from .scalars import row_and_carry
 from .vocabulary import Vocabulary
@@ -218,7 +219,7 @@ def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
     with _explained(rule, "scalars", TracedScalars):
         result = _with_local_names(rule.scalars, TracedScalars(), leaf("step"), carry, h)
     row, new_carry = row_and_carry(rule, result)
-    check_names("scalar", row, f"rule {rule.name!r}: ", {"grad_coefficient"})
+    check_names("scalar", row, f"rule {rule.name!r}: ", {"grad_coefficient", *KEY})
     with _explained(rule, "scalars", TracedScalars):
         return (
             {name: as_expr(value) for name, value in row.items()},

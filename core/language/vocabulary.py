@@ -135,8 +135,9 @@ class NumpyVocabulary(Vocabulary):
 
     def finite_or_zero(self, x: Any) -> Any:
         finite = np.isfinite(x)
-        # as nearly always, and `where` takes five times as long as looking
-        if np.count_nonzero(finite) == finite.size:  # for few elements faster than all()
+        # as nearly always, and `where` takes five times as long as looking; bytes are searched
+        # for a zero in half the time that all() takes
+        if 0 not in finite.tobytes():
             return self._typed(x)
         return np.where(finite, x, self._typed(0))
 

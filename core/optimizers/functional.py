@@ -44,10 +44,12 @@ def apply(
     first = state["param_groups"][0]
     saved = {name: first[name] for name in rule.known_hyperparameters}
     numbers = numbers_at(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
-    variant = rule.variant(**first["options"]).stored_as(first["state_dtype"])
+    variant = rule.variant(**first["options"]).stored_as(first["state_dtype"], first["rounding"])
     variant.check_options(numbers, when="init made this state", advice="pass it to init")
     params = copy.deepcopy(params)
-    start = {name: first[name] for name in (*rule.options, *rule.defaults, "state_dtype")}
+    start = {
+        name: first[name] for name in (*rule.options, *rule.defaults, "state_dtype", "rounding")
+    }
     for name, on in first["options"].items():
         if on and not start[name]:  # momentum that has become zero: its buffer is still there
             start[name] = 1.0

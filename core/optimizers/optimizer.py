@@ -15,24 +15,11 @@ from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
 from ..step.run import start
 from ..step.settings import Settings
+from .adjustable import Adjustable, Number
 from .checkpointed import Checkpointed
 
-Number = float | Callable[[int], float]
 
-
-def _setting(name: str, about: str) -> Any:
-    """Make an attribute that reads a setting of the run, and changes it from the next step on."""
-
-    def read(self: Optimizer) -> Any:
-        return getattr(self._run.settings, name)
-
-    def change(self: Optimizer, value: Any) -> None:
-        self._run.change(**{name: value})
-
-    return property(read, change, doc=about)
-
-
-class Optimizer(Checkpointed):
+class Optimizer(Adjustable, Checkpointed):
     """Updates parameters in place by a rule.
 
     Parameters
@@ -68,7 +55,9 @@ class Optimizer(Checkpointed):
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
         ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16",
         "float16", "int8" or, for what is never negative, "uint8", or a dict of these by the names
-        of states;
+        of states; ``rounding`` of what is stored in 16 bits,
+        "nearest" or "stochastic", by random bits that follow from ``seed`` (see
+        `samestep.language.rounding`);
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
 
@@ -126,7 +115,7 @@ class Optimizer(Checkpointed):
         """The backend that it runs on."""
         return self._run.backend
 
-    # ---- groups, hyperparameters and settings
+    # ---- groups and hyperparameters
 
     @property
     def defaults(self) -> Mapping[str, Any]:
@@ -170,22 +159,6 @@ class Optimizer(Checkpointed):
     @lr.setter
     def lr(self, value: object) -> None:
         self.lr  # noqa: B018 (raises)
-
-    clip_global_norm: Number | None = _setting(
-        "clip_global_norm", "The longest norm that all gradients together may have."
-    )
-    skip_nonfinite: bool = _setting(
-        "skip_nonfinite", "True if a step with infinite or NaN gradients is left out."
-    )
-    loss_scaler: LossScaler | None = _setting(
-        "loss_scaler", "The scaler whose scale is divided out of the gradients."
-    )
-    accumulation_steps: int = _setting(
-        "accumulation_steps", "The number of calls of ``step`` that make one update."
-    )
-    cast_gradients: bool = _setting(
-        "cast_gradients", "True if gradients of other dtypes are rounded, not refused."
-    )
 
     # ---- stepping
 

@@ -90,7 +90,7 @@ class Groups:
         hyper = numbers_at(family, given, steps_taken, where, OF_GROUPS)
         held = as_held(given, hyper)
         rule = family.variant(**{**options_asked_for(family, held, hyper), **options})
-        rule = rule.stored_as(hyper["state_dtype"])
+        rule = rule.stored_as(hyper["state_dtype"], hyper["rounding"])
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
         if check_overlap:
@@ -98,6 +98,7 @@ class Groups:
         decays = decay_mask(group.get("weight_decay_mask"), rule, spec, leaves, names, where)
         clocks = []
         for tensor, decays_here in zip(tensors, decays, strict=True):
+            tensor.position = len(self.clocks) + len(clocks)
             variant = rule.for_shape(tensor.shape)
             check(variant)
             check_constants(variant)
@@ -205,7 +206,7 @@ class Groups:
                 f"expected {expected[0]} and {expected[1]}, as when the optimizer was made"
                 f"{see('in_place.md')}"
             )
-        new.state = old.state
+        new.state, new.position = old.state, old.position
         return new
 
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:

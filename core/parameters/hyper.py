@@ -71,7 +71,7 @@ class GroupHyper:
         self._given = {
             name: value
             for name, value in numbers.items()
-            if value is not None and name != "state_dtype"
+            if value is not None and name not in ("state_dtype", "rounding")
         }
         self._numbers = as_numbers(self._given)
         self.sign = -1.0 if numbers["maximize"] else 1.0

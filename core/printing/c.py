@@ -29,7 +29,10 @@ class C(CFamily):
         loops = printer.flat_loops(step, element)
         if printer.layout.reducing:
             return loops
-        return [*_parallel("n", simd=not printer.blocks_of(step)), *loops]
+        return [
+            *_parallel("n", simd=not (printer.blocks_of(step) or printer.rounded(step))),
+            *loops,
+        ]
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)
@@ -63,9 +66,15 @@ def functions(p: Printer, more: Lines) -> str:
     return "\n".join(parts)
 
 
-def typed_sizes(p: Printer) -> Lines:
-    """Return the arguments that say how large a tensor is, with their type."""
-    return [f"int64_t {size}" for size in sizes(p)]
+def placed(p: Printer) -> Lines:
+    """Return the arguments that say which tensor it is, and how large: its position in the optimizer,
+    where random bits go by that, and its sizes."""
+    return ["position"] * p.layout.rounds + sizes(p)
+
+
+def typed(names: Iterable[str]) -> Lines:
+    """Return integers as arguments, with their type."""
+    return [f"int64_t {name}" for name in names]
 
 
 def array_arguments(p: Printer, names: Iterable[str]) -> Lines:
@@ -79,11 +88,12 @@ def _pass(p: Printer, k: int) -> str:
     body = p.pass_body(step)
     scalars = f"const {p.rule.label}_scalars *s"
     if not p.layout.reducing:
-        arguments = [scalars, "int64_t n", *array_arguments(p, p.program.arrays)]
+        arguments = [scalars, *typed(placed(p)), *array_arguments(p, p.program.arrays)]
         name = f"{API} void {p.rule.label}_update"
-        return function(name, arguments, body, _used(p, step) | {"n"})
+        lines = [*p.integer("first_element", "0"), *body]
+        return function(name, arguments, lines, _used(p, step) | {"n"})
     lines = _tile(p, step) if p.layout.matrix else _chunk(p, step)
-    arguments = [scalars, "int64_t index", *typed_sizes(p)]
+    arguments = [scalars, *typed(["index", *placed(p)])]
     arguments += [*array_arguments(p, p.touched(step)), f"{p.target.real} *workspace"]
     lanes = [f"{p.target.real} {name}[{size}];" for name, size in p.lanes.items()]
     lines = [*lines, *lanes, *body]
@@ -98,7 +108,8 @@ def _chunk(p: Printer, step: Step) -> Lines:
     ]
     rest = p.target.smaller(f"size - index * {CHUNK}", str(CHUNK))
     length = p.integer("n", rest, "size index")
-    return [*length, *_slots(p), *shifted]
+    first = p.integer("first_element", f"index * {CHUNK}", "index")
+    return [*length, *first, *_slots(p), *shifted]
 
 
 def _tile(p: Printer, step: Step) -> Lines:
@@ -117,7 +128,7 @@ def _fold(p: Printer, k: int) -> str:
     step = p.program.folds[k]
     p.begin()
     body = fold_body(p, step)
-    arguments = [f"const {p.rule.label}_scalars *s", *typed_sizes(p)]
+    arguments = [f"const {p.rule.label}_scalars *s", *typed(sizes(p))]
     arguments += [*array_arguments(p, p.program.small), f"{p.target.real} *workspace"]
     lines = [*_slots(p), *body]
     return function(f"static void {p.rule.label}_fold{k}", arguments, lines, _used(p, step))
@@ -127,6 +138,7 @@ def _used(p: Printer, step: Step) -> set[str]:
     """Return the arguments that a pass or fold uses."""
     arrays = {p.arrays[name] for name in (*p.touched(step), *step.loads, *dict(step.stores))}
     scalars = any(node.op == "scalar" for node in step.nodes) or "grad" in step.loads
+    scalars = scalars or bool(p.rounded(step))
     return p.used | arrays | ({"s"} if scalars else set())
 
 
@@ -164,7 +176,7 @@ def _workspace_size(p: Printer) -> str:
     numbers = p.use(" + ".join(map(p.layout.slot_size, p.layout.slots)) or "0")
     lines = [*_numbers(p), f"return {numbers};"]
     about = f"/* How many numbers the workspace of {label}_update holds. */\n"
-    return about + function(f"{API} int64_t {label}_workspace", typed_sizes(p), lines, p.used)
+    return about + function(f"{API} int64_t {label}_workspace", typed(sizes(p)), lines, p.used)
 
 
 def _driver(p: Printer) -> str:
@@ -174,14 +186,18 @@ def _driver(p: Printer) -> str:
     count = "strips * across" if p.layout.matrix else "chunks"
     for kind, k in program.launches:
         arrays = p.touched(program.passes[k]) if kind == "pass" else program.small
-        passed = [*sizes(p), *(p.arrays[name] for name in arrays), "workspace"]
+        passed = [
+            *(placed(p) if kind == "pass" else sizes(p)),
+            *(p.arrays[name] for name in arrays),
+            "workspace",
+        ]
         p.use(" ".join(["s", *passed]))
         if kind == "fold":
             lines.append(f"{label}_fold{k}(s, {', '.join(passed)});")
         else:
             call = f"{label}_pass{k}(s, index, {', '.join(passed)});"
             lines += [*_parallel(" * ".join(sizes(p))), *p.loop("index", count, [call])]
-    arguments = [f"const {label}_scalars *s", *typed_sizes(p)]
+    arguments = [f"const {label}_scalars *s", *typed(placed(p))]
     arguments += array_arguments(p, (*program.arrays, *program.small))
     shape = "size rows by columns" if p.layout.matrix else "size elements"
     return f"/* One step of one tensor of {shape}. */\n" + function(

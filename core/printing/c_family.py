@@ -35,8 +35,14 @@ class CFamily(Target):
 
     reserved = RESERVED
     helpers = read("c_helpers.c")
+    # fmt: off
     needed_by = {  # noqa: RUF012
-        "bits_of": ("to_bfloat16", "from_float16", "to_float16", *BLOCKS),
+        "bits_of": (
+            "to_bfloat16", "from_float16", "to_float16", "round_to_bfloat16", "round_to_float16",
+            *BLOCKS,
+        ),
+        "philox": ("random_of", "fill_random", "random_group"),
+        "half_of": ("random_of", "random_group"),
         "float_of": ("from_bfloat16", "from_float16", "to_float16", *BLOCKS),
         "scale_of_block": BLOCKS,
         "to_root": BLOCKS,
@@ -44,6 +50,7 @@ class CFamily(Target):
         "lanes_for": ("lanes_for", "total", "sum_as_row"),
         "add_lines": ("add_lines", "sum_as_row"),
     }
+    # fmt: on
     const, end, warns_of_unused = "const ", ";", True
     declared = "static inline"  # as what helper functions are
 
@@ -62,6 +69,9 @@ class CFamily(Target):
 
     def let(self, name: str, value: str, *, index: bool = False) -> str:
         return self.assign(f"const int64_t {name}" if index else f"{self.real} {name}", value)
+
+    def buffer(self, printer: Printer, name: str, size: int) -> Lines:
+        return [f"uint16_t {name}[{size}];"]
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         return self.loop("lane", "width", [self.assign(f"{name}[lane]", "0")], *self.threads)
@@ -89,6 +99,9 @@ class CFamily(Target):
 
     def smaller(self, a: str, b: str) -> str:
         return f"({a} < {b} ? {a} : {b})"
+
+    def as_integer(self, value: str) -> str:
+        return f"(int64_t){value}"
 
     def as_value(self, count: str) -> str:
         return f"({self.real})({count})"

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable
 
 from ..language.passes import Step, reachable, statements
+from ..language.rounding import KEY
 from ..language.tracer import trace_scalars
 from .c_family import C_TYPE, CFamily, function
 from .c_names import field
@@ -23,7 +24,7 @@ def structures(p: Printer) -> str:
     label, carry = p.rule.label, p.rule.carry
     hyper = [
         f"{field(name)}[{len(value)}]" if isinstance(value, tuple) else field(name)
-        for name, value in p.rule.defaults.items()
+        for name, value in p.rule.numbers.items()
     ]
     structs = [_structure("double", hyper or ["none"], f"{label}_hyper")]  # C has no empty ones
     if carry:
@@ -57,7 +58,7 @@ def numbers(p: Printer) -> list[tuple[str, str, int, float]]:
     """Return for each number of the hyperparameters its member of the structure, and its name,
     index, and default."""
     found = []
-    for name, value in p.rule.defaults.items():
+    for name, value in p.rule.numbers.items():
         for i, number in enumerate(value if isinstance(value, tuple) else [value]):
             place = f"{field(name)}[{i}]" if isinstance(value, tuple) else field(name)
             found.append((place, name, i, number))
@@ -94,6 +95,9 @@ def scalars_function(p: Printer) -> str:
     lines += [
         f"result.{field(name)} = ({p.target.real})({values.text(e)});" for name, e in row.items()
     ]
+    if p.rule.stochastic:  # the key of random bits
+        lines += _key_lines(p)
+        values.use("h step")
     lines += [f"carry->{field(name)} = {values.text(e)};" for name, e in carry.items()]
     p.called |= values.called
     arguments = ["double step", f"const {label}_hyper *h"]
@@ -108,6 +112,16 @@ def scalars_function(p: Printer) -> str:
     head = f"{API} {label}_scalars {label}_compute_scalars"
     about = "/* What is equal for all elements of a parameter; step counts from 1. */\n"
     return about + function(head, arguments, lines, values.used | ({"carry"} if carry else set()))
+
+
+def _key_lines(p: Printer) -> Lines:
+    """Return statements that store the words of a step's key by halves."""
+    words = ("(uint32_t)h->seed", "(uint32_t)(int64_t)step")
+    values = [f"({word} {half})" for word in words for half in ("& 0xFFFF", ">> 16")]
+    return [
+        f"result.{name} = ({p.target.real}){value};"
+        for name, value in zip(KEY, values, strict=True)
+    ]
 
 
 def _member(leaf: str) -> str:

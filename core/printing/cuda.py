@@ -72,7 +72,7 @@ class Cuda(CFamily):
     }
     reserved = CFamily.reserved | NAMES | {
         "coefficients", "control", "before", "before_groups", "each_group", "load", "store", "Width",
-        "Group", "BLOCK", "GLOBAL", "gridDim", "blockDim", "aligned",
+        "Group", "BLOCK", "element", "GLOBAL", "gridDim", "blockDim", "aligned",
         "load_some", "store_some", "top_of_group",
     }  # fmt: skip
     declared = "static __device__ __forceinline__"
@@ -84,6 +84,9 @@ class Cuda(CFamily):
     def helper_texts(self, called: set[str]) -> str:
         largest = self.typed_constant(float(np.finfo(self.compute).max))
         return super().helper_texts(called).replace("LARGEST", largest)
+
+    def random(self, name: str) -> str:
+        return f"{name}.at[k]"
 
     def scalar(self, name: str, scalars: Sequence[str]) -> str:
         if name == "grad_coefficient":
@@ -194,6 +197,8 @@ def _line_of_table(p: Printer) -> Lines:
         *length,
         "if (row < 0 || control[1] != 0) return;",
     ]
+    lines += p.integer("position", f"chunk[{layout.position}]")
+    lines += p.integer("first_element", f"chunk[{layout.first_element}]")
     if not layout.reducing:
         return lines
     p.use("tensors")
@@ -279,6 +284,12 @@ def _loops_over_groups(p: Printer, step: Step, element: Lines) -> Lines:
         get.append(f"Group<{C_TYPE[p.stored[array]]}, group.n> {name}{loaded};")
         if array in dict(step.stores):
             put.append(f"store({pointer}, {name});")
+    for array in p.rounded(step):
+        random = p.helper("random_group<group.n>", *p.key_and_counter(array), "element")
+        p.called.add("random_group")
+        get.append(f"const Random<group.n> {p.random_name(array)} = {random};")
+    if p.rounded(step):
+        get.insert(0, f"const int64_t element = {p.use('first_element')} + first;")
     if step.sums:
         lines.append(p.width("n", LANES))
         get.insert(0, "const int64_t lane = (first - before) & (width - 1);")

@@ -57,6 +57,11 @@ def loops_over_blocks(p: Printer, step: Step, element: Lines, threads: int) -> L
                 f"store_in_block<{codec.size // own}>({new}, {tops}, count, whole,",
                 f"    (uint8_t *){p.arrays[name]} + first, {scale}, {most});",
             ]
+    for name in p.rounded(step):
+        first = f"{p.use('first_element')} + first"
+        random = p.helper(f"random_group<{own}>", *p.key_and_counter(name), first)
+        p.called.add("random_group")
+        get.append(f"const Random<{own}> {p.random_name(name)} = {random};")
     lane = ["const int64_t lane = (first + k) & (width - 1);"] if step.sums else []
     body = [
         f"const int64_t first = start + {own} * threadIdx.x;",

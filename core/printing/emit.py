@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
 from ..language.outside import check_constants
+from ..language.rounding import checked_rounding, streams
 from ..language.rule import CLIPS, Rule
 from ..rules import find_rule
 
@@ -20,6 +21,7 @@ def emit(
     grad_dtype: str | None = None,
     *,
     state_dtype: StateDtype = None,
+    rounding: str | None = None,
     **options: bool,
 ) -> str:
     """Return the update of ``rule`` as source text.
@@ -35,11 +37,14 @@ def emit(
         Storage dtypes of parameters and gradients, ``grad_dtype`` by default the same.
     state_dtype : str or mapping, optional
         What states are stored in, as in `samestep.Optimizer`; by default what ``rule`` says.
+    rounding : {"nearest", "stochastic"}, optional
+        How what is stored in 16 bits is rounded, in the same way.
 
     Raises
     ------
     ValueError
-        For an unknown target, rule or dtype, or a ``state_dtype`` for float64.
+        For an unknown target, rule, dtype or rounding, a ``state_dtype`` for float64, or stochastic
+        rounding where nothing is stored in 16 bits.
     """
     from ..language.clipping import clipped  # nothing of this is needed before
     from ..language.passes import program
@@ -49,7 +54,7 @@ def emit(
     from .printer import Printer
 
     family, clips, grad_dtype = checked(
-        TARGETS, rule, target, dtype, grad_dtype, state_dtype, options
+        TARGETS, rule, target, dtype, grad_dtype, state_dtype, rounding, options
     )
     language = dict(zip(TARGETS, (Numba, C, Cuda), strict=True))[target]
     return Printer(program(clipped(family, clips)), dtype, grad_dtype, language).source()
@@ -62,6 +67,7 @@ def checked(
     dtype: str,
     grad_dtype: str | None,
     state_dtype: StateDtype,
+    rounding: str | None,
     options: Mapping[str, bool],
 ) -> tuple[Rule, tuple[str, ...], str]:
     """Return the variant, the kinds of clipping and the gradients' dtype that these arguments ask
@@ -82,11 +88,17 @@ def checked(
     structural = {name: on for name, on in options.items() if name not in CLIPS}
     family = find_rule(rule).variant(**structural)
     check_constants(family)
-    if state_dtype is not None:
-        family = family.stored_as(checked_state_dtype(state_dtype))
+    codecs = family.state_dtype if state_dtype is None else checked_state_dtype(state_dtype)
+    rounds = family.rounding if rounding is None else checked_rounding(rounding)
+    family = family.stored_as(codecs, rounds)
     if family.state_dtype is not None and COMPUTE_DTYPE[dtype] != "float32":
         raise ValueError(
             f"state_dtype={family.state_dtype!r}: states of {dtype} parameters have no codec; "
             "expected None"
+        )
+    if family.stochastic and not streams(family, dtype):
+        raise ValueError(
+            f"rounding={family.rounding!r}: nothing of {dtype} parameters is stored in 16 bits; "
+            "choose a dtype or a state_dtype of 16 bits, or leave it out"
         )
     return family, clips, grad_dtype

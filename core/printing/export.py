@@ -20,6 +20,7 @@ def export(
     grad_dtype: str | None = None,
     *,
     state_dtype: StateDtype = None,
+    rounding: str | None = None,
     with_check: bool = False,
     **options: bool,
 ) -> str:
@@ -38,6 +39,8 @@ def export(
         Storage dtypes of parameters and gradients, ``grad_dtype`` by default the same.
     state_dtype : str or mapping, optional
         What states are stored in, as in `samestep.Optimizer`; by default what ``rule`` says.
+    rounding : {"nearest", "stochastic"}, optional
+        How what is stored in 16 bits is rounded, in the same way.
     with_check : bool
         Add a main program that replays a golden file and compares bits; its exit status is 1 if
         one differs.
@@ -45,12 +48,13 @@ def export(
     Raises
     ------
     ValueError
-        For an unknown target, rule or dtype; a check of gradients in another dtype than the
+        For an unknown target, rule, dtype or rounding; stochastic rounding where nothing is stored in
+        16 bits; a check of gradients in another dtype than the
         parameters' (there are no golden files of these); a rule whose text cannot be read.
     TypeError
         For an unknown option.
     """
-    return text_of_file(rule, target, dtype, grad_dtype, state_dtype, with_check, options)
+    return text_of_file(rule, target, dtype, grad_dtype, state_dtype, rounding, with_check, options)
 
 
 def text_of_file(
@@ -59,6 +63,7 @@ def text_of_file(
     dtype: str,
     grad_dtype: str | None,
     state_dtype: StateDtype,
+    rounding: str | None,
     with_check: bool,
     options: Mapping[str, bool],
     typed: str = "",
@@ -69,7 +74,7 @@ def text_of_file(
     from .files import c, check_c, check_python, cuda, numba, numpy
 
     family, clips, grad_dtype = checked(
-        TARGETS, rule, target, dtype, grad_dtype, state_dtype, options
+        TARGETS, rule, target, dtype, grad_dtype, state_dtype, rounding, options
     )
     if with_check and grad_dtype != dtype:
         raise ValueError(
@@ -110,6 +115,7 @@ def _command(
     else:
         for name, codec in (family.state_dtype or {}).items():
             words += ["--state-dtype", f"{name}={codec}"]
+    words += ["--rounding", family.rounding] * family.stochastic
     for name, on in family.options.items():
         if on != usual[name]:
             words += ["--option", name if on else f"no_{name}"]

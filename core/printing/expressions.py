@@ -21,6 +21,8 @@ OWN_NAMES = {
     "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of",
     "from_root", "to_root", "scale_of_block", "store_block", "store_in_block",
     "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",
+    "round_to_bfloat16", "round_to_float16", "philox", "random_of", "fill_random", "random_group", "half_of", "Random",
+    "random_seed", "random_step", "position", "first_element", "skipped",
 }  # fmt: skip
 
 
@@ -31,9 +33,9 @@ class Expressions:
     arguments that the function in hand uses.
     """
 
-    def __init__(self, program: Program, target: Target) -> None:
+    def __init__(self, program: Program, target: Target, rounds: bool = False) -> None:
         self.program, self.rule = program, program.rule
-        self.layout = Layout(program, target.tile_columns)
+        self.layout = Layout(program, target.tile_columns, rounds)
         self.target, self.compute = target, target.compute
         self.scalars = (*program.scalars, "grad_coefficient")
         self.text_of: dict[int, str] = {}
@@ -92,6 +94,25 @@ class Expressions:
             name, number = f"{wanted}_{number}", number + 1
         self.taken.add(name)
         return name
+
+    # ---- parts of statements
+
+    def loop(self, variable: str, count: str, body: Lines, step: int = 1) -> Lines:
+        """Return ``body`` for each ``variable`` from 0 on and below ``count``."""
+        return self.target.loop(variable, self.use(count), body, "0", str(step))
+
+    def integer(self, name: str, value: str, uses: str | None = None) -> Lines:
+        """Return the declaration of an integer, or nothing if no line made so far uses it. ``uses``
+        are the names in its ``value``, by default its words."""
+        if self.target.warns_of_unused and name not in self.used:
+            return []
+        self.use(value if uses is None else uses)
+        return [self.target.let(name, value, index=True)]
+
+    def subscript(self, value: str) -> str:
+        """Return an integer that is never negative as an index, and remember that there is one."""
+        self.called.add("subscript")
+        return self.target.subscript(value)
 
     # ---- expressions
 

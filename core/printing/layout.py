@@ -17,12 +17,16 @@ class Layout:
     first row and the first column of the tile. ``tensors`` has a line per tensor: row of scalars,
     matrix rows and columns (number of elements and 1, if it is not seen as a matrix), number of
     chunks (rows of a tile), addresses of the small states, then where in the workspace each of
-    ``slots`` starts. A tile has up to ``tile_columns`` columns. ``block`` says of how many elements
-    each of the arrays of scales has one number.
+    ``slots`` starts. A tile has up to ``tile_columns`` columns. If the program ``rounds`` by random
+    bits, a line of ``table`` ends with the parameter's position in the optimizer and, of a chunk, the
+    index of its first element. ``block`` says of how many
+    elements each of the arrays of scales has one number.
     """
 
-    def __init__(self, program: Program, tile_columns: int = ROW_CHUNK) -> None:
-        self.tile_columns = tile_columns
+    def __init__(
+        self, program: Program, tile_columns: int = ROW_CHUNK, rounds: bool = False
+    ) -> None:
+        self.tile_columns, self.rounds = tile_columns, rounds
         self.reducing = bool(program.sums or program.crossings or program.small)
         self.matrix = program.matrix
         # how many of something a tensor has: name, what it is the number of, how much is one
@@ -36,7 +40,9 @@ class Layout:
         self.tensor = 2 + len(program.arrays)
         self.index = self.first_row = self.tensor + 1
         self.first_column = self.tensor + 2
-        self.table_columns = self.tensor + (3 if self.matrix else 2 if self.reducing else 0)
+        self.position = self.tensor + (3 if self.matrix else 2 if self.reducing else 0)
+        self.first_element = self.position + 1
+        self.table_columns = self.position + rounds * (1 if self.matrix else 2)
         self.small = {name: 4 + i for i, name in enumerate(program.small)}
         self.slots = tuple({id(n): n for n in (*program.sums, *program.crossings)}.values())
         first = 4 + len(program.small)

@@ -46,6 +46,7 @@ class Numba(Target):
     needed_by = {  # noqa: RUF012
         "bfloat16": ("from_bfloat16", "to_bfloat16"),
         "float16": ("from_float16", "to_float16"),
+        "philox": ("random_of", "fill_random"),
         "fold": ("fold", "total", "sum_as_row"),
         "lanes_for": ("lanes_for", "total", "sum_as_row"),
         "add_lines": ("add_lines", "sum_as_row"),
@@ -61,6 +62,10 @@ class Numba(Target):
 
     def when(self, condition: str, body: Lines) -> Lines:
         return [f"if {condition}:", *indented(body)]
+
+    def buffer(self, printer: Printer, name: str, size: int) -> Lines:
+        printer.buffers[name] = size
+        return []
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         return [f"{name}[:width] = 0"]
@@ -90,6 +95,9 @@ class Numba(Target):
     def as_value(self, count: str) -> str:
         return f"{self.compute}({count})"
 
+    def as_integer(self, value: str) -> str:
+        return f"int({value})"
+
     def scalar(self, name: str, scalars: Sequence[str]) -> str:
         return f"rows[row, {scalars.index(name)}]"
 
@@ -112,6 +120,9 @@ class Numba(Target):
         if layout.reducing:
             columns += ["line of `tensors`"]
             columns += ["first row", "first column"] if layout.matrix else ["index in its tensor"]
+        if layout.rounds:
+            columns += ["position of the parameter"]
+            columns += [] if layout.matrix else ["index of the first element"]
         unit = "tile" if layout.matrix else "chunk"
         header = HEAD.format(
             title=f"{printer.rule.label}: fused update of {stored['param']} parameters"
@@ -152,12 +163,17 @@ def _pass(p: Printer, k: int) -> str:
         ]
     elif layout.reducing:
         lines.append(f"index = table[chunk, {layout.index}]")
+    if p.rounded(step):
+        lines.append(f"position = table[{unit}, {layout.position}]")
+        if not layout.matrix:
+            lines.append(f"first_element = table[chunk, {layout.first_element}]")
     for name in p.touched(step):
         block = layout.block.get(name)
         numbers = count if block is None else f"({count} + {block - 1}) // {block}"
         lines.append(_view(p, name, f"table[{unit}, {layout.array[name]}]", numbers))
     lines += [*_slots(p), *body]
     lanes = [f"{name} = np.empty({size}, {p.compute})" for name, size in p.lanes.items()]
+    lanes += [f"{name} = np.empty({size}, np.uint16)" for name, size in p.buffers.items()]
     loop = [f"for {unit} in range(first, last):", *indented(lines)]
     return _function(p, p.name_of("pass", k), [*lanes, *loop])
 

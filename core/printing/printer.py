@@ -12,15 +12,15 @@ from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import Program, Step, statements
 from ..language.summation import LANES, ROW_CHUNK
 from ..language.tracer import Expr
-from .expressions import Expressions
+from .random_bits import RandomBits
 from .target import Launch, Lines, Target
 
 
-class Printer(Expressions):
+class Printer(RandomBits):
     """Prints the passes and folds of one program, for one target and pair of storage dtypes.
 
-    ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``prefix`` begins the
-    names of helper functions.
+    ``stored`` are the dtypes of the arrays of the parameter's size, by name, ``streams`` the numbers
+    of those that are rounded by random bits. ``prefix`` begins the names of helper functions.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Printer(Expressions):
     ) -> None:  # fmt: skip
         made = target(COMPUTE_DTYPE[param_dtype])
         made.prefix = prefix
-        super().__init__(program, made)
+        super().__init__(program, made, param_dtype)
         self.stored = dict.fromkeys(program.arrays, self.compute)
         self.stored |= {**self.rule.storage, "param": param_dtype, "grad": grad_dtype}
         self.blocks = {n: BLOCKWISE[c] for n, c in self.rule.storage.items() if c in BLOCKWISE}
@@ -40,12 +40,15 @@ class Printer(Expressions):
 
     @property
     def codecs(self) -> str:
-        """The line that says which states codecs store; empty where there is none."""
+        """The lines that say which states codecs store and which arrays are rounded by random bits; empty
+        where there are none."""
         of_codec: dict[str, list[str]] = {}
         for name, codec in self.rule.storage.items():
             of_codec.setdefault(codec, []).append(name)
         listed = "; ".join(f"{', '.join(names)} in {c}" for c, names in of_codec.items())
-        return "\n" + textwrap.fill(f"States: {listed}.", 94) if listed else ""
+        lines = [f"States: {listed}."] if listed else []
+        lines += [f"Rounded by random bits: {', '.join(self.streams)}."] if self.streams else []
+        return "".join(f"\n{textwrap.fill(line, 94)}" for line in lines)
 
     def source(self) -> str:
         """Return the text of all passes and folds, with what they need."""
@@ -73,9 +76,10 @@ class Printer(Expressions):
         return all(node.per == "row" for node in step.sums)
 
     def begin(self) -> None:
-        """Start a new function. ``lanes`` are its arrays of lanes and their sizes, ``placed`` the
-        elements that do not stand at index ``i`` of their array. ``scale_name`` has the scale of the
-        block in hand, by state, and ``new_values`` the array of its new values."""
+        """Start a new function. ``lanes`` are its arrays of lanes and their sizes, ``buffers`` those
+        of random bits, ``placed`` the elements that do not stand at index ``i`` of their array.
+        ``scale_name`` has the scale of the block in hand, by state, and ``new_values`` the array of
+        its new values."""
         super().begin()
         self.scale_name = {name: self.new_name(scales_of(name)) for name in self.blocks}
         self.new_values = {name: self.new_name(f"new_{name}") for name in self.blocks}
@@ -84,26 +88,9 @@ class Printer(Expressions):
 
     # ---- parts of statements
 
-    def loop(self, variable: str, count: str, body: Lines, step: int = 1) -> Lines:
-        """Return ``body`` for each ``variable`` from 0 on and below ``count``."""
-        return self.target.loop(variable, self.use(count), body, "0", str(step))
-
     def shared_loop(self, variable: str, count: str, body: Lines) -> Lines:
         """Return a loop that the threads of a block share, where there are several."""
         return self.target.loop(variable, self.use(count), body, *self.target.threads)
-
-    def integer(self, name: str, value: str, uses: str | None = None) -> Lines:
-        """Return the declaration of an integer, or nothing if no line made so far uses it. ``uses``
-        are the names in its ``value``, by default its words."""
-        if self.target.warns_of_unused and name not in self.used:
-            return []
-        self.use(value if uses is None else uses)
-        return [self.target.let(name, value, index=True)]
-
-    def subscript(self, value: str) -> str:
-        """Return an integer that is never negative as an index, and remember that there is one."""
-        self.called.add("subscript")
-        return self.target.subscript(value)
 
     def in_workspace(self, node: Expr, position: str = "") -> str:
         """Return the place of one of the numbers that the workspace holds of ``node``."""
@@ -125,7 +112,10 @@ class Printer(Expressions):
         if array in self.blocks:
             return self.target.assign(self.new_value(array), value)
         dtype = self.stored[array]
-        value = value if dtype == self.compute else self.helper(f"to_{dtype}", value)
+        if array in self.streams:
+            value = self.helper(f"round_to_{dtype}", value, self.random(array))
+        elif dtype != self.compute:
+            value = self.helper(f"to_{dtype}", value)
         return self.target.assign(self.element(array), value)
 
     def element(self, array: str) -> str:
@@ -195,8 +185,10 @@ class Printer(Expressions):
         element += self.assignments(statements(step), step)
         element += [self.store(array, self.text(expr)) for array, expr in step.stores]
         if self.program.matrix:
-            return before + self.target.tile_loops(self, step, per_row, element)
-        return before + self.target.flat_loops(self, step, element)
+            loops = self.target.tile_loops(self, step, per_row, element)
+        else:
+            loops = self.target.flat_loops(self, step, element)
+        return before + self.random_lines(step) + loops
 
     def flat_loops(self, step: Step, element: Lines) -> Lines:
         """Return ``element`` for each ``i``; around sums in blocks of whose elements each has its
@@ -204,6 +196,8 @@ class Printer(Expressions):
         block, blocks = self.target.block, self.blocks_of(step)
         if blocks:
             block = max(codec.size for codec in blocks.values())
+        elif self.rounded(step):  # the last pass, in which nothing is summed
+            return self.random_loops(step, element)
         elif not self.program.sums or not (step.sums or block < LANES):
             return self.shared_loop("i", "n", element)
         lines = [self.width("n", LANES)] if step.sums else []
@@ -264,7 +258,9 @@ class Printer(Expressions):
         which there are ``left``, but ``most`` at a time."""
         count = self.target.smaller(str(most), self.use(left))
         if self.blocks_of(step):  # have so much to compute that memory does not wait
-            return [self.target.let("count", count, index=True), *self.loop("lane", "count", body)]
+            random = self.random_of_block(step, most)
+            number = self.target.let("count", count, index=True)
+            return [number, *random, *self.loop("lane", "count", body)]
         if not self.target.fetches_ahead:
             return self.shared_loop("lane", count, body)
         ahead = self.fetches(step, first, "count")

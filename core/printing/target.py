@@ -62,6 +62,10 @@ class Target:
     def assign(self, place: str, value: str) -> str:
         return f"{place} = {value}{self.end}"
 
+    def buffer(self, printer: Any, name: str, size: int) -> Lines:
+        """Return the declaration of so many integers of 16 bits, in the loop that uses them."""
+        raise NotImplementedError
+
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         """Set ``width`` of that many lanes to zero."""
         raise NotImplementedError
@@ -117,6 +121,14 @@ class Target:
     def as_value(self, count: str) -> str:
         """Return an integer as a value of the compute dtype."""
         raise NotImplementedError
+
+    def as_integer(self, value: str) -> str:
+        """Return a whole number of the compute dtype as an integer."""
+        raise NotImplementedError
+
+    def random(self, name: str) -> str:
+        """Return the random bits for one of some neighbours whose bits are in the variable ``name``."""
+        return f"{name}[{self.subscript('skipped + lane')}]"
 
     def function(self, op: str) -> str:
         """Return the name of the library's function for ``op``."""

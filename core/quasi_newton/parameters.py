@@ -31,7 +31,7 @@ class ParameterVector:
         for tensor in self.tensors:
             _check_dtype(tensor)
         backend.check_overlap(self.tensors)
-        ends = list(accumulate(tensor.size for tensor in self.tensors))
+        ends = list(accumulate(len(tensor.flat) for tensor in self.tensors))
         self.size = ends[-1]
         self._slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         self.rounds = any(tensor.dtype != "float64" for tensor in self.tensors)
@@ -93,7 +93,7 @@ class ParameterVector:
         targets = []
         for tensor, where in zip(self.tensors, self._slices, strict=True):
             direct = COMPUTE_DTYPE[tensor.dtype] == "float64"
-            kept = None if direct else self._backend.zeros(tensor.size, "float32")
+            kept = None if direct else self._backend.zeros(len(tensor.flat), "float32")
             self._kept.append(kept)
             targets.append(tensor.with_state({"kept": vector[where] if direct else kept}))
         return Launches(self._backend, targets)

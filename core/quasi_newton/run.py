@@ -53,7 +53,7 @@ class Run:
         """Return the parameters where they are now: other arrays may stand in their places. Raises
         TypeError or ValueError for what cannot be used."""
         leaves = list(flatten_like(self._spec, self.params, "params"))
-        return ParameterVector(self._kept, leaves, self._names, self._spec)  # type: ignore[arg-type]
+        return ParameterVector(self._kept, leaves, self._names, self._spec)
 
     def step(self, closure: Closure, callback: Callable[[Progress], Any] | None) -> Progress:
         """Iterate until something ends it; see `samestep.LBFGS.step`."""

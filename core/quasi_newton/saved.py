@@ -77,7 +77,7 @@ def restore(run: Run, snapshot: Mapping[str, Any]) -> None:
 
 def save(run: Run, path: str | PathLike[str]) -> None:
     """Write parameters and state to a file; see `samestep.LBFGS.save`."""
-    leaves, names, _ = flatten(run.params, "params")
+    leaves, names, _ = flatten(run.params, "group[0]")
     params = [run.backend.to_numpy(leaf, copied=False) for leaf in leaves]
     tree = {
         "format_version": FORMAT_VERSION,
@@ -97,7 +97,7 @@ def load(path: str | PathLike[str], params: Any, backend: str | None) -> Run:
     with CheckpointFile(path) as file:
         with file.doubts():
             tree = _read_tree(file)
-            (params,) = in_order([listed(params)], [_in_group(name) for name in tree["names"]])
+            (params,) = in_order([listed(params)], tree["names"])
             options = Options(**tree["state"]["options"])
         run = Run(params, backend, options)
         with file.doubts():
@@ -114,11 +114,6 @@ def load(path: str | PathLike[str], params: Any, backend: str | None) -> Run:
     for leaf, saved in zip(leaves, tree["param"].values(), strict=True):
         run.backend.copy_into(leaf, saved)
     return run
-
-
-def _in_group(name: str) -> str:
-    """Return the name of a parameter as `samestep.checkpoint.parameter_names.in_order` has it."""
-    return "group[0]" + name.removeprefix("params")
 
 
 def _read_tree(file: CheckpointFile) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..language.clipping import clipped
+from ..language.rounding import key_scalars
 from ..language.rule import Rule
 from ..language.scalars import next_scalars
 from ..language.zero_gradient import check_rule
@@ -207,7 +208,8 @@ class Stepping:
                 hyper = self._hyper[clock.group]
                 numbers = hyper.numbers(clock.decays)
                 row, carry = next_scalars(bucket.rule, clock.step, clock.carry, numbers)
-                rows.append((*row.values(), hyper.sign * coefficient))
+                key = key_scalars(numbers.seed, clock.step + 1) if bucket.rule.stochastic else ()
+                rows.append((*row.values(), *key, hyper.sign * coefficient))
                 carries[id(clock)] = (clock, carry)
             bucket.set_rows(rows)
         return list(carries.values())

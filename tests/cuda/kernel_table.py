@@ -120,7 +120,7 @@ def blocks(shape: tuple[int, int]) -> int:
     """How many blocks a pass of Adafactor has for a matrix."""
     layout = Printer(program(ALL["adafactor"]), "float32", "float32", Cuda).layout
     addresses = {name: [0] for name in ("param", *ALL["adafactor"].state)}
-    return len(LaunchTable(layout, [shape], addresses, {"param": 4, "grad": 4}, {}).table)
+    return len(LaunchTable(layout, [shape], addresses, {"param": 4, "grad": 4}, [0]).table)
 
 
 def main(files: list[str]) -> None:

@@ -43,7 +43,8 @@ class PrintedLaunch(HostLaunch):
         for name in self.printer.rule.arrays:
             addresses[name] = [address(t.state[name]) for t in tensors]
             self.arrays += [t.flat_state(name) for t in tensors]
-        self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes)
+        places = [tensor.position for tensor in tensors]
+        self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes, places)
         self.workspace = np.zeros(self.launch_table.workspace_size, self.compute)
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:

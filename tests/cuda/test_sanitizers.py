@@ -22,9 +22,9 @@ def _under_a_sanitizer(monkeypatch, tmp_path):
     monkeypatch.setattr(SanitizedLaunch, "folder", tmp_path)
 
 
-def check(rule, dtype="float32", backend="sanitized", tensors=TENSORS):
-    reference = run(rule, "numpy", tensors, dtype, 1, maximize=True)
-    assert_same(run(rule, backend, tensors, dtype, 1, maximize=True), reference)
+def check(rule, dtype="float32", backend="sanitized", tensors=TENSORS, **hyper):
+    reference = run(rule, "numpy", tensors, dtype, 1, maximize=True, **hyper)
+    assert_same(run(rule, backend, tensors, dtype, 1, maximize=True, **hyper), reference)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,15 @@ def check(rule, dtype="float32", backend="sanitized", tensors=TENSORS):
 )  # fmt: skip
 def test_memory_and_behaviour(rule, dtype):
     check(rule, dtype)
+
+
+@pytest.mark.parametrize(
+    ("rule", "dtype", "codec"),
+    [("adamw", "bfloat16", None), ("lamb", "float32", "float16"), ("adafactor", "float16", None)],
+)
+def test_random_bits(rule, dtype, codec):
+    """Wherever tensors lie, so that groups of neighbours begin at any of the eight that share bits."""
+    check(rule, dtype, rounding="stochastic", seed=2**31, state_dtype=codec)
 
 
 @pytest.mark.parametrize("rule", ["lamb", "novograd", "adafactor"])

@@ -58,8 +58,8 @@ def type_of(parameter: inspect.Parameter) -> str:
         return "Any"
     if parameter.name == "state_dtype":
         return "str | Mapping[str, str] | None"
-    if isinstance(default, bool):
-        return "bool"
+    if isinstance(default, (bool, str)):
+        return type(default).__name__
     if isinstance(default, tuple):
         numbers, floats = (", ".join([kind] * len(default)) for kind in ("Number", "float"))
         return f"tuple[{numbers}] | Callable[[int], tuple[{floats}]]"
@@ -73,8 +73,12 @@ def torch_type_of(parameter: inspect.Parameter) -> str:
     return type_of(parameter).partition(" | Callable")[0]
 
 
+def _text(default: object) -> str:
+    return f'"{default}"' if isinstance(default, str) else repr(default)
+
+
 def _argument(parameter: inspect.Parameter, annotation: str) -> str:
-    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    default = "" if parameter.default is parameter.empty else f" = {_text(parameter.default)}"
     return f"        {parameter.name}: {annotation}{default},"
 
 

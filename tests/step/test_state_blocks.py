@@ -10,6 +10,7 @@ import samestep as ss
 from helpers import assert_same, on, snapshot, step
 from samestep.golden.compare import first_difference
 from samestep.language.blockwise import BLOCKWISE
+from samestep.language.dtypes import numpy_dtype
 from variants import SPECIAL
 
 SIZES = (0, 1, 31, 32, 33, 127, 128, 129, 255, 256, 257, 65_537)
@@ -109,8 +110,6 @@ def test_every_rule_stores_its_states_in_blocks(name):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_parameters_of_16_bits(any_backend, dtype):
-    from samestep.language.dtypes import numpy_dtype
-
     def made(backend):
         rng = np.random.default_rng(3)
         params = [rng.standard_normal(300).astype(numpy_dtype(dtype))]
@@ -170,6 +169,22 @@ def test_initial_values_are_stored_in_blocks_and_come_back_at_a_reset(any_backen
     optimizer.reset()
     for name in ("sum 0", "sum_scale 0", "sum 1", "sum_scale 1"):
         assert first_difference(snapshot(optimizer)[name], before[name]) is None
+
+
+@pytest.mark.parametrize("rule", ["adamw", "lamb"])
+def test_blocks_go_with_rounding_by_random_bits(any_backend, rule):
+    """Of what is stored in 16 bits beside them: parameters, and another state."""
+    found = []
+    for backend in ("numpy", any_backend):
+        rng = np.random.default_rng(3)
+        dtype = numpy_dtype("bfloat16")
+        params = on(backend, [rng.standard_normal(n).astype(dtype) for n in (300, 7, 66_000)])
+        codecs = {"exp_avg": "int8", "exp_avg_sq": "bfloat16"}
+        options = dict(state_dtype=codecs, rounding="stochastic", seed=5)
+        optimizer = ss.Optimizer(rule, params, backend=backend, **options)
+        step(optimizer, [rng.standard_normal(n).astype(dtype) for n in (300, 7, 66_000)])
+        found.append(snapshot(optimizer))
+    assert_same(found[1], found[0])
 
 
 # ---- checkpoints

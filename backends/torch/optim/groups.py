@@ -105,5 +105,5 @@ def _variant(rule: Rule, numbers: Mapping[str, Any], held: list[Slot]) -> Rule:
             wider = rule.variant(**{**options, name: True})
             needed = ((slot.entry, wider.for_shape(tuple(slot.param.shape)).state) for slot in held)
             if all(set(entry).issuperset(state) for entry, state in needed):
-                return wider.stored_as(numbers["state_dtype"])
-    return rule.variant(**options).stored_as(numbers["state_dtype"])
+                return wider.stored_as(numbers["state_dtype"], numbers["rounding"])
+    return rule.variant(**options).stored_as(numbers["state_dtype"], numbers["rounding"])

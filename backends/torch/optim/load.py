@@ -30,7 +30,7 @@ NEUTRAL: dict[str, Any] = {
     "micro_steps": 0,
 }
 # how steps are computed and states are stored
-OF_OUR_OWN = ("foreach", "fused", "capturable", "differentiable", "state_dtype")
+OF_OUR_OWN = ("foreach", "fused", "capturable", "differentiable", "state_dtype", "rounding")
 
 
 def in_own_order(

@@ -74,8 +74,9 @@ class Participants:
         self._rule, self._rules = rule, rules_of(rule, numbers, members)
         tensors: list[Any] = []
         self._clocks: list[Clock] = []
-        for member in members:
+        for position, member in zip(self._positions, members, strict=True):
             tensor = backend.adopt(member.name, local(member.param))
+            tensor.position = position
             own = self._rules[member.group].for_shape(tensor.shape)
             step, carry, arrays = _split(own, member)
             tensor.state = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from ..c import C, array_arguments, file, typed_sizes
+from ..c import C, array_arguments, file, placed, typed
 from ..c_family import C_TYPE, comment, function
 from ..c_host import (
     API,
@@ -62,7 +62,7 @@ def _init(p: Printer) -> str:
             if count(p, name) == number
         ]
         lines += p.loop("i", number, stores)
-    arguments = [f"const {p.rule.label}_hyper *h", *typed_sizes(p)]
+    arguments = [f"const {p.rule.label}_hyper *h", *typed(sizes(p))]
     arguments += array_arguments(p, states(p))
     used = p.used | needs_hyper(p) | {p.arrays[name] for name in states(p)}
     about = "/* The state of one tensor before its first step. */\n"
@@ -107,7 +107,7 @@ def _tensors(p: Printer, where: str) -> Lines:
     label, of_state = p.rule.label, [p.arrays[name] for name in states(p)]
     init = f"{label}_init({', '.join(['&hyper', *sizes(p), *of_state])});"
     arrays = [p.arrays["param"], p.arrays["grad"], *of_state, *["workspace"] * p.layout.reducing]
-    update = f"{label}_update({', '.join(['&s', *sizes(p), *arrays])});"
+    update = f"{label}_update({', '.join(['&s', *placed(p), *arrays])});"
     words: Words = {
         "WHERE": where,
         "INIT": [init] if of_state else [],
@@ -129,6 +129,8 @@ def _memory(p: Printer) -> str:
         )
     small = dict.fromkeys(d for d in (dtypes["param"], dtypes["grad"]) if d in OF_16_BITS)
     text += "".join(f" ({OF_16_BITS[dtype]})" for dtype in small) + "."
+    if p.layout.rounds:
+        text += " " + "".join(paragraphs(TEXTS["position"], {}))
     for dtype in dict.fromkeys(map(p.dtype_of, states(p))):
         of_dtype = [s for s in states(p) if p.dtype_of(s) == dtype]
         each = [f"{p.arrays[s]} has {count(p, s)}, initially {_start(p, s)}" for s in of_dtype]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ...language.rounding import KEY
 from ...language.rule import CLIPS
 from ..c import C
 from ..c_family import C_TYPE
@@ -33,7 +34,12 @@ def check_program(exported: Exported) -> str:
     memory = "memory of the device" if exported.target == "cuda" else "memory"
     parts = [reader[reader.index("#include") :], TEXTS["fields"], TEXTS[memory], TEXTS["bits"]]
     steps = "\n".join(_steps(exported, printer) for printer in exported.printers(C))
-    words = {"REQUIREMENTS": _required(exported), "DISPATCH": _dispatch(exported)}
+    first = ["int64_t position = 0;"] * exported.family.stochastic
+    words: Words = {
+        "REQUIREMENTS": _required(exported),
+        "FIRST": first,
+        "DISPATCH": _dispatch(exported),
+    }
     return "".join([*parts, steps, filled(TEXTS["main"], words)])
 
 
@@ -49,6 +55,11 @@ def _required(exported: Exported) -> Lines:
     else:
         codecs = json.dumps(family.state_dtype, sort_keys=True, separators=(",", ":"))
         lines.append(f'require("state_dtype", {json.dumps(codecs)});')
+    if family.stochastic:
+        lines.append('require("rounding", "\\"stochastic\\"");')
+    else:
+        lines.append('if (strstr(fields, "\\"rounding\\":"))')
+        lines.append('    fail("rounds by random bits, and these functions do not", "rounding");')
     for clip in CLIPS:
         if clip not in rule.defaults:
             hyper = 'strstr(fields, "\\"hyperparameters\\":{")'
@@ -59,7 +70,10 @@ def _required(exported: Exported) -> Lines:
 
 def _dispatch(exported: Exported) -> Lines:
     """Return the call of the variant for a tensor's shape."""
-    calls = [f"check_{rule.label}(&file, tensor, start, steps);" for rule in exported.rules]
+    counted = ", position++" * exported.family.stochastic
+    calls = [
+        f"check_{rule.label}(&file, tensor, start, steps{counted});" for rule in exported.rules
+    ]
     if len(calls) == 1:
         return calls
     return ["if (start.axes >= 2)", f"    {calls[0]}", "else", f"    {calls[1]}"]
@@ -73,17 +87,18 @@ def _steps(exported: Exported, p: Printer) -> str:
     memory = {"params": (stored, "n")}
     memory |= {f"state_{name}": (array_type(p, name), n) for name, n in counts.items()}
     sizes = [f"(int64_t){size}" for size in (["rows", "columns"] if p.layout.matrix else ["n"])]
-    arrays = [f"state_{name}" for name in counts]
+    arrays, place = [f"state_{name}" for name in counts], ["position"] * p.layout.rounds
     if exported.target == "cuda":
         memory["gradient"], release = (stored, "n"), "cudaFree"
-        calls = _device_calls(label, arrays, sizes)
+        calls = _device_calls(label, arrays, sizes, [*place])
     else:
         if p.layout.reducing:
             memory["workspace"] = (real, f"(size_t){label}_workspace({', '.join(sizes)})")
         release = "free"
-        calls = _host_calls(label, arrays, sizes, ["workspace"] * p.layout.reducing)
-    scalars = {"REAL": real, "COUNT": str(len(p.program.scalars)), "DTYPE": DTYPE_NAME[p.compute]}
-    compared = filled(TEXTS["scalars"], scalars).splitlines() if p.program.scalars else []
+        calls = _host_calls(label, arrays, sizes, place, ["workspace"] * p.layout.reducing)
+    own = len(p.program.scalars) - len(KEY) * p.rule.stochastic  # of the rule
+    scalars = {"REAL": real, "COUNT": str(own), "DTYPE": DTYPE_NAME[p.compute]}
+    compared = filled(TEXTS["scalars"], scalars).splitlines() if own else []
     compared += _compared("carry", "", "&carry", str(len(carry)), "float64") if carry else []
     initialized = ["if (step == 1) {", *indented(calls["INITIALIZED"]), "}"] if counts else []
     rows = "const size_t rows = start.rows, columns = rows ? n / rows : 0;"
@@ -91,6 +106,7 @@ def _steps(exported: Exported, p: Printer) -> str:
         **calls,
         "LABEL": label,
         "STORED": stored,
+        "POSITION": ", int64_t position" * p.rule.stochastic,
         "DTYPE": DTYPE_NAME[exported.dtype],
         "ROWS_AND_COLUMNS": [rows] if p.layout.matrix else [],
         "MEMORY": [
@@ -115,9 +131,11 @@ def _steps(exported: Exported, p: Printer) -> str:
     return filled(TEXTS["steps"], words)
 
 
-def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> dict[str, Lines]:
+def _host_calls(
+    label: str, arrays: Lines, sizes: Lines, place: Lines, workspace: Lines
+) -> dict[str, Lines]:
     """Return the calls of exported C."""
-    arguments = ", ".join(["&s", *sizes, "params", "grads", *arrays, *workspace])
+    arguments = ", ".join(["&s", *place, *sizes, "params", "grads", *arrays, *workspace])
     return {
         "PREPARED": [],
         "INITIALIZED": [f"{label}_init({', '.join(['&h', *sizes, *arrays])});"],
@@ -126,12 +144,15 @@ def _host_calls(label: str, arrays: Lines, sizes: Lines, workspace: Lines) -> di
     }
 
 
-def _device_calls(label: str, arrays: Lines, sizes: Lines) -> dict[str, Lines]:
+def _device_calls(label: str, arrays: Lines, sizes: Lines, place: Lines) -> dict[str, Lines]:
     """Return the calls of exported CUDA: one tensor in a launch of its own."""
-    fields, done = ["params", "gradient", *arrays, *sizes], "must(cudaDeviceSynchronize());"
+    fields, done = (
+        ["params", "gradient", *arrays, *sizes, "0", *place],
+        "must(cudaDeviceSynchronize());",
+    )
     return {
         "PREPARED": [
-            f"{label}_tensor there = {{{', '.join(fields)}, 0}};",
+            f"{label}_tensor there = {{{', '.join(fields)}}};",
             f"{label}_launch launch;",
             f"must({label}_create(&launch, &there, 1, 1, 0));",
         ],

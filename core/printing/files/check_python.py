@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...language.blockwise import BLOCKWISE
+from ...language.rounding import KEY
 from ...language.rule import CLIPS
 from ..exported import Exported
 from ..quoting import literal
@@ -14,7 +15,7 @@ from .rule_text import function_text
 def check_program(exported: Exported) -> str:
     """Return the text behind an exported module that makes it a program; it needs ``sys`` and
     ``json``."""
-    defaults = exported.rules[0].defaults
+    defaults = exported.rules[0].numbers
     codecs = {codec for rule in exported.rules for codec in rule.storage.values()}
     words: Words = {
         "RULE": exported.family.name,
@@ -22,6 +23,8 @@ def check_program(exported: Exported) -> str:
         "DTYPE": exported.dtype,
         "UNCLIPPED": literal(tuple(clip for clip in CLIPS if clip not in defaults)),
         "HYPER": literal(tuple(defaults)),
+        "ROUNDING": exported.family.rounding,
+        "END": str(-1 - len(KEY) * exported.family.stochastic),
         "STATE_DTYPE": literal(exported.family.state_dtype),
         "OF_STATE": 'STORED.get(key.rpartition(".")[2])' if codecs - {*BLOCKWISE} else "None",
     }

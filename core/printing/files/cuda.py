@@ -93,11 +93,16 @@ def _tensor(p: Printer) -> str:
         f"{array_type(p, name)} *{p.arrays[name]};"
         for name in (*p.program.arrays, *p.program.small)
     ]
-    fields.append(f"int64_t {', '.join([*sizes(p), 'row'])};")
+    numbers = [*sizes(p), "row", *["position"] * p.layout.rounds]
+    fields.append(f"int64_t {', '.join(numbers)};")
     body = "\n".join(indented(fields))
+    about = ""
+    if p.layout.rounds:
+        about = " `position` is its number, from\n * 0, by which, and the seed, random bits round."
     return (
         "/* A parameter, its gradient and state, in device memory. `row` says which of the rows of\n"
-        " * scalars applies; a negative one leaves the parameter as it is. */\n"
+        " * scalars applies; a negative one leaves the parameter as it is."
+        f"{about} */\n"
         f"typedef struct {{\n{body}\n}} @LABEL_tensor;\n"
     )
 
@@ -162,6 +167,10 @@ def _chunk_lines(p: Printer) -> Lines:
         ]
     elif p.layout.reducing:
         lines.append(f"line[{p.layout.index}] = index;")
+    if p.layout.rounds:
+        lines.append(f"line[{p.layout.position}] = tensor->position;")
+        if not p.layout.matrix:
+            lines.append(f"line[{p.layout.first_element}] = first;")
     return lines
 
 

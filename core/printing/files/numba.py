@@ -45,10 +45,21 @@ def text(exported: Exported) -> str:
     launches = "All chunks of all tensors in one launch."
     if reducing:
         launches = "One pass after the other over the chunks of all tensors, folds between them."
+    i, position = ", i" * file.rounds, ", np.full_like(index, i)" * file.rounds
+    body: Words = {
+        "EACH": _by_block(file),
+        "TENSOR": f"param, grad, entry{i}",
+        "COLUMNS": "4" if file.rounds else "2",
+        "PLACE": ["lines[:, -2], lines[:, -1] = i, start"] * file.rounds,
+        "OF_TILE": f"first_row, first_column{position}",
+        "OF_CHUNK": f"index{position}" + ", first_row" * file.rounds,
+    }
     words: Words = {
+        "TENSOR": f"param, grad, entry{i}",
+        "ENTRY": "_, _, entry" + ", _" * file.rounds,
         "RULES": "(MATRICES, VECTORS)" if len(file.rules) > 1 else "(RULE,)",
         "LAUNCHES": launches,
-        "BODY": filled(TEXTS["reducing" if reducing else "flat"], {"EACH": _by_block(file)}),
+        "BODY": filled(TEXTS["reducing" if reducing else "flat"], body),
     }
     step = file.step(TEXTS["step"], words) + file.block_functions(loads=False)
     return joined(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ...language import summation
+from ...language import rounding, summation
+from ...language.rounding import ROUNDED, streams
+from ...language.rule import Rule
 from ...language.summation import CHUNK, LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS
 from ..exported import Exported
+from ..quoting import literal
 from ..templates import Words, filled, read
 from .numpy_arrays import WholeArrays, sum_columns
 from .python import PythonFile, joined
@@ -27,6 +30,7 @@ def text(exported: Exported) -> str:
     file, dtype, grad_dtype = PythonFile(exported), exported.dtype, exported.grad_dtype
     updates = [
         f"update={file.text_of_rule.add(program.rule.update)},\n    matrix={program.matrix}"
+        + f",\n    {_streams(program.rule, dtype)}" * file.rounds
         for program in exported.programs
     ]
     reducing = any(program.sums or program.small for program in exported.programs)
@@ -43,13 +47,18 @@ def text(exported: Exported) -> str:
             "# the order of sums\nCHUNK, LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS = "
             f"{CHUNK:_}, {LANES:_}, {ROW_CHUNK:_}, {ROW_LANES}, {STRIP_ROWS}\n"
         )
+    rounds = file.rounds
     body: Words = {
+        "START": "(i, start), " * rounds,
+        "ALL": "(i, 0), " * rounds,
         "PARAMS": "param.reshape(-1)" + ".view(np.uint16)" * (dtype == "bfloat16"),
         "GRADS": "grad.reshape(-1)" + ".view(np.uint16)" * (grad_dtype == "bfloat16"),
     }
     words: Words = {
         "BY": "all at once" if reducing else "block by block",
         "BODY": filled(TEXTS["whole" if reducing else "flat"], body),
+        "POSITION": "i, " * rounds,
+        "FIRST": "place, " * rounds,
         "PARAM": dtype,
         "GRAD": grad_dtype,
         "ROUNDED": "to_bfloat16(results[0])" if dtype == "bfloat16" else "results[0]",
@@ -59,11 +68,17 @@ def text(exported: Exported) -> str:
     bits = "bfloat16" in file.storage.values()
     if file.storage:
         old = "[loaded(*named) for named in zip(rule.state, states, strict=True)]"
-        words = {**words, "OLD": old, "STORES": _lines("rounded stores")}
+        words = {**words, "OLD": old, "STORES": _rounded_stores(rounds)}
+    if rounds:
+        constants += "WORD = 0xFFFFFFFF\n"
+        if dtype in ROUNDED:
+            rounded = 'by_chance(rule, "param", param, results[0], s, *place)'
+            words = {**words, "ROUNDED": rounded}
     words = {**words, "UPDATE": "update_blocks" if file.blocks else "update_one"}
     step = file.step(TEXTS["step"], words)
-    step += f"\n{TEXTS['blocks']}{file.block_functions(loads=True)}" if file.blocks else ""
-    needed = {f"from_{dtype}", f"from_{grad_dtype}", f"to_{dtype}"}
+    if file.blocks:
+        step += f"\n{filled(TEXTS['blocks'], words)}{file.block_functions(loads=True)}"
+    needed = {f"from_{dtype}", f"from_{grad_dtype}"} | ({f"to_{dtype}"} if not rounds else set())
     needed |= {"from_bfloat16", "to_bfloat16"} if bits else set()
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(
@@ -72,13 +87,23 @@ def text(exported: Exported) -> str:
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),
         f"# ---- the optimizer\n\n{constants}{file.constants(updates)}\n{file.host()}{step}"
-        + (_codecs(bits) if file.storage else "") + "".join(conversions),
+        + (_codecs(bits) if file.storage else "") + "".join(conversions) + _random_bits(rounds),
         exported.check,
     )  # fmt: skip
 
 
 def _lines(name: str) -> list[str]:
     return TEXTS[name].rstrip("\n").splitlines()
+
+
+def _rounded_stores(rounds: bool) -> list[str]:
+    """Return the lines that store states of which some have codecs."""
+    value = "rounded(name, result)"
+    if rounds:
+        chance = "by_chance(rule, name, state, result, s, *place)"
+        value = f"{chance} if name in rule.streams else {value}"
+    text = filled(TEXTS["rounded stores"], {"STATE": value})
+    return text.rstrip("\n").splitlines()
 
 
 def _codecs(bits: bool) -> str:
@@ -89,6 +114,28 @@ def _codecs(bits: bool) -> str:
         "ROUNDED": f"to_bfloat16(result){of_bits}" * bits + "result",
     }
     return "".join(f"\n{filled(TEXTS[name], words)}" for name in ("loaded", "rounded"))
+
+
+def _streams(rule: Rule, dtype: str) -> str:
+    """Return the number and dtype of each array of a variant's that is rounded by random bits, as an
+    argument."""
+    stored = {**rule.storage, "param": dtype}
+    return f"streams={literal({n: (k, stored[n]) for n, k in streams(rule, dtype).items()})}"
+
+
+def _random_bits(rounds: bool) -> str:
+    """Return the functions that round by random bits, if there is such rounding."""
+    if not rounds:
+        return ""
+    functions = (
+        rounding.philox,
+        rounding.halves,
+        rounding.rounded_bits,
+        rounding.at_most,
+        rounding.where,
+    )
+    texts = [f"\n\n{function_text(each)}\n" for each in functions]
+    return "".join([f"\n{TEXTS['random bits']}", *texts])
 
 
 def _vocabulary(text: str) -> list[str]:

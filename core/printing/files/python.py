@@ -26,7 +26,9 @@ RESERVED = {
     "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
     "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
     "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "update_blocks", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
-    "MATRICES", "VECTORS", "SMALL_WORK", "HYPER",
+    "MATRICES", "VECTORS", "SMALL_WORK", "HYPER", "random_key", "random_bits", "random_of", "fill_random",
+    "round_to_bfloat16", "round_to_float16", "philox", "halves", "rounded_bits", "at_most", "where",
+    "by_chance", "WORD",
 }  # fmt: skip
 TEXTS = read("python_file.py.txt")
 
@@ -36,7 +38,7 @@ class PythonFile:
 
     def __init__(self, exported: Exported) -> None:
         self.exported, self.rules = exported, exported.rules
-        self.defaults = exported.rules[0].defaults
+        self.defaults, self.rounds = exported.rules[0].numbers, exported.family.stochastic
         hidden = {*RESERVED, *dir(builtins), "grad_coefficient", "SimpleNamespace"}
         for name in sorted(hidden & set(self.defaults)):
             raise ValueError(f"hyperparameter {name!r} is a name that the file itself needs")
@@ -59,6 +61,7 @@ class PythonFile:
             "TEMPORARIES": ABOUT["temporaries"] if temporaries else "",
             "BFLOAT": ABOUT["bfloat16"] if "bfloat16" in dtypes else "",
             "STORED": self._about_storage(),
+            "ROUNDED": ABOUT["rounded"] if self.rounds else "",
         }
         text = "\n\n".join(
             paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, 98)
@@ -155,9 +158,11 @@ class PythonFile:
             "CARRY": carry,
             "BLOCKS": TEXTS["first blocks"].splitlines() if self.blocks else [],
             "FIRST": "*first(name, value)" if self.storage else "value, COMPUTE",
+            "KEY": '**random_key(h.seed, entry["step"] + 1), ' * self.rounds,
         }
         stored = f"\n{TEXTS['first stored']}" if self.storage else ""
-        return filled(TEXTS["host"], words) + stored
+        key = f"\n{TEXTS['random key']}" if self.rounds else ""
+        return filled(TEXTS["host"], words) + stored + key
 
     def block_functions(self, loads: bool) -> str:
         """Return the functions that store states in blocks, and that load them if asked to."""
@@ -168,7 +173,11 @@ class PythonFile:
     def step(self, text: str, words: Words) -> str:
         """Return the function that takes a step, from its template and the ``words`` in it."""
         signature = self.signature("params", "grads", "state", more=["grad_coefficient=1.0"])
-        return filled(text, {"SIGNATURE": signature, "GIVEN": self.given(), **words})
+        each, over = "param, grad, entry", "zip(params, grads, state, strict=True)"
+        if self.rounds:  # by random bits, which go by the position, too
+            each, over = f"i, ({each})", f"enumerate({over})"
+        own: Words = {"SIGNATURE": signature, "GIVEN": self.given(), "EACH": each, "OVER": over}
+        return filled(text, {**own, **words})
 
 
 def joined(*parts: str) -> str:

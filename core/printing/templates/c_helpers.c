@@ -101,6 +101,89 @@ FUNCTION void @store_block(
     const float inverse = *scale > 0 ? 1 / *scale : 0;
     for (int64_t lane = 0; lane < count; lane++) codes[lane] = @to_root(values[lane], inverse, most);
 }
+//// round_to_bfloat16
+
+/* rounds up or down by 16 random bits; no finite number becomes infinite, NaN stays NaN */
+FUNCTION uint16_t @round_to_bfloat16(float x, uint32_t random)
+{
+    const uint32_t u = @bits_of(x), magnitude = u & 0x7FFFFFFF;
+    uint32_t rounded = (magnitude + random) >> 16;
+    if (rounded > 0x7F7F) rounded = 0x7F7F;
+    if (magnitude >= 0x7F800000) rounded = magnitude > 0x7F800000 ? 0x7FC0 : 0x7F80;
+    return (uint16_t)(rounded | ((u >> 16) & 0x8000));
+}
+//// round_to_float16
+
+/* rounds up or down by 16 random bits; NaN stays NaN */
+FUNCTION uint16_t @round_to_float16(float x, uint32_t random)
+{
+    const uint32_t u = @bits_of(x), magnitude = u & 0x7FFFFFFF, exponent = magnitude >> 23;
+    uint32_t half;
+    if (magnitude >= 0x47800000) half = magnitude > 0x7F800000 ? 0x7E00 : 0x7C00;
+    else if (exponent < 113) { /* subnormal: in units of 2**-40, rounded down */
+        const uint32_t digits = ((magnitude & 0x7FFFFF) | 0x800000) << 2, down = 112 - exponent;
+        half = ((down < 32 ? digits >> down : 0) + random) >> 16;
+    } else {
+        half = (magnitude + 0xC8000000 + (random >> 3)) >> 13;
+        if (half > 0x7BFF) half = 0x7BFF;
+    }
+    return (uint16_t)(half | ((u >> 16) & 0x8000));
+}
+//// philox
+
+/* four random words, Philox4x32-10: by the seed and the step, of one call of an array's */
+FUNCTION void @philox(
+    uint32_t *words, int64_t seed, int64_t step, int64_t position, int64_t stream, int64_t call)
+{
+    uint32_t a = (uint32_t)call, b = (uint32_t)(call >> 32), c = (uint32_t)position, d = (uint32_t)stream;
+    uint32_t key = (uint32_t)seed, other_key = (uint32_t)step;
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p = (uint64_t)a * 0xD2511F53, q = (uint64_t)c * 0xCD9E8D57;
+        a = (uint32_t)(q >> 32) ^ b ^ key;
+        b = (uint32_t)q;
+        c = (uint32_t)(p >> 32) ^ d ^ other_key;
+        d = (uint32_t)p;
+        key += 0x9E3779B9;
+        other_key += 0xBB67AE85;
+    }
+    words[0] = a;
+    words[1] = b;
+    words[2] = c;
+    words[3] = d;
+}
+//// half_of
+
+/* the 16 bits of one of the eight neighbours that four random words are for */
+FUNCTION uint32_t @half_of(const uint32_t *words, int k)
+{
+    const uint32_t word = k & 4 ? (k & 2 ? words[3] : words[2]) : (k & 2 ? words[1] : words[0]);
+    return k & 1 ? word >> 16 : word & 0xFFFF;
+}
+//// random_of
+
+/* the 16 random bits of one element of an array; one call serves eight neighbours */
+FUNCTION uint32_t @random_of(int64_t seed, int64_t step, int64_t position, int64_t stream, int64_t element)
+{
+    uint32_t words[4];
+    @philox(words, seed, step, position, stream, element >> 3);
+    return @half_of(words, (int)(element & 7));
+}
+//// fill_random
+
+/* 16 random bits for each of so many elements of an array from this one on, and for those before it
+   that share its call */
+FUNCTION void @fill_random(
+    uint16_t *random, int64_t count, int64_t seed, int64_t step, int64_t position, int64_t stream, int64_t element)
+{
+    for (int64_t k = 0; k < ((element & 7) + count + 7) >> 3; k++) {
+        uint32_t words[4];
+        @philox(words, seed, step, position, stream, (element >> 3) + k);
+        for (int i = 0; i < 4; i++) {
+            random[8 * k + 2 * i] = (uint16_t)words[i];
+            random[8 * k + 2 * i + 1] = (uint16_t)(words[i] >> 16);
+        }
+    }
+}
 //// fold
 
 /* the sum of that many lanes, a power of two, by halves */

@@ -126,7 +126,7 @@ static void compare(const char *what, int step, const char *tensor, const char *
 
 //// steps
 static void check_@LABEL(
-    const golden_file *file, const char *tensor, golden_tensor start, int steps)
+    const golden_file *file, const char *tensor, golden_tensor start, int steps@POSITION)
 {
     const size_t n = start.count;
     @ROWS_AND_COLUMNS
@@ -173,6 +173,7 @@ int main(int argc, char **argv)
     @REQUIREMENTS
     if (strstr(fields, "\"settings\":{\""))
         fail("accumulates, skips or clips by the global norm, which is up to the caller", argv[1]);
+    @FIRST
     const char *at = strstr(fields, "\"steps\":");
     const int steps = at ? atoi(at + strlen("\"steps\":")) : 0;
     at = strstr(fields, "\"tensors\":[");

@@ -112,6 +112,27 @@ FUNCTION void @sum_chunks(const REAL *values, int64_t first, int64_t end, REAL *
         if (threadIdx.x == 0) sums[chunk / (uint64_t)ROW_CHUNK] = sum;
     }
 }
+//// random_group
+
+/* the 16 random bits of N neighbours in an array, of which this element is the first one */
+template <int N> struct Random { uint32_t at[N]; };
+template <int N>
+FUNCTION Random<N> random_group(int64_t seed, int64_t step, int64_t position, int64_t stream, int64_t element)
+{
+    Random<N> random;
+    uint32_t words[4];
+    int k = (int)(element & 7);
+    @philox(words, seed, step, position, stream, element >> 3);
+    _Pragma("unroll")
+    for (int i = 0; i < N; i++, k++) {
+        if (k == 8) {
+            k = 0;
+            @philox(words, seed, step, position, stream, (element + i) >> 3);
+        }
+        random.at[i] = @half_of(words, k);
+    }
+    return random;
+}
 //// width
 
 /* a number that is known when a kernel is compiled */

@@ -99,7 +99,9 @@ class Samestep(Contender):
 
     def count_bytes(self) -> int:
         rule, hyper = self.optimizer.rule, self.optimizer.defaults
-        variant = rule.variant(**rule.chosen_options(hyper)).stored_as(hyper["state_dtype"])
+        variant = rule.variant(**rule.chosen_options(hyper)).stored_as(
+            hyper["state_dtype"], hyper["rounding"]
+        )
         count = bytes_by_program(variant, self.params)
         if self.optimizer.clip_global_norm is not None:  # a launch of its own, before the step
             count += bytes_by_program(NORM, self.params)

@@ -38,6 +38,7 @@ STATE_DTYPE = (
     "What states are stored in: bfloat16, float16, int8 or uint8; or one of them, exp_avg=int8, "
     "repeatable."
 )
+ROUNDING = "How what is stored in 16 bits is rounded: nearest or stochastic."
 
 NAME: dict[str, Any] = dict(metavar="NAME")
 NAMES: dict[str, Any] = dict(metavar="NAME", action="append")
@@ -117,6 +118,7 @@ def _add_rule(add: Callable[..., None], targets: str, options: str) -> None:
     add("--dtype", **NAME, default="float32", help=PARAM_DTYPE)
     add("--grad-dtype", **NAME, help=GRAD_DTYPE)
     add("--state-dtype", **NAMES, dest="state_dtypes", help=STATE_DTYPE)
+    add("--rounding", **NAME, help=ROUNDING)
     add("--option", **NAMES, dest="options", help=options)
 
 

@@ -17,13 +17,16 @@ def run_show(
     dtype: str,
     grad_dtype: str | None,
     state_dtypes: Sequence[str] | None,
+    rounding: str | None,
     options: Sequence[str] | None,
 ) -> int:
     """Print a rule's update as source code."""
     with users_mistakes():
         found = rule_named(rule)
         chosen, codecs = chosen_options(found, options), chosen_state_dtype(state_dtypes)
-        source = emit(found, target, dtype, grad_dtype, state_dtype=codecs, **chosen)
+        source = emit(
+            found, target, dtype, grad_dtype, state_dtype=codecs, rounding=rounding, **chosen
+        )
     print(source, end="")
     return 0
 
@@ -34,6 +37,7 @@ def run_export(
     dtype: str,
     grad_dtype: str | None,
     state_dtypes: Sequence[str] | None,
+    rounding: str | None,
     options: Sequence[str] | None,
     output: Path | None,
     with_check: bool,
@@ -54,7 +58,7 @@ def run_export(
         found = rule_named(rule)
         chosen, codecs = chosen_options(found, options), chosen_state_dtype(state_dtypes)
         text = text_of_file(
-            found, target, dtype, grad_dtype, codecs, with_check, chosen, typed=rule
+            found, target, dtype, grad_dtype, codecs, rounding, with_check, chosen, typed=rule
         )
     if output is None:
         print(text, end="")
