@@ -65,8 +65,10 @@ def load(
             ]
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
-            for own, each in zip(families, options, strict=True):
-                own.variant(**each)
+            for own, each, group in zip(families, options, groups, strict=True):
+                own.checked("rounding", group["rounding"])
+                codecs = own.checked("state_dtype", group["state_dtype"])
+                own.variant(**each).stored_as(codecs)
         # what is wrong with the arrays themselves is raised as the constructor raises it
         run = Run(the_rule, defaults, backend, groups, single, Settings(), options, division)
         with file.doubts():
