@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import numpy_dtype
 from ...language.results import as_tuple
 from ...language.rounding import key_of, rounded_bits, streams
@@ -18,6 +19,7 @@ from ..gradients import CheckedGradients
 from ..host.launch import HostLaunch
 from ..launching.random_bits import Piece, random_bits
 from ..tensor import AdoptedTensor
+from .block_state import BlockState
 
 Array = NDArray[Any]
 LARGER = 1 << 23  # bytes; a multiple of what all temporaries of a block have
@@ -52,7 +54,17 @@ class NumpyLaunch(HostLaunch):
     def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         """Look up the memory of parameters and state."""
         super().bind(tensors, positions)
-        self.memory = [[t.flat, *map(t.flat_state, self.rule.state)] for t in tensors]
+        self.memory = [
+            [t.flat, *(self._state(t, name) for name in self.rule.state)] for t in tensors
+        ]
+
+    def _state(self, tensor: AdoptedTensor, name: str) -> Any:
+        """Return a state as a vector: an array, or a `BlockState`."""
+        scales = scales_of(name)
+        if scales not in self.rule.scales:
+            return tensor.flat_state(name)
+        codec = BLOCKWISE[self.rule.storage[name]]
+        return BlockState(codec, tensor.flat_state(name), tensor.flat_state(scales))
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Take note of which row of scalars each tensor has."""
@@ -89,7 +101,7 @@ class NumpyLaunch(HostLaunch):
         s: SimpleNamespace,
         param: Array,
         grad: Array,
-        states: list[Array],
+        states: list[Any],
     ) -> Sequence[Any]:
         """Return the new values of the parameter and of each state; None for what stays as it is.
 
@@ -127,5 +139,8 @@ class NumpyLaunch(HostLaunch):
         stored = rounded_bits(bits.astype(np.int64), random, like.dtype.name)
         return stored.astype(np.uint16).view(like.dtype)
 
-    def _compute(self, stored: Array) -> Array:
-        return stored if stored.dtype == self.dtype else stored.astype(self.dtype)
+    def _compute(self, stored: Any) -> Array:
+        if isinstance(stored, BlockState):
+            return stored.load()
+        array: Array = stored
+        return array if array.dtype == self.dtype else array.astype(self.dtype)

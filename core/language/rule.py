@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .around import CHOICES, DEFAULTS, STRUCTURAL, checked_choice
+from .blockwise import BLOCKWISE, scales_of
 from .codecs import StateDtype, checked_state_dtype, storage_of
 from .descent import descent
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
@@ -120,6 +122,8 @@ class Rule:
     rounding: str = ROUNDINGS[0]
     state: tuple[str, ...] = field(init=False)
     storage: Mapping[str, str] = field(init=False)  # the codec of each state that has one
+    scales: Mapping[str, str] = field(init=False)  # array of scales to the state that it is of
+    arrays: tuple[str, ...] = field(init=False)  # of all states, each with its scales behind it
     # the functional form, which `samestep.optimizers.functional` gives to every rule: it needs an
     # optimizer, and a rule knows of none
     init: ClassVar[Callable[..., Any]]
@@ -135,6 +139,17 @@ class Rule:
         checked_rounding(self.rounding)
         fixed = {name: codec for name, codec in self.kept_in.items() if codec is not None}
         object.__setattr__(self, "storage", storage_of(self.free, self.state_dtype) | fixed)
+        blocks = [name for name, codec in self.storage.items() if codec in BLOCKWISE]
+        scales = {scales_of(name): name for name in blocks}
+        object.__setattr__(self, "scales", scales)
+        arrays = ((n, *[scales_of(n)] * (n in blocks)) for n in self.state)
+        object.__setattr__(self, "arrays", tuple(itertools.chain.from_iterable(arrays)))
+        if taken := [name for name in scales if name in {*self.state, *self.carry}]:
+            raise ValueError(
+                f"rule {self.name!r} has {taken[0]!r}, which is what the scales of "
+                f"{scales[taken[0]]!r} are called with state_dtype={self.state_dtype!r}; "
+                "rename one of them"
+            )
         for name in ("defaults", "initial", "carry"):
             numbers = {key: _plain(value) for key, value in getattr(self, name).items()}
             object.__setattr__(self, name, numbers)

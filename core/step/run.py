@@ -8,6 +8,7 @@ from typing import Any
 
 from ..choice import get_backend
 from ..interrupts import held
+from ..language.blockwise import BLOCKWISE
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
 from ..pages import see
@@ -164,8 +165,11 @@ class Run:
         numbers, tensors, clocks = self.groups.numbers(0), self.groups.tensors, self.groups.clocks
         for i, (tensor, clock) in enumerate(zip(tensors, clocks, strict=True)):
             for name, array in tensor.state.items():
-                value = clock.rule.initial.get(name, 0.0)
+                state = clock.rule.scales.get(name, name)
+                value = clock.rule.initial.get(state, 0.0)
                 value = numbers[clock.group][value] if isinstance(value, str) else value
+                if codec := BLOCKWISE.get(clock.rule.storage.get(state, "")):
+                    value = codec.of_number(value)[name != state]
                 is_complex = dtype_of(array).kind == "c"
                 self.backend.copy_into(array, complex(value, value) if is_complex else value)
             clocks[i] = replace(clock, step=0, carry=dict(clock.rule.carry))

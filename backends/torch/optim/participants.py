@@ -222,7 +222,7 @@ class Participants:
 
 def _split(rule: Rule, member: Slot) -> tuple[int, dict[str, float], Mapping[str, Any]]:
     """Return step count, carry and arrays; others may keep things of their own in a state, too."""
-    needed = {"step", *rule.carry, *rule.state}
+    needed = {"step", *rule.carry, *rule.arrays}
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")
     if found is None:
@@ -256,7 +256,8 @@ def _usable(member: Slot, name: str, array: Any, shape: tuple[int, ...], dtype: 
         raise ValueError(f"{where} is on {array.device}; the parameter is on {member.param.device}")
     if tuple(array.shape) != shape:
         raise ValueError(f"{where} has shape {tuple(array.shape)}; expected {shape}")
-    if not _similar(array.dtype, expected):
+    codes = not expected.is_floating_point and not expected.is_complex
+    if not _similar(array.dtype, expected) or (codes and array.dtype != expected):
         raise TypeError(f"{where} has dtype {array.dtype}; expected {expected}")
     array = array.to(expected).contiguous()
     return array.detach() if array.requires_grad else array
