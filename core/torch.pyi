@@ -639,6 +639,11 @@ class Muon(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -646,4 +651,5 @@ class Muon(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        warn_lost_updates: bool = True,
     ) -> None: ...

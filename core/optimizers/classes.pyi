@@ -683,6 +683,11 @@ class Muon(Optimizer):
         state_dtype: str | Mapping[str, str] | None = None,
         rounding: str = "nearest",
         seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
         clip_value: Number | None = None,
         clip_norm: Number | None = None,
         backend: str | None = None,
@@ -691,5 +696,6 @@ class Muon(Optimizer):
         loss_scaler: LossScaler | None = None,
         accumulation_steps: int = 1,
         cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
         weight_decay_mask: Any = None,
     ) -> None: ...
