@@ -17,7 +17,7 @@ from ..rules import find_rule
 from .around import all_cases
 from .cases import Case
 from .format import EXTENSION, VALUES, Golden, Header, chosen, own_folder, to_bytes
-from .inputs import ORDINARY, STEPS, as_matrices, gradients, parameters, tame
+from .inputs import ORDINARY, STEPS, as_matrix, gradients, parameters, tame
 from .replay import replay
 
 STORED_STEPS = (1, 2, 5, 10)
@@ -104,7 +104,11 @@ def make(case: Case, oracle: ModuleType | None) -> Golden:
     if case.suffix:
         tame(start, steps)
     if stages(case.variant).calls:
-        start, steps = as_matrices(start), list(map(as_matrices, steps))
+        start = {name: as_matrix(name, array) for name, array in start.items()}
+        steps = [
+            {name: None if grad is None else as_matrix(name, grad) for name, grad in grads.items()}
+            for grads in steps
+        ]
     inputs = {f"param.0.{name}": array for name, array in start.items()}
     for step, grads in enumerate(steps, 1):
         inputs |= {f"grad.{step}.{name}": grad for name, grad in grads.items() if grad is not None}

@@ -74,12 +74,9 @@ def tame(start: dict[str, Array], steps: list[Gradients]) -> None:
     unbounded[2] = inf
 
 
-def as_matrices(arrays: Mapping[str, Array | None]) -> Gradients:
-    """Return parameters or gradients in shapes of two axes or more."""
-    return {
-        name: None if array is None else array.reshape(MATRICES.get(name, array.shape))
-        for name, array in arrays.items()
-    }
+def as_matrix(name: str, array: Array) -> Array:
+    """Return the parameter of that name, or its gradient, in a shape of two axes or more."""
+    return array.reshape(MATRICES.get(name, array.shape))
 
 
 def special(form: Format) -> list[float]:

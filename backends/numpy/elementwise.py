@@ -17,9 +17,9 @@ from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
 from .launch import Array, NumpyLaunch
 
-BLOCK = (
-    352 << 10
-)  # bytes in the compute dtype: from 256 KB on NumPy adds two products in one of them
+# bytes in the compute dtype: temporaries stay in the cache, and from 256 KB on NumPy adds two
+# products in the memory of one of them
+BLOCK = 352 << 10
 SMALL = 64 << 10  # bytes; fewer take less time copied to a block and back than on their own
 
 
@@ -54,11 +54,8 @@ class ElementwiseLaunch(NumpyLaunch):
         for i in self.alone:
             self._update_alone(i, grads[i], self.named_rows[self.row_of_tensor[i]])
         for block in self.together:
-            s = (
-                self.named(block.scalars(self.rows))
-                if block.row is None
-                else self.named_rows[block.row]
-            )
+            row = block.row
+            s = self.named(block.scalars(self.rows)) if row is None else self.named_rows[row]
             self._update_together(block, grads, s)
 
     def _update_alone(self, i: int, given: Any, s: SimpleNamespace) -> None:

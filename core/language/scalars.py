@@ -33,7 +33,8 @@ def next_scalars(
 def _scalars(
     rule: Rule, steps: int, carry: Mapping[str, float], hyper: SimpleNamespace, xp: HostScalars
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    result = rule.scalars(xp, xp.number(steps + 1), as_numbers(carry, xp.number), hyper)
+    given = as_numbers(carry, xp.number) if carry else SimpleNamespace()  # as for most rules
+    result = rule.scalars(xp, xp.number(steps + 1), given, hyper)
     row, after = row_and_carry(rule, result)
     return row, {name: float(value) for name, value in after.items()} if after else {}
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..step.loss_scaler import LossScaler
-from .optimizer import Number, Optimizer
+from .adjustable import Number
+from .optimizer import Optimizer
 
 CLASS_NAMES: dict[str, str]
 __all__ = [  # noqa: RUF022 (in the order of the registry)

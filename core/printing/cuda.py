@@ -84,7 +84,7 @@ class Cuda(CFamily):
         return super().helper_texts(called).replace("LARGEST", largest)
 
     def random(self, name: str) -> str:
-        return f"{name}.at[k]"
+        return f"{self.prefix}half_of({name}.words, k)"
 
     def scalar(self, name: str, scalars: Sequence[str]) -> str:
         if name == "grad_coefficient":
@@ -281,9 +281,8 @@ def _loops_over_groups(p: Printer, step: Step, element: Lines) -> Lines:
         if array in dict(step.stores):
             put.append(f"store({pointer}, {name});")
     for array in p.rounded(step):
-        random = p.helper("random_group<group.n>", *p.key_and_counter(array), "element")
-        p.called.add("random_group")
-        get.append(f"const Random<group.n> {p.random_name(array)} = {random};")
+        random = p.helper("random_group", *p.key_and_counter(array), "element")
+        get.append(f"const Random {p.random_name(array)} = {random};")
     if p.rounded(step):
         get.insert(0, f"const int64_t element = {p.use('first_element')} + first;")
     if step.sums:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..interrupts import held
 from .along import Along
@@ -15,7 +16,7 @@ from .history import Pairs, curves_up
 from .line_search import LINE_SEARCHES
 from .options import Options
 from .parameters import ParameterVector
-from .progress import NO_DECREASE, Progress, judged
+from .progress import LIMIT, NO_DECREASE, Progress, judged
 from .vectors import Vectors
 
 POINTS = 20  # that one line search evaluates at most
@@ -55,7 +56,7 @@ class Iterations:
                 self._pairs.clear()  # they do not lead on: along the gradient, as at the first point
                 found = self._improve(loss)
             if found is None:
-                yield self._stuck(now)
+                yield self._ended(now)
                 return
             before, loss, iterations = loss, found, iterations + 1
 
@@ -65,15 +66,14 @@ class Iterations:
         most = self._options.max_evals
         return POINTS if most is None else min(POINTS, most - self.evaluations)
 
-    def _stuck(self, now: Progress) -> Progress:
-        """Return the last progress once more, with why it ends there."""
-        message = (
-            f"the line search found no lower loss in {self.evaluations - now.evaluations} "
-            "evaluations; the parameters are at the lowest point"
-        )
-        return Progress(
-            now.loss, now.largest_derivative, now.iterations, self.evaluations, NO_DECREASE, message
-        )
+    def _ended(self, last: Progress) -> Progress:
+        """Return the last progress once more, with why there is no next one."""
+        tried = self.evaluations - last.evaluations
+        status, message = NO_DECREASE, f"the line search found no lower loss in {tried} evaluations"
+        if self._left <= 0:
+            status, message = LIMIT, f"max_evals={self._options.max_evals} evaluations were made"
+        message += "; the parameters are at the lowest point"
+        return replace(last, evaluations=self.evaluations, status=status, message=message)
 
     def _first_loss(self) -> float:
         """Evaluate the function at the parameters as they are."""

@@ -6,12 +6,13 @@ have the order of `samestep.language.summation`. So all of them have the same bi
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 from ..language.rule import Rule
+
+BLOCK = 5  # pairs that one pass adds to a direction
+NAMES = [f"{kind}{k}" for kind in "ab" for k in range(BLOCK)]
 
 
 def none(xp: Any, step: Any, carry: Any, h: Any) -> Any:
@@ -22,6 +23,11 @@ def none(xp: Any, step: Any, carry: Any, h: Any) -> Any:
 def step_length(xp: Any, step: Any, carry: Any, h: Any) -> Any:
     """Return how far a point lies along the direction."""
     return dict(t=h.t), carry
+
+
+def factor(xp: Any, step: Any, carry: Any, h: Any) -> Any:
+    """Return what the gradient is multiplied by."""
+    return dict(factor=h.factor), carry
 
 
 def keep_update(xp: Any, s: Any, param: Any, grad: Any, kept: Any) -> Any:
@@ -52,6 +58,27 @@ def dots_update(
     return param, y, xp.sum(param * grad), xp.sum(y * grad)
 
 
+def scale_update(xp: Any, s: Any, param: Any, grad: Any) -> Any:
+    """Begin a direction with a multiple of the gradient."""
+    return s.factor * grad
+
+
+def add_scalars(xp: Any, step: Any, carry: Any, h: Any) -> Any:
+    """Return the coefficients of five pairs."""
+    row = dict(a0=h.a0, a1=h.a1, a2=h.a2, a3=h.a3, a4=h.a4)
+    return {**row, **dict(b0=h.b0, b1=h.b1, b2=h.b2, b3=h.b3, b4=h.b4)}, carry
+
+
+def add_update(
+    xp: Any, s: Any, param: Any, grad: Any, s1: Any, s2: Any, s3: Any, s4: Any,
+    y0: Any, y1: Any, y2: Any, y3: Any, y4: Any,
+) -> Any:  # fmt: skip
+    """Add multiples of five pairs, of which ``grad`` is the first ``s``, to a direction."""
+    by_s = s.a0 * grad + s.a1 * s1 + s.a2 * s2 + s.a3 * s3 + s.a4 * s4
+    by_y = s.b0 * y0 + s.b1 * y1 + s.b2 * y2 + s.b3 * y3 + s.b4 * y4
+    return param + (by_s + by_y), s1, s2, s3, s4, y0, y1, y2, y3, y4
+
+
 def _rule(
     name: str,
     update: Callable[..., Any],
@@ -69,30 +96,7 @@ MOVE = _rule("move", move_update, "A point along a direction.", (), step_length,
 SLOPE = _rule("slope", slope_update, "The slope along a direction.", ("slope",))
 CHANGE = _rule("change", change_update, "What a step changed.")
 DOTS = _rule("dots", dots_update, "Products with a pair.", ("s_dot_grad", "y_dot_grad"))
-
-
-@cache
-def direction_rule(history: int) -> Rule:
-    """Return the rule that forms the direction from the gradient and this many pairs: the
-    combination of them with the coefficients that are its scalars."""
-    changes = [f"s{k}" for k in range(history)]
-    grad_changes = [f"y{k}" for k in range(history)]
-    vectors = (*changes, *grad_changes)
-    coefficients = ("of_grad", *(f"of_{name}" for name in vectors))
-
-    def scalars(xp: Any, step: Any, carry: Any, h: Any) -> Any:
-        return {name: getattr(h, name) for name in coefficients}, carry
-
-    def update(xp: Any, s: Any, param: Any, grad: Any, *states: Any) -> Any:
-        result = s.of_grad * grad
-        for name, vector in zip(vectors, states, strict=True):
-            result = result + getattr(s, f"of_{name}") * vector
-        return result, *states
-
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    names = ("xp", "s", "param", "grad", *vectors)
-    signature = inspect.Signature([inspect.Parameter(name, kind) for name in names])
-    update.__signature__ = signature  # type: ignore[attr-defined]
-    about = "The direction as a combination of the gradient and all pairs."
-    zeros = dict.fromkeys(coefficients, 0.0)
-    return _rule("direction", update, about, (), scalars, **zeros)
+SCALE = _rule("scale", scale_update, "A multiple of the gradient.", (), factor, factor=-1.0)
+ADD = _rule(
+    "add", add_update, "Multiples of five pairs.", (), add_scalars, **dict.fromkeys(NAMES, 0.0)
+)

@@ -8,7 +8,7 @@ from typing import Any
 from ..language.rule import Rule
 from ..protocol import Backend, Tensor
 from ..step.launches import Bucket
-from .texts import CHANGE, DOTS, MOVE, SLOPE, direction_rule
+from .texts import ADD, BLOCK, CHANGE, DOTS, MOVE, SCALE, SLOPE
 
 ALIGNED = 4  # elements; a device moves two of them at once where all vectors lie alike
 
@@ -68,8 +68,8 @@ class Vectors:
         self._dots_with = {
             name: self._pass(DOTS, pairs, getattr(self, name)) for name in ("grad", "grad_start")
         }
-        all_of_them = (self.direction, *self.s, *self.y)
-        self._direction = self._pass(direction_rule(history), [all_of_them], self.grad)
+        self._scale = self._pass(SCALE, [(self.direction,)], self.grad)
+        self._add = [self._pass_over_block(first) for first in range(0, history, BLOCK)]
 
     def _slots(self) -> list[Any]:
         """Return a vector for each pair, side by side."""
@@ -90,6 +90,13 @@ class Vectors:
             tensor.state = dict(zip(rule.state, [*states, *results], strict=True))
             tensors.append(tensor)
         return Pass(self._backend, rule, tensors, grad, sums)
+
+    def _pass_over_block(self, first: int) -> Pass:
+        """Make the pass that adds pairs from this one on; in the places of those that there are not
+        it takes the first ``y``, with coefficients that are 0."""
+        missing = [self.y[first]] * (first + BLOCK - self.history)
+        s, y = (of[first : first + BLOCK] + missing for of in (self.s, self.y))
+        return self._pass(ADD, [(self.direction, *s[1:], *y)], s[0])
 
     def copy(self, target: Any, source: Any) -> None:
         """Copy one vector into another."""
@@ -123,5 +130,11 @@ class Vectors:
 
     def combine(self, of_grad: float, of_s: Sequence[float], of_y: Sequence[float]) -> float:
         """Form the direction with these coefficients, and return its slope."""
-        self._direction.run((of_grad, *of_s, *of_y))
+        self._scale.run((of_grad,))
+        for i, adding in enumerate(self._add):
+            block = slice(i * BLOCK, (i + 1) * BLOCK)
+            coefficients = [list(of[block]) for of in (of_s, of_y)]
+            if any(coefficients[0]):
+                missing = [0.0] * (BLOCK - len(coefficients[0]))
+                adding.run([*coefficients[0], *missing, *coefficients[1], *missing])
         return self.slope()

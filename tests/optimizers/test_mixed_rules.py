@@ -120,6 +120,35 @@ def test_several_rules_in_one_optimizer_have_the_bits_of_several_optimizers(
     assert_same_bits(together, apart)
 
 
+def test_parts_of_the_optimizer_go_with_every_rule(any_backend, tmp_path):
+    """Masters and averages of 16-bit parameters, beside a rule on whole matrices."""
+    groups = (
+        {"rule": "muon", "lr": 0.02, "master": "float32"},
+        {"rule": "adamw", "average": "ema", "average_decay": 0.5},
+        {"rule": "lion", "compensated": True},
+    )
+
+    def matrices(seed):
+        rng = np.random.default_rng(seed)
+        found = [[rng.standard_normal((6, 4)).astype(np.float16)] for _ in groups]
+        return on(any_backend, found)
+
+    together = mixed(matrices(0), any_backend, groups=groups)
+    apart = separate(matrices(0), any_backend, groups)
+    for t in range(3):
+        together.step(matrices(t + 1))
+        for optimizer, grad in zip(apart, matrices(t + 1), strict=True):
+            optimizer.step([grad])
+    assert_same_bits(together, apart)
+    together.save(tmp_path / "file")
+    loaded = ss.Optimizer.load(
+        tmp_path / "file", [{"params": p} for p in matrices(9)], backend=any_backend
+    )
+    for optimizer in (together, loaded):
+        optimizer.step(matrices(5))
+    assert_same(snapshot(loaded), snapshot(together))
+
+
 def test_there_is_one_launch_per_rule(backend):
     """Groups of one rule share it."""
     params = [np.ones(3) for _ in range(6)]

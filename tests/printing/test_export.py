@@ -30,17 +30,17 @@ def test_a_file_is_overwritten_only_by_force(tmp_path, capsys):
 
 
 def test_options_go_on_and_off(capsys):
-    words = ("--dtype", "bfloat16", "--grad-dtype", "float32")
+    words = ("--dtype", "bfloat16", "--grad-dtype", "float32", "--rounding", "stochastic")
     words += ("--option", "no_scale_parameter", "--option", "beta1", "--option", "clip_norm")
     assert call("export", "adafactor", *words) == 0
     options = dict(scale_parameter=False, beta1=True, clip_norm=True)
-    text = ss.export("adafactor", "c", "bfloat16", "float32", **options)
+    text = ss.export("adafactor", "c", "bfloat16", "float32", rounding="stochastic", **options)
     assert capsys.readouterr().out == text
     command = re.search(r"(samestep export .*) --with-check", text.replace("\n *", ""))
     assert command is not None
     assert command[1] == (
         "samestep export adafactor --target c --dtype bfloat16 --grad-dtype float32 "
-        "--option no_scale_parameter --option beta1 --option clip_norm"
+        "--rounding stochastic --option no_scale_parameter --option beta1 --option clip_norm"
     )
 
 
@@ -50,6 +50,8 @@ def test_options_go_on_and_off(capsys):
         ("nope", "no rule 'nope'; there are sgd, adam, "),
         ("adamw --target fortran", "target='fortran': expected one of c, cuda, numpy, numba"),
         ("adamw --dtype int8", "dtype='int8': expected one of "),
+        ("adamw --dtype float16 --rounding up", "rounding is 'up'; expected one of nearest, stoch"),
+        ("adamw --rounding stochastic", "nothing of float32 parameters is stored in 16 bits"),
         ("adamw --option nope", "no structural option ['nope']"),
         ("adamw --dtype bfloat16 --grad-dtype float32 --with-check", "golden files have gradients"),
         ("adamw -o /nowhere/adamw.h", "--output /nowhere/adamw.h: there is no folder /nowhere"),

@@ -81,6 +81,9 @@ def test_a_line_search_that_fails_leaves_the_best_point_and_says_so(backend):
     assert (wrong.status, wrong.converged, wrong.iterations) == (2, False, 0)
     assert "found no lower loss in 20 evaluations" in wrong.message
     assert x.tolist() == [1, 1, 1]
+    cut = ss.LBFGS(x, backend=backend, max_evals=5).step(lambda: (float(x @ x), -2 * x))
+    assert (cut.status, cut.evaluations, x.tolist()) == (1, 5, [1, 1, 1])
+    assert "max_evals=5" in cut.message
 
 
 @pytest.mark.parametrize("search", ["strong_wolfe", "backtracking", None])

@@ -42,7 +42,11 @@ class Numbers:
 
     def write(self, columns: Sequence[Sequence[float]]) -> None:
         """Set all numbers: a column for each parameter, or one that holds for all."""
-        self._array[...] = np.array(columns).T
+        if len(columns) == 1:  # in half the time of what follows
+            for row, number in zip(self._array, columns[0], strict=True):
+                row.fill(number)
+        else:
+            self._array[...] = np.array(columns).T
         self._written = self._array.tobytes()
 
     def unchanged(self) -> bool:

@@ -112,22 +112,24 @@ FUNCTION void @sum_chunks(const REAL *values, int64_t first, int64_t end, REAL *
 }
 //// random_group
 
-/* the 16 random bits of N neighbours in an array, of which this element is the first one */
-template <int N> struct Random { uint32_t at[N]; };
-template <int N>
-FUNCTION Random<N> random_group(int64_t seed, int64_t step, int64_t position, int64_t stream, int64_t element)
+/* the 16 random bits of eight neighbours in an array, of which this element is the first one, as
+   halves of words */
+struct Random { uint32_t words[4]; };
+FUNCTION Random random_group(int64_t seed, int64_t step, int64_t position, int64_t stream, int64_t element)
 {
-    Random<N> random;
-    uint32_t words[4];
-    int k = (int)(element & 7);
-    @philox(words, seed, step, position, stream, element >> 3);
+    Random random;
+    uint32_t more[4];
+    const int before = (int)(element & 7);
+    @philox(random.words, seed, step, position, stream, element >> 3);
+    if (before == 0) return random; /* as nearly always: one call serves all of them */
+    const Random first = random;
+    @philox(more, seed, step, position, stream, (element >> 3) + 1);
     _Pragma("unroll")
-    for (int i = 0; i < N; i++, k++) {
-        if (k == 8) {
-            k = 0;
-            @philox(words, seed, step, position, stream, (element + i) >> 3);
-        }
-        random.at[i] = @half_of(words, k);
+    for (int i = 0; i < 8; i += 2) {
+        const int k = before + i, l = k + 1;
+        const uint32_t low = k < 8 ? @half_of(first.words, k) : @half_of(more, k - 8);
+        const uint32_t high = l < 8 ? @half_of(first.words, l) : @half_of(more, l - 8);
+        random.words[i / 2] = low | high << 16;
     }
     return random;
 }
