@@ -232,8 +232,8 @@ class Rule:
     @property
     def common(self) -> dict[str, Hyper]:
         """The hyperparameters that every rule has, with their defaults."""
-        more: dict[str, Hyper] = {"maximize": False, "lazy": self.lazy}
-        more |= {"state_dtype": self.state_dtype, "rounding": self.rounding, "seed": 0}
+        storage = {"state_dtype": self.state_dtype, "rounding": self.rounding, "seed": 0}
+        more: dict[str, Hyper] = {"maximize": False, "lazy": self.lazy, **storage}
         parts = {name: value for name, value in DEFAULTS.items() if name not in self.defaults}
         return {**more, **parts, **self.around, **dict.fromkeys(CLIPS)}
 
