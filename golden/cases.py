@@ -167,7 +167,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "radam_schedulefree": (
         dict(ADAM, r=0.5, weight_lr_power=1.5, silent_sgd_phase=False),
-        dict(lr=0.03, betas=(0.8, 0.95), silent_sgd_phase=True),
+        dict(lr=0.03, betas=(0.8, 0.95), weight_decay=0.05),
     ),
     "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),
 }

@@ -241,7 +241,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def eval(self) -> None:
         """Turn the parameters, in place, into the average of the steps so far, for evaluation; no step is
-        taken then. For rules that keep one: `samestep.torch.AdamWScheduleFree` and its like.
+        taken then. For rules that keep one (``Rule.average_share``).
 
         Raises TypeError for other rules.
         """
