@@ -5,9 +5,6 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-
-from ..interrupts import held
 from ..language.dtypes import COMPUTE_DTYPE
 from ..pages import see
 from ..parameters.trees import flat_count, gradient_leaves
@@ -50,10 +47,9 @@ class ParameterVector:
         """Set the parameters to a vector's values, rounded to their dtypes; ``x`` then has them,
         too."""
         self._mark_changed()
-        with held(), np.errstate(over="ignore"):
-            for tensor, where in zip(self.tensors, self._slices, strict=True):
-                self._backend.copy_into(tensor.flat, x[where])
-                tensor.push()
+        for tensor, where in zip(self.tensors, self._slices, strict=True):
+            self._backend.copy_into(tensor.flat, x[where])
+            tensor.push()
         if self.rounds:
             self.read(x)
 

@@ -303,7 +303,7 @@ class Optimizer(torch.optim.Optimizer):
         """Return the averages of the parameters, a list for each group: new tensors, of float32 for
         16-bit parameters.
 
-        A parameter that has not stepped, or whose group keeps no average, is its own. Raises
+        A parameter without a step that counts, or whose group keeps no average, is its own. Raises
         ValueError if no group keeps one: they are asked for by ``average="ema"`` or "mean".
         """
         self._settle()
