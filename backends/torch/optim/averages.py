@@ -24,8 +24,7 @@ def averaged(optimizer: Any) -> list[list[torch.Tensor]]:
 @contextlib.contextmanager
 def averages(optimizer: Any, swapped: list[bool]) -> Iterator[None]:
     """Swap the averages in, and back. ``swapped`` is not empty meanwhile."""
-    if swapped:
-        raise RuntimeError("the averages are in the places of the parameters already")
+    check_own(swapped)
     params = [param for group in optimizer.param_groups for param in group["params"]]
     pairs = list(zip(params, _averages(optimizer), strict=True))
     pairs = [(param, average) for param, average in pairs if param is not average]
@@ -42,6 +41,15 @@ def averages(optimizer: Any, swapped: list[bool]) -> Iterator[None]:
             for (param, _), value in zip(pairs, own, strict=True):
                 param.copy_(value)
             swapped.clear()
+
+
+def check_own(swapped: list[bool]) -> None:
+    """Raise RuntimeError while averages are in the places of the parameters."""
+    if swapped:
+        raise RuntimeError(
+            "the averages are in the places of the parameters: leave `with opt.averages():` first"
+            f"{see('howto/averages.md')}"
+        )
 
 
 def _averages(optimizer: Any) -> list[torch.Tensor]:

@@ -239,11 +239,7 @@ class Optimizer(torch.optim.Optimizer):
             parts.prepare(self.param_groups)
 
     def _advance(self) -> None:
-        if self._swapped:
-            raise RuntimeError(
-                "the averages are in the places of the parameters: leave `with opt.averages():` before "
-                f"a step{see('howto/averages.md')}"
-            )
+        averages.check_own(self._swapped)
         self._settle()
         groups = self.param_groups
         params = list(chain.from_iterable(group["params"] for group in groups))
@@ -312,8 +308,8 @@ class Optimizer(torch.optim.Optimizer):
     def averages(self) -> AbstractContextManager[None]:
         """Have the averages in the places of the parameters, for evaluation: ``with opt.averages():``.
 
-        Afterwards, and after an exception, parameters are what they were. Meanwhile a step raises
-        RuntimeError. Raises as `averaged` does.
+        Afterwards, and after an exception, parameters are what they were. Meanwhile a step and
+        pickling raise RuntimeError. Raises as `averaged` does.
         """
         self._settle()
         return averages.averages(self, self._swapped)
@@ -355,6 +351,7 @@ class Optimizer(torch.optim.Optimizer):
             return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
+        averages.check_own(self._swapped)
         self._settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each

@@ -112,8 +112,10 @@ def test_averages_are_swapped_in_and_back():
     (averages,) = optimizer.averaged()
     with optimizer.averages():
         assert torch.equal(params[0], averages[0].bfloat16())
-        with pytest.raises(RuntimeError, match=r"leave `with opt\.averages"):
-            optimizer.step()
+        own_are_away = pytest.raises(RuntimeError, match=r"leave `with opt\.averages")
+        for forbidden in (optimizer.step, optimizer.__getstate__, optimizer.averages().__enter__):
+            with own_are_away:
+                forbidden()
     assert all(map(torch.equal, params, own))
     take(params, optimizer, range(3, 4))
     with pytest.raises(ValueError, match="keeps no averages"):
