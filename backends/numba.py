@@ -104,7 +104,7 @@ class NumbaLaunch(HostLaunch):
                 tensor.staged = False
                 owners[i], (rows[i],) = tensor.whole, tensor.where
         addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in owners]}
-        for name in self.printer.rule.state:
+        for name in self.printer.rule.arrays:
             addresses[name] = [address(t.flat_state(name)) for t in owners]
         places = [tensor.position for tensor in tensors]
         self.launch_table = LaunchTable(layout, shapes, addresses, self.itemsizes, places, rows)

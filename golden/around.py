@@ -28,6 +28,8 @@ STORED: dict[str, tuple[str, Any]] = {
     "states_bfloat16": ("adamw", "bfloat16"),
     "states_float16": ("sgd_momentum", "float16"),
     "states_mixed": ("adafactor_beta1", {"exp_avg": "bfloat16", "exp_avg_sq": "float16"}),
+    "states_8_bits": ("adamw", {"exp_avg": "int8", "exp_avg_sq": "uint8"}),
+    "states_int8": ("lamb", "int8"),
 }
 EMA = dict(average="ema", average_decay=0.75)
 # cases of parts that keywords put around a rule: the label of the variant inside, their

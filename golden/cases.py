@@ -76,6 +76,8 @@ LARS_LATER = dict(lr=0.5, momentum=0.7, trust_coefficient=0.03)
 # the learning rate bounds the relative step until step 5; the least scale is that of "special"
 ADAFACTOR = dict(lr=0.48, beta2_decay=-0.7, eps=(1e-4, 1.0), d=0.1, weight_decay=0.05)
 ADAFACTOR_LATER = dict(lr=0.03, d=0.8, beta2_decay=-0.9)
+ADOPT = dict(lr=0.02, betas=(0.9, 0.97), eps=0.05, weight_decay=0.02, clip_exponent=0.25)
+ADOPT_LATER = dict(lr=0.005, betas=(0.8, 0.95), clip_exponent=0.2)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
@@ -136,6 +138,37 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(lr=0.02, momentum=0.8, nesterov=False, match_rms_adamw=True, summed_momentum=True),
     ),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
+    "ademamix": (
+        dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),
+        dict(lr=0.005, betas=(0.8, 0.95, 0.9), alpha=2.0),
+    ),
+    "mars_adamw": (dict(ADAM, gamma=0.05), dict(ADAM_LATER, gamma=0.03)),
+    "mars_lion": (
+        dict(lr=0.05, beta1=0.9, weight_decay=0.1, gamma=0.05),
+        dict(lr=0.03, beta1=0.8, gamma=0.03),
+    ),
+    "adan": (
+        dict(ADAM, betas=(0.9, 0.95, 0.97), weight_decay=0.5),
+        dict(lr=0.005, betas=(0.8, 0.9, 0.95)),
+    ),
+    "adabelief": (dict(ADAM, eps=1e-4), ADAM_LATER),
+    "yogi": (dict(ADAM, eps=1e-3, initial_accumulator_value=1e-4), ADAM_LATER),
+    "adopt": (ADOPT, ADOPT_LATER),
+    "adopt_decoupled_weight_decay": (dict(ADOPT, maximize=True), ADOPT_LATER),
+    "laprop": (ADAM, ADAM_LATER),
+    "grams": (ADAM, ADAM_LATER),
+    "sgd_schedulefree": (
+        dict(lr=0.3, momentum=0.9, weight_decay=0.03, r=0.5, weight_lr_power=1.5, warmup_steps=3.0),
+        dict(lr=0.2, weight_decay=0.05, r=0.7),
+    ),
+    "adamw_schedulefree": (
+        dict(ADAM, r=0.5, weight_lr_power=1.5, warmup_steps=3.0),
+        dict(lr=0.03, betas=(0.8, 0.95), weight_decay=0.05),
+    ),
+    "radam_schedulefree": (
+        dict(ADAM, r=0.5, weight_lr_power=1.5, silent_sgd_phase=False),
+        dict(lr=0.03, betas=(0.8, 0.95), weight_decay=0.05),
+    ),
     "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),
 }
 

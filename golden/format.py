@@ -22,7 +22,10 @@ FORMAT_VERSION = 2
 KEY = "samestep"  # the only metadata key: safetensors writes several in random order
 EXTENSION = ".safetensors"
 VALUES = Path(__file__).parent / "values"
-DTYPES = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+DTYPES = {
+    "F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16", "I8": "int8",
+    "U8": "uint8",
+}  # fmt: skip
 
 
 class HasKeys(Protocol):
@@ -173,7 +176,8 @@ def chosen(items: Iterable[Named], names: Sequence[str] | None) -> list[Named]:
 
 def _canonical(array: Array) -> Array:
     array = array.copy(order="C")  # safetensors writes memory as it lies
-    array[np.isnan(array)] = np.nan
+    if array.dtype.kind not in "iu":
+        array[np.isnan(array)] = np.nan
     return array
 
 

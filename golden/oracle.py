@@ -15,15 +15,29 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from . import formulas, formulas_of_parts
+from . import formulas, formulas_of_averages, formulas_of_parts, formulas_since_adam
 from .exact_gradients import Seen, exact, gradients_seen
 from .format import Golden
 
 Array = NDArray[Any]
 DIGITS = 50
-FORMULAS = {**vars(formulas), **formulas_of_parts.FORMULAS}
+FORMULAS = {
+    **vars(formulas),
+    **vars(formulas_of_averages),
+    **vars(formulas_since_adam),
+    **formulas_of_parts.FORMULAS,
+}
 TAKES_A_SIGN = frozenset(
-    {"cautious_lion", "cautious_decay_lion", "lion", "rprop", "signed_sgd", "signsgd", "signum"}
+    {
+        "cautious_lion",
+        "cautious_decay_lion",
+        "lion",
+        "mars_lion",
+        "rprop",
+        "signed_sgd",
+        "signsgd",
+        "signum",
+    }
 )
 
 

@@ -174,7 +174,8 @@ def test_every_module_and_everything_public_in_it_has_a_docstring():
         source = file.read_text(encoding="utf-8")
         if source and not ast.get_docstring(ast.parse(source)):
             missing.append(f"{file.relative_to(ROOT)}")
-        if file.parent.name != "rules" and file.name != "formulas.py":  # formulas are the document
+        formulas = file.name.startswith("formulas")  # they are the document
+        if file.parent.name != "rules" and not formulas:
             missing += [f"{file.relative_to(ROOT)}: {name}" for name in undocumented(source)]
     assert not missing, "\n".join(missing)
     for name in ss.__all__:

@@ -60,7 +60,7 @@ class CudaLaunch:
                 raise ValueError(f"{tensor.name} has {size} elements; kernels add up to {CHUNK**3}")
         found = self.device.addresses
         addresses = {"param": found([t.flat for t in tensors]).tolist()}
-        for name in self.printer.rule.state:
+        for name in self.printer.rule.arrays:
             addresses[name] = found([t.state[name] for t in tensors]).tolist()
         places = [tensor.position for tensor in tensors]
         self.lines = LaunchTable(layout, shapes, addresses, self.itemsizes, places)

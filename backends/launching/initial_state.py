@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ...language.around import check_bits
+from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import numpy_dtype
 from ...language.rule import Rule
 from ...language.stages import stages
@@ -17,7 +19,8 @@ from ...pages import see
 def initial_state(
     tensor: Any, rule: Rule, hyper: dict[str, Any]
 ) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any], float]]:
-    """Yield name, shape, dtype and initial value (of each real) of a parameter's state arrays.
+    """Yield name, shape, dtype and initial value (of each real) of a parameter's state arrays, those of
+    scales among them.
 
     Raises TypeError for a complex parameter of a rule that keeps state per row or column, and what
     `check_parameter` raises.
@@ -35,8 +38,15 @@ def initial_state(
         )
         start = rule.initial.get(name, 0.0)
         value = hyper[start] if isinstance(start, str) else start
-        if name in rule.storage:  # rounded to the compute dtype first, as printed source does it
-            dtype, value = numpy_dtype(rule.storage[name]), float(real.type(value))
+        codec = rule.storage.get(name)
+        if codec in BLOCKWISE:
+            blocks = BLOCKWISE[codec]
+            code, scale = blocks.of_number(value)
+            yield name, shape, numpy_dtype(codec), code
+            yield scales_of(name), (blocks.count(math.prod(shape)),), real, scale
+            continue
+        if codec is not None:  # rounded to the compute dtype first, as printed source does it
+            dtype, value = numpy_dtype(codec), float(real.type(value))
         yield name, shape, dtype, value
 
 

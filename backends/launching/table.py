@@ -73,7 +73,8 @@ class LaunchTable:
         for name, column in layout.array.items():
             if name != "grad":
                 starts = np.array(addresses[name], np.int64)
-                self._write_addresses(column, starts, itemsizes[name], place)
+                places = place // layout.block[name] if name in layout.block else place
+                self._write_addresses(column, starts, itemsizes[name], places)
         if layout.rounds:
             self.table[:, layout.position] = np.array(positions, np.int64)[of]
             if not layout.matrix:  # rows of a sparse slice are counted as those of its gradient

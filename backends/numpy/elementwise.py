@@ -12,6 +12,7 @@ import numpy as np
 
 from ...language.vocabulary import NumpyVocabulary
 from ..host.arrays import ARRAYS
+from ..host.block_state import BlockState
 from ..memory import address, addresses
 from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
@@ -21,6 +22,8 @@ from .launch import Array, NumpyLaunch
 # products in the memory of one of them
 BLOCK = 352 << 10
 SMALL = 64 << 10  # bytes; fewer take less time copied to a block and back than on their own
+
+WHOLE = 256  # elements; a block has some whole ones of every codec
 
 
 class ElementwiseLaunch(NumpyLaunch):
@@ -64,7 +67,7 @@ class ElementwiseLaunch(NumpyLaunch):
         grad = given.reshape(-1) if is_plain else ARRAYS.reals(as_numpy(given))
         memory, size = self.memory[i], len(grad)
         blocks = -(-size * self.dtype.itemsize // BLOCK)
-        length = -(-size // blocks)
+        length = -(-size // (blocks * WHOLE)) * WHOLE
         for start in range(0, size, length):
             arrays, part = memory, grad
             if length < size:
@@ -99,6 +102,13 @@ class ElementwiseLaunch(NumpyLaunch):
                 piece[...] = value[where]
 
 
+def _joined(pieces: Sequence[Any]) -> Array:
+    """Return the elements of some vectors as one."""
+    if isinstance(pieces[0], BlockState):
+        return np.concatenate([piece.load() for piece in pieces])
+    return np.concatenate(pieces)
+
+
 class _Together:
     """A block of small tensors: their memory, array by array, and where each is in the block.
 
@@ -126,7 +136,7 @@ class _Together:
     def vectors(self) -> list[Array]:
         """Return parameters, and each of their states, as one vector: where they lie, or a copy."""
         return [
-            np.concatenate(pieces) if joined is None else joined
+            _joined(pieces) if joined is None else joined
             for pieces, joined in zip(self.pieces, self.joined, strict=True)
         ]
 
@@ -159,12 +169,14 @@ def lay_side_by_side(tensors: Sequence[AdoptedTensor]) -> None:
             tensor.state[name] = piece.reshape(array.shape)
 
 
-def side_by_side(pieces: Sequence[Array]) -> Array | None:
+def side_by_side(pieces: Sequence[Any]) -> Any:
     """Return one vector over these, where each begins in the same array's memory as the one before
     ends; else None."""
     first = pieces[0]
     if len(pieces) == 1:
         return first
+    if isinstance(first, BlockState):
+        return None
     whole = first.base
     if not isinstance(whole, np.ndarray) or any(piece.base is not whole for piece in pieces):
         return None

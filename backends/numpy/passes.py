@@ -26,6 +26,7 @@ from ...language.summation import (
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
 from ..host.arrays import ARRAYS
+from ..host.block_state import BlockState
 from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
 from .launch import Array, NumpyLaunch
@@ -190,12 +191,14 @@ class ReducingLaunch(NumpyLaunch):
                 state[...] = target
 
 
-def _seen_as(state: Array, per: str | None, shape: tuple[int, ...]) -> Array:
+def _seen_as(state: Any, per: str | None, shape: tuple[int, ...]) -> Any:
+    if isinstance(state, BlockState):  # of no matrix
+        return state
     if per == "row":
         return state.reshape(shape[0], 1)
     return state.reshape({"column": (1, -1), "tensor": (1,)}.get(per or "", shape))
 
 
-def _part(state: Array, where: slice, rows: int) -> Array:
+def _part(state: Any, where: slice, rows: int) -> Any:
     """The lines of an array that belong to a block; all of it if it has no axis of rows."""
     return state[where] if len(state) == rows else state

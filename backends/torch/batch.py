@@ -45,7 +45,7 @@ class Batch:
         views = {
             name: Views(work, v, per.get(name, "element"), dtype) for name, v in memory.items()
         }
-        full = [name for name in program.arrays if name != "grad"]
+        full = [name for name in program.elements if name != "grad"]
         self.views, self.streams = [views[name] for name in full], [*map(streams.get, full)]
         self.small_views = [views[name] for name in program.small]
         cuts = [slice(start, stop) for start, stop in itertools.pairwise(work.cuts)]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...interrupts import held
+from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import COMPUTE_DTYPE
 from ...language.passes import program
 from ...language.rounding import key_of, streams
@@ -18,6 +19,7 @@ from ..host.launch import HostLaunch
 from ..torch_tensors.view import as_tensor
 from . import work as slicing
 from .batch import Batch, Evaluate
+from .block_state import BlockState
 from .in_place import Buffers, in_place
 from .operations import Operations, operations
 from .work import Work, batched_work, flat_work
@@ -51,11 +53,21 @@ class TorchLaunch(HostLaunch):
         """Look up the memory of parameters and state."""
         super().bind(tensors, positions)
         with held(), torch.inference_mode(False):
-            self.memory = {"param": [vector(t.flat).detach() for t in tensors]}
+            self.memory: dict[str, list[Any]] = {
+                "param": [vector(t.flat).detach() for t in tensors]
+            }
             for name in self.rule.state:
-                self.memory[name] = [vector(t.flat_state(name)).detach() for t in tensors]
+                self.memory[name] = [self._state(t, name) for t in tensors]
         self.device = self.memory["param"][0].device
         self._made: dict[Operations, list[Tensor]] = {}  # constants
+
+    def _state(self, tensor: Any, name: str) -> Tensor | BlockState:
+        """Return a state's memory as a vector."""
+        memory, scales = vector(tensor.flat_state(name)).detach(), scales_of(name)
+        if scales not in self.rule.scales:
+            return memory
+        codec = BLOCKWISE[self.rule.storage[name]]
+        return BlockState(codec, memory, vector(tensor.flat_state(scales)).detach())
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Decide what runs together, and look up its memory."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import fx
 
@@ -22,20 +21,11 @@ from ...language.passes import Step, program, reachable
 from ...language.rule import Rule
 from ...language.tracer import COMPARISONS, Expr, operation
 from ...language.vocabulary import Vocabulary
+from .exact_sqrt import exact_sqrt
 from .sums import total_of_rows
 
 Tensor = torch.Tensor
 COEFFICIENT = "grad_coefficient"  # the last of a row's scalars; it multiplies the gradient
-
-
-def exact_sqrt(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return the correctly rounded square root. PyTorch's own is not, on the host: 0.6 % of the
-    float32 results differ in the last bit. That of its compiler is."""
-    if torch.compiler.is_compiling() or not x.is_cpu:
-        return torch.sqrt(x, out=out)
-    result = torch.empty_like(x) if out is None else out
-    np.sqrt(x.numpy(), out=result.numpy())
-    return result
 
 
 def finite_or_zero(x: Tensor, zero: Tensor, out: Tensor | None = None) -> Tensor:
@@ -111,7 +101,7 @@ def operations(rule: Rule, kind: str, k: int, scaled: bool, storage: torch.dtype
     step = (traced.passes if in_pass else traced.folds)[k]
     names = traced.small
     if in_pass:
-        names = (*(name for name in traced.arrays if name != "grad"), "grad")
+        names = (*(name for name in traced.elements if name != "grad"), "grad")
     received = tuple(node for node in step.received if node.op != "size")  # every graph has them
     scalars = {n: Expr("scalar", (), "scalar", n) for n in (*traced.scalars, COEFFICIENT)}
     arrays = {n: Expr("input", (), rule.per.get(n, "element"), n) for n in names}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from ...language.summation import CHUNK, STRIP_ROWS
+from .block_state import BlockState
 
 SLICE = 2 * CHUNK  # elements of a slice, so what bounds the memory of buffers and copies
 DIRECT = 1 << 15  # elements that are worth a run of their own, uncopied, if nothing is summed
@@ -86,8 +87,9 @@ class Work:
 
     def gather(self, views: list[Tensor], per: str = "element") -> Tensor:
         """Return the views as one array: the memory itself if it is direct."""
-        vector = views[0] if len(views) == 1 else torch.cat(views)
-        return vector.reshape(self.shape_of(per))
+        if len(views) == 1:
+            return views[0].reshape(self.shape_of(per))
+        return torch.cat(list(map(loaded, views))).reshape(self.shape_of(per))
 
 
 class Views:
@@ -113,13 +115,22 @@ class Views:
         vector = values.broadcast_to(self.work.shape_of(self.per)).reshape(-1)
         if self.arrays is None:
             parts = torch.split_with_sizes(vector, [view.numel() for view in self.tensors])
-            torch._foreach_copy_(self.tensors, parts)
+            if isinstance(self.tensors[0], BlockState):
+                for state, part in zip(self.tensors, parts, strict=True):
+                    state.copy_(part)
+            else:
+                torch._foreach_copy_(self.tensors, parts)
             return
         start, values_on_host = 0, vector.numpy()
         for array in self.arrays:
             stop = start + array.size
             array[...] = values_on_host[start:stop]
             start = stop
+
+
+def loaded(view: Tensor | BlockState) -> Tensor:
+    """Return a view's elements as a tensor."""
+    return view.to(torch.float32) if isinstance(view, BlockState) else view
 
 
 def slice_on(device: torch.device) -> tuple[int, int]:

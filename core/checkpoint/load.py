@@ -61,7 +61,9 @@ def load(
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
             for own, each, group in zip(families, options, groups, strict=True):
-                own.variant(**each).stored_as(group["state_dtype"], group["rounding"])
+                own.checked("rounding", group["rounding"])
+                codecs = own.checked("state_dtype", group["state_dtype"])
+                own.variant(**each).stored_as(codecs, group["rounding"])
         # what is wrong with the arrays themselves is raised as the constructor raises it
         run = Run(the_rule, defaults, backend, groups, single, Settings(), options, division)
         with file.doubts():

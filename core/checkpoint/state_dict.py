@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 
 from ..language.around import STRUCTURAL
+from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import dtype_of
 from ..parameters.entries import name_entry
 from ..parameters.hyper import as_held, numbers_at
 from ..parameters.names import dotted_names
 from ..protocol import Backend
 from ..step.accumulation import RULE as ACCUMULATE
+from ..step.evaluation import MODE, is_evaluating
 from ..step.loss_scaler import LossScaler
 from ..step.run import Run
 from ..step.settings import Settings
 from .fitted import fitted
+from .recoded import recoded
 from .torch_layout import IGNORED, MOST_STEPS, layout_of, read_entry
 
 # what a group of a snapshot of ours has besides hyperparameters
@@ -82,6 +85,7 @@ def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
         "params": positions,
+        **({} if run.groups.families[k].average_share is None else {MODE: run.evaluating}),
     }
 
 
@@ -132,8 +136,10 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     settings, counts = _checked_settings(run, snapshot)
     groups = [_checked_group(run, k, members[k], snapshot) for k in range(len(members))]
     numbers = run.groups.numbers(run.steps_taken)
+    codecs = [_codecs_of(group, k) for k, group in enumerate(snapshot["param_groups"])]
     entries = [
-        _checked_state(run, i, snapshot["state"].get(key), numbers) for i, key in enumerate(keys)
+        _checked_state(run, i, snapshot["state"].get(key), numbers, codecs)
+        for i, key in enumerate(keys)
     ]
     if copied:
         entries = _kept_apart(run, entries)
@@ -144,6 +150,7 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
         own.load_state_dict(settings.loss_scaler.state_dict())
         settings = replace(settings, loss_scaler=own)
     run.settings, (run.steps_taken, run.skipped_steps) = settings, counts
+    run.evaluating = is_evaluating(snapshot["param_groups"])
     for k, (group, (hyper, decays)) in enumerate(zip(run.groups.entries, groups, strict=True)):
         group.update(hyper)
         for i, decays_here in zip(members[k], decays, strict=True):
@@ -185,7 +192,7 @@ def _checked_group(
     group, where = snapshot["param_groups"][k], f"state dict, group {k}: "
     own, rule = [run.groups.clocks[i].decays for i in positions], run.groups.rules[k]
     family = run.groups.families[k]
-    others = OWN | IGNORED | layout_of(family).kind.keys()
+    others = OWN | IGNORED | {MODE} | layout_of(family).kind.keys()
     hyper = {name: value for name, value in group.items() if name not in others}
     # arrays stay what they are: values are rounded to them, and parts keep what they keep
     storage = {"state_dtype": rule.state_dtype, "rounding": rule.rounding}
@@ -213,21 +220,34 @@ def _checked_group(
     return held, list(decays)
 
 
+def _codecs_of(group: Mapping[str, Any], k: int) -> StateDtype:
+    """Return the ``state_dtype`` that a group of the snapshot was stored with. Raises TypeError or
+    ValueError for what is none."""
+    return checked_state_dtype(group.get("state_dtype"), f"state dict, group {k}: ")
+
+
 def _checked_state(
-    run: Run, i: int, entry: Mapping[str, Any] | None, numbers: Sequence[dict[str, Any]]
+    run: Run,
+    i: int,
+    entry: Mapping[str, Any] | None,
+    numbers: Sequence[dict[str, Any]],
+    codecs: Sequence[StateDtype],
 ) -> tuple[int, dict[str, float], dict[str, Any]]:
     """Return the step count, carry and arrays of one parameter; fresh ones if it has no entry.
-    ``numbers`` are each group's hyperparameters."""
+    ``numbers`` are each group's hyperparameters, ``codecs`` what its states were stored with."""
     tensor, clock = run.groups.tensors[i], run.groups.clocks[i]
     where = f"state dict, {tensor.name}: "
-    found = read_entry(clock.rule, entry or {}, where)
+    saved = clock.rule.stored_as(codecs[clock.group])
+    found = read_entry(saved, entry or {}, where)
     step, carry, values = (0, dict(clock.rule.carry), {}) if found is None else found
-    if len(values) < len(clock.rule.state):
+    as_array = functools.partial(run.backend.to_numpy, copied=False)
+    values = recoded(values, saved, clock.rule, as_array, where)
+    if len(values) < len(clock.rule.arrays):
         fresh = run.backend.new_state(tensor, clock.rule, numbers[clock.group])
-        values = {**{n: run.backend.to_numpy(a, copied=False) for n, a in fresh.items()}, **values}
+        values = {**{n: as_array(a) for n, a in fresh.items()}, **values}
     arrays = {
         name: _checked_array(run.backend, values[name], tensor.state[name], f"{where}{name}")
-        for name in clock.rule.state
+        for name in clock.rule.arrays
     }
     return step, carry, arrays
 

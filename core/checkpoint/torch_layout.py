@@ -69,7 +69,7 @@ def read_entry(
         entry = {"step": 1, **entry} if entry else {}
     if not entry:
         return None
-    expected = {"step", *rule.carry, *rule.state}
+    expected = {"step", *rule.carry, *rule.arrays}
     missing = expected - set(entry)
     if not set(entry) <= expected or not missing <= names_of_parts(rule):
         raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}")
@@ -79,7 +79,7 @@ def read_entry(
         raise ValueError(f"{where}step is {entry['step']}; expected a whole number below 2**53")
     if not layout.counts_steps and step == 0:
         return None
-    arrays = {name: entry[name] for name in rule.state if name in entry}
+    arrays = {name: entry[name] for name in rule.arrays if name in entry}
     return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
 
 

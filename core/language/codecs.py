@@ -1,9 +1,10 @@
 """Storage of a state in fewer bits than it is computed in: a codec loads and stores its elements.
 
-Each codec is a storage dtype: a load is exact, a store rounds once, to nearest even. What arrays,
-tensors and printed source have for parameters of that dtype loads and stores states, too. A rule
-does not see it: its text computes with what was loaded, and what it returns is rounded only where
-it is stored. State that is smaller than the parameter stays in the compute dtype.
+The codecs of 16 bits are storage dtypes: a load is exact, a store rounds once, to nearest even. What
+arrays, tensors and printed source have for parameters of that dtype loads and stores states, too.
+Those of 8 bits have a scale for each block of elements (`blockwise.py`). A rule does not see it: its
+text computes with what was loaded, and what it returns is rounded only where it is stored. State
+that is smaller than the parameter stays in the compute dtype.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CODECS = ("bfloat16", "float16")
+from .blockwise import BLOCKWISE
+
+CODECS = ("bfloat16", "float16", *BLOCKWISE)
 StateDtype = str | Mapping[str, str] | None  # of all states, of states by name, or none
 
 

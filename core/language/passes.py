@@ -50,7 +50,8 @@ class Step:
 class Program:
     """A rule as passes over elements and folds between them.
 
-    ``arrays`` are the full-size arrays (param, grad, states), ``small`` the smaller states; the
+    ``arrays`` are the full-size arrays (param, grad, states), each state with the array of its scales
+    behind it where a codec has blocks; ``small`` are the smaller states; the
     position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the sums and sizes
     that the text asks for, needed or not. In a ``matrix`` program the parameter is seen as a matrix:
     rows or columns are reduced or kept, and a sum over the tensor is that of the sums of its rows.
@@ -68,6 +69,11 @@ class Program:
     asked: tuple[Expr, ...]
     matrix: bool
     text_matrix: bool
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The arrays that have an element for each of the parameter's: all but scales."""
+        return tuple(name for name in self.arrays if name not in self.rule.scales)
 
     @property
     def size_kinds(self) -> list[tuple[str, str]]:
@@ -133,7 +139,14 @@ class _Graph:
             for n, e in outputs.items()
             if n not in self.small and not (e.op == "input" and e.name == n)  # as it was
         }
-        self.arrays = ("param", "grad", *(n for n in rule.state if n not in self.small))
+        self.arrays = ("param", "grad", *(n for n in rule.arrays if n not in self.small))
+        if rule.scales and self.text_matrix:
+            (state, *_) = rule.scales.values()
+            raise TypeError(
+                f"rule {rule.name!r} reduces or keeps rows or columns; {state} cannot be stored in "
+                f"{rule.storage[state]}, whose blocks do not end where rows do: expected bfloat16, "
+                "float16 or no state_dtype"
+            )
         for name, expr in self.small.items():
             if expr.per not in (rule.per[name], "scalar"):
                 raise TypeError(

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .around import CHOICES, DEFAULTS, STRUCTURAL, checked_choice
+from .blockwise import BLOCKWISE, scales_of
 from .codecs import StateDtype, checked_state_dtype, storage_of
 from .descent import descent
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
@@ -82,6 +84,10 @@ class Rule:
         dtype.
     state_dtype : str or mapping, optional
         The default of the hyperparameter of that name: what states are stored in, see `stored_as`.
+    average_share : callable
+        ``average_share(h)``: of a rule whose parameter is trained at ``share * x + (1 - share) * z``,
+        between its state ``z`` and the average ``x`` that is to be evaluated, the share, from 0 to 1
+        without 0. Optimizers of such a rule have `eval` and `train`.
     rounding : {"nearest", "stochastic"}
         The default of the hyperparameter of that name: how what is stored in 16 bits is rounded,
         see `samestep.language.rounding`.
@@ -112,9 +118,12 @@ class Rule:
     around: Mapping[str, Any] = field(default_factory=dict)
     kept_in: Mapping[str, str | None] = field(default_factory=dict)
     state_dtype: StateDtype = None
+    average_share: Callable[[Any], float] | None = None
     rounding: str = ROUNDINGS[0]
     state: tuple[str, ...] = field(init=False)
     storage: Mapping[str, str] = field(init=False)  # the codec of each state that has one
+    scales: Mapping[str, str] = field(init=False)  # array of scales to the state that it is of
+    arrays: tuple[str, ...] = field(init=False)  # of all states, each with its scales behind it
     # the functional form, which `samestep.optimizers.functional` gives to every rule: it needs an
     # optimizer, and a rule knows of none
     init: ClassVar[Callable[..., Any]]
@@ -130,6 +139,17 @@ class Rule:
         checked_rounding(self.rounding)
         fixed = {name: codec for name, codec in self.kept_in.items() if codec is not None}
         object.__setattr__(self, "storage", storage_of(self.free, self.state_dtype) | fixed)
+        blocks = [name for name, codec in self.storage.items() if codec in BLOCKWISE]
+        scales = {scales_of(name): name for name in blocks}
+        object.__setattr__(self, "scales", scales)
+        arrays = ((n, *[scales_of(n)] * (n in blocks)) for n in self.state)
+        object.__setattr__(self, "arrays", tuple(itertools.chain.from_iterable(arrays)))
+        if taken := [name for name in scales if name in {*self.state, *self.carry}]:
+            raise ValueError(
+                f"rule {self.name!r} has {taken[0]!r}, which is what the scales of "
+                f"{scales[taken[0]]!r} are called with state_dtype={self.state_dtype!r}; "
+                "rename one of them"
+            )
         for name in ("defaults", "initial", "carry"):
             numbers = {key: _plain(value) for key, value in getattr(self, name).items()}
             object.__setattr__(self, name, numbers)
@@ -212,8 +232,8 @@ class Rule:
     @property
     def common(self) -> dict[str, Hyper]:
         """The hyperparameters that every rule has, with their defaults."""
-        more: dict[str, Hyper] = {"maximize": False, "lazy": self.lazy}
-        more |= {"state_dtype": self.state_dtype, "rounding": self.rounding, "seed": 0}
+        storage = {"state_dtype": self.state_dtype, "rounding": self.rounding, "seed": 0}
+        more: dict[str, Hyper] = {"maximize": False, "lazy": self.lazy, **storage}
         parts = {name: value for name, value in DEFAULTS.items() if name not in self.defaults}
         return {**more, **parts, **self.around, **dict.fromkeys(CLIPS)}
 

@@ -21,6 +21,8 @@ def check_functions(rule: Any) -> None:
         )
     if rule.decay is not None and rule.delta is None:
         raise TypeError(f"rule {rule.name!r}: decay goes with delta, not with update")
+    if rule.average_share is not None and rule.delta is not None:
+        raise TypeError(f"rule {rule.name!r}: average_share goes with update, not with delta")
 
 
 def check_definition(rule: Any) -> None:
@@ -38,6 +40,8 @@ def check_definition(rule: Any) -> None:
     check_names("hyperparameter", rule.defaults, rule_is, TAKEN)
     check_names("state", rule.state, rule_is, {"step"})
     check_names("carry", rule.carry, rule_is, {"step", "param", "grad", *rule.state})
+    if rule.average_share is not None and "z" not in rule.state:
+        raise TypeError(f"{rule_is}average_share needs a state named 'z'; it has {rule.state}")
     for name, value in rule.per.items():
         if value not in PER:
             raise ValueError(f"{rule_is}per[{name!r}] must be one of {PER}, not {value!r}")

@@ -22,6 +22,12 @@ def check_rule(
 ) -> None:
     """Raise TypeError, naming the parameter, if this rule, or clipping its gradient by norm, cannot
     go by some rows. Clipped by value, zero is still zero."""
+    if rule.scales:
+        raise TypeError(
+            f"the gradient of {name} is sparse, of some rows; with state_dtype={rule.state_dtype!r} "
+            "states are stored in blocks, which do not end where rows do. Give a dense gradient, or "
+            f"states in bfloat16 or float16{see('howto/sparse.md')}"
+        )
     reducing = any(
         node.op == "sum" or node.op in FUNCTIONS for node in reachable(_graph(rule).values())
     )
@@ -29,6 +35,11 @@ def check_rule(
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; {rule.name if reducing else clips[-1]} "
             f"adds up over all of the parameter and needs a dense one{see('howto/sparse.md')}"
+        )
+    if rule.average_share is not None:  # the z of a row that has never stepped is not there yet
+        raise TypeError(
+            f"the gradient of {name} is sparse, of some rows; {rule.name} averages all rows and needs "
+            f"a dense one{see('howto/sparse.md')}"
         )
     if "average" in rule.around:
         raise TypeError(

@@ -58,8 +58,9 @@ class Optimizer(Adjustable, Checkpointed):
         Hyperparameters and structural options of the rule, for all groups that do not say
         otherwise and whose rule has them, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
-        ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16" or
-        "float16", or a dict of these by the names of states; ``rounding`` of what is stored in 16
+        ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16",
+        "float16", "int8" or, for what is never negative, "uint8", or a dict of these by the names
+        of states; ``rounding`` of what is stored in 16
         bits, "nearest" or "stochastic", by random bits that follow from ``seed`` (see
         `samestep.language.rounding`); ``master="float32"`` or ``compensated=True``, for parameters
         of 16 bits: what rounding would lose is kept (see `samestep.parts`); ``average``, "ema" or
@@ -247,6 +248,23 @@ class Optimizer(Adjustable, Checkpointed):
         """
         with held(), self._run.alone:
             self._run.reset()
+
+    def eval(self) -> None:
+        """Turn the parameters, in place, into the average of the steps so far, for evaluation; no step is
+        taken then. For rules that keep one: `samestep.AdamWScheduleFree` and its like.
+
+        Raises TypeError for other rules.
+        """
+        with self._run.alone:
+            self._run.evaluate(True)
+
+    def train(self) -> None:
+        """Turn the parameters back into those that steps are taken from, which they are at first.
+
+        Each way rounds once: after `eval` and `train` a parameter may differ in its last place.
+        """
+        with self._run.alone:
+            self._run.evaluate(False)
 
     def prepare(self) -> None:
         """Make a captured step the next one: to be called before each replay of a CUDA graph.

@@ -23,6 +23,8 @@ NAMES = {"slow", "first", "sync", "slow_step", "sync_period", "since_sync"}
 def lookahead(rule: Rule) -> Rule:
     """Return ``rule`` with slow weights, kept as the state ``slow``, to which it returns."""
     check_names_apart("lookahead", rule, NAMES)
+    if rule.average_share is not None:
+        raise ValueError(f"lookahead: rule {rule.name!r} averages its parameters itself")
 
     @functools.wraps(rule.scalars)
     def scalars(xp, step, carry, h):

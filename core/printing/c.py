@@ -27,9 +27,12 @@ class C(CFamily):
 
     def flat_loops(self, printer: Printer, step: Step, element: Lines) -> Lines:
         loops = printer.flat_loops(step, element)
-        if printer.rounded(step) and not printer.layout.reducing:
-            return [*_parallel("n"), *loops]
-        return loops if printer.layout.reducing else [*_parallel("n", simd=True), *loops]
+        if printer.layout.reducing:
+            return loops
+        return [
+            *_parallel("n", simd=not (printer.blocks_of(step) or printer.rounded(step))),
+            *loops,
+        ]
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)
@@ -99,7 +102,10 @@ def _pass(p: Printer, k: int) -> str:
 
 def _chunk(p: Printer, step: Step) -> Lines:
     """Return where a chunk is, as declarations."""
-    shifted = [f"{p.arrays[name]} += {p.use(f'index * {CHUNK}')};" for name in p.touched(step)]
+    shifted = [
+        f"{p.arrays[name]} += {p.use('index')} * {CHUNK // p.layout.block.get(name, 1)};"
+        for name in p.touched(step)
+    ]
     rest = p.target.smaller(f"size - index * {CHUNK}", str(CHUNK))
     length = p.integer("n", rest, "size index")
     first = p.integer("first_element", f"index * {CHUNK}", "index")
@@ -130,7 +136,7 @@ def _fold(p: Printer, k: int) -> str:
 
 def _used(p: Printer, step: Step) -> set[str]:
     """Return the arguments that a pass or fold uses."""
-    arrays = {p.arrays[name] for name in (*step.loads, *dict(step.stores))}
+    arrays = {p.arrays[name] for name in (*p.touched(step), *step.loads, *dict(step.stores))}
     scalars = any(node.op == "scalar" for node in step.nodes) or "grad" in step.loads
     scalars = scalars or bool(p.rounded(step))
     return p.used | arrays | ({"s"} if scalars else set())

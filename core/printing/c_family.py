@@ -11,6 +11,7 @@ import textwrap
 import numpy as np
 
 from ..interrupts import held
+from ..language.blockwise import Blockwise
 from .c_names import KEYWORDS
 from .expressions import is_whole
 from .printer import Printer
@@ -18,9 +19,13 @@ from .quoting import in_comment
 from .target import Lines, Target, indented
 from .templates import read
 
-C_TYPE = {"float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t"}
+C_TYPE = {
+    "float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t",
+    "int8": "int8_t", "uint8": "uint8_t",
+}  # fmt: skip
+BLOCKS = ("store_block", "in_blocks")  # helpers that store blocks
 RESERVED = KEYWORDS | {
-    "int64_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
+    "int64_t", "int8_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
     "j0", "j1", "gamma", "blockIdx", "threadIdx",
 }  # fmt: skip
 
@@ -34,10 +39,13 @@ class CFamily(Target):
     needed_by = {  # noqa: RUF012
         "bits_of": (
             "to_bfloat16", "from_float16", "to_float16", "round_to_bfloat16", "round_to_float16",
+            *BLOCKS,
         ),
         "philox": ("random_of", "fill_random", "random_group"),
         "half_of": ("random_of", "random_group"),
-        "float_of": ("from_bfloat16", "from_float16", "to_float16"),
+        "float_of": ("from_bfloat16", "from_float16", "to_float16", *BLOCKS),
+        "scale_of_block": BLOCKS,
+        "to_root": BLOCKS,
         "fold": ("fold", "total", "sum_as_row"),
         "lanes_for": ("lanes_for", "total", "sum_as_row"),
         "add_lines": ("add_lines", "sum_as_row"),
@@ -67,6 +75,13 @@ class CFamily(Target):
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         return self.loop("lane", "width", [self.assign(f"{name}[lane]", "0")], *self.threads)
+
+    def room(self, printer: Printer, name: str, count: int) -> Lines:
+        return [f"{self.real} {name}[{count}];"]
+
+    def block_arguments(self, values: str, codes: str, scales: str, codec: Blockwise) -> Lines:
+        places = [f"(uint8_t *){codes} + start", f"{scales} + start / {codec.size}"]
+        return [values, "count", *places, self.typed_constant(codec.most), f"{codec.mask:#x}"]
 
     def constant(self, value: float) -> str:
         return f"{value:.0f}" if is_whole(value) else self.typed_constant(value)

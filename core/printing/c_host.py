@@ -135,7 +135,7 @@ def _member(leaf: str) -> str:
 
 def states(p: Printer) -> tuple[str, ...]:
     """Return the names of the rule's state arrays in the order of arguments."""
-    return tuple(a for a in p.program.arrays if a in p.rule.state) + p.program.small
+    return tuple(a for a in p.program.arrays if a in p.rule.arrays) + p.program.small
 
 
 def sizes(p: Printer) -> Lines:
@@ -149,18 +149,44 @@ def count(p: Printer, name: str) -> str:
     """Return how many numbers a state array has."""
     full = " * ".join(sizes(p))
     counts = {"row": "size", "column": "columns", "tensor": "1"}
+    if block := p.layout.block.get(name):
+        return f"({full} + {block - 1}) / {block}"
     return counts.get(p.rule.per.get(name, ""), full)
+
+
+def first_blocks(p: Printer) -> Lines:
+    """Return the declarations of the code and the scale that states with blocks start with, where that
+    is not 0."""
+    lines: Lines = []
+    for name, codec in p.blocks.items():
+        if initial_value(p, name) != "0":
+            places = [f"&{name}_first", "1", f"(uint8_t *)&{name}_code", f"&{name}_scale"]
+            most, mask = p.target.typed_constant(codec.most), f"{codec.mask:#x}"
+            lines += [
+                f"const float {name}_first = {_start(p, name)};",
+                f"{C_TYPE[codec.name]} {name}_code;",
+                f"float {name}_scale;",
+                f"{p.helper('store_block', *places, most, mask)};",
+            ]
+    return lines
 
 
 def initial_value(p: Printer, name: str) -> str:
     """Return the number that a state array is filled with, as it is stored."""
-    value = p.rule.initial.get(name, 0.0)
-    if isinstance(value, str):
-        text = f"({p.target.real})h->{field(value)}"
-    else:
-        text = p.target.constant(value)
+    state = p.rule.scales.get(name, name)
+    text = _start(p, state)
+    if state in p.blocks and text != "0":
+        return f"{name}_code" if name == state else name
     codec = p.rule.storage.get(name)
     return text if codec is None or text == "0" else p.helper(f"to_{codec}", text)
+
+
+def _start(p: Printer, state: str) -> str:
+    """Return the number that a state starts at."""
+    value = p.rule.initial.get(state, 0.0)
+    if isinstance(value, str):
+        return f"({p.target.real})h->{field(value)}"
+    return p.target.constant(value)
 
 
 def needs_hyper(p: Printer) -> set[str]:

@@ -38,6 +38,7 @@ from ..language.dtypes import numpy_dtype
 from ..language.passes import Step
 from ..language.summation import LANES, ROW_CHUNK
 from .c_family import C_TYPE, CFamily, function, title
+from .cuda_blocks import loops_over_blocks
 from .cuda_folds import Kernel, add_chunks, fold_kernels, vector_loop
 from .cuda_tiles import BLOCK as BLOCK
 from .cuda_tiles import NAMES, tile_loops
@@ -63,15 +64,16 @@ class Cuda(CFamily):
 
     helpers = CFamily.helpers | TEXTS
     needed_by = CFamily.needed_by | {
-        "group": ("each_group",),
-        "width": ("each_group", "width"),
+        "group": ("each_group", "in_blocks"),
+        "width": ("each_group", "in_blocks", "width"),
         "fold": ("fold", "total", "sum_chunks"),
         "lanes_for": ("lanes_for", "total", "sum_chunks"),
         "add_lines": ("add_lines",),
     }
     reserved = CFamily.reserved | NAMES | {
         "coefficients", "control", "before", "before_groups", "each_group", "load", "store", "Width",
-        "Group", "BLOCK", "element", "GLOBAL", "gridDim", "blockDim",
+        "Group", "BLOCK", "element", "GLOBAL", "gridDim", "blockDim", "aligned",
+        "load_some", "store_some", "top_of_group",
     }  # fmt: skip
     declared = "static __device__ __forceinline__"
     tile_columns = ROW_CHUNK
@@ -93,6 +95,8 @@ class Cuda(CFamily):
         return f"rows[row * {len(scalars) - 1} + {scalars.index(name)}]"
 
     def flat_loops(self, printer: Printer, step: Step, element: Lines) -> Lines:
+        if printer.blocks_of(step):
+            return loops_over_blocks(printer, step, element, BLOCK)
         return _loops_over_groups(printer, step, element)
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:

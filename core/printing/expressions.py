@@ -19,6 +19,7 @@ OWN_NAMES = {
     "grad_coefficient", "sign", "finite_or_zero", "maximum", "minimum", "fold", "lanes_for", "width", "total",
     "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
     "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of",
+    "from_root", "to_root", "scale_of_block", "store_block", "store_in_block",
     "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",
     "round_to_bfloat16", "round_to_float16", "philox", "random_of", "fill_random", "random_group", "half_of", "Random",
     "random_seed", "random_step", "position", "first_element", "skipped",

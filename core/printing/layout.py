@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..language.blockwise import BLOCKWISE
 from ..language.passes import Program
 from ..language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS
 from ..language.tracer import Expr
@@ -18,7 +19,8 @@ class Layout:
     chunks (rows of a tile), addresses of the small states, then where in the workspace each of
     ``slots`` starts. A tile has up to ``tile_columns`` columns. If the program ``rounds`` by random
     bits, a line of ``table`` ends with the parameter's position in the optimizer and, of a chunk, the
-    index of its first element.
+    index of its first element. ``block`` says of how many
+    elements each of the arrays of scales has one number.
     """
 
     def __init__(
@@ -32,6 +34,9 @@ class Layout:
         if self.matrix:
             self.numbers = [("strips", "size", STRIP_ROWS), ("chunks", "columns", ROW_CHUNK)]
         self.array = {name: 2 + i for i, name in enumerate(program.arrays)}
+        self.block = {
+            a: BLOCKWISE[program.rule.storage[s]].size for a, s in program.rule.scales.items()
+        }
         self.tensor = 2 + len(program.arrays)
         self.index = self.first_row = self.tensor + 1
         self.first_column = self.tensor + 2

@@ -12,6 +12,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+from ..language.blockwise import Blockwise
 from ..language.passes import Step
 from .expressions import is_whole
 from .folds import fold_body
@@ -68,6 +69,15 @@ class Numba(Target):
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         return [f"{name}[:width] = 0"]
+
+    def room(self, printer: Printer, name: str, count: int) -> Lines:
+        printer.lanes[name] = count
+        return []
+
+    def block_arguments(self, values: str, codes: str, scales: str, codec: Blockwise) -> Lines:
+        most = self.typed_constant(codec.most)
+        sizes = [str(codec.size), most, f"np.uint32({codec.mask:#x})"]
+        return [values, "count", codes, "start", scales, *sizes]
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)
@@ -158,7 +168,9 @@ def _pass(p: Printer, k: int) -> str:
         if not layout.matrix:
             lines.append(f"first_element = table[chunk, {layout.first_element}]")
     for name in p.touched(step):
-        lines.append(_view(p, name, f"table[{unit}, {layout.array[name]}]", count))
+        block = layout.block.get(name)
+        numbers = count if block is None else f"({count} + {block - 1}) // {block}"
+        lines.append(_view(p, name, f"table[{unit}, {layout.array[name]}]", numbers))
     lines += [*_slots(p), *body]
     lanes = [f"{name} = np.empty({size}, {p.compute})" for name, size in p.lanes.items()]
     lanes += [f"{name} = np.empty({size}, np.uint16)" for name, size in p.buffers.items()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
+from ..language.blockwise import BLOCKWISE, Blockwise, scales_of
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import Program, Step, statements
 from ..language.summation import LANES, ROW_CHUNK
@@ -30,6 +31,7 @@ class Printer(RandomBits):
         super().__init__(program, made, param_dtype)
         self.stored = dict.fromkeys(program.arrays, self.compute)
         self.stored |= {**self.rule.storage, "param": param_dtype, "grad": grad_dtype}
+        self.blocks = {n: BLOCKWISE[c] for n, c in self.rule.storage.items() if c in BLOCKWISE}
 
     def dtype_of(self, array: str) -> str:
         """Return what an array is stored in; one that is smaller than the parameter in what is
@@ -75,8 +77,12 @@ class Printer(RandomBits):
 
     def begin(self) -> None:
         """Start a new function. ``lanes`` are its arrays of lanes and their sizes, ``buffers`` those
-        of random bits, ``placed`` the elements that do not stand at index ``i`` of their array."""
+        of random bits, ``placed`` the elements that do not stand at index ``i`` of their array.
+        ``scale_name`` has the scale of the block in hand, by state, and ``new_values`` the array of
+        its new values."""
         super().begin()
+        self.scale_name = {name: self.new_name(scales_of(name)) for name in self.blocks}
+        self.new_values = {name: self.new_name(f"new_{name}") for name in self.blocks}
         self.lanes: dict[str, int] = {}
         self.placed: dict[str, str] = {}
 
@@ -95,10 +101,16 @@ class Printer(RandomBits):
     def load(self, array: str) -> str:
         """Return an element of an array in the compute dtype."""
         dtype, place = self.stored[array], self.element(array)
+        if array in self.blocks:
+            most = self.target.typed_constant(self.blocks[array].most)
+            return self.helper("from_root", place, self.scale_name[array], most)
         return place if dtype == self.compute else self.helper(f"from_{dtype}", place)
 
     def store(self, array: str, value: str) -> str:
-        """Return the statement that stores ``value``, rounded once."""
+        """Return the statement that stores ``value``, rounded once; of a state that has blocks, one that
+        keeps it until its block is known."""
+        if array in self.blocks:
+            return self.target.assign(self.new_value(array), value)
         dtype = self.stored[array]
         if array in self.streams:
             value = self.helper(f"round_to_{dtype}", value, self.random(array))
@@ -110,9 +122,21 @@ class Printer(RandomBits):
         """Return the element of an array that the loop is at."""
         return self.placed.get(array) or f"{self.arrays[array]}[{self.use('i')}]"
 
+    def new_value(self, array: str) -> str:
+        """Return the place where an element's new value waits for those of its block."""
+        place = self.placed.get(array)
+        position = f"[{self.subscript('lane')}]" if place is None else place[place.index(".") :]
+        return self.new_values[array] + position
+
     def touched(self, step: Step) -> Lines:
-        """Return the names of the arrays of the parameter's size that a step reads or writes."""
-        return [a for a in self.program.arrays if a in step.loads or a in dict(step.stores)]
+        """Return the names of the arrays of the parameter's size that a step reads or writes, and of
+        their scales."""
+        found = {*step.loads, *dict(step.stores)}
+        return [a for a in self.program.arrays if self.rule.scales.get(a, a) in found]
+
+    def blocks_of(self, step: Step) -> dict[str, Blockwise]:
+        """Return the codecs of the states with blocks that a step reads or writes, by name."""
+        return {name: self.blocks[name] for name in self.touched(step) if name in self.blocks}
 
     def scalar(self, name: str) -> tuple[str, str]:
         """Return the variable of a scalar and the statement that declares it."""
@@ -169,24 +193,49 @@ class Printer(RandomBits):
     def flat_loops(self, step: Step, element: Lines) -> Lines:
         """Return ``element`` for each ``i``; around sums in blocks of whose elements each has its
         ``lane``."""
-        if self.rounded(step):  # the last pass, in which nothing is summed
+        block, blocks = self.target.block, self.blocks_of(step)
+        if blocks:
+            block = max(codec.size for codec in blocks.values())
+        elif self.rounded(step):  # the last pass, in which nothing is summed
             return self.random_loops(step, element)
-        block = self.target.block
-        if not self.program.sums or not (step.sums or block < LANES):
+        elif not self.program.sums or not (step.sums or block < LANES):
             return self.shared_loop("i", "n", element)
         lines = [self.width("n", LANES)] if step.sums else []
         body = [*self.integer("i", self.subscript("start + lane")), *element]
-        before, lane = [], "lane"
+        before, lane = self.block_scales(step), "lane"
         if step.sums and block < LANES:
-            before = self.integer("first_lane", f"start % {LANES}")
-            lane = self.subscript("first_lane + lane")
+            lane = self.subscript(f"{self.use('first_lane')} + lane")
+            before += self.integer("first_lane", f"start % {LANES}")
         for node in step.sums:
             lines += self.zero_lanes(node, LANES)
             body.append(self.add(f"{self.lanes_name[id(node)]}[{lane}]", node))
         inner = before + self.lane_loop(step, "start", block, "n - start", body)
+        inner += self.stored_blocks(step)
         lines += self.loop("start", "n", inner, block)
         for node in step.sums:
             lines += self.folded(node, "index")
+        return lines
+
+    def block_scales(self, step: Step) -> Lines:
+        """Return statements before the loop over a block: its scales, and room for new values."""
+        lines: Lines = []
+        for name, codec in self.blocks_of(step).items():
+            if name in step.loads:
+                block = self.subscript(f"start{self.target.quotient}{codec.size}")
+                scale = f"{self.arrays[scales_of(name)]}[{block}]"
+                lines.append(self.target.let(self.scale_name[name], scale))
+            if name in dict(step.stores):
+                lines += self.target.room(self, self.new_values[name], codec.size)
+        return lines
+
+    def stored_blocks(self, step: Step) -> Lines:
+        """Return statements behind the loop over a block: its new values become codes and scales."""
+        lines: Lines = []
+        for name, codec in self.blocks_of(step).items():
+            if name in dict(step.stores):
+                arrays = self.arrays[name], self.arrays[scales_of(name)]
+                given = self.target.block_arguments(self.new_values[name], *arrays, codec)
+                lines.append(f"{self.helper('store_block', *given)}{self.target.end}")
         return lines
 
     def tile_width(self) -> Lines:
@@ -208,6 +257,10 @@ class Printer(RandomBits):
         """Return the inner loop: ``body`` for every ``lane`` of the elements from ``first`` on, of
         which there are ``left``, but ``most`` at a time."""
         count = self.target.smaller(str(most), self.use(left))
+        if self.blocks_of(step):  # have so much to compute that memory does not wait
+            random = self.random_of_block(step, most)
+            number = self.target.let("count", count, index=True)
+            return [number, *random, *self.loop("lane", "count", body)]
         if not self.target.fetches_ahead:
             return self.shared_loop("lane", count, body)
         ahead = self.fetches(step, first, "count")

@@ -66,13 +66,20 @@ class RandomBits(Expressions):
     def random_loops(self, step: Step, element: Lines) -> Lines:
         """Return ``element`` for each ``i``, in blocks whose random bits are made first."""
         count = self.target.let("count", self.target.smaller(str(BLOCK), "n - start"), index=True)
-        fill: Lines = []
-        for array in self.rounded(step):
-            name, more = self.random_name(array), self.key_and_counter(array)
-            fill += self.target.buffer(self, name, BLOCK + SHARED)
-            call = self.helper("fill_random", name, "count", *more, "first_element + start")
-            fill.append(f"{call}{self.target.end}")
-        self.use("first_element skipped n i")
+        fill = self.random_of_block(step, BLOCK)
+        self.use("n i")
         body = [*self.integer("i", self.subscript("start + lane")), *element]
         inner = [count, *fill, *self.loop("lane", "count", body)]
         return self.loop("start", "n", inner, BLOCK)
+
+    def random_of_block(self, step: Step, most: int) -> Lines:
+        """Return statements that make the random bits of the ``count`` elements from ``start`` on, at
+        ``most`` so many."""
+        lines: Lines = []
+        for array in self.rounded(step):
+            name, more = self.random_name(array), self.key_and_counter(array)
+            lines += self.target.buffer(self, name, most + SHARED)
+            call = self.helper("fill_random", name, "count", *more, "first_element + start")
+            lines.append(f"{call}{self.target.end}")
+            self.use("first_element skipped")
+        return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from ..language.blockwise import Blockwise
 from ..language.passes import Step
 from ..language.summation import CHUNK, LANES, ROW_CHUNK, ROW_LANES
 
@@ -67,6 +68,15 @@ class Target:
 
     def zero_lanes(self, name: str, lanes: int) -> Lines:
         """Set ``width`` of that many lanes to zero."""
+        raise NotImplementedError
+
+    def room(self, printer: Any, name: str, count: int) -> Lines:
+        """Declare an array of so many numbers, in a loop."""
+        raise NotImplementedError
+
+    def block_arguments(self, values: str, codes: str, scales: str, codec: Blockwise) -> Lines:
+        """Return the arguments of ``store_block``: ``count`` values, of which the first one is element
+        ``start``, and where their codes and scale go."""
         raise NotImplementedError
 
     def flat_loops(self, printer: Any, step: Step, element: Lines) -> Lines:

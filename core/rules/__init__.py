@@ -3,25 +3,34 @@ them, ``registry`` their own names."""
 
 from ..language.names import suggestion
 from ..language.rule import Rule
+from .adabelief import adabelief
 from .adadelta import adadelta
 from .adafactor import adafactor
 from .adagrad import adagrad
 from .adam import adam, adamw
 from .adamax import adamax
+from .adan import adan
+from .ademamix import ademamix
+from .adopt import adopt
 from .asgd import asgd
+from .grams import grams
 from .lamb import lamb
+from .laprop import laprop
 from .lars import lars
 from .lion import lion
+from .mars import mars_adamw, mars_lion
 from .muon import muon
 from .nadam import nadam
 from .novograd import novograd
 from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
+from .schedulefree import adamw_schedulefree, radam_schedulefree, sgd_schedulefree
 from .sgd import sgd
 from .signsgd import signsgd, signum
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
+from .yogi import yogi
 
 classes: dict[str, Rule] = {
     "SGD": sgd(),
@@ -44,6 +53,18 @@ classes: dict[str, Rule] = {
     "Adafactor": adafactor(),
     "SparseAdam": sparseadam,
     "StableAdamW": stableadamw,
+    "AdEMAMix": ademamix,
+    "MARSAdamW": mars_adamw,
+    "MARSLion": mars_lion,
+    "Adan": adan,
+    "AdaBelief": adabelief,
+    "Yogi": yogi,
+    "ADOPT": adopt(),
+    "LaProp": laprop,
+    "Grams": grams,
+    "SGDScheduleFree": sgd_schedulefree,
+    "AdamWScheduleFree": adamw_schedulefree,
+    "RAdamScheduleFree": radam_schedulefree,
     "Muon": muon,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}

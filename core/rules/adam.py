@@ -16,20 +16,11 @@ multiplying the parameter by ``1 - lr * weight_decay`` (``parts/decay.py`` says 
 
 from ..language.rule import Rule
 from ..parts.decay import decoupled, in_gradient
-from ..parts.moments import moment_row, moments
+from ..parts.moments import adam_row, moments
 
 ADAM = "Kingma & Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, Algorithm 1"
 ADAMW = "Loshchilov & Hutter, Decoupled Weight Decay Regularization, arXiv:1711.05101, Algorithm 2"
 AMSGRAD = "Reddi et al., On the Convergence of Adam and Beyond, ICLR 2018, Algorithm 2"
-
-
-def adam_row(xp, step, h):
-    bias1, root_bias2 = 1 - xp.ipow(h.betas[0], step), xp.sqrt(1 - xp.ipow(h.betas[1], step))
-    return dict(
-        **moment_row(h),
-        step_size=h.lr * root_bias2 / bias1,
-        scaled_eps=h.eps * root_bias2,
-    )
 
 
 def adam_scalars(xp, step, carry, h):

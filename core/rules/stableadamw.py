@@ -13,7 +13,7 @@ only decays. Where a gradient is infinite or NaN, so is the mean, and the whole 
 """
 
 from ..language.rule import Rule
-from ..parts.moments import moment_row, moments
+from ..parts.moments import adam_row, moments
 
 REFERENCE = (
     "Wortsman et al., Stable and low-precision training for large-scale vision-language models, "
@@ -22,14 +22,8 @@ REFERENCE = (
 
 
 def scalars(xp, step, carry, h):
-    bias1, root_bias2 = 1 - xp.ipow(h.betas[0], step), xp.sqrt(1 - xp.ipow(h.betas[1], step))
-    row = dict(
-        **moment_row(h),
-        step_size=h.lr * root_bias2 / bias1,
-        scaled_eps=h.eps * root_bias2,
-        root_bias2=root_bias2,
-        decay=h.lr * h.weight_decay,
-    )
+    root_bias2 = xp.sqrt(1 - xp.ipow(h.betas[1], step))
+    row = dict(**adam_row(xp, step, h), root_bias2=root_bias2, decay=h.lr * h.weight_decay)
     return row, carry
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..choice import get_backend
 from ..interrupts import held
+from ..language.blockwise import BLOCKWISE
 from ..language.dtypes import dtype_of
 from ..language.rule import Rule
 from ..pages import see
@@ -16,6 +17,7 @@ from ..parameters.entries import listed_group
 from ..parameters.groups import Groups
 from ..parameters.keywords import with_keywords
 from ..parameters.trees import flatten
+from .evaluation import change_mode, check_has_modes, refuse_step
 from .one_thread import OneThread
 from .outcome import Outcome
 from .settings import Settings
@@ -33,6 +35,7 @@ class Run:
     several rules. ``options`` are the structural options of each group, where they do not follow from
     its hyperparameters.
 
+    ``evaluating``: parameters are the averages that their rule keeps, and no step is taken.
     ``loaded`` says what came from a file, None if nothing did.
 
     Raises TypeError or ValueError, naming the parameter, for parameters that cannot be used, and
@@ -64,6 +67,7 @@ class Run:
         self.backend.check_overlap(self.groups.tensors)
         self.settings, self.alone = settings, OneThread()
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
+        self.evaluating = False
         self.forget()
 
     def forget(self) -> None:
@@ -114,6 +118,8 @@ class Run:
         """Bring everything that a step goes by up to date: the last step's outcome, parameters that
         were replaced, hyperparameters that were changed."""
         self.check_own()
+        if self.evaluating:
+            refuse_step()
         if not self.backend.capturing():  # what is only recorded counts nothing, and cannot wait
             self.settle()
         self.follow()
@@ -140,18 +146,35 @@ class Run:
         if hyper is not None:
             stepping.set_hyper(hyper)
 
+    def evaluate(self, evaluating: bool) -> None:
+        """Turn the parameters into the averages that their rule keeps, or back."""
+        self.check_own()
+        check_has_modes(self.groups.families)
+        if evaluating == self.evaluating:
+            return
+        self.settle()
+        self.follow()
+        tensors, hyper = self.groups.tensors, self.groups.numbers(self.steps_taken)
+        with held():
+            change_mode(self.backend, tensors, self.groups.clocks, hyper, evaluating)
+            self.evaluating = evaluating
+
     def reset(self) -> None:
         """Set state and counts to what they were before the first step, in the same memory."""
         self.settle()
         numbers, tensors, clocks = self.groups.numbers(0), self.groups.tensors, self.groups.clocks
         for i, (tensor, clock) in enumerate(zip(tensors, clocks, strict=True)):
             for name, array in tensor.state.items():
-                value = clock.rule.initial.get(name, 0.0)
+                state = clock.rule.scales.get(name, name)
+                value = clock.rule.initial.get(state, 0.0)
                 value = numbers[clock.group][value] if isinstance(value, str) else value
+                if codec := BLOCKWISE.get(clock.rule.storage.get(state, "")):
+                    value = codec.of_number(value)[name != state]
                 is_complex = dtype_of(array).kind == "c"
                 self.backend.copy_into(array, complex(value, value) if is_complex else value)
             clocks[i] = replace(clock, step=0, carry=dict(clock.rule.carry))
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
+        self.evaluating = False
         self._measured, self._checked_settings = None, None
         if self._stepping is not None:
             self._stepping.restart()

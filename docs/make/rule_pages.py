@@ -23,7 +23,9 @@ If in doubt, take AdamW, and try learning rates a factor of three apart.
 | you have | take |
 |---|---|
 | noisy gradients of mini-batches | AdamW, NAdam; RAdam if you have no warm-up |
-| such gradients, and losses that jump now and then | StableAdamW |
+| such gradients, and losses that jump now and then | StableAdamW, ADOPT |
+| very many steps on noisy gradients | AdEMAMix, MARSAdamW, Adan |
+| no idea how many steps there will be | AdamWScheduleFree, RAdamScheduleFree, SGDScheduleFree |
 | time to tune the learning rate and a schedule | SGD with momentum |
 | little memory | Adafactor, Lion, Signum, SGD |
 | embedding tables with sparse gradients | SparseAdam, Adagrad, SGD |
@@ -147,7 +149,7 @@ def _state(family: list[Rule]) -> Iterator[str]:
     )
     for rule in family:
         kept = state_text(rule, MATRIX).replace("4096", "one per row or column")
-        names = re.sub(r"\b([a-z]\w*_\w+|sum|prev|eta|ax|mu)\b", r"`\1`", kept) or "none"
+        names = re.sub(r"\b([a-z]\w*_\w+|sum|prev|eta|ax|mu|z)\b", r"`\1`", kept) or "none"
         sizes = (_bytes(rule, dtype) for dtype in ("float32", "float64"))
         yield f"| `{rule.label}` | {names} | {' | '.join(sizes)} |"
     yield from ("", "For your model: `samestep memory --params 7e9`.", "")

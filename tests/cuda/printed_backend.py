@@ -40,7 +40,7 @@ class PrintedLaunch(HostLaunch):
         shapes = [t.rows_and_columns if layout.matrix else (t.flat.size, 1) for t in tensors]
         addresses: dict[str, Sequence[int]] = {"param": [address(t.flat) for t in tensors]}
         self.arrays = [t.flat for t in tensors]
-        for name in self.printer.rule.state:
+        for name in self.printer.rule.arrays:
             addresses[name] = [address(t.state[name]) for t in tensors]
             self.arrays += [t.flat_state(name) for t in tensors]
         places = [tensor.position for tensor in tensors]

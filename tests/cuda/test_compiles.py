@@ -17,11 +17,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import samestep as ss
 from cubin import resources
 from nvrtc import ARCHITECTURES, CompileError, cubin, newest, others
 from printed import ALL, PAIRS, matrix, printer
 from samestep.language.passes import program
-from samestep.printing.cuda import CudaOfTiles
+from samestep.printing.cuda import Cuda, CudaOfTiles
 from samestep.printing.printer import Printer
 from sampling import EVERYTHING
 
@@ -55,6 +56,15 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
         usage = resources(cubin(printed.source(), architecture), tmp_path)
         assert set(usage) == {launch.name for launch in printed.functions()}
         assert not over_budget(usage), (architecture, pair)
+
+
+@pytest.mark.parametrize("rule", ["adamw", "lamb"])
+def test_kernels_of_states_in_blocks_fit(rule, tmp_path):
+    codecs = {"exp_avg": "int8", "exp_avg_sq": "uint8"}
+    variant = ss.rules.registry[rule].stored_as(codecs)
+    for architecture, dtype in zip(ARCHITECTURES, ("float32", "bfloat16") * 4, strict=False):
+        printed = Printer(program(variant), dtype, dtype, Cuda)
+        assert not over_budget(resources(cubin(printed.source(), architecture), tmp_path))
 
 
 @pytest.mark.parametrize("pair", PAIRS[:2])

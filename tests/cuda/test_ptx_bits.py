@@ -3,18 +3,21 @@ golden files and of the reference, without a fault or a race."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import samestep as ss
 from golden_files import PRINTED, load
 from ptx_backend import InterpretedLaunch
+from ptx_operations import Fault
 from samestep import choice as known_backends
 from samestep.golden.compare import first_difference
 from samestep.golden.composed import RULES
 from samestep.golden.verify import verify_one
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.passes import program
-from samestep.printing.cuda import CudaOfTiles
+from samestep.printing.cuda import Cuda, CudaOfTiles
 from uneven import MATRICES, VECTORS, assert_same, run
 from variants import DTYPES, options_of, values, variants
 
@@ -80,3 +83,24 @@ def test_gradients_of_another_dtype(dtype):
     for param, backend in zip(params, ("numpy", "ptx"), strict=True):
         ss.Optimizer("adamw", [param], backend=backend).step([grad])
     assert first_difference(*params) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("rule", "codecs"),
+    [("adamw", {"exp_avg": "int8", "exp_avg_sq": "uint8"}), ("lamb", {"exp_avg": "int8"})],
+    ids=["adamw", "lamb"],
+)
+def test_states_in_blocks(rule, codecs, dtype):
+    tensors = [*VECTORS, ((129,), 0, 0), ((66_000,), 0, 0)]
+    reference = run(rule, "numpy", tensors, dtype, 2, state_dtype=codecs)
+    assert_same(run(rule, "ptx", tensors, dtype, 2, state_dtype=codecs), reference)
+
+
+def test_control_threads_that_do_not_wait_for_their_block_are_a_race(monkeypatch):
+    class Impatient(Cuda):
+        barrier: ClassVar[list[str]] = []
+
+    monkeypatch.setattr(InterpretedLaunch, "target", Impatient)
+    with pytest.raises(Fault, match=r"race|nobody wrote"):
+        run("adamw", "ptx", VECTORS[:1], "float32", 1, state_dtype="int8")

@@ -11,7 +11,13 @@ import samestep as ss
 from golden_files import GOLDEN, LABELS, NAMES, changed, load
 from samestep import parts
 from samestep.backends.numpy import passes
-from samestep.golden import formulas, formulas_of_parts, oracle
+from samestep.golden import (
+    formulas,
+    formulas_of_averages,
+    formulas_of_parts,
+    formulas_since_adam,
+    oracle,
+)
 from samestep.golden.around import parts_cases
 from samestep.golden.compare import assert_same_bits, same_bits, ulp_errors
 from samestep.golden.composed import CASES, RULES, composed_cases
@@ -119,7 +125,8 @@ def test_control_a_fold_by_halves_is_noticed(name, monkeypatch):
 def test_every_built_in_rule_has_a_formula():
     found = {
         name
-        for name, function in inspect.getmembers(formulas, inspect.isfunction)
+        for module in (formulas, formulas_of_averages, formulas_since_adam)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
         if [*inspect.signature(function).parameters] == [*"htpgs"]
     }
     assert found == set(ss.rules.registry)
@@ -251,7 +258,12 @@ def off(golden: Golden, name: str, truth: np.ndarray) -> float:
 
 def test_formulas_share_no_code_with_the_rules():
     imported = set()
-    for file in ("formulas.py", "formulas_of_parts.py"):
+    for file in (
+        "formulas.py",
+        "formulas_of_averages.py",
+        "formulas_of_parts.py",
+        "formulas_since_adam.py",
+    ):
         imported |= imports_of((GOLDEN / file).read_text())
     allowed = {"__future__", "collections.abc", "types", "typing", "mpmath", "numpy", ".formulas"}
     assert imported == allowed

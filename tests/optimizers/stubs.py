@@ -17,6 +17,7 @@ from samestep.language.around import CHOICES
 from samestep.rules import classes
 
 FOLDER = Path(samestep.__file__).parent
+LONGEST = 100
 CLASSES, TORCH = FOLDER / "optimizers" / "classes.pyi", FOLDER / "torch.pyi"
 
 
@@ -81,9 +82,17 @@ def _text(default: object) -> str:
 
 
 def _argument(parameter: inspect.Parameter, annotation: str) -> str:
-    default = "" if parameter.default is parameter.empty else f" = {_text(parameter.default)}"
+    value = parameter.default
+    default = "" if value is parameter.empty else f" = {_text(value)}"
     line = f"        {parameter.name}: {annotation}{default},"
-    return line if len(line) <= 100 else line.replace(" | ", "\n        | ", 1)
+    if len(line) <= LONGEST:
+        return line
+    after = ""
+    if isinstance(value, tuple):  # as the formatter breaks it
+        entries = "".join(f"            {_text(entry)},\n" for entry in value)
+        line, after = f"        {parameter.name}: {annotation} = (", f"\n{entries}        ),"
+    broken = line if len(line) <= LONGEST else line.replace(" | ", "\n        | ", 1)
+    return broken + after
 
 
 if __name__ == "__main__":

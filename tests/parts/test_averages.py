@@ -56,7 +56,7 @@ def expected_averages(trajectory: list[list[np.ndarray]], kind: dict) -> list[np
     return [sum(w * params[i] for w, params in pairs) for i in range(len(SHAPES))]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS, ids=("ema", "ema_scheduled", "mean"))
 def test_it_is_the_average_by_its_definition(kind, any_backend):
     optimizer, plain = made(any_backend, **kind), made(any_backend)
     trajectory = []
@@ -86,7 +86,7 @@ def test_the_same_bits_on_every_backend(rule, dtype, any_other_backend):
     assert_same(found[1], found[0])
 
 
-@pytest.mark.parametrize("kind", KINDS[::2], ids=str)
+@pytest.mark.parametrize("kind", KINDS[::2], ids=("ema", "mean"))
 def test_a_resumed_run_is_the_uninterrupted_one(kind, any_backend, tmp_path):
     whole = take(made(any_backend, **kind), range(STEPS))
     first = take(made(any_backend, **kind), range(4))

@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parent / "snapshots"
 PAGE = Path(__file__).parents[2] / "docs/printed.md"
 SUFFIX = {"numba": "py", "c": "c", "cuda": "cu"}
 OTHER_DTYPES = {"adamw": ("float64", "bfloat16", "float16"), "lamb": ("bfloat16",)}
+EIGHT_BITS = {"exp_avg": "int8", "exp_avg_sq": "uint8"}
 TITLES = {"c": "C", "cuda": "CUDA", "numba": "Numba"}
 TEXT = """\
 # AdamW, printed
@@ -49,8 +50,13 @@ The whole texts follow, for float32. Each snapshot of
 
 
 def snapshots() -> dict[str, str]:
-    """Return file name to text: every variant for float32, a few for the other dtypes."""
-    return {
+    """Return file name to text: every variant for float32, a few for the other dtypes, and AdamW with
+    states in blocks."""
+    in_blocks = {
+        f"adamw_states_8_bits.float32.{suffix}": ss.emit("adamw", target, state_dtype=EIGHT_BITS)
+        for target, suffix in SUFFIX.items()
+    }
+    return in_blocks | {
         f"{rule.label}.{dtype}.{suffix}": ss.emit(rule, target, dtype)
         for rule in variants()
         if not stages(rule).calls

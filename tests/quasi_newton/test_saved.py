@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_refused(halfway, backend, tmp_path):
         copy.copy(opt)
     opt.save(tmp_path / "run.safetensors")
     with pytest.raises(
-        ss.CheckpointError, match="other parameters than were given.*a history is of all"
+        ss.CheckpointError, match=r"other parameters than were given.*a history is of all"
     ):
         ss.LBFGS.load(tmp_path / "run.safetensors", [on(backend, START)], backend=backend)
     smaller = on(backend, {"a": np.ones(2), "b": [np.ones(5)]})

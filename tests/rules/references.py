@@ -30,7 +30,70 @@ class Case(NamedTuple):
     their_hyper: dict[str, Any]
 
 
+DECOUPLED = dict(weight_decouple=True, foreach=False)
+AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CASES = {
+    "sgd_schedulefree": Case(
+        "SGDScheduleFree",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, warmup_steps=4, **AVERAGE),
+        "schedulefree:SGDScheduleFree",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, warmup_steps=4, foreach=False, **AVERAGE),
+    ),
+    "adamw_schedulefree": Case(
+        "AdamWScheduleFree",
+        dict(ADAM, warmup_steps=4, **AVERAGE),
+        "schedulefree:AdamWScheduleFree",
+        dict(ADAM, warmup_steps=4, foreach=False, **AVERAGE),
+    ),
+    "radam_schedulefree": Case(
+        "RAdamScheduleFree",
+        dict(ADAM, **AVERAGE),
+        "schedulefree:RAdamScheduleFree",
+        dict(ADAM, foreach=False, **AVERAGE),
+    ),
+    "ademamix": Case(
+        "AdEMAMix",
+        dict(ADAM, betas=(*BETAS, 0.99), alpha=3.0),
+        "pytorch_optimizer:AdEMAMix",
+        dict(ADAM, betas=(*BETAS, 0.99), alpha=3.0, **DECOUPLED),
+    ),
+    # not MARSAdamW: that package adds 1e-15 inside the root and epsilon to what is not corrected
+    "mars_lion": Case(
+        "MARSLion",
+        dict(lr=LR, beta1=0.87, weight_decay=0.1, gamma=0.05),
+        "pytorch_optimizer:MARS",
+        dict(
+            lr=LR,
+            betas=BETAS,
+            weight_decay=0.1,
+            gamma=0.05,
+            mars_type="lion",
+            optimize_1d=True,
+            weight_decay_1d=0.1,
+            foreach=False,
+        ),
+    ),
+    "adan": Case(
+        "Adan",
+        dict(ADAM, betas=(0.9, *BETAS)),
+        "pytorch_optimizer:Adan",
+        dict(ADAM, betas=(0.9, *BETAS), foreach=False),
+    ),
+    "adabelief": Case("AdaBelief", ADAM, "pytorch_optimizer:AdaBelief", dict(ADAM, **DECOUPLED)),
+    "yogi": Case(
+        "Yogi",
+        dict(ADAM, initial_accumulator_value=1e-3),
+        "pytorch_optimizer:Yogi",
+        dict(ADAM, initial_accumulator=1e-3, **DECOUPLED),
+    ),
+    # its step counts from 1, that of the authors' code from 0
+    "adopt": Case(
+        "ADOPT",
+        ADAM,
+        "pytorch_optimizer:ADOPT",
+        dict(ADAM, clip_lambda=lambda step: (step - 1) ** 0.25, foreach=False),
+    ),
+    "grams": Case("Grams", ADAM, "pytorch_optimizer:Grams", dict(ADAM, **DECOUPLED)),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),

@@ -19,6 +19,8 @@ def difference(case: Case, recorded: dict[str, list[float]], **hyper: float) -> 
     optimizer = getattr(ss, case.ours)(params, backend="numpy", **{**case.hyper, **hyper})
     for grads in steps:
         optimizer.step(grads)
+    if optimizer.rule.average_share is not None:
+        optimizer.eval()
     return max(
         np.abs(param.reshape(-1) - recorded[name]).max() / np.abs(param).max()
         for name, param in params.items()

@@ -107,6 +107,7 @@ def test_no_setting_makes_a_nan(settings, backend):
         ("adafactor", 4e19, 1, np.nan),
         ("adafactor", 1, 4e19, np.nan),
         ("stableadamw", 1, 4e19, 1 - 1e-5),
+        ("mars_adamw", 1, 4e19, 1),
         ("stableadamw", 1, np.inf, np.nan),
     ],
 )

@@ -41,6 +41,15 @@ def sums_over_shards_are_refused(mesh, folder):
 
 
 @check
+def states_in_blocks_are_refused(mesh, folder):
+    optimizer = ours.AdamW(parameters().values(), state_dtype="int8")
+    params = list(parameters(on(mesh, Shard(0))).values())
+    message = r"group\[1\]\[0\] may be in several processes; state_dtype='int8'"
+    with refused(ValueError, message, optimizer):
+        optimizer.add_param_group({"params": params})
+
+
+@check
 def what_is_placed_otherwise_is_refused(mesh, folder):
     place, otherwise = on(mesh, Shard(0)), on(mesh, Replicate())
     params = parameters(place)

@@ -56,6 +56,10 @@ def test_other_rules_refuse_rows_unless_they_are_lazy(rule, any_backend):
     if program(rule).sums:
         with refused(optimizer, TypeError, r"params\[0\] is sparse, of some rows; .* adds up over"):
             optimizer.step(grads)
+    elif rule.average_share is not None:
+        optimizer.param_groups[0]["lazy"] = True
+        with refused(optimizer, TypeError, r"params\[0\] is sparse, of some rows; .* averages all"):
+            optimizer.step(grads)
     elif rule.label in AT_REST:
         optimizer.step(grads)
         after = off(any_backend, params[0])

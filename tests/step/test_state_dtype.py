@@ -167,9 +167,13 @@ def test_a_rule_with_codecs_is_one_object_also_after_pickling():
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ("int8", ValueError, "state_dtype is 'int8'; expected one of bfloat16, float16"),
-        (16, TypeError, "state_dtype is 16; expected one of bfloat16, float16, a dict of them"),
-        ({"exp_avg": "int8"}, ValueError, r"state_dtype\['exp_avg'\] is 'int8'"),
+        ("int4", ValueError, "state_dtype is 'int4'; expected one of bfloat16, float16, int8"),
+        (
+            16,
+            TypeError,
+            "state_dtype is 16; expected one of bfloat16, float16, int8, uint8, a dict",
+        ),
+        ({"exp_avg": "int4"}, ValueError, r"state_dtype\['exp_avg'\] is 'int4'"),
         ({"exp_avg": None}, TypeError, r"state_dtype\['exp_avg'\] is None"),
         ({"exp_avgs": "float16"}, ValueError, "names 'exp_avgs'; did you mean 'exp_avg'?"),
     ],

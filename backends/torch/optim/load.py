@@ -13,13 +13,16 @@ import numpy as np
 import torch
 
 from ....checkpoint.fitted import fitted
+from ....checkpoint.recoded import recoded
 from ....checkpoint.state_dict import OWN, SETTINGS, STRUCTURE
 from ....checkpoint.torch_layout import layout_of, read_entry
 from ....language.around import OF_PARTS
+from ....language.blockwise import scales_of
+from ....language.codecs import checked_state_dtype
 from ....language.rule import Rule
 from ....rules import registry
 from ....step.settings import Settings
-from ...torch_tensors.view import as_tensor, check_shaped
+from ...torch_tensors.view import as_numpy, as_tensor, check_shaped
 from .groups import Groups, all_numbers, all_slots, rules_of
 
 # what a state dict of `samestep.Optimizer` has of it as a whole, and its value where it does nothing
@@ -87,9 +90,13 @@ def loaded_state(rule: Rule, groups: Groups, snapshot: Mapping[str, Any]) -> def
         param, name, k, own = slots[key]
         where = f"state dict, {name}: "
         others = {n: _theirs(value, param) for n, value in entry.items() if n not in names}
-        found = read_entry(rules[k].for_shape(tuple(param.shape)), own, where)
+        variant = rules[k].for_shape(tuple(param.shape))
+        saved_dtype = snapshot["param_groups"][k].get("state_dtype")
+        as_saved = variant.stored_as(checked_state_dtype(saved_dtype, where))
+        found = read_entry(as_saved, own, where)
         if found is not None:
             step, carry, arrays = found
+            arrays = recoded(arrays, as_saved, variant, _on_host, where)
             copies = {name: _copied(array, param, where + name) for name, array in arrays.items()}
             state[param] = {"step": step, **carry, **copies, **others}
         elif others:
@@ -102,8 +109,9 @@ def _names_of_rules(rule: Rule) -> frozenset[str]:
     """Return the names under which this rule or any built-in one keeps state. One of another rule
     is a sign that the state dict is of another optimizer."""
     rules = [variant for known in (rule, *registry.values()) for variant in _variants(known)]
+    scales = [scales_of(name) for each in rules for name in each.state]
     names = ((*each.state, *each.carry, *layout_of(each).scalars) for each in rules)
-    return frozenset(["step", *OF_PARTS]).union(*names)
+    return frozenset(["step", *OF_PARTS, *scales]).union(*names)
 
 
 def _variants(rule: Rule) -> Iterator[Rule]:
@@ -123,6 +131,11 @@ def _theirs(value: Any, param: torch.Tensor) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_theirs(each, param) for each in value)
     return copy.deepcopy(value)
+
+
+def _on_host(array: Any) -> Any:
+    """Return a tensor or an array as a NumPy array."""
+    return as_numpy(array.detach().cpu()) if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
 def _copied(array: Any, param: torch.Tensor, where: str) -> torch.Tensor:

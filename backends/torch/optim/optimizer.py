@@ -25,6 +25,7 @@ from ....parameters.entries import check_one_rule
 from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule
+from ....step.evaluation import MODE, check_has_modes, is_evaluating, refuse_step
 from ....step.one_thread import OneThread
 from ...launching.initial_state import check_parameter
 from ...torch_tensors.tracing import refuse_traced
@@ -238,13 +239,49 @@ class Optimizer(torch.optim.Optimizer):
             parts.settle()
             parts.prepare(self.param_groups)
 
-    def _advance(self) -> None:
-        averages.check_own(self._swapped)
-        self._settle()
+    def eval(self) -> None:
+        """Turn the parameters, in place, into the average of the steps so far, for evaluation; no step is
+        taken then. For rules that keep one (``Rule.average_share``).
+
+        Raises TypeError for other rules.
+        """
+        self._change_mode(True)
+
+    def train(self) -> None:
+        """Turn the parameters back into those that steps are taken from, which they are at first.
+
+        Each way rounds once: after `eval` and `train` a parameter may differ in its last place.
+        """
+        self._change_mode(False)
+
+    def _change_mode(self, evaluating: bool) -> None:
+        check_has_modes([self.rule])
         groups = self.param_groups
-        params = list(chain.from_iterable(group["params"] for group in groups))
+        if is_evaluating(groups) == evaluating:
+            return
+        with held(), self._alone, torch.no_grad():
+            self._look_again()
+            if self._parts is None:
+                self._parts = Parts(self._backend_of, self.rule, groups, self.state)
+            self._parts.change_mode(groups, evaluating)
+            for group in groups:
+                group[MODE] = evaluating
+
+    def _look_again(self) -> list[torch.Tensor]:
+        """Forget everything about parameters and state that are not what they were; return the
+        parameters."""
+        self._settle()
+        params = list(chain.from_iterable(group["params"] for group in self.param_groups))
         if not (self._parts and self._parts.unchanged(params, self.state)):
             self._forget()
+        return params
+
+    def _advance(self) -> None:
+        averages.check_own(self._swapped)
+        groups = self.param_groups
+        if self.rule.average_share is not None and is_evaluating(groups):
+            refuse_step()
+        params = self._look_again()
         parts, grads = self._parts, [p.grad for p in params]
         absent = range(len(params)) if parts is None else parts.absent
         missing = [i for i in absent if grads[i] is not None]

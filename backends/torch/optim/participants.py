@@ -23,6 +23,7 @@ from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
 from ....parameters.hyper import GroupHyper, is_fixed
 from ....protocol import Backend
+from ....step.evaluation import change_mode
 from ....step.outcome import Outcome
 from ....step.settings import Settings
 from ....step.stepping import Stepping
@@ -95,6 +96,7 @@ class Participants:
             for member, clock in zip(members, self._clocks, strict=True)
             if is_part(member.param)
         ]
+        self._backend, self._tensors = backend, tensors
         self._stepping = Stepping(backend, tensors, self._clocks)
         self._outcome: Outcome | None = None  # of the last step
         self._read = itemgetter(*rule.known_hyperparameters)
@@ -186,6 +188,13 @@ class Participants:
         self._stepping.prepare(None, Settings())
         self._write_numbers()
 
+    def change_mode(self, groups: Groups, evaluating: bool) -> None:
+        """Turn the parameters into the averages that their rule keeps, or back."""
+        numbers = all_numbers(self._rule, groups)
+        change_mode(self._backend, self._tensors, self._clocks, numbers, evaluating)
+        if self._dtensors:
+            torch.autograd.graph.increment_version([member.param for member in self._members])
+
     def settle(self) -> None:
         """Count the last step, or leave it out; a device that decides about it is waited for."""
         if self._outcome is not None and not self._outcome.settled:
@@ -213,7 +222,7 @@ class Participants:
 
 def _split(rule: Rule, member: Slot) -> tuple[int, dict[str, float], Mapping[str, Any]]:
     """Return step count, carry and arrays; others may keep things of their own in a state, too."""
-    needed = {"step", *rule.carry, *rule.state}
+    needed = {"step", *rule.carry, *rule.arrays}
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")
     if found is None:
@@ -247,7 +256,8 @@ def _usable(member: Slot, name: str, array: Any, shape: tuple[int, ...], dtype: 
         raise ValueError(f"{where} is on {array.device}; the parameter is on {member.param.device}")
     if tuple(array.shape) != shape:
         raise ValueError(f"{where} has shape {tuple(array.shape)}; expected {shape}")
-    if not _similar(array.dtype, expected):
+    codes = not expected.is_floating_point and not expected.is_complex
+    if not _similar(array.dtype, expected) or (codes and array.dtype != expected):
         raise TypeError(f"{where} has dtype {array.dtype}; expected {expected}")
     array = array.to(expected).contiguous()
     return array.detach() if array.requires_grad else array

@@ -69,6 +69,11 @@ class Parts:
         for part in self._parts:
             part.prepare(groups)
 
+    def change_mode(self, groups: Groups, evaluating: bool) -> None:
+        """Turn the parameters into the averages that their rule keeps, or back."""
+        for part in self._parts:
+            part.change_mode(groups, evaluating)
+
     def settle(self) -> None:
         """Count the last step, or leave it out; a device that decides about it is waited for."""
         for part in self._parts:

@@ -81,6 +81,11 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
     """Raise ValueError if a step of the parameter needs more than its part in this process."""
     if not is_part(param):
         return
+    if rule.scales:
+        raise ValueError(
+            f"{name} may be in several processes; state_dtype={rule.state_dtype!r} stores states in "
+            "blocks of the whole. Use bfloat16, float16 or None"
+        )
     named = clipped(rule, clips)
     sums = f"{named.name} sums over the elements of a tensor, which are in several processes"
     if not is_dtensor(param):

@@ -11,6 +11,7 @@ from ..c_host import (
     API,
     count,
     defaults,
+    first_blocks,
     initial_carry,
     initial_value,
     needs_hyper,
@@ -52,8 +53,8 @@ def _beginning(p: Printer) -> Lines:
 
 
 def _init(p: Printer) -> str:
-    lines: Lines = []
     p.begin()
+    lines = first_blocks(p)
     for number in dict.fromkeys(count(p, name) for name in states(p)):
         stores = [
             p.target.assign(f"{p.arrays[name]}[i]", initial_value(p, name))
@@ -143,6 +144,8 @@ def _memory(p: Printer) -> str:
 
 
 def _start(p: Printer, name: str) -> str:
+    if name in p.layout.block or name in p.blocks:
+        return f"those of {p.rule.initial.get(p.rule.scales.get(name, name), 0.0)}"
     value = p.rule.initial.get(name, 0.0)
     return f"the hyperparameter {value}" if isinstance(value, str) else f"{value:g}"
 

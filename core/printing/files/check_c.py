@@ -21,7 +21,10 @@ from ..templates import Words, filled, read
 
 TEXTS = read("check.c")
 READER = Path(__file__).parent / "golden_reader.c"
-DTYPE_NAME = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+DTYPE_NAME = {
+    "float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16", "int8": "I8",
+    "uint8": "U8",
+}  # fmt: skip
 COUNT = {"element": "n", "row": "rows", "column": "columns", "tensor": "1"}
 
 
@@ -80,6 +83,7 @@ def _steps(exported: Exported, p: Printer) -> str:
     """Return the function that takes one tensor through all steps of a file."""
     label, stored, real, carry = p.rule.label, C_TYPE[exported.dtype], p.target.real, p.rule.carry
     counts = {name: COUNT[p.rule.per.get(name, "element")] for name in states(p)}
+    counts |= {n: f"(n + {b - 1}) / {b}" for n, b in p.layout.block.items() if n in counts}
     memory = {"params": (stored, "n")}
     memory |= {f"state_{name}": (array_type(p, name), n) for name, n in counts.items()}
     sizes = [f"(int64_t){size}" for size in (["rows", "columns"] if p.layout.matrix else ["n"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...language.blockwise import BLOCKWISE
 from ...language.rounding import KEY
 from ...language.rule import CLIPS
 from ..exported import Exported
@@ -15,7 +16,7 @@ def check_program(exported: Exported) -> str:
     """Return the text behind an exported module that makes it a program; it needs ``sys`` and
     ``json``."""
     defaults = exported.rules[0].numbers
-    storage = any(rule.storage for rule in exported.rules)
+    codecs = {codec for rule in exported.rules for codec in rule.storage.values()}
     words: Words = {
         "RULE": exported.family.name,
         "OPTIONS": literal(dict(exported.family.options)),
@@ -25,7 +26,7 @@ def check_program(exported: Exported) -> str:
         "ROUNDING": exported.family.rounding,
         "END": str(-1 - len(KEY) * exported.family.stochastic),
         "STATE_DTYPE": literal(exported.family.state_dtype),
-        "OF_STATE": 'STORED.get(key.rpartition(".")[2])' if storage else "None",
+        "OF_STATE": 'STORED.get(key.rpartition(".")[2])' if codecs - {*BLOCKWISE} else "None",
     }
     main = filled(read("python_file.py.txt")["check"], words)
     reader = "\n\n\n".join(function_text(each) for each in (read_golden, differing_elements))

@@ -3,6 +3,7 @@ launch tables and launches."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ...language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS, TILE
@@ -13,6 +14,7 @@ from ..c_host import (
     array_type,
     count,
     defaults,
+    first_blocks,
     initial_carry,
     initial_value,
     needs_hyper,
@@ -111,11 +113,10 @@ def _nonzero(p: Printer) -> Lines:
 
 
 def _init(p: Printer, namespace: str) -> str:
-    lines: Lines = []
+    lines = first_blocks(p)
     for name in states(p):
         place, value = f"tensor->{p.arrays[name]}", initial_value(p, name)
-        factors = count(p, name).split(" * ")
-        number = " * ".join(f if f == "1" else f"tensor->{f}" for f in factors)
+        number = re.sub(r"[a-z]+", r"tensor->\g<0>", count(p, name))
         if value == "0":
             size = f"(size_t)({number}) * sizeof({array_type(p, name)})"
             lines.append(f"SAMESTEP_TRY(cudaMemsetAsync({place}, 0, {size}, stream));")
@@ -154,7 +155,7 @@ def _extent(p: Printer) -> Lines:
 def _chunk_lines(p: Printer) -> Lines:
     """Return what a chunk's line of the table holds besides row and length."""
     lines = [
-        f"line[{column}] = (int64_t)(tensor->{p.arrays[name]} + offset);"
+        f"line[{column}] = (int64_t)(tensor->{p.arrays[name]} + offset{_by_block(p, name)});"
         for name, column in p.layout.array.items()
     ]
     if p.layout.reducing:
@@ -171,6 +172,12 @@ def _chunk_lines(p: Printer) -> Lines:
         if not p.layout.matrix:
             lines.append(f"line[{p.layout.first_element}] = first;")
     return lines
+
+
+def _by_block(p: Printer, name: str) -> str:
+    """Return what makes an offset in elements one in an array of scales."""
+    block = p.layout.block.get(name)
+    return f" / {block}" if block else ""
 
 
 def _tensor_lines(p: Printer, numbers: Sequence[str]) -> Lines:

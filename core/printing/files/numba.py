@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ...language.blockwise import scales_of
 from ...language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS
 from ..exported import Exported
 from ..numba import POINTER, Numba, kernels
@@ -46,6 +47,7 @@ def text(exported: Exported) -> str:
         launches = "One pass after the other over the chunks of all tensors, folds between them."
     i, position = ", i" * file.rounds, ", np.full_like(index, i)" * file.rounds
     body: Words = {
+        "EACH": _by_block(file),
         "TENSOR": f"param, grad, entry{i}",
         "COLUMNS": "4" if file.rounds else "2",
         "PLACE": ["lines[:, -2], lines[:, -1] = i, start"] * file.rounds,
@@ -59,7 +61,7 @@ def text(exported: Exported) -> str:
         "LAUNCHES": launches,
         "BODY": filled(TEXTS["reducing" if reducing else "flat"], body),
     }
-    step = file.step(TEXTS["step"], words)
+    step = file.step(TEXTS["step"], words) + file.block_functions(loads=False)
     return joined(
         f"{file.docstring('NumPy and Numba', False)}\n{file.imports(STANDARD, third)}",
         f"# ---- the rule's own text, of scalars\n\n\n{file.text_of_rule}",
@@ -68,6 +70,12 @@ def text(exported: Exported) -> str:
         "# ---- the optimizer\n\n" + "\n".join([*constants, f"{file.host()}{step}"]),
         exported.check,
     )
+
+
+def _by_block(file: PythonFile) -> str:
+    """Return what makes a place in elements one in any of the arrays: scales are one for a block."""
+    sizes = {scales_of(name): codec.size for name, codec in file.blocks.items()}
+    return f" // {literal(sizes)}.get(name, 1)" if sizes else ""
 
 
 def _launch_words(printer: Printer, reducing: bool) -> str:

@@ -77,12 +77,15 @@ def text(exported: Exported) -> str:
         if dtype in ROUNDED:
             rounded = 'by_chance(rule, "param", param, results[0], s, *place)'
             words = {**words, "ROUNDED": rounded}
+    words = {**words, "UPDATE": "update_blocks" if file.blocks else "update_one"}
     step = file.step(TEXTS["step"], words)
+    if file.blocks:
+        step += f"\n{filled(TEXTS['blocks'], words)}{file.block_functions(loads=True)}"
     needed = {f"from_{dtype}", f"from_{grad_dtype}"} | ({f"to_{dtype}"} if not rounds else set())
     needed |= {"from_bfloat16", "to_bfloat16"} if bits else set()
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(
-        f"{file.docstring('NumPy alone', reducing)}\n{file.imports()}",
+        f"{file.docstring('NumPy alone', reducing or bool(file.blocks))}\n{file.imports()}",
         f"# ---- the rule's own text\n\n\n{file.text_of_rule}",
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import builtins
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from ...language.blockwise import BLOCKWISE, in_blocks, load_blocks, scales_of, store_blocks
 from ...language.dtypes import COMPUTE_DTYPE
 from ...language.rule import Rule
 from ...language.vocabulary import HostScalars
@@ -15,7 +17,7 @@ from ..quoting import in_docstring, literal
 from ..templates import Words, filled, read
 from .about import TEXTS as ABOUT
 from .about import about
-from .rule_text import RuleText, attributes_of, method_text
+from .rule_text import RuleText, attributes_of, function_text, method_text
 
 RESERVED = {
     "init", "step", "namespace", "scalars_of", "checked", "rule_for", "launch", "run", "pool",
@@ -23,7 +25,7 @@ RESERVED = {
     "fold", "sum_in_lanes", "add_lines", "add_neighbours", "sum_as_row", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "finite_or_zero", "maximum", "minimum",
     "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
     "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
-    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
+    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "update_blocks", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
     "MATRICES", "VECTORS", "SMALL_WORK", "HYPER", "random_key", "random_bits", "random_of", "fill_random",
     "round_to_bfloat16", "round_to_float16", "philox", "halves", "rounded_bits", "at_most", "where",
     "by_chance", "WORD",
@@ -41,7 +43,9 @@ class PythonFile:
         for name in sorted(hidden & set(self.defaults)):
             raise ValueError(f"hyperparameter {name!r} is a name that the file itself needs")
         kernels = {each.name for p in exported.printers(Numba) for each in p.functions()}
-        self.storage = {n: codec for rule in self.rules for n, codec in rule.storage.items()}
+        stored = {n: codec for rule in self.rules for n, codec in rule.storage.items()}
+        self.blocks = {n: BLOCKWISE[codec] for n, codec in stored.items() if codec in BLOCKWISE}
+        self.storage = {n: codec for n, codec in stored.items() if n not in self.blocks}
         self.text_of_rule = RuleText({*RESERVED, *kernels})
         self.names = [self.text_of_rule.add(rule.scalars) for rule in self.rules]
 
@@ -67,11 +71,19 @@ class PythonFile:
 
     def _about_storage(self) -> str:
         """Return the sentences about states that codecs store."""
-        if not self.storage:
-            return ""
-        listed = ", ".join(f"{name} in {codec}" for name, codec in self.storage.items())
-        bits = "; bfloat16 as uint16, its bits" if "bfloat16" in self.storage.values() else ""
-        return f"States are stored in fewer bits, rounded once a step: {listed}{bits}."
+        text = ""
+        if self.storage:
+            listed = ", ".join(f"{name} in {codec}" for name, codec in self.storage.items())
+            bits = "; bfloat16 as uint16, its bits" if "bfloat16" in self.storage.values() else ""
+            text = f"States are stored in fewer bits, rounded once a step: {listed}{bits}. "
+        if self.blocks:
+            listed = ", ".join(
+                f"{name} in codes of {codec.name}, and {scales_of(name)} has a float32 for each "
+                f"{codec.size} elements"
+                for name, codec in self.blocks.items()
+            )
+            text += f"States are stored in blocks: {listed}."
+        return text.rstrip()
 
     def imports(self, standard: Iterable[str] = (), third: Iterable[str] = ()) -> str:
         """Return import statements: of the standard library, and of others."""
@@ -102,6 +114,10 @@ class PythonFile:
             lines.append(f"{name} = {literal(names)}")
         if self.storage:
             lines.append(f"STORED = {literal(self.storage)}  # states in other dtypes")
+        if self.blocks:
+            each = {n: (c.size, c.most, c.mask, c.name) for n, c in self.blocks.items()}
+            about = "  # size, largest code, bits that find the largest element, dtype"
+            lines.append(f"BLOCKS = {literal(each)}{about}")
         variants, choice = ["RULE"], "RULE"
         if len(self.rules) > 1:
             variants, choice = ["MATRICES", "VECTORS"], "MATRICES if param.ndim >= 2 else VECTORS"
@@ -140,12 +156,19 @@ class PythonFile:
             "INIT": self.signature("params"),
             "GIVEN": self.given(),
             "CARRY": carry,
+            "BLOCKS": TEXTS["first blocks"].splitlines() if self.blocks else [],
             "FIRST": "*first(name, value)" if self.storage else "value, COMPUTE",
             "KEY": '**random_key(h.seed, entry["step"] + 1), ' * self.rounds,
         }
         stored = f"\n{TEXTS['first stored']}" if self.storage else ""
         key = f"\n{TEXTS['random key']}" if self.rounds else ""
         return filled(TEXTS["host"], words) + stored + key
+
+    def block_functions(self, loads: bool) -> str:
+        """Return the functions that store states in blocks, and that load them if asked to."""
+        functions: list[Callable[..., Any]] = [store_blocks, in_blocks]
+        functions = [load_blocks, *functions] if loads else functions
+        return "".join(f"\n\n{function_text(f)}\n" for f in functions if self.blocks)
 
     def step(self, text: str, words: Words) -> str:
         """Return the function that takes a step, from its template and the ``words`` in it."""

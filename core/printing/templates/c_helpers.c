@@ -60,6 +60,47 @@ FUNCTION uint16_t @to_float16(float x)
     else half = (magnitude + 0xC8000FFF + ((magnitude >> 13) & 1)) >> 13;
     return (uint16_t)(half | ((u >> 16) & 0x8000));
 }
+//// from_root
+
+/* the element of a code: its part of the scale is the square of the code's part of the most */
+FUNCTION float @from_root(float code, float scale, float most)
+{
+    const float root = code * (1 / most);
+    return root * fabsf(root) * scale;
+}
+//// scale_of_block
+
+/* the scale of a block, from the bits of its largest element: 0 below the normal numbers, or NaN */
+FUNCTION float @scale_of_block(uint32_t top)
+{
+    if (top >= 0x7F800000) return @float_of(0x7FC00000);
+    return top < 0x00800000 ? 0 : @float_of(top);
+}
+//// to_root
+
+/* the code of an element, as a byte; inverse is 0 in a block of zeros or NaN */
+FUNCTION uint8_t @to_root(float x, float inverse, float most)
+{
+    const float part = inverse > 0 ? x * inverse : 0;
+    const float root = most * sqrtf(fabsf(part));
+    return (uint8_t)@bits_of((part >= 0 ? root : -root) + 12582912.0f); /* which rounds it */
+}
+//// store_block
+
+/* store a block of count values as codes and a scale; mask has the sign if none may be negative */
+FUNCTION void @store_block(
+    const float *RESTRICT values, int64_t count, uint8_t *RESTRICT codes, float *scale, float most,
+    uint32_t mask)
+{
+    uint32_t top = 0;
+    for (int64_t lane = 0; lane < count; lane++) {
+        const uint32_t bits = @bits_of(values[lane] + 0.0f) & mask;
+        top = bits > top ? bits : top;
+    }
+    *scale = @scale_of_block(top);
+    const float inverse = *scale > 0 ? 1 / *scale : 0;
+    for (int64_t lane = 0; lane < count; lane++) codes[lane] = @to_root(values[lane], inverse, most);
+}
 //// round_to_bfloat16
 
 /* rounds up or down by 16 random bits; no finite number becomes infinite, NaN stays NaN */

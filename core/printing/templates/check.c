@@ -109,7 +109,7 @@ static int is_nan(uint64_t bits, const char *dtype)
 static void compare(const char *what, int step, const char *tensor, const char *suffix,
                     const char *dtype, const void *ours, const void *expected, size_t count)
 {
-    const size_t size = (size_t)atoi(dtype + strcspn(dtype, "136")) / 8;
+    const size_t size = (size_t)atoi(dtype + strcspn(dtype, "1368")) / 8;
     long before = differing;
     for (size_t i = 0; expected && i < count; i++, compared++) {
         uint64_t a = 0, b = 0;

@@ -4,6 +4,8 @@ typedef long long int64_t;
 typedef unsigned long long uint64_t;
 typedef unsigned int uint32_t;
 typedef unsigned short uint16_t;
+typedef signed char int8_t;
+typedef unsigned char uint8_t;
 #else
 #include <stdint.h>
 #endif
@@ -171,4 +173,47 @@ FUNCTION void each_group(int64_t n, int before, int64_t thread, int64_t threads,
             for (int64_t j = i > 0 ? i : 0; j < n && j < i + size; j++) update(Width<1>(), j);
         }
     }
+}
+//// in_blocks
+
+/* up to N neighbours of an array, all at once where they are a whole group */
+template <int N, typename T> FUNCTION Group<T, N> load_some(const T *from, int count, bool whole)
+{
+    if (whole) return load<N>(from);
+    Group<T, N> group = {};
+    for (int k = 0; k < N; k++)
+        if (k < count) group.at[k] = from[k];
+    return group;
+}
+template <int N, typename T> FUNCTION void store_some(T *to, const Group<T, N> &group, int count, bool whole)
+{
+    if (whole) return store(to, group);
+    for (int k = 0; k < N; k++)
+        if (k < count) to[k] = group.at[k];
+}
+/* the bits of the largest element; mask has the sign if none may be negative */
+template <int N> FUNCTION uint32_t top_of_group(const Group<float, N> &group, uint32_t mask)
+{
+    uint32_t top = 0;
+    for (int k = 0; k < N; k++) {
+        const uint32_t bits = @bits_of(group.at[k] + 0.0f) & mask;
+        top = bits > top ? bits : top;
+    }
+    return top;
+}
+/* store a thread's part of a block, which so many THREADS have; tops are those of all threads */
+template <int THREADS, int N>
+FUNCTION void store_in_block(
+    const Group<float, N> &values, const uint32_t *tops, int count, bool whole, uint8_t *codes,
+    float *scale, float most)
+{
+    const uint32_t *const tops_of_block = tops + threadIdx.x / THREADS * THREADS;
+    uint32_t top = 0;
+    _Pragma("unroll")
+    for (int k = 0; k < THREADS; k++) top = tops_of_block[k] > top ? tops_of_block[k] : top;
+    const float found = @scale_of_block(top), inverse = found > 0 ? 1 / found : 0;
+    if (threadIdx.x % THREADS == 0 && count > 0) *scale = found;
+    Group<uint8_t, N> group;
+    for (int k = 0; k < N; k++) group.at[k] = @to_root(values.at[k], inverse, most);
+    store_some(codes, group, count, whole);
 }

@@ -25,7 +25,7 @@ def bytes_by_program(rule: Rule, params: Sequence[Array]) -> int:
     """Return the bytes that the passes of this rule variant move in one step.
 
     All arrays but states with a codec are taken to have the parameter's dtype; those that are
-    smaller than the parameter are not counted.
+    smaller than the parameter, scales of blocks among them, are not counted.
     """
     return sum(_bytes_of_element(rule.for_shape(p.shape), p.itemsize) * p.size for p in params)
 

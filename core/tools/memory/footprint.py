@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...language.blockwise import BLOCKWISE
 from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from ...language.rule import Rule
 
@@ -41,6 +42,14 @@ def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> 
         for stored in [rule.for_shape(shape).storage]
         for name, kept in state_shapes(rule, shape).items()
     )
+    state += sum(
+        number
+        * BLOCKWISE[variant.storage[name]].count(math.prod(shape))
+        * numpy_dtype(compute).itemsize
+        for shape, number in shapes.items()
+        for variant in [rule.for_shape(shape)]
+        for name in variant.scales.values()
+    )
     return Footprint(
         params=count * numpy_dtype(param_dtype).itemsize,
         grads=count * numpy_dtype(grad_dtype).itemsize,
@@ -49,7 +58,7 @@ def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> 
 
 
 def state_shapes(rule: Rule, shape: Shape) -> dict[str, Shape]:
-    """Return the shape of each state array of a parameter of this shape."""
+    """Return the shape of each state of a parameter of this shape."""
     variant = rule.for_shape(shape)
     smaller = {"row": shape[:1], "column": shape[1:], "tensor": ()}
     return {name: smaller.get(variant.per.get(name, ""), shape) for name in variant.state}

@@ -9,6 +9,8 @@ typedef long long int64_t;
 typedef unsigned long long uint64_t;
 typedef unsigned int uint32_t;
 typedef unsigned short uint16_t;
+typedef signed char int8_t;
+typedef unsigned char uint8_t;
 #else
 #include <stdint.h>
 #endif

@@ -100,14 +100,15 @@ SAMESTEP_API stableadamw_scalars stableadamw_compute_scalars(
     double step, const stableadamw_hyper *h)
 {
     stableadamw_scalars result;
-    double bias1 = 1 - ipow(h->betas[0], step);
     double root_bias2 = sqrt(1 - ipow(h->betas[1], step));
+    double bias1 = 1 - ipow(h->betas[0], step);
+    double root_bias2_2 = sqrt(1 - ipow(h->betas[1], step));
     result.beta1 = (float)(h->betas[0]);
     result.rest1 = (float)(1 - h->betas[0]);
     result.beta2 = (float)(h->betas[1]);
     result.rest2 = (float)(1 - h->betas[1]);
-    result.step_size = (float)(h->lr * root_bias2 / bias1);
-    result.scaled_eps = (float)(h->eps * root_bias2);
+    result.step_size = (float)(h->lr * root_bias2_2 / bias1);
+    result.scaled_eps = (float)(h->eps * root_bias2_2);
     result.root_bias2 = (float)(root_bias2);
     result.decay = (float)(h->lr * h->weight_decay);
     result.grad_coefficient = 1; /* -1 to maximize; or what unscales the loss */

@@ -92,8 +92,8 @@ def test_what_cannot_be_stored_is_refused_before_the_group_is_added():
     double = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
     with pytest.raises(TypeError, match="state_dtype='bfloat16' is for real parameters"):
         st.AdamW([double], state_dtype="bfloat16")
-    with pytest.raises(ValueError, match="state_dtype is 'int8'"):
-        made(state_dtype="int8")
+    with pytest.raises(ValueError, match="state_dtype is 'int4'"):
+        made(state_dtype="int4")
     _, optimizer = made(state_dtype="bfloat16")
     with pytest.raises(ValueError, match="names 'nothing'"):
         optimizer.add_param_group({"params": [double], "state_dtype": {"nothing": "float16"}})
@@ -105,4 +105,55 @@ def test_a_codec_cannot_change_between_steps():
     take(params, optimizer, range(1))
     optimizer.param_groups[0]["state_dtype"] = None
     with pytest.raises(ValueError, match="state_dtype was 'bfloat16'"):
+        take(params, optimizer, range(1, 2))
+
+
+BOTH = {"exp_avg": "int8", "exp_avg_sq": "uint8"}
+OF_BLOCKS = {"exp_avg": torch.int8, "exp_avg_scale": torch.float32,
+             "exp_avg_sq": torch.uint8, "exp_avg_sq_scale": torch.float32}  # fmt: skip
+
+
+def test_states_in_blocks_are_tensors_of_codes_and_scales_and_resume():
+    whole_params, whole = made(state_dtype=BOTH)
+    take(whole_params, whole, range(4))
+    params, first = made(state_dtype=BOTH)
+    take(params, first, range(2))
+    others, other = made(state_dtype=BOTH)
+    with torch.no_grad():
+        for new, old in zip(others, params, strict=True):
+            new.copy_(old)
+    other.load_state_dict(copy.deepcopy(first.state_dict()))
+    take(others, other, range(2, 4))
+    for ours, expected in zip(others, whole_params, strict=True):
+        assert same(ours, expected)
+        for name, dtype in OF_BLOCKS.items():
+            assert other.state[ours][name].dtype == dtype
+            assert same(other.state[ours][name], whole.state[expected][name])
+
+
+def test_states_of_torch_and_of_blocks_are_loaded_into_each_other():
+    params, _ = made()
+    theirs = torch.optim.AdamW(params, lr=0.01)
+    take(params, theirs, range(2))
+    ours, back = st.AdamW(params, lr=0.01, state_dtype=BOTH), torch.optim.AdamW(params, lr=0.01)
+    ours.load_state_dict(theirs.state_dict())
+    plain = st.AdamW(params, lr=0.01)
+    plain.load_state_dict(ours.state_dict())
+    back.load_state_dict(plain.state_dict())
+    for param in params:
+        assert {n: ours.state[param][n].dtype for n in OF_BLOCKS} == OF_BLOCKS
+        expected = theirs.state[param]["exp_avg"]
+        largest = expected.abs().max()
+        error = (back.state[param]["exp_avg"] - expected).abs().max()
+        assert 0 < error <= largest * (1 / 127 + 1e-6)
+
+
+def test_codes_of_another_dtype_are_refused():
+    params, optimizer = made(state_dtype=BOTH)
+    take(params, optimizer, range(1))
+    entry = optimizer.state[params[0]]
+    entry["exp_avg"] = entry["exp_avg"].to(torch.uint8)
+    with pytest.raises(
+        TypeError, match=r"exp_avg of .* has dtype torch.uint8; expected torch.int8"
+    ):
         take(params, optimizer, range(1, 2))

@@ -1,0 +1,104 @@
+"""Codecs of blocks: 8 bits an element, and a float32 scale for each block of elements.
+
+Blocks are neighbours in C's order, the last one may be short. A block's scale and codes follow from
+its own elements, so that no bit depends on threads, chunks or other blocks. What is here in NumPy is
+what printed source and PyTorch compute, too.
+
+A code is the rounded root of an element's part of the scale, with its sign: ``most * sqrt(|x| /
+scale)``. So small elements get more of the codes than large ones, and what loads and stores is one
+root, a division a block, and multiplications, which become SIMD code. The largest magnitude of a
+block is its scale, and exact. A block whose largest magnitude is below the smallest normal float32
+is stored as zeros. A block with a NaN, an infinity or, where the codec has no sign, a negative
+element has the scale NaN, and is NaN when it is loaded: nothing is silently wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..interrupts import held
+from .dtypes import numpy_dtype
+
+SMALLEST_NORMAL, INFINITE = 0x00800000, 0x7F800000  # bits of float32
+
+
+@dataclass(frozen=True)
+class Blockwise:
+    """A codec of blocks of ``size`` elements, whose codes have the dtype ``name`` and go up to
+    ``most``."""
+
+    name: str
+    size: int
+    most: int
+
+    @property
+    def mask(self) -> int:
+        """The bits of a float32 by which a block's largest element is found: without the sign, if
+        negative elements are stored."""
+        return 0x7FFFFFFF if numpy_dtype(self.name).kind == "i" else 0xFFFFFFFF
+
+    def count(self, elements: int) -> int:
+        """Return the number of blocks of so many elements."""
+        return -(-elements // self.size)
+
+    def load(self, codes: NDArray[Any], scales: NDArray[Any]) -> NDArray[Any]:
+        """Return the elements, float32, of a vector of codes that begins with a block."""
+        values: NDArray[Any] = load_blocks(codes, scales, self.size, self.most)
+        return values
+
+    def store(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return codes and scales of a vector of float32 elements."""
+        with held(), np.errstate(all="ignore"):
+            codes, scales = store_blocks(values, self.size, self.most, self.mask, self.name)
+        return codes, scales
+
+    def of_number(self, value: float) -> tuple[float, float]:
+        """Return the code and the scale of a block whose elements all have this value."""
+        codes, scales = self.store(np.array([value], np.float32))
+        return codes[0].item(), scales[0].item()
+
+
+# exported Python files contain the text of these functions
+
+
+def load_blocks(codes: Any, scales: Any, size: int, most: int) -> Any:
+    """The elements, float32, of a vector of codes in blocks of that size."""
+    roots = in_blocks(codes, size).astype(np.float32) * (np.float32(1) / np.float32(most))
+    return (roots * np.abs(roots) * scales[:, None]).reshape(-1)[: codes.size]
+
+
+def store_blocks(values: Any, size: int, most: int, mask: int, dtype: str) -> Any:
+    """Codes and scales of a vector of float32 elements in blocks of that size."""
+    blocks = in_blocks(values, size)
+    # -0 becomes +0; other negative numbers, where their sign is kept, are above all others
+    bits = (blocks + np.float32(0)).view(np.uint32) & np.uint32(mask)
+    top = bits.max(axis=1, initial=0)
+    good = (top >= 0x00800000) & (top < 0x7F800000)  # normal and finite
+    scales = np.where(good, top, np.uint32(0)).view(np.float32)
+    inverse = np.float32(1) / np.where(good, scales, np.float32(1))
+    parts = np.where(good[:, None], blocks * inverse[:, None], np.float32(0))
+    roots = np.rint(np.float32(most) * np.sqrt(np.abs(parts)))
+    codes = np.where(parts >= 0, roots, -roots).astype(dtype)
+    scales = np.where(top < 0x7F800000, scales, np.float32(np.nan))
+    return codes.reshape(-1)[: values.size], scales
+
+
+def in_blocks(values: Any, size: int) -> Any:
+    """A vector as rows of that size, the last one filled up with zeros."""
+    padded = np.zeros(-(-values.size // size) * size, values.dtype)
+    padded[: values.size] = values
+    return padded.reshape(-1, size)
+
+
+BLOCKWISE = {
+    each.name: each for each in (Blockwise("int8", 128, 127), Blockwise("uint8", 128, 255))
+}
+
+
+def scales_of(state: str) -> str:
+    """Return the name of the array that has the scales of a state."""
+    return f"{state}_scale"

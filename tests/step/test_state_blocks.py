@@ -1,0 +1,288 @@
+"""States of 8 bits in blocks with a scale: the same bits everywhere, and nothing silently wrong."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import samestep as ss
+from helpers import assert_same, on, snapshot, step
+from samestep.golden.compare import first_difference
+from samestep.language.blockwise import BLOCKWISE
+from samestep.language.dtypes import numpy_dtype
+from variants import SPECIAL
+
+SIZES = (0, 1, 31, 32, 33, 127, 128, 129, 255, 256, 257, 65_537)
+BOTH = {"exp_avg": "int8", "exp_avg_sq": "uint8"}
+SPECIAL_BLOCKS = (
+    np.zeros(128),
+    np.full(128, -0.0),
+    np.r_[1e30, np.linspace(-1, 1, 127)],
+    np.full(128, 1e-40),
+    np.r_[2.0**-126, np.full(127, 1e-40)],
+    np.r_[np.float32(3.4028235e38), np.linspace(-1e38, 1e38, 127)],
+    np.r_[np.linspace(0, 2, 127), np.inf],
+    np.r_[np.nan, np.linspace(0, 2, 127)],
+    np.linspace(-3, 3, 128),
+    np.linspace(0, 3, 128),
+    SPECIAL,
+)
+
+
+def kept() -> ss.Rule:
+    """A rule whose state is the gradient."""
+
+    def scalars(xp, step, carry, h):
+        return dict(lr=h.lr), carry
+
+    def update(xp, s, param, grad, last):
+        return param + s.lr * last, grad
+
+    return ss.Rule("kept", scalars, update, defaults=dict(lr=0.5))
+
+
+def centred() -> ss.Rule:
+    """A rule that sums a state with a codec, and keeps another one without."""
+
+    def scalars(xp, step, carry, h):
+        return dict(lr=h.lr, beta=h.beta, rest=1 - h.beta), carry
+
+    def update(xp, s, param, grad, mean, last):
+        mean = s.beta * mean + s.rest * grad
+        return param - s.lr * (mean - xp.mean(mean)) + last, mean, grad * s.rest
+
+    return ss.Rule("centred", scalars, update, defaults=dict(lr=0.5, beta=0.9))
+
+
+def run(rule, backend: str, steps: int = 3, sizes=SIZES, **hyper):
+    rng = np.random.default_rng(3)
+    params = [rng.standard_normal(n, np.float32) for n in sizes]
+    optimizer = ss.Optimizer(rule, on(backend, params), backend=backend, **hyper)
+    for _ in range(steps):
+        step(optimizer, [rng.standard_normal(n, np.float32) * rng.random() for n in sizes])
+    return snapshot(optimizer)
+
+
+@pytest.mark.parametrize("codec", BLOCKWISE.values(), ids=BLOCKWISE)
+def test_a_code_is_the_nearest_root_and_the_largest_element_is_exact(codec):
+    rng = np.random.default_rng(1)
+    for size in SIZES:
+        values = rng.standard_normal(size).astype(np.float32) * 10 ** rng.uniform(-30, 30)
+        values = values if codec.mask == 0x7FFFFFFF else abs(values)
+        values = values.astype(np.float32)
+        codes, scales = codec.store(values)
+        assert len(scales) == -(-size // codec.size)
+        for k, scale in enumerate(scales):
+            where = slice(k * codec.size, (k + 1) * codec.size)
+            part = values[where].astype(np.float64)
+            assert scale == abs(part).max()
+            roots = codec.most * np.sqrt(abs(part) / scale) * np.sign(part)
+            assert abs(roots - codes[where]).max() < 0.5001
+        loaded = codec.load(codes, scales)
+        largest = [abs(loaded[k * codec.size :][: codec.size]).max() for k in range(len(scales))]
+        assert first_difference(np.array(largest, np.float32), scales) is None
+        for ours, expected in zip(codec.store(loaded), (codes, scales), strict=True):
+            assert first_difference(ours, expected) is None  # what was loaded is stored as it was
+
+
+@pytest.mark.parametrize(
+    ("rule", "codecs"),
+    [("adamw", BOTH), ("lamb", {"exp_avg_sq": "uint8"}), ("lamb", "int8"),
+     (centred(), {"last": "int8", "mean": "bfloat16"})],
+    ids=["adamw-both", "lamb-one", "lamb-int8", "own-mixed"],
+)  # fmt: skip
+def test_all_backends_give_the_same_bits(any_backend, rule, codecs):
+    expected = run(rule, "numpy", state_dtype=codecs)
+    assert_same(run(rule, any_backend, state_dtype=codecs), expected)
+
+
+@pytest.mark.parametrize("name", sorted(ss.rules.registry))
+def test_every_rule_stores_its_states_in_blocks(name):
+    """On vectors, of which no rule keeps rows or columns."""
+    hyper = dict(momentum=0.9) if name in ("sgd", "rmsprop") else {}
+    expected = run(name, "numpy", sizes=(300, 129), state_dtype="int8", **hyper)
+    states = [key for key in expected if key.endswith("_scale 0")]
+    assert states or name == "signsgd"
+    pytest.importorskip("numba")
+    assert_same(run(name, "numba", sizes=(300, 129), state_dtype="int8", **hyper), expected)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_parameters_of_16_bits(any_backend, dtype):
+    def made(backend):
+        rng = np.random.default_rng(3)
+        params = [rng.standard_normal(300).astype(numpy_dtype(dtype))]
+        optimizer = ss.AdamW(on(backend, params), backend=backend, state_dtype=BOTH)
+        step(optimizer, [rng.standard_normal(300).astype(numpy_dtype(dtype))])
+        return snapshot(optimizer)
+
+    assert_same(made(any_backend), made("numpy"))
+
+
+@pytest.mark.parametrize("codec", BLOCKWISE)
+def test_special_blocks(any_backend, codec):
+    with np.errstate(all="ignore"):
+        grads = [block.astype(np.float32) for block in SPECIAL_BLOCKS]
+        grads.append(np.concatenate([block[:128] for block in grads[:-1]]))
+    found = []
+    for backend in ("numpy", any_backend):
+        params = on(backend, [np.zeros_like(grad) for grad in grads])
+        optimizer = ss.Optimizer(kept(), params, backend=backend, lr=1.0, state_dtype=codec)
+        step(optimizer, grads)
+        step(optimizer, grads)
+        found.append(snapshot(optimizer))
+    assert_same(found[1], found[0])
+    loaded = [found[0][f"param {i}"] for i in range(len(grads))]
+    for i in (0, 1, 3):  # zeros, and what is below the normal numbers
+        assert not loaded[i].any()
+    assert loaded[4][0] == np.float32(2.0**-126)
+    for i in (6, 7, *([] if codec == "int8" else [2, 5, 8])):
+        assert np.isnan(loaded[i]).all()
+        assert np.isnan(found[0][f"last_scale {i}"]).all()
+        assert not found[0][f"last {i}"].any()
+    assert np.isfinite(loaded[9]).all()
+    if codec == "int8":
+        assert loaded[8][[0, -1]].tolist() == [-3, 3]
+        assert loaded[2][0] == np.float32(1e30)
+
+
+def test_threads_change_no_bit(monkeypatch):
+    pytest.importorskip("numba")
+    sizes = (300_001, 65_536, 5)
+    found = []
+    for threads in ("1", "2"):
+        monkeypatch.setenv("SAMESTEP_THREADS", threads)
+        found.append(run("adamw", "numba", sizes=sizes, state_dtype=BOTH))
+    assert_same(*found)
+
+
+def test_initial_values_are_stored_in_blocks_and_come_back_at_a_reset(any_backend):
+    params = on(any_backend, [np.ones((3, 50), np.float32), np.ones((), np.float32)])
+    optimizer = ss.Adagrad(
+        params, backend=any_backend, state_dtype="uint8", initial_accumulator_value=0.1
+    )
+    before = snapshot(optimizer)
+    assert (before["sum 0"] == 255).all()
+    assert first_difference(before["sum_scale 0"], np.full(2, 0.1, np.float32)) is None
+    step(optimizer, [np.ones((3, 50), np.float32), np.ones((), np.float32)])
+    optimizer.reset()
+    for name in ("sum 0", "sum_scale 0", "sum 1", "sum_scale 1"):
+        assert first_difference(snapshot(optimizer)[name], before[name]) is None
+
+
+@pytest.mark.parametrize("rule", ["adamw", "lamb"])
+def test_blocks_go_with_rounding_by_random_bits(any_backend, rule):
+    """Of what is stored in 16 bits beside them: parameters, and another state."""
+    found = []
+    for backend in ("numpy", any_backend):
+        rng = np.random.default_rng(3)
+        dtype = numpy_dtype("bfloat16")
+        params = on(backend, [rng.standard_normal(n).astype(dtype) for n in (300, 7, 66_000)])
+        codecs = {"exp_avg": "int8", "exp_avg_sq": "bfloat16"}
+        options = dict(state_dtype=codecs, rounding="stochastic", seed=5)
+        optimizer = ss.Optimizer(rule, params, backend=backend, **options)
+        step(optimizer, [rng.standard_normal(n).astype(dtype) for n in (300, 7, 66_000)])
+        found.append(snapshot(optimizer))
+    assert_same(found[1], found[0])
+
+
+# ---- checkpoints
+
+
+def made(backend: str, **hyper) -> ss.Optimizer:
+    param = np.random.default_rng(4).standard_normal(1000).astype(np.float32)
+    return ss.AdamW(on(backend, [param]), lr=0.01, backend=backend, **hyper)
+
+
+def stepped(backend: str, steps: range, optimizer: ss.Optimizer) -> ss.Optimizer:
+    for k in steps:
+        step(optimizer, [np.random.default_rng(k).standard_normal(1000).astype(np.float32)])
+    return optimizer
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(any_backend, tmp_path):
+    whole = stepped(any_backend, range(4), made(any_backend, state_dtype=BOTH))
+    first = stepped(any_backend, range(2), made(any_backend, state_dtype=BOTH))
+    first.save(tmp_path / "run")
+    other = made(any_backend, state_dtype=BOTH)
+    other.backend.copy_into(other.param_groups[0]["params"][0], snapshot(first)["param 0"])
+    other.load_state_dict(first.state_dict())
+    params = on(any_backend, [np.zeros(1000, np.float32)])
+    loaded = ss.AdamW.load(tmp_path / "run", params, backend=any_backend)
+    assert loaded.param_groups[0]["state_dtype"] == BOTH
+    for optimizer in (loaded, other):
+        assert_same(snapshot(stepped(any_backend, range(2, 4), optimizer)), snapshot(whole))
+
+
+@pytest.mark.parametrize("saved", [None, "bfloat16", "int8", BOTH], ids=str)
+@pytest.mark.parametrize("codecs", [None, "int8", BOTH], ids=str)
+def test_a_state_dict_of_other_codecs_is_loaded_exactly_and_stored_once(any_backend, saved, codecs):
+    source = stepped(any_backend, range(2), made(any_backend, state_dtype=saved))
+    target, exact = made(any_backend, state_dtype=codecs), made(any_backend)
+    for optimizer in (target, exact):
+        optimizer.load_state_dict(source.state_dict())
+    assert target.param_groups[0]["state_dtype"] == codecs
+    found, values = snapshot(target), snapshot(exact)
+    for name, kind in (("exp_avg", "int8"), ("exp_avg_sq", "uint8")):
+        expected = [values[f"{name} 0"]]
+        if codecs is not None:
+            codec = BLOCKWISE[kind if codecs == BOTH else "int8"]
+            expected = codec.store(values[f"{name} 0"])
+        for each, wanted in zip((name, f"{name}_scale"), expected, strict=False):
+            assert first_difference(found[f"{each} 0"], wanted) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("exp_avg_scale", np.zeros(3, np.float32), "exp_avg_scale has shape|scales of shape"),
+        ("exp_avg", np.zeros(1000, np.float32), "has dtype float32|codes of float32"),
+    ],
+)
+@pytest.mark.parametrize("codecs", [None, BOTH], ids=str)
+def test_arrays_that_are_no_blocks_are_refused(name, array, message, codecs):
+    saved = made("numpy", state_dtype=BOTH).state_dict()
+    saved["state"][0]["step"] = 1
+    saved["state"][0][name] = array
+    with pytest.raises((TypeError, ValueError), match=message):
+        made("numpy", state_dtype=codecs).load_state_dict(saved)
+
+
+# ---- errors
+
+
+def test_rules_of_rows_and_columns_have_no_blocks(any_backend):
+    matrix, vector = (on(any_backend, [np.ones(s, np.float32)]) for s in ((3, 4), 5))
+    with pytest.raises(TypeError, match="exp_avg cannot be stored in int8, whose blocks"):
+        ss.Adafactor(matrix, beta1=0.9, backend=any_backend, state_dtype="int8")
+    ss.Adafactor(vector, beta1=0.9, backend=any_backend, state_dtype="int8")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+def test_parameters_that_are_not_computed_in_float32_are_refused(any_backend, dtype):
+    params = on(any_backend, [np.zeros(3, dtype)])
+    with pytest.raises(TypeError, match=r"params\[0\] is .*state_dtype='int8' is for real"):
+        ss.AdamW(params, backend=any_backend, state_dtype="int8")
+
+
+def test_gradients_of_some_rows_are_refused():
+    optimizer = ss.AdamW([np.ones((4, 3), np.float32)], state_dtype="int8", lazy=True)
+    grad = ss.IndexedSlices(np.ones((1, 3), np.float32), np.array([1]))
+    with pytest.raises(TypeError, match="states are stored in blocks, which do not end where rows"):
+        optimizer.step([grad])
+
+
+def test_a_state_may_not_have_the_name_of_scales():
+    def update(xp, s, param, grad, mean, mean_scale):
+        return param, mean + grad, mean_scale
+
+    rule = ss.Rule("clash", lambda xp, step, carry, h: ({}, carry), update)
+    with pytest.raises(ValueError, match="'mean_scale', which is what the scales of 'mean' are"):
+        ss.Optimizer(rule, [np.ones(3, np.float32)], state_dtype={"mean": "int8"})
+
+
+def test_the_bytes_of_a_state():
+    optimizer = ss.AdamW([np.ones(n, np.float32) for n in SIZES], state_dtype=BOTH)
+    found = sum(array.nbytes for entry in optimizer.state for array in entry.values())
+    assert found == sum(2 * (n + 4 * math.ceil(n / 128)) for n in SIZES)
