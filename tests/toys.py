@@ -63,7 +63,6 @@ from typing import Any
 
 import numpy as np
 
-from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import program
 from ..language.results import as_tuple
 from ..language.rule import Rule
@@ -71,8 +70,8 @@ from ..printing.files.numpy_arrays import WholeArrays
 from ..protocol import Availability
 from .gradients import CheckedGradients
 from .host.backend import HostBackend
-from .host.launch import HostLaunch
 from .host.arrays import ARRAYS
+from .host.text_launch import TextLaunch
 from .tensor import AdoptedTensor
 from .torch_tensors.view import as_numpy
 
@@ -82,13 +81,12 @@ def availability() -> Availability:
     return Availability("toy", True, "a toy")
 
 
-class ToyLaunch(HostLaunch):
+class ToyLaunch(TextLaunch):
     """Runs a rule's text on each tensor as a whole."""
 
     def __init__(self, rule: Rule, scalars: tuple[str, ...], param_dtype: str) -> None:
-        super().__init__(param_dtype)
-        self.program, self.scalars = program(rule), (*scalars, "grad_coefficient")
-        self.dtype = np.dtype(COMPUTE_DTYPE[param_dtype])
+        super().__init__(rule, scalars, param_dtype)
+        self.matrix = program(rule).matrix
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Take note of the row of scalars that applies to each tensor."""
@@ -96,29 +94,32 @@ class ToyLaunch(HostLaunch):
 
     def run(self, rows: Any, gradients: CheckedGradients, control: None) -> None:
         """Update the tensors that have a row."""
-        placed = zip(self.tensors, self.positions, self.row_of_tensor, strict=True)
-        for tensor, position, row in placed:
+        self.take_keys(rows)
+        for i, (tensor, row) in enumerate(zip(self.tensors, self.row_of_tensor, strict=True)):
             if row >= 0 and tensor.flat.size:
                 scalars = dict(zip(self.scalars, rows[row], strict=True))
-                grad = ARRAYS.reals(as_numpy(gradients.arrays[position]))
-                self._update(tensor, grad, SimpleNamespace(**scalars))
+                grad = ARRAYS.reals(as_numpy(gradients.arrays[self.positions[i]]))
+                self._update(i, tensor, grad, SimpleNamespace(**scalars))
 
-    def _update(self, tensor: AdoptedTensor, grad: Any, s: SimpleNamespace) -> None:
-        rule, matrix = self.program.rule, self.program.matrix
-        rows, columns = tensor.rows_and_columns if matrix else (tensor.flat.size, 1)
-        shapes = {None: (rows, columns), "row": (rows, 1), "column": (1, columns), "tensor": (1,)}
-        if not matrix:
-            shapes[None] = (rows,)
-        arrays = [tensor.flat.reshape(shapes[None])]
-        arrays += [tensor.flat_state(n).reshape(shapes[rule.per.get(n)]) for n in rule.state]
-        param, *states = (array.astype(self.dtype) for array in arrays)
-        grad = s.grad_coefficient * grad.reshape(shapes[None]).astype(self.dtype)
-        xp = WholeArrays(self.dtype, rows, columns if matrix else None)
-        xp.storage = tensor.flat.dtype
+    def _update(self, i: int, tensor: AdoptedTensor, grad: Any, s: SimpleNamespace) -> None:
+        names = ("param", *self.rule.state)
+        arrays = [tensor.flat, *(self.state_of(tensor, name) for name in self.rule.state)]
+        rows, columns = tensor.rows_and_columns if self.matrix else (tensor.flat.size, None)
+        if self.matrix:
+            shapes = {None: (rows, columns), "row": (rows, 1), "column": (1, columns)}
+            shapes["tensor"] = (1,)
+            pairs = zip(names, arrays, strict=True)
+            arrays = [a.reshape(shapes[self.rule.per.get(name)]) for name, a in pairs]
+            grad = grad.reshape(shapes[None])
+        xp = WholeArrays(self.dtype, rows, columns)
+        xp.storage = self.storage
         with np.errstate(all="ignore"):
-            results = rule.update(xp, s, param, grad, *states)
-            for array, value in zip(arrays, as_tuple(results), strict=True):
-                array[...] = value
+            param, *states = map(self.loaded, arrays)
+            grad = s.grad_coefficient * self.loaded(grad)
+            results = as_tuple(self.rule.update(xp, s, param, grad, *states))
+            results = [np.array(value) for value in results]  # none is another's memory
+            for name, array, value in zip(names, arrays, results, strict=True):
+                array[...] = self.rounded(value, name, array, [(i, 0, array.size)])
 
 
 class ToyBackend(HostBackend):

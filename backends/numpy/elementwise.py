@@ -12,10 +12,10 @@ import numpy as np
 
 from ...language.vocabulary import NumpyVocabulary
 from ..host.arrays import ARRAYS
+from ..host.block_state import BlockState
 from ..memory import address, addresses
 from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
-from .block_state import BlockState
 from .launch import Array, NumpyLaunch
 
 # bytes in the compute dtype: temporaries stay in the cache, and from 256 KB on NumPy adds two

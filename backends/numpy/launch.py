@@ -7,21 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...language.blockwise import BLOCKWISE, scales_of
-from ...language.dtypes import numpy_dtype
 from ...language.results import as_tuple
-from ...language.rounding import key_of, rounded_bits, streams
 from ...language.rule import Rule
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
-from ..host.launch import HostLaunch
-from ..launching.random_bits import Piece, random_bits
+from ..host.text_launch import Array, TextLaunch
 from ..tensor import AdoptedTensor
-from .block_state import BlockState
 
-Array = NDArray[Any]
 LARGER = 1 << 23  # bytes; a multiple of what all temporaries of a block have
 
 
@@ -35,7 +28,7 @@ def keep_freed_memory() -> None:
     np.empty(LARGER, np.uint8)
 
 
-class NumpyLaunch(HostLaunch):
+class NumpyLaunch(TextLaunch):
     """Runs the text of a rule; subclasses say on which arrays at once.
 
     ``memory`` has the parameter and the states of each tensor, as vectors; ``row_of_tensor`` its
@@ -44,10 +37,7 @@ class NumpyLaunch(HostLaunch):
     """
 
     def __init__(self, rule: Rule, scalars: tuple[str, ...], param_dtype: str) -> None:
-        super().__init__(param_dtype)
-        self.rule, self.scalars = rule, (*scalars, "grad_coefficient")
-        self.dtype, self.storage = np.dtype(self.rows_dtype), numpy_dtype(param_dtype)
-        self.streams = streams(rule, param_dtype)
+        super().__init__(rule, scalars, param_dtype)
         self.named_rows: list[SimpleNamespace] = []
         keep_freed_memory()
 
@@ -55,16 +45,8 @@ class NumpyLaunch(HostLaunch):
         """Look up the memory of parameters and state."""
         super().bind(tensors, positions)
         self.memory = [
-            [t.flat, *(self._state(t, name) for name in self.rule.state)] for t in tensors
+            [t.flat, *(self.state_of(t, name) for name in self.rule.state)] for t in tensors
         ]
-
-    def _state(self, tensor: AdoptedTensor, name: str) -> Any:
-        """Return a state as a vector: an array, or a `BlockState`."""
-        scales = scales_of(name)
-        if scales not in self.rule.scales:
-            return tensor.flat_state(name)
-        codec = BLOCKWISE[self.rule.storage[name]]
-        return BlockState(codec, tensor.flat_state(name), tensor.flat_state(scales))
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Take note of which row of scalars each tensor has."""
@@ -83,7 +65,7 @@ class NumpyLaunch(HostLaunch):
         self.rows[...] = rows
         coefficients = rows[:, -1].tolist()
         self.scaled = coefficients.count(1.0) < len(coefficients)
-        self.keys = list(map(key_of, rows)) if self.streams else []
+        self.take_keys(rows)
         with np.errstate(all="ignore"):
             self.update([gradients.arrays[position] for position in self.positions])
 
@@ -108,10 +90,10 @@ class NumpyLaunch(HostLaunch):
         One array's old value may be another's new one: that is copied, since the old one will be
         written over.
         """
-        grad = self._compute(grad)
+        grad = self.loaded(grad)
         if self.scaled:
             grad = s.grad_coefficient * grad
-        before = [self._compute(stored) for stored in (param, *states)]
+        before = [self.loaded(stored) for stored in (param, *states)]
         param, *states = before
         results = as_tuple(self.rule.update(xp, s, param, grad, *states))
         ids = {*map(id, before)}
@@ -121,26 +103,3 @@ class NumpyLaunch(HostLaunch):
             None if new is old else new.copy() if id(new) in ids else new
             for new, old in zip(results, before, strict=True)
         ]
-
-    def rounded(
-        self, value: Any, array: str, like: Array, elements: Sequence[tuple[int, int, int]]
-    ) -> Any:
-        """Return the new value of an array as it is stored: as it is if storing rounds to nearest.
-        ``like`` is its memory, ``elements`` are those there: of which tensor, from which one on, and
-        how many."""
-        if array not in self.streams:
-            return value
-        pieces = [
-            Piece(self.tensors[i].position, first, count, self.keys[self.row_of_tensor[i]])
-            for i, first, count in elements
-        ]
-        bits = np.broadcast_to(value, like.shape).astype(self.dtype).view(np.int32)
-        random = random_bits(pieces, self.streams[array]).reshape(like.shape)
-        stored = rounded_bits(bits.astype(np.int64), random, like.dtype.name)
-        return stored.astype(np.uint16).view(like.dtype)
-
-    def _compute(self, stored: Any) -> Array:
-        if isinstance(stored, BlockState):
-            return stored.load()
-        array: Array = stored
-        return array if array.dtype == self.dtype else array.astype(self.dtype)

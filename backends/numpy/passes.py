@@ -26,9 +26,9 @@ from ...language.summation import (
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
 from ..host.arrays import ARRAYS
+from ..host.block_state import BlockState
 from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
-from .block_state import BlockState
 from .launch import Array, NumpyLaunch
 
 BLOCK = 32_768  # elements; divides CHUNK and is a multiple of LANES

@@ -50,7 +50,7 @@ def changes_for(rule):
     lr = rule.defaults.get("lr", 1.0)
     changes = {2: {"lr": lr * 0.7}, 5: {"lr": lr * 1.3, "maximize": True}}
     if "betas" in rule.defaults:
-        changes[2]["betas"] = (0.8, 0.7)
+        changes[2]["betas"] = (0.8, 0.7, 0.6)[: len(rule.defaults["betas"])]
     return changes
 
 

@@ -57,7 +57,8 @@ def hyper_of(rule):
         hyper["weight_decay"] = schedules.cosine(0.1, T_max=9)
         hyper["weight_decay_mask"] = {"weight": True, "bias": False, "scale": True}
     if "betas" in rule.defaults:
-        hyper["betas"] = (schedules.linear(0.9, 1.0, 0.8, 6), 0.97)
+        first = schedules.linear(0.9, 1.0, 0.8, 6)
+        hyper["betas"] = (first, *[0.97] * (len(rule.defaults["betas"]) - 1))
     return hyper
 
 
