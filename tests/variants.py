@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import samestep as ss
 from samestep.golden.cases import variants as every_variant
 from samestep.language.stages import stages
+from samestep.rules import find_rule
 
 __all__ = [
     "AT_REST",
     "DTYPES",
-    "OF_ANY_SHAPE",
     "SPECIAL",
     "every_variant",
+    "fitting",
     "options_of",
     "values",
     "variants",
 ]
 AT_REST = {"sgd", "adagrad", "signsgd"}  # a zero gradient changes nothing, without weight decay
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-# names of built-in rules that take vectors, too
-OF_ANY_SHAPE = [name for name, rule in ss.rules.registry.items() if not stages(rule).calls]
 SPECIAL = np.array(
     [0.0, -0.0, 1.0, -1.0, 5e-324, -1e-310, 1e-45, -1e-41, 6e-8, -1e-6, 1e-30, 2.0**-126, 65504.0,
      -1e30, 3.4e38, 1e200, -1e308, np.inf, -np.inf, np.nan]
@@ -31,6 +32,19 @@ def variants() -> list[ss.Rule]:
     """All variants that can be printed and take parameters of any shape: those that call no function of
     a whole matrix, which are in `every_variant`, too."""
     return [rule for rule in every_variant() if not stages(rule).calls]
+
+
+def fitting(rule: ss.Rule | str, tree: Any) -> Any:
+    """Arrays in lists and dicts, as the rule takes them: for a rule of matrices vectors and numbers
+    are matrices of one column, and a complex number is two real ones."""
+    if not stages(find_rule(rule)).calls:
+        return tree
+    if isinstance(tree, dict):
+        return {key: fitting(rule, value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [fitting(rule, value) for value in tree]
+    real = tree.view(tree.real.dtype) if tree.dtype.kind == "c" else tree
+    return real if real.ndim > 1 else real.reshape(-1, 1)
 
 
 def options_of(rule: ss.Rule) -> dict:

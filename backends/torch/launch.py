@@ -45,9 +45,10 @@ class TorchLaunch(HostLaunch):
 
     def operations(self, scaled: bool) -> list[Operations]:
         """Return the passes and folds in their order; see `operations` for ``scaled``."""
-        return [
-            operations(self.rule, *each, scaled, self.storage) for each in self.program.launches
-        ]
+        steps = (*self.program.passes, *self.program.folds)
+        asked = any(node.op == "stored" for step in steps for node in step.nodes)
+        storage = self.storage if asked else self.dtype  # dtypes that compute alike share graphs
+        return [operations(self.rule, *each, scaled, storage) for each in self.program.launches]
 
     def bind(self, tensors: Sequence[Any], positions: Sequence[int]) -> None:
         """Look up the memory of parameters and state."""

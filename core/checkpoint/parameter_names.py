@@ -53,8 +53,13 @@ def differences(saved: Sequence[str], given: Sequence[str]) -> str:
     )
 
 
-def in_order(groups: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """The groups, their dicts' entries in the order that gives ``names``.
+def in_order(
+    groups: Sequence[Any],
+    names: Sequence[str],
+    remedy: str = "strict=False takes those that it has",
+) -> list[Any]:
+    """The groups, their dicts' entries in the order that gives ``names``. ``remedy`` is what helps
+    whoever has others.
 
     Raises
     ------
@@ -74,7 +79,7 @@ def in_order(groups: Sequence[Any], names: Sequence[str]) -> list[Any]:
     if position.keys() != set(given):
         raise ValueError(
             f"has other parameters than were given; {differences(names, given)}; "
-            f"strict=False takes those that it has{see('checkpoints.md')}"
+            f"{remedy}{see('checkpoints.md')}"
         )
     return [_sorted(group, f"group[{k}]", position) for k, group in enumerate(groups)]
 

@@ -12,22 +12,24 @@ from .keywords import known_keywords
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of the values that a hyperparameter may have: from ``low`` to ``high``, ends included or not."""
+    """An interval of the values that a hyperparameter may have: from ``low`` to ``high``, ends included
+    or not; with ``whole``, its whole numbers only."""
 
     low: float
     high: float
     low_open: bool = False
     high_open: bool = False
+    whole: bool = False
 
     def __contains__(self, value: float) -> bool:
         above = value > self.low if self.low_open else value >= self.low
         below = value < self.high if self.high_open else value <= self.high
-        return above and below
+        return above and below and (not self.whole or float(value).is_integer())
 
     def __str__(self) -> str:
         low = "(" if self.low_open else "["
         high = ")" if self.high_open else "]"
-        return f"{low}{self.low:g}, {self.high:g}{high}"
+        return f"{low}{self.low:g}, {self.high:g}{high}" + " and whole" * self.whole
 
 
 Interval.__init__ = known_keywords()(Interval.__init__)  # type: ignore[method-assign]

@@ -24,7 +24,8 @@ def newton_schulz(
 
     Its singular vectors stay, its singular values ``s`` become ``s p(s^2)``. With the coefficients of
     Muon (Jordan et al., https://kellerjordan.github.io/posts/muon) and five steps they come from
-    anywhere between 0.003 and 1 to between 0.68 and 1.14. ``steps`` is rounded down.
+    anywhere between 0.003 and 1 to between 0.68 and 1.14. ``steps`` is rounded
+    down; the bounds of a rule can refuse what is no whole number.
 
     The Gram matrix is that of the shorter side, and ``a X + (b G + c G^2) X`` is one product with
     ``a`` on the diagonal; a library that knows ``G G^T`` to be symmetric computes half of it.

@@ -36,22 +36,25 @@ def averaged(run: Run) -> Any:
 @contextlib.contextmanager
 def averages(run: Run) -> Iterator[None]:
     """Swap the averages in, and back; see `samestep.Optimizer.averages`."""
-    with run.alone:
-        averages, tensors = _averages(run), list(run.groups.tensors)
-        own = [run.backend.to_numpy(tensor.array) for tensor in tensors]
-        with held():
+    tensors, own = [], []
+    try:
+        # an interrupt that came meanwhile takes effect as this block ends: all is put back then, too
+        with run.alone, held():
+            averages = _averages(run)
+            tensors = list(run.groups.tensors)
+            own = [run.backend.to_numpy(tensor.array) for tensor in tensors]
             run.swapped = True
             _write(run, tensors, averages)
-    try:
         yield
     finally:
-        with held():
-            _write(run, tensors, own)
-            run.swapped = False
+        if own:
+            with held():
+                _write(run, tensors, own)
+                run.swapped = False
 
 
 def _averages(run: Run) -> list[Any]:
-    """Return the average of each parameter; the parameter itself before its first step, or where its
+    """Return the average of each parameter; the parameter itself until a step counts, or where its
     group keeps none. Raises ValueError if no group does."""
     if not any("average" in rule.around for rule in run.groups.rules):
         raise ValueError(
@@ -62,7 +65,7 @@ def _averages(run: Run) -> list[Any]:
     run.settle()
     run.follow()
     return [
-        tensor.state["average"] if clock.step and "average" in tensor.state else tensor.array
+        tensor.state["average"] if clock.carry.get("averaged") else tensor.array
         for tensor, clock in zip(run.groups.tensors, run.groups.clocks, strict=True)
     ]
 

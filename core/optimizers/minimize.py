@@ -122,6 +122,9 @@ def minimize(
         return _by_rule(optimizer, evaluated, report, maxiter, gtol)
     if method != "lbfgs":
         raise ValueError(f"method={method!r}: expected 'lbfgs', or None for the steps of a rule")
+    for name, own in (("max_iter", "maxiter"), ("tolerance_grad", "gtol")):
+        if name in hyper:
+            raise TypeError(f"{name} of LBFGS is called {own} here, as in scipy")
     search = LBFGS(x, backend=backend, max_iter=maxiter, tolerance_grad=gtol, **hyper)
     return _by_lbfgs(search, evaluated, report)
 

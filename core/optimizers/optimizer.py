@@ -318,7 +318,7 @@ class Optimizer(Adjustable, Checkpointed):
     def averaged(self) -> Any:
         """Return the averages of the parameters, in their structure: new arrays of the compute dtype.
 
-        A parameter that has not stepped, or whose group keeps no average, is its own. Raises
+        A parameter without a step that counts, or whose group keeps no average, is its own. Raises
         ValueError if no group keeps one: they are asked for by ``average="ema"`` or "mean".
         """
         with self._run.alone:

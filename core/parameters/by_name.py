@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..language.rule import Rule
 from ..pages import see
 from .contents import Contents
 from .entries import written_groups
@@ -24,7 +25,7 @@ class Division:
 
     def __init__(self, tree: Any, places: Sequence[tuple[int, str]]) -> None:
         self.tree, self.places = tree, places
-        self.spec = flatten(tree, "params")[2]
+        self._leaves, _, self.spec = flatten(tree, "params")
         self._count = 1 + max(k for k, _ in places)
         self._contents = Contents(tree)
 
@@ -40,9 +41,10 @@ class Division:
         return [position[k, name] for k, (_, children) in divided for name, _ in children]
 
     def follow(self, groups: Sequence[dict[str, Any]]) -> None:
-        """Put arrays that have been written into ``tree`` since last time into the groups.
+        """Put arrays that have been written into ``tree`` since last time into the groups. Where
+        nothing was written, what stands in a group stays.
 
-        Raises TypeError or ValueError if it has another structure.
+        Raises ValueError if it has another structure.
         """
         if self._contents.same(self.tree):
             return
@@ -52,9 +54,14 @@ class Division:
             raise ValueError(
                 f"{error}; add_param_group adds parameters, none can be taken away"
             ) from None
-        for group, params in zip(groups, self.split(leaves), strict=False):
-            group["params"] = params
-        self._contents = Contents(self.tree)
+        written: list[dict[str, Any]] = [{} for _ in range(self._count)]
+        for (k, name), leaf, old in zip(self.places, leaves, self._leaves, strict=True):
+            if leaf is not old:
+                written[k][name] = leaf
+        for group, arrays in zip(groups, written, strict=False):
+            if arrays:
+                group["params"] = {**group["params"], **arrays}
+        self._leaves, self._contents = leaves, Contents(self.tree)
 
     def masks(self, mask: Any) -> Sequence[Any]:
         """Return the weight decay mask of each group. Raises TypeError or ValueError for a mask of
@@ -136,7 +143,15 @@ def _chosen(rules: Any, names: Sequence[str], leaves: Sequence[Any]) -> list[Any
     """Return what is chosen for each parameter, a pattern or what a function returns; None where
     nothing is."""
     if callable(rules):
-        return [rules(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
+        returned = [rules(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
+        for name, choice in zip(names, returned, strict=True):
+            if not isinstance(choice, (str, Rule, Mapping, type(None))):
+                raise TypeError(
+                    f"rules returned a {type(choice).__name__} for {name!r}; expected a rule, the name of one, a "
+                    "dict with 'rule' and hyperparameters, or None for the optimizer's first argument"
+                    f"{see('howto/rules_by_name.md')}"
+                )
+        return returned
     if not isinstance(rules, Mapping):
         raise TypeError(
             "rules maps regular expressions to rules, or is a function (name, param) -> rule, not "

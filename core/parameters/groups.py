@@ -167,9 +167,9 @@ class Groups:
                 f"param_groups has {len(self.entries)} groups; this optimizer {count}; "
                 "add_param_group adds one, and none can be taken away"
             )
-        if self.division is not None:
-            self.division.follow(self.entries)
         try:
+            if self.division is not None:
+                self.division.follow(self.entries)
             for group, contents in zip(self.entries, self._contents, strict=True):
                 if not contents.same(group["params"]):
                     break

@@ -61,7 +61,7 @@ def lookahead(rule: Rule) -> Rule:
         defaults={**rule.defaults, "sync_period": 6.0, "slow_step": 0.5},
         bounds={
             **rule.bounds,
-            "sync_period": Interval(1.0, math.inf, high_open=True),
+            "sync_period": Interval(1.0, math.inf, high_open=True, whole=True),
             "slow_step": Interval(0.0, 1.0),
         },
         carry={**rule.carry, "since_sync": 0.0},

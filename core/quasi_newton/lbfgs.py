@@ -145,7 +145,7 @@ class LBFGS:
             If closure returns what cannot be used, or, at the first evaluation, what is not finite.
             Parameters are then, as after an error of the closure's own, where the loss was lowest.
         RuntimeError
-            As `Optimizer.step` does.
+            As `Optimizer.step` does; also if closure puts other arrays in the places of parameters.
 
         Notes
         -----

@@ -5,12 +5,10 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-
-from ..interrupts import held
 from ..language.dtypes import COMPUTE_DTYPE
 from ..pages import see
-from ..parameters.trees import flat_count, gradient_leaves
+from ..parameters.contents import Contents
+from ..parameters.trees import flat_count, flatten_like, gradient_leaves
 from ..protocol import Backend, Tensor
 from ..step.launches import Launches
 from .texts import KEEP
@@ -22,11 +20,15 @@ class ParameterVector:
     """The parameters one after the other, in the order of their structure; complex ones as pairs of
     reals. ``spec`` is the structure, as `samestep.parameters.trees.flatten` returns it.
 
+    ``tree`` holds them; ``mark_changed`` tells autograd that they are written to.
+
     Raises TypeError or ValueError, naming the parameter, for what cannot be used.
     """
 
-    def __init__(self, backend: Backend, leaves: list[Any], names: list[str], spec: Any) -> None:
-        self._backend, self._spec = backend, spec
+    def __init__(self, backend: Backend, tree: Any, names: list[str], spec: Any) -> None:
+        self._backend, self._tree, self._spec = backend, tree, spec
+        self._contents = Contents(tree)
+        leaves = list(flatten_like(spec, tree, "params"))
         self.tensors = [backend.adopt(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
         for tensor in self.tensors:
             _check_dtype(tensor)
@@ -35,7 +37,7 @@ class ParameterVector:
         self.size = ends[-1]
         self._slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         self.rounds = any(tensor.dtype != "float64" for tensor in self.tensors)
-        self._mark_changed = backend.change_marker(self.tensors)
+        self.mark_changed = backend.change_marker(self.tensors)
         self._checker = backend.gradient_checker(self.tensors)
         self._checker.casts = True  # a vector of float64 takes every precision
         self._launches: Launches | None = None
@@ -49,19 +51,24 @@ class ParameterVector:
     def write(self, x: Any) -> None:
         """Set the parameters to a vector's values, rounded to their dtypes; ``x`` then has them,
         too."""
-        self._mark_changed()
-        with held(), np.errstate(over="ignore"):
-            for tensor, where in zip(self.tensors, self._slices, strict=True):
-                self._backend.copy_into(tensor.flat, x[where])
-                tensor.push()
+        self.mark_changed()
+        for tensor, where in zip(self.tensors, self._slices, strict=True):
+            self._backend.copy_into(tensor.flat, x[where])
+            tensor.push()
         if self.rounds:
             self.read(x)
 
     def read_gradients(self, grads: Any, into: Any) -> None:
         """Copy gradients, checked, to a vector that is always the same; 0 for one that is None.
 
-        Raises TypeError or ValueError for gradients that do not fit.
+        Raises TypeError or ValueError for gradients that do not fit, and RuntimeError if the parameters
+        are other arrays than they were.
         """
+        if not self._contents.same(self._tree):
+            raise RuntimeError(
+                "the closure has put other arrays in the places of parameters, and those that were there "
+                f"are moved; replace them between steps, in the closure write into them{see('in_place.md')}"
+            )
         leaves = gradient_leaves([self._spec], flat_count([self._spec]), True, grads)
         gradients = self._checker.accept(leaves)
         try:

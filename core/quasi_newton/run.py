@@ -8,7 +8,7 @@ from typing import Any
 
 from ..choice import get_backend
 from ..parameters.by_name import as_groups
-from ..parameters.trees import flatten, flatten_like
+from ..parameters.trees import flatten
 from ..protocol import Backend
 from ..step.launches import KeptLaunches
 from ..step.one_thread import OneThread
@@ -52,8 +52,7 @@ class Run:
     def parameters(self) -> ParameterVector:
         """Return the parameters where they are now: other arrays may stand in their places. Raises
         TypeError or ValueError for what cannot be used."""
-        leaves = list(flatten_like(self._spec, self.params, "params"))
-        return ParameterVector(self._kept, leaves, self._names, self._spec)
+        return ParameterVector(self._kept, self.params, self._names, self._spec)
 
     def step(self, closure: Closure, callback: Callable[[Progress], Any] | None) -> Progress:
         """Iterate until something ends it; see `samestep.LBFGS.step`."""

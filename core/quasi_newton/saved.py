@@ -14,6 +14,7 @@ from ..checkpoint.file import CheckpointFile, file_pieces, parse_json
 from ..checkpoint.parameter_names import in_order
 from ..checkpoint.plain_json import Decoder, Encoder
 from ..checkpoint.save import as_reals
+from ..interrupts import held
 from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
 from ..parameters.trees import flatten, listed
 from ..version import __version__
@@ -45,19 +46,32 @@ def restore(run: Run, snapshot: Mapping[str, Any]) -> None:
     or does not fit."""
     if not isinstance(snapshot, Mapping) or set(snapshot) != set(KEYS):
         raise ValueError(f"this is no state dict of L-BFGS: expected a dict with {', '.join(KEYS)}")
-    options = Options(**snapshot["options"])
-    options.check()
+    options = _checked_options(snapshot["options"])
+    counts = {name: snapshot[name] for name in COUNTS}
+    for name, count in counts.items():
+        if type(count) is not int or count < 0:
+            raise ValueError(
+                f"{name} in the state dict is {count!r}; expected a whole number from 0 on"
+            )
     if options.history != run.options.history:
         raise ValueError(
             f"the state dict is of history={options.history}, this optimizer has {run.options.history}; make "
             f"one with history={options.history}"
         )
-    order = list(snapshot["order"])
+    order = snapshot["order"]
+    if (
+        not isinstance(order, list)
+        or {*order} != {*range(len(order))}
+        or len(order) > options.history
+    ):
+        raise ValueError(
+            f"order must be the slots of up to {options.history} pairs, not {order!r:.80}"
+        )
     k, size = len(order), run.vectors.size
-    if sorted(order) != list(range(k)) or k > options.history:
-        raise ValueError(f"order must be the slots of up to {options.history} pairs, not {order}")
-    arrays = {name: np.asarray(snapshot[name], np.float64) for name in KEYS[4:]}
+    arrays = {name: np.asarray(snapshot[name]) for name in KEYS[4:]}
     for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise TypeError(f"{name} in the state dict has dtype {array.dtype}; expected float64")
         expected = (k, size) if name in ("s", "y") else (k, k)
         if array.shape != expected:
             raise ValueError(
@@ -65,14 +79,25 @@ def restore(run: Run, snapshot: Mapping[str, Any]) -> None:
                 "numbers in all parameters"
             )
     run.options = options
-    run.pairs.order = order
+    run.pairs.order = list(order)
     for slot in range(k):
         for name in ("s", "y"):
             run.vectors.copy(getattr(run.vectors, name)[slot], arrays[name][slot])
         for name in ("s_dot_y", "y_dot_y"):
             getattr(run.pairs, name)[slot][:k] = arrays[name][slot].tolist()
-    for name in COUNTS:
-        setattr(run, name, snapshot[name])
+    for name, count in counts.items():
+        setattr(run, name, count)
+
+
+def _checked_options(saved: Any) -> Options:
+    """Return the options of a snapshot. Raises TypeError or ValueError for others than there are."""
+    if not isinstance(saved, Mapping) or {*saved} != {*NAMES}:
+        raise ValueError(
+            f"options in the state dict must be a dict with {', '.join(NAMES)}, not {saved!r:.80}"
+        )
+    options = Options(**saved)
+    options.check()
+    return options
 
 
 def save(run: Run, path: str | PathLike[str]) -> None:
@@ -97,8 +122,8 @@ def load(path: str | PathLike[str], params: Any, backend: str | None) -> Run:
     with CheckpointFile(path) as file:
         with file.doubts():
             tree = _read_tree(file)
-            (params,) = in_order([listed(params)], tree["names"])
-            options = Options(**tree["state"]["options"])
+            (params,) = in_order([listed(params)], tree["names"], "a history is of all of them")
+            options = _checked_options(tree["state"]["options"])
         run = Run(params, backend, options)
         with file.doubts():
             leaves = flatten(params, "params")[0]
@@ -111,8 +136,10 @@ def load(path: str | PathLike[str], params: Any, backend: str | None) -> Run:
                     )
             restore(run, tree["state"])
         file.check_unchanged()
-    for leaf, saved in zip(leaves, tree["param"].values(), strict=True):
-        run.backend.copy_into(leaf, saved)
+    with held():
+        for leaf, saved in zip(leaves, tree["param"].values(), strict=True):
+            run.backend.copy_into(leaf, saved)
+        run.parameters().mark_changed()
     return run
 
 

@@ -11,7 +11,7 @@ import samestep as ss
 from checkpoint_cases import assert_equal, emptied
 from helpers import leaves, off, on, random_like
 from samestep import schedules
-from variants import options_of, variants
+from variants import every_variant, fitting, options_of
 
 STEPS, INTERRUPTED_AFTER = 6, 3
 
@@ -50,11 +50,11 @@ def changes_for(rule):
     lr = rule.defaults.get("lr", 1.0)
     changes = {2: {"lr": lr * 0.7}, 5: {"lr": lr * 1.3, "maximize": True}}
     if "betas" in rule.defaults:
-        changes[2]["betas"] = (0.8, 0.7)
+        changes[2]["betas"] = (0.8, 0.7, 0.6)[: len(rule.defaults["betas"])]
     return changes
 
 
-@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
+@pytest.mark.parametrize("rule", every_variant(), ids=lambda rule: rule.label)
 def test_a_run_goes_on_on_any_other_backend(rule, any_backend, tmp_path):
     for source, target in {
         ("numpy", any_backend),
@@ -62,7 +62,8 @@ def test_a_run_goes_on_on_any_other_backend(rule, any_backend, tmp_path):
         (any_backend, any_backend),
     }:
         name = rule.name
-        optimizer = ss.Optimizer(name, on(source, params()), backend=source, **options_of(rule))
+        groups = [{"params": fitting(rule, group["params"])} for group in params()]
+        optimizer = ss.Optimizer(name, on(source, groups), backend=source, **options_of(rule))
         changes = changes_for(rule)
         for number in range(INTERRUPTED_AFTER):
             step(optimizer, number, changes)

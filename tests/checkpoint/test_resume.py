@@ -9,7 +9,7 @@ import samestep as ss
 from helpers import assert_same, off, on, snapshot, step
 from samestep import schedules
 from samestep.golden.compare import assert_same_bits
-from variants import options_of, variants
+from variants import every_variant, fitting, options_of
 
 MICRO_STEPS = 30
 SHAPES = {"weight": (70, 300), "bias": (300,), "scale": ()}
@@ -24,15 +24,16 @@ def params_of(rule):
     rng = np.random.default_rng(0)
     half = np.float16 if rule.label in WITH_MORE_KERNELS else np.float32
     dtypes = {"weight": np.float32, "bias": half, "scale": np.float64}
-    return {
+    params = {
         name: np.asarray(rng.standard_normal(shape), dtypes[name]) for name, shape in SHAPES.items()
     }
+    return fitting(rule, params)
 
 
 def gradients(params, micro_step, scale):
     """As a loss multiplied by ``scale`` would give them; at times missing or not finite."""
     rng = np.random.default_rng(100 + micro_step)
-    grads = {name: rng.standard_normal(shape) * scale for name, shape in SHAPES.items()}
+    grads = {name: rng.standard_normal(param.shape) * scale for name, param in params.items()}
     grads = {name: np.asarray(grad, params[name].dtype) for name, grad in grads.items()}
     if micro_step % 7 == 0:
         grads["bias"] = None
@@ -56,7 +57,8 @@ def hyper_of(rule):
         hyper["weight_decay"] = schedules.cosine(0.1, T_max=9)
         hyper["weight_decay_mask"] = {"weight": True, "bias": False, "scale": True}
     if "betas" in rule.defaults:
-        hyper["betas"] = (schedules.linear(0.9, 1.0, 0.8, 6), 0.97)
+        first = schedules.linear(0.9, 1.0, 0.8, 6)
+        hyper["betas"] = (first, *[0.97] * (len(rule.defaults["betas"]) - 1))
     return hyper
 
 
@@ -94,7 +96,7 @@ def uninterrupted(rule, backend):
     return params, optimizer
 
 
-@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
+@pytest.mark.parametrize("rule", every_variant(), ids=lambda rule: rule.label)
 def test_resumed_is_uninterrupted(rule, any_backend, tmp_path):
     """Interrupted twice, between micro-batches, going on on the other backend each time."""
     expected_params, expected = uninterrupted(rule, any_backend)

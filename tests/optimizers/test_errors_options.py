@@ -47,6 +47,8 @@ OTHER_BOUNDS = [
     ("rprop", "step_sizes", (-1.0, 1.0), r"step_sizes\[0\] must be in \[0, inf\), not -1"),
     ("rprop", "step_sizes", (0.0, 0.0), r"step_sizes\[1\] must be in \(0, inf\), not 0"),
     ("adagrad", "initial_accumulator_value", -1, "initial_accumulator_value must be in"),
+    ("muon", "ns_steps", 2.5, r"ns_steps must be in \[0, 100\) and whole, not 2.5"),
+    ("muon", "ns_steps", 100, r"ns_steps must be in \[0, 100\) and whole, not 100"),
 ]
 
 

@@ -124,6 +124,12 @@ def test_where_the_gradient_is_zero_no_step_is_taken():
         (dict(jac=gradient, l=0.1), TypeError, "l"),
         (dict(jac=lambda x: 1j * x), TypeError, "complex128"),
         (dict(jac=lambda x: x[:1]), ValueError, "shape"),
+        (
+            dict(method="lbfgs", jac=True, max_iter=3),
+            TypeError,
+            "max_iter of LBFGS is called maxiter",
+        ),
+        (dict(method="lbfgs", jac=True, tolerance_grad=1), TypeError, "is called gtol here"),
     ],
 )
 def test_errors(arguments, error, message):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, random_like, snapshot
-from variants import OF_ANY_SHAPE
+from variants import fitting
 
 RULES = ["sgd", "adamw", "nadam", "asgd", "lamb"]
 OPTIONS = {"sgd": dict(momentum=0.9), "asgd": dict(t0=2.0)}
@@ -172,10 +172,10 @@ def test_none_stands_for_a_branch_or_for_everything(backend):
 # ---- hyperparameters
 
 
-@pytest.mark.parametrize("rule", [rule for rule in OF_ANY_SHAPE if rule != "rprop"])
+@pytest.mark.parametrize("rule", [rule for rule in ss.rules.registry if rule != "rprop"])
 def test_a_changed_learning_rate_takes_effect_at_once(rule, backend):
     """With lr = 0 a parameter stays, bit for bit, whatever the state; with the same gradients."""
-    param, gradient = np.array([1.5, -2.0]), np.array([0.5, 0.25])
+    param, gradient = fitting(rule, [np.array([1.5, -2.0]), np.array([0.5, 0.25])])
     optimizer = ss.Optimizer(rule, param, lr=0.1, backend=backend)
     for lr, moves in [(0.1, True), (0.0, False), (0.2, True), (0.0, False)]:
         optimizer.param_groups[0]["lr"] = lr
@@ -212,10 +212,10 @@ def test_hyperparameters_are_float64_whatever_they_came_as(backend):
     equal(params[1:], params[:1] * 3)
 
 
-@pytest.mark.parametrize("rule", OF_ANY_SHAPE)
+@pytest.mark.parametrize("rule", ss.rules.registry)
 def test_maximize_has_the_bits_of_negated_gradients(rule, backend):
     shapes = [(30, 40), (3,)]
-    up, down = arrays(*shapes), arrays(*shapes)
+    up, down = fitting(rule, arrays(*shapes)), fitting(rule, arrays(*shapes))
     first = ss.Optimizer(rule, up, lr=0.1, maximize=True, backend=backend)
     second = ss.Optimizer(rule, down, lr=0.1, backend=backend)
     for step in range(3):

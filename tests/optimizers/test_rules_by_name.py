@@ -126,6 +126,11 @@ def test_other_arrays_in_the_structure_or_in_a_group_are_followed(backend):
             optimizer.param_groups[1]["params"]["embedding"] = params["embedding"].copy()
     assert_same(snapshot(optimizer), snapshot(other))
     assert optimizer.param_groups[0]["params"]["layers.1.weight"] is params["layers"][1]["weight"]
+    params["head"]["weight"] = params["head"]["weight"].copy()  # of the same group as the embedding
+    optimizer.step(tree(3))
+    other.step(in_groups(tree(3)))
+    assert_same(snapshot(optimizer), snapshot(other))
+    assert optimizer.param_groups[1]["params"]["head.weight"] is params["head"]["weight"]
     params["layers"].pop()
     with pytest.raises(
         ValueError, match=r"params.*add_param_group adds parameters, none can be taken"
@@ -221,6 +226,8 @@ WRONG = {
     "params": (tree(), {"head": {"params": LISTED}}, TypeError, "no 'params'"),
     "hyper": (tree(), {"head": {"rule": "sgd", "eps": 1}}, TypeError, "sgd has no hyperparameter 'eps'"),
     "function": (tree(), lambda name, param: "lionn", ValueError, "no rule 'lionn'"),
+    "array": (tree(), lambda name, param: param, TypeError, "returned a ndarray for 'embedding'; expected"),
+    "bool": (tree(), lambda name, param: "head" in name, TypeError, "returned a bool for 'embedding'"),
 }  # fmt: skip
 
 

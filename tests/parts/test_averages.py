@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -187,3 +188,43 @@ def test_an_infinite_parameter_has_itself_as_its_average(any_backend):
     for _ in range(3):
         step(optimizer, np.array([0.0, 1.0, 0.0]))
     assert off(any_backend, optimizer.averaged()).tolist()[::2] == [-np.inf, np.inf]
+
+
+def test_it_is_the_parameter_until_a_step_counts(any_backend):
+    plain = take(made(any_backend), range(3))
+    optimizer = ss.AdamW(leaves(plain), average="ema", average_start=4, backend=any_backend)
+    optimizer.load_state_dict(plain.state_dict())  # which has no averages
+    for number in range(3, 5):
+        own = off(any_backend, leaves(optimizer))
+        for found, expected in zip(off(any_backend, optimizer.averaged()), own, strict=True):
+            assert first_difference(found, expected) is None
+        with optimizer.averages():
+            pass
+        take(optimizer, range(number, number + 1))
+
+
+def test_an_interrupt_while_averages_are_swapped_in_puts_all_back(any_backend, monkeypatch):
+    optimizer = take(made(any_backend, average="mean"), range(3))
+    own, copy_into = off(any_backend, leaves(optimizer)), optimizer.backend.copy_into
+
+    def interrupted(*args):
+        copy_into(*args)
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(optimizer.backend, "copy_into", interrupted)
+    with pytest.raises(KeyboardInterrupt), optimizer.averages():
+        pytest.fail("evaluated with averages")
+    for found, expected in zip(off(any_backend, leaves(optimizer)), own, strict=True):
+        assert first_difference(found, expected) is None
+    take(optimizer, range(3, 4))
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_too_large_for_the_parameter_is_infinite_while_it_is_in_its_place(any_backend):
+    params = on(any_backend, [np.full(3, 60_000, np.float16)])
+    optimizer = ss.SGD(params, lr=1.0, master="float32", average="mean", backend=any_backend)
+    for _ in range(3):
+        step(optimizer, [np.full(3, -4_000, np.float32)])
+    with optimizer.averages():
+        assert off(any_backend, params)[0].tolist() == [np.inf] * 3

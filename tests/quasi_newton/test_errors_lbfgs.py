@@ -180,3 +180,22 @@ def test_another_array_in_the_place_of_a_parameter_is_updated(backend):
     params["x"] = np.zeros(5)
     with pytest.raises(ValueError, match="params has 5 numbers now; it had 4"):
         opt.step(lambda: (0.0, {"x": np.zeros(5)}))
+
+
+def test_a_closure_that_replaces_arrays_is_told(backend):
+    """They would stand still while those that are moved are nowhere to be seen."""
+    params = {"x": START.copy()}
+    old, count = params["x"], itertools.count(1)
+
+    def closure():
+        if next(count) == 3:
+            params["x"] = params["x"].copy()
+        return FUNCTION(params["x"])[0], {"x": FUNCTION(params["x"])[1]}
+
+    opt = ss.LBFGS(params, backend=backend)
+    with pytest.raises(
+        RuntimeError, match="closure has put other arrays in the places of parameters"
+    ):
+        opt.step(closure)
+    assert FUNCTION(old)[0] < FUNCTION(START)[0]
+    assert opt.step(closure).loss < FUNCTION(START)[0]  # between steps they may be others

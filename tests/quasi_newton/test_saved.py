@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import samestep as ss
+import torch
 from helpers import off, on
 from problems import rosenbrock
 from samestep.golden.compare import first_difference
@@ -119,12 +120,27 @@ def test_what_does_not_fit_is_refused(halfway, backend, tmp_path):
         ValueError, match=r"s in the state dict has shape \(3, 8\); expected \(3, 2\)"
     ):
         ss.LBFGS(on(backend, np.zeros(2)), backend=backend, history=3).load_state_dict(good)
-    with pytest.raises(ValueError, match="order must be the slots"):
-        opt.load_state_dict({**good, "order": [0, 0, 1]})
+    for name, wrong, message in [
+        ("order", [0, 0, 1], "order must be the slots"),
+        ("order", None, "order must be the slots .*not None"),
+        (
+            "options",
+            {**good["options"], "momentum": 1},
+            "options in the state dict must be a dict with",
+        ),
+        ("options", 3, "options in the state dict must be a dict with .*not 3"),
+        ("iterations", "5", "iterations in the state dict is '5'; expected a whole number"),
+        ("evaluations", -1, "evaluations in the state dict is -1"),
+        ("y", "y", "y in the state dict has dtype <U1; expected float64"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=message):
+            opt.load_state_dict({**good, name: wrong})
     with pytest.raises(TypeError, match="share its parameters"):
         copy.copy(opt)
     opt.save(tmp_path / "run.safetensors")
-    with pytest.raises(ss.CheckpointError, match="has other parameters than were given"):
+    with pytest.raises(
+        ss.CheckpointError, match=r"other parameters than were given.*a history is of all"
+    ):
         ss.LBFGS.load(tmp_path / "run.safetensors", [on(backend, START)], backend=backend)
     smaller = on(backend, {"a": np.ones(2), "b": [np.ones(5)]})
     with pytest.raises(
@@ -138,3 +154,20 @@ def test_what_does_not_fit_is_refused(halfway, backend, tmp_path):
     with pytest.raises(ss.CheckpointError, match="LBFGS reads 'lbfgs 1'"):
         ss.LBFGS.load(tmp_path / "adam.safetensors", tree, backend=backend)
     assert {k: v for k, v in opt.state_dict().items() if k == "order"} == {"order": good["order"]}
+
+
+def test_a_run_without_a_step_is_kept(backend):
+    tree = tree_of(backend)
+    opt = ss.LBFGS(tree, backend=backend, max_iter=5)
+    other = copy.deepcopy(opt)
+    other.load_state_dict(opt.state_dict())
+    assert opt.step(closure_of(tree, backend)).iterations == 5
+
+
+def test_autograd_is_told_that_parameters_are_loaded(tmp_path):
+    params = [torch.ones(4, requires_grad=True)]
+    ss.LBFGS(params).save(tmp_path / "run.safetensors")
+    loss = (params[0] ** 2).sum()
+    ss.LBFGS.load(tmp_path / "run.safetensors", params)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

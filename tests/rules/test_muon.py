@@ -94,6 +94,28 @@ def test_a_sum_of_gradients_has_the_direction_of_their_mean(any_backend):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("part", ["cautious", "cautious_decay"])
+def test_a_part_goes_with_it(part, any_backend):
+    """Muon's own step, or what the part leaves of it or of its decay."""
+    rule = ss.rules.registry["muon"]
+    (start,), (grad,) = normal(1, [(12, 30)]), normal(2, [(12, 30)])
+    plain, composed = on(any_backend, start.copy()), on(any_backend, start.copy())
+    decay = dict(lr=0.02, weight_decay=0.3 * (part == "cautious_decay"))
+    ss.Optimizer(rule, plain, backend=any_backend, lr=0.02, weight_decay=0.0).step(
+        on(any_backend, grad)
+    )
+    optimizer = ss.Optimizer(getattr(ss.parts, part)(rule), composed, backend=any_backend, **decay)
+    optimizer.step(on(any_backend, grad))
+    step = start - off(any_backend, plain)
+    if part == "cautious":
+        agrees = step * grad > 0
+        assert 0 < agrees.mean() < 1
+        expected = start - step * agrees / agrees.mean()
+    else:
+        expected = start - step - 0.02 * 0.3 * start * (step * start > 0)
+    np.testing.assert_allclose(off(any_backend, composed), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_every_dtype_steps(any_backend, dtype):
     from samestep.language.dtypes import numpy_dtype

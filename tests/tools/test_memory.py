@@ -17,7 +17,7 @@ from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from samestep.tools.bench.peak import traced_peak
 from samestep.tools.memory import run as memory
 from samestep.tools.memory.footprint import filled, footprint, parameter_count
-from variants import DTYPES, options_of, variants
+from variants import DTYPES, every_variant, fitting, options_of, variants
 
 pytestmark = pytest.mark.usefixtures("young_heap")
 
@@ -38,13 +38,14 @@ def state_bytes(optimizer: ss.Optimizer) -> int:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
+@pytest.mark.parametrize("rule", every_variant(), ids=lambda rule: rule.label)
 def test_bytes_are_those_of_the_arrays(rule: ss.Rule, dtype: str) -> None:
-    params = zeros(SHAPES, dtype)
+    params = fitting(rule, zeros(SHAPES, dtype))
+    shapes = [param.shape for param in params]
     optimizer = ss.Optimizer(rule, params, backend="numpy", **options_of(rule))
     for grad_dtype in dict.fromkeys((dtype, COMPUTE_DTYPE[dtype])):
-        need = footprint(rule, Counter(SHAPES), dtype, grad_dtype)
-        grads = zeros(SHAPES, grad_dtype)
+        need = footprint(rule, Counter(shapes), dtype, grad_dtype)
+        grads = zeros(shapes, grad_dtype)
         optimizer.step(grads)  # they are gradients that the optimizer takes
         assert need.params == sum(array.nbytes for array in params)
         assert need.grads == sum(array.nbytes for array in grads)
@@ -52,14 +53,14 @@ def test_bytes_are_those_of_the_arrays(rule: ss.Rule, dtype: str) -> None:
         assert need.total == need.params + need.grads + need.state
 
 
-@pytest.mark.parametrize("rule", variants(), ids=lambda rule: rule.label)
+@pytest.mark.parametrize("rule", every_variant(), ids=lambda rule: rule.label)
 def test_bytes_of_states_in_fewer_bits_are_those_of_the_arrays(rule: ss.Rule) -> None:
     stored = rule.stored_as("bfloat16")
     hyper = {**options_of(rule), "state_dtype": "bfloat16"}
-    optimizer = ss.Optimizer(rule, zeros(SHAPES, "float32"), backend="numpy", **hyper)
-    need, full = (
-        footprint(each, Counter(SHAPES), "float32", "float32").state for each in (stored, rule)
-    )
+    params = fitting(rule, zeros(SHAPES, "float32"))
+    shapes = Counter(param.shape for param in params)
+    optimizer = ss.Optimizer(rule, params, backend="numpy", **hyper)
+    need, full = (footprint(each, shapes, "float32", "float32").state for each in (stored, rule))
     assert need == state_bytes(optimizer)
     assert need < full or not full
 

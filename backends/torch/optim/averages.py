@@ -24,17 +24,17 @@ def averaged(optimizer: Any) -> list[list[torch.Tensor]]:
 @contextlib.contextmanager
 def averages(optimizer: Any, swapped: list[bool]) -> Iterator[None]:
     """Swap the averages in, and back. ``swapped`` is not empty meanwhile."""
-    if swapped:
-        raise RuntimeError("the averages are in the places of the parameters already")
+    check_own(swapped)
     params = [param for group in optimizer.param_groups for param in group["params"]]
     pairs = list(zip(params, _averages(optimizer), strict=True))
     pairs = [(param, average) for param, average in pairs if param is not average]
     own = [param.detach().clone() for param, _ in pairs]
-    with held(), torch.no_grad():
-        swapped.append(True)
-        for param, average in pairs:
-            param.copy_(average)
     try:
+        # an interrupt that came meanwhile takes effect as this block ends: all is put back then, too
+        with held(), torch.no_grad():
+            swapped.append(True)
+            for param, average in pairs:
+                param.copy_(average)
         yield
     finally:
         with held(), torch.no_grad():
@@ -43,8 +43,17 @@ def averages(optimizer: Any, swapped: list[bool]) -> Iterator[None]:
             swapped.clear()
 
 
+def check_own(swapped: list[bool]) -> None:
+    """Raise RuntimeError while averages are in the places of the parameters."""
+    if swapped:
+        raise RuntimeError(
+            "the averages are in the places of the parameters: leave `with opt.averages():` first"
+            f"{see('howto/averages.md')}"
+        )
+
+
 def _averages(optimizer: Any) -> list[torch.Tensor]:
-    """Return the average of each parameter; the parameter itself before its first step, or where its
+    """Return the average of each parameter; the parameter itself until a step counts, or where its
     group keeps none. Raises ValueError if no group does."""
     groups = optimizer.param_groups
     if not any(group["average"] for group in groups):
@@ -52,8 +61,7 @@ def _averages(optimizer: Any) -> list[torch.Tensor]:
     found = []
     for param in (param for group in groups for param in group["params"]):
         entry = optimizer.state.get(param, {})
-        begun = "average" in entry and float(entry.get("step", 0)) > 0
-        found.append(entry["average"] if begun else param)
+        found.append(entry["average"] if float(entry.get("averaged", 0)) > 0 else param)
     return found
 
 

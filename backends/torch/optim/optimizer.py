@@ -277,11 +277,7 @@ class Optimizer(torch.optim.Optimizer):
         return params
 
     def _advance(self) -> None:
-        if self._swapped:
-            raise RuntimeError(
-                "the averages are in the places of the parameters: leave `with opt.averages():` before "
-                f"a step{see('howto/averages.md')}"
-            )
+        averages.check_own(self._swapped)
         groups = self.param_groups
         if self.rule.average_share is not None and is_evaluating(groups):
             refuse_step()
@@ -340,7 +336,7 @@ class Optimizer(torch.optim.Optimizer):
         """Return the averages of the parameters, a list for each group: new tensors, of float32 for
         16-bit parameters.
 
-        A parameter that has not stepped, or whose group keeps no average, is its own. Raises
+        A parameter without a step that counts, or whose group keeps no average, is its own. Raises
         ValueError if no group keeps one: they are asked for by ``average="ema"`` or "mean".
         """
         self._settle()
@@ -349,8 +345,8 @@ class Optimizer(torch.optim.Optimizer):
     def averages(self) -> AbstractContextManager[None]:
         """Have the averages in the places of the parameters, for evaluation: ``with opt.averages():``.
 
-        Afterwards, and after an exception, parameters are what they were. Meanwhile a step raises
-        RuntimeError. Raises as `averaged` does.
+        Afterwards, and after an exception, parameters are what they were. Meanwhile a step and
+        pickling raise RuntimeError. Raises as `averaged` does.
         """
         self._settle()
         return averages.averages(self, self._swapped)
@@ -392,6 +388,7 @@ class Optimizer(torch.optim.Optimizer):
             return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
+        averages.check_own(self._swapped)
         self._settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each

@@ -20,7 +20,7 @@ if not ss.available_backends()["numba"].available:
 
 from numba.core import event
 from samestep.backends.launching import source_cache
-from variants import OF_ANY_SHAPE
+from variants import fitting
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are POSIX's")
 
@@ -49,11 +49,11 @@ class Compilations:
         self.compiled = len(self._record.buffer)
 
 
-@pytest.mark.parametrize("rule", OF_ANY_SHAPE)
+@pytest.mark.parametrize("rule", ss.rules.registry)
 def test_nothing_is_compiled_or_loaded_after_the_first_step(rule, monkeypatch):
     """Not for other steps, learning rates, betas, directions, fresh, strided or missing
     gradients, frozen groups or a loaded state."""
-    params = [np.ones((4, 3), np.float32), np.ones(5, np.float32)]
+    params = fitting(rule, [np.ones((4, 3), np.float32), np.ones(5, np.float32)])
     optimizer = ss.Optimizer(rule, params, backend="numba")
     optimizer.step(random_like(params, 0))
     group = optimizer.param_groups[0]
@@ -63,6 +63,7 @@ def test_nothing_is_compiled_or_loaded_after_the_first_step(rule, monkeypatch):
         if not isinstance(value, bool)
     }
     numbers |= {"etas": (0.4, 1.3)} if rule == "rprop" else {}
+    numbers |= {"ns_steps": 4.0} if "ns_steps" in numbers else {}
     with Compilations(monkeypatch) as seen:
         optimizer.step(random_like(params, 1))
         for name, value in numbers.items():

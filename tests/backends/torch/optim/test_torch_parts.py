@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 
 import numpy as np
 import pytest
@@ -111,12 +112,41 @@ def test_averages_are_swapped_in_and_back():
     (averages,) = optimizer.averaged()
     with optimizer.averages():
         assert torch.equal(params[0], averages[0].bfloat16())
-        with pytest.raises(RuntimeError, match=r"leave `with opt\.averages"):
-            optimizer.step()
+        own_are_away = pytest.raises(RuntimeError, match=r"leave `with opt\.averages")
+        for forbidden in (optimizer.step, optimizer.__getstate__, optimizer.averages().__enter__):
+            with own_are_away:
+                forbidden()
     assert all(map(torch.equal, params, own))
     take(params, optimizer, range(3, 4))
     with pytest.raises(ValueError, match="keeps no averages"):
         made()[1].averaged()
+
+
+@pytest.mark.parametrize("other", [st.AdamW, torch.optim.AdamW])
+def test_the_average_is_the_parameter_until_a_step_counts(other):
+    params, optimizer = made(average="ema")
+    plain = other(params, lr=1e-3)
+    take(params, plain, range(2))
+    optimizer.load_state_dict(plain.state_dict())  # which has no averages
+    for param, average in zip(params, optimizer.averaged()[0], strict=True):
+        assert torch.equal(param.float(), average)
+
+
+def test_an_interrupt_while_averages_are_swapped_in_puts_all_back(monkeypatch):
+    params, optimizer = made(average="mean")
+    take(params, optimizer, range(3))
+    own, copy = [param.detach().clone() for param in params], torch.Tensor.copy_
+
+    def interrupted(*args):
+        copy(*args)
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", interrupted)
+    with pytest.raises(KeyboardInterrupt), optimizer.averages():
+        pytest.fail("evaluated with averages")
+    assert all(map(torch.equal, params, own))
+    take(params, optimizer, range(3, 4))
 
 
 def test_parameters_that_lose_nothing_are_refused_before_the_group_is_added():
