@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from ..choice import get_backend
@@ -32,17 +33,10 @@ def unpickled(saved: dict[str, Any]) -> Run:
     """Return the run that was pickled; where its backend cannot run, with a warning, on that which
     is chosen for its arrays."""
     leaves = [leaf for tree in saved["params"] for leaf in flatten(tree, "params")[0]]
-    backend = saved["backend"]
-    try:
-        get_backend(backend, leaves)
-    except (RuntimeError, ValueError) as error:
-        chosen = get_backend(None, leaves).name
-        warnings.warn(f"{error}; the optimizer goes on with {chosen!r}", stacklevel=3)
-        backend = None
     run = Run(
         saved["rule"],
         saved["defaults"],
-        backend,
+        backend_here(saved["backend"], leaves),
         [
             {"params": tree, "rule": rule, **structure_of(group)}
             for tree, rule, group in zip(
@@ -56,3 +50,15 @@ def unpickled(saved: dict[str, Any]) -> Run:
     )
     restore(run, saved["snapshot"])
     return run
+
+
+def backend_here(name: str, leaves: Sequence[Any]) -> str | None:
+    """Return the name of the backend that was pickled; where it cannot run, warn and return None: then
+    the one that is chosen for these arrays runs."""
+    try:
+        get_backend(name, leaves)
+    except (RuntimeError, ValueError) as error:
+        chosen = get_backend(None, leaves).name
+        warnings.warn(f"{error}; the optimizer goes on with {chosen!r}", stacklevel=4)
+        return None
+    return name

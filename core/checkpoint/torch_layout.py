@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..language.around import OF_PARTS
 from ..language.composition import inside, names_of_parts
 from ..language.rule import Rule
+from ..pages import see
 from ..rules import registry
 
 
@@ -72,7 +74,14 @@ def read_entry(
     expected = {"step", *rule.carry, *rule.arrays}
     missing = expected - set(entry)
     if not set(entry) <= expected or not missing <= names_of_parts(rule):
-        raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}")
+        of_parts = sorted((set(entry) - expected) & set(OF_PARTS))
+        remedy = (
+            f"; make this optimizer with the master, compensated or average that keeps {of_parts}, or "
+            f"take these out of the state dict{see('checkpoints.md')}"
+            if of_parts
+            else ""
+        )
+        raise ValueError(f"{where}has {sorted(entry)}; expected {sorted(expected)}{remedy}")
     entry |= {name: rule.carry[name] for name in missing & rule.carry.keys()}
     step, *carry = (_number(entry[name], f"{where}{name}") for name in ("step", *rule.carry))
     if not 0 <= step < MOST_STEPS or not step.is_integer():

@@ -32,8 +32,9 @@ class Checkpointed:
 
     @property
     def state(self) -> list[dict[str, Any]]:
-        """The state arrays of each parameter, by name; the optimizer's own memory."""
-        return [tensor.state for tensor in self._run.groups.tensors]
+        """The state arrays of each parameter, by name: the optimizer's own memory. What is written into
+        them counts; the dicts are copies, in which nothing can be replaced."""
+        return [dict(tensor.state) for tensor in self._run.groups.tensors]
 
     @property
     def steps(self) -> list[int]:

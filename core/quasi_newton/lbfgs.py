@@ -14,7 +14,7 @@ from .closure import Closure
 from .options import Options
 from .progress import Progress
 from .run import Run
-from .saved import load, restore, save, take
+from .saved import load, restore, save, take, unpickled
 
 
 def _option(name: str, about: str) -> Any:
@@ -206,6 +206,4 @@ class LBFGS:
         return {"params": run.params, "backend": run.backend.name, "snapshot": self.state_dict()}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        options = Options(**saved["snapshot"]["options"])
-        self._run = Run(saved["params"], saved["backend"], options)
-        restore(self._run, saved["snapshot"])
+        self._run = unpickled(saved)

@@ -12,6 +12,7 @@ import numpy as np
 from ..checkpoint.atomic_write import write_atomically
 from ..checkpoint.file import CheckpointFile, file_pieces, parse_json
 from ..checkpoint.parameter_names import in_order
+from ..checkpoint.pickling import backend_here
 from ..checkpoint.plain_json import Decoder, Encoder
 from ..checkpoint.save import as_reals
 from ..interrupts import held
@@ -98,6 +99,15 @@ def _checked_options(saved: Any) -> Options:
     options = Options(**saved)
     options.check()
     return options
+
+
+def unpickled(saved: Mapping[str, Any]) -> Run:
+    """Return the run that was pickled, on the backend that runs here."""
+    params, snapshot = saved["params"], saved["snapshot"]
+    backend = backend_here(saved["backend"], flatten(params, "params")[0])
+    run = Run(params, backend, Options(**snapshot["options"]))
+    restore(run, snapshot)
+    return run
 
 
 def save(run: Run, path: str | PathLike[str]) -> None:

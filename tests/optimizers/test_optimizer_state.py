@@ -285,3 +285,17 @@ def test_a_pickle_goes_on_where_its_backend_cannot_run(missing, monkeypatch):
     for each in (second, expected):
         each.step([np.full(3, -1.0)])
     assert_same(snapshot(second), snapshot(expected))
+
+
+def test_what_is_written_into_state_counts_and_nothing_there_is_replaced(backend, tmp_path):
+    """Steps go on in the optimizer's own arrays: another one would be saved, and never updated."""
+    optimizer = ss.AdamW([np.ones(3)], lr=0.1, backend=backend)
+    optimizer.step([np.ones(3)])
+    optimizer.state[0]["exp_avg"] = np.full(3, 7.0)
+    optimizer.state[0]["mine"] = np.ones(3)
+    assert list(optimizer.state[0]) == ["exp_avg", "exp_avg_sq"]
+    np.testing.assert_allclose(optimizer.state[0]["exp_avg"], 0.1)
+    optimizer.state[0]["exp_avg"][...] = 7.0
+    optimizer.save(tmp_path / "run.safetensors")
+    loaded = ss.AdamW.load(tmp_path / "run.safetensors", [np.ones(3)], backend=backend)
+    assert loaded.state[0]["exp_avg"].tolist() == [7.0] * 3

@@ -228,3 +228,11 @@ def test_what_is_too_large_for_the_parameter_is_infinite_while_it_is_in_its_plac
         step(optimizer, [np.full(3, -4_000, np.float32)])
     with optimizer.averages():
         assert off(any_backend, params)[0].tolist() == [np.inf] * 3
+
+
+def test_a_run_without_averages_says_what_to_do_with_those_of_a_state_dict(any_backend):
+    optimizer = take(made(any_backend, average="mean"), range(2))
+    plain = made(any_backend)
+    with pytest.raises(ValueError, match=r"average that keeps \['average', 'averaged'\], or take"):
+        plain.load_state_dict(optimizer.state_dict())
+    assert plain.steps == [0] * len(SHAPES)

@@ -171,3 +171,13 @@ def test_autograd_is_told_that_parameters_are_loaded(tmp_path):
     ss.LBFGS.load(tmp_path / "run.safetensors", params)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_a_pickle_goes_on_where_its_backend_cannot_run():
+    tree = tree_of("numpy")
+    opt = ss.LBFGS(tree, backend="numpy", max_iter=5)
+    saved = copy.deepcopy({**opt.__getstate__(), "backend": "of another package"})
+    other = ss.LBFGS.__new__(ss.LBFGS)
+    with pytest.warns(UserWarning, match="'of another package'.*; the optimizer goes on with"):
+        other.__setstate__(saved)
+    assert other.step(closure_of(saved["params"], "numpy")).iterations == 5

@@ -256,6 +256,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _change_mode(self, evaluating: bool) -> None:
         check_has_modes([self.rule])
+        averages.check_own(self._swapped)
         groups = self.param_groups
         if is_evaluating(groups) == evaluating:
             return

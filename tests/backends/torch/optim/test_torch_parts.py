@@ -122,6 +122,17 @@ def test_averages_are_swapped_in_and_back():
         made()[1].averaged()
 
 
+def test_modes_are_not_changed_while_averages_are_in_the_places_of_the_parameters():
+    params = made(torch.float32)[0]
+    optimizer = st.AdamWScheduleFree(params, average="mean")
+    take(params, optimizer, range(3))
+    own = [param.detach().clone() for param in params]
+    with optimizer.averages(), pytest.raises(RuntimeError, match="leave `with opt"):
+        optimizer.eval()
+    assert all(map(torch.equal, params, own))
+    take(params, optimizer, range(3, 4))
+
+
 @pytest.mark.parametrize("other", [st.AdamW, torch.optim.AdamW])
 def test_the_average_is_the_parameter_until_a_step_counts(other):
     params, optimizer = made(average="ema")
