@@ -79,6 +79,7 @@ ADAFACTOR_LATER = dict(lr=0.03, d=0.8, beta2_decay=-0.9)
 ADOPT = dict(lr=0.02, betas=(0.9, 0.97), eps=0.05, weight_decay=0.02, clip_exponent=0.25)
 ADOPT_LATER = dict(lr=0.005, betas=(0.8, 0.95), clip_exponent=0.2)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
+NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
 # structural options are on; one that is also a number, such as momentum, has its value here.
@@ -136,6 +137,17 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "muon": (
         dict(MUON, maximize=True),
         dict(lr=0.02, momentum=0.8, nesterov=False, match_rms_adamw=True, summed_momentum=True),
+    ),
+    "normuon": (
+        dict(NORMUON, maximize=True),
+        dict(
+            lr=0.02,
+            momentum=0.8,
+            beta2=0.9,
+            nesterov=False,
+            match_rms_adamw=True,
+            summed_momentum=True,
+        ),
     ),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (

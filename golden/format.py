@@ -59,6 +59,7 @@ class Header:
     provenance: str
     settings: dict[str, Any] | None = None
     tolerance: float | None = None
+    state_tolerance: dict[str, float] | None = None
     format_version: int = FORMAT_VERSION
 
     @property
@@ -110,7 +111,7 @@ class Golden:
 def to_bytes(golden: Golden) -> bytes:
     """Return a file's contents; the same input gives the same bytes. NaN lose their payload."""
     fields = asdict(golden.header)
-    for name in ("settings", "tolerance"):
+    for name in ("settings", "tolerance", "state_tolerance"):
         if fields[name] is None:
             del fields[name]
     text = json.dumps(fields, sort_keys=True, allow_nan=False, separators=(",", ":"))

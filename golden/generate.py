@@ -10,9 +10,12 @@ from typing import Any
 from ..install_command import install_command
 from ..language.around import DEFAULTS
 from ..language.dtypes import COMPUTE_DTYPE
+from ..language.matrix_functions import FUNCTIONS
+from ..language.passes import reachable
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers, next_scalars
 from ..language.stages import stages
+from ..language.tracer import trace_update
 from ..rules import find_rule
 from .around import all_cases
 from .cases import Case
@@ -24,6 +27,7 @@ STORED_STEPS = (1, 2, 5, 10)
 # in ulps of a parameter's largest element, for rules that multiply matrices: four times what another
 # order of the products makes, and one rounding to 16 bits
 TOLERANCE = {"float64": 8.0, "float32": 8.0, "float16": 1.0, "bfloat16": 1.0}
+STATE_TOLERANCE = 80.0  # four times, too, in ulps of a state's largest element: squares of products
 # Who says so. Part of the files, so it names the version that wrote them first, not this one.
 PROVENANCE = "NumPy reference of samestep 0.1.0"
 
@@ -153,7 +157,18 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         provenance=PROVENANCE,
         settings=dict(case.settings) if case.suffix else None,
         tolerance=TOLERANCE[case.dtype] if stages(rule).calls else None,
+        state_tolerance=_state_tolerance(rule),
     )
+
+
+def _state_tolerance(rule: Rule) -> dict[str, float] | None:
+    """Return the tolerance of each state that follows from products of matrices, None without any."""
+    after, _ = trace_update(rule)
+    return {
+        name: STATE_TOLERANCE
+        for name in rule.state
+        if any(node.op in FUNCTIONS for node in reachable([after[name]]))
+    } or None
 
 
 def _checked(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:

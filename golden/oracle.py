@@ -87,8 +87,8 @@ def _truth_of(golden: Golden, seen: list[Seen], tensor: str, steps: list[int]) -
             arrays |= {f"state.{tensor}.{n}": state[n] for n in header.states if n in state}
             for key, values in arrays.items():
                 rounded = np.asarray(values, np.float64)
-                shape = start.shape if rounded.size == start.size else rounded.shape
-                result[f"truth.{step}.{key}"] = rounded.reshape(shape)
+                # a single number was a vector of one
+                result[f"truth.{step}.{key}"] = rounded if start.ndim else rounded.reshape(())
     return result
 
 

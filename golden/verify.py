@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..language.rule import Rule
 from .compare import first_beyond, first_difference, ulp_errors
 from .composed import RULES
-from .format import EXTENSION, VALUES, Golden, chosen, read
+from .format import EXTENSION, VALUES, Golden, Header, chosen, read
 from .replay import replay
 
 Array = NDArray[Any]
@@ -139,10 +139,19 @@ def _difference(
         return "is in the file but does not come about"
     if name not in expected:
         return "is missing in the file"
-    tolerance = golden.header.tolerance
-    if tolerance is not None and name.startswith("param."):
+    tolerance = _tolerance(golden.header, name)
+    if tolerance is not None:
         return first_beyond(actual[name], expected[name], tolerance)
     return first_difference(actual[name], expected[name])
+
+
+def _tolerance(header: Header, name: str) -> float | None:
+    """Return how far off a tensor of the file may be, in ulps; None if it must have the bits."""
+    if name.startswith("param."):
+        return header.tolerance
+    if not name.startswith("state."):
+        return None
+    return (header.state_tolerance or {}).get(name.rpartition(".")[2])
 
 
 def _errors(golden: Golden, actual: Mapping[str, Array]) -> dict[str, Any]:

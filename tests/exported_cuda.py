@@ -12,7 +12,7 @@ ON_CPU = Path(__file__).parent / "cuda_on_cpu"
 def build(text: str, folder: Path) -> Path:
     """The program for the CPU. A launch's brackets are not C++."""
     launch = r"([\w:]+)<<<(.+?), (\d+), 0, stream>>>\("
-    text, count = re.subn(launch, r"cuda_on_cpu::launch(\1, \2, \3, ", text)
+    text, count = re.subn(launch, r"cuda_on_cpu::launch(CALL(\1), \2, \3, ", text)
     assert count
     text = re.sub(
         r"__shared__ (alignas\(\d+\))", r"\1 __shared__", text

@@ -34,9 +34,13 @@ class BlockState:
 
     def to(self, dtype: torch.dtype) -> Tensor:
         """Return the elements, a new tensor."""
-        step = float(np.float32(1) / np.float32(self.codec.most))
-        roots = self._by_block(self.codes).to(dtype) * step
-        values = roots * roots.abs() * self.scales[:, None]
+        codes = self._by_block(self.codes)
+        if self.codec.most is None:
+            parts = self._map()[codes.int()].to(dtype)
+        else:
+            roots = codes.to(dtype) * float(np.float32(1) / np.float32(self.codec.most))
+            parts = roots * roots.abs()
+        values = parts * self.scales[:, None]
         return values.view(-1)[: self.numel()].view(self.shape)
 
     def copy_(self, values: Tensor) -> None:
@@ -53,10 +57,25 @@ class BlockState:
         one = torch.ones_like(scales)
         inverse = torch.div(one, torch.where(good, scales, one))
         parts = torch.where(good[:, None], blocks * inverse[:, None], 0.0)
-        roots = (exact_sqrt(parts.abs()) * self.codec.most).round_()
-        roots = torch.where(parts >= 0, roots, -roots)
+        if self.codec.most is None:
+            codes = self._nearest(parts)
+        else:
+            roots = (exact_sqrt(parts.abs()) * self.codec.most).round_()
+            codes = torch.where(parts >= 0, roots, -roots)
         self.scales.copy_(torch.where(top < INFINITE, scales, torch.nan))
-        self.codes.copy_(roots.view(-1)[: self.numel()])
+        self.codes.copy_(codes.view(-1)[: self.numel()])
+
+    def _map(self) -> Tensor:
+        """Return the codec's map on the device of the codes."""
+        return torch.as_tensor(self.codec.map, device=self.device)
+
+    def _nearest(self, parts: Tensor) -> Tensor:
+        """Return the numbers of the map's values that are nearest to parts of the scale."""
+        values = self._map()
+        below = (torch.searchsorted(values, parts, right=True, out_int32=True) - 1).clamp_(min=0)
+        above = (below + 1).clamp_(max=len(values) - 1)
+        low = values[below]
+        return torch.where(parts - low >= (values[above] - low) * 0.5, above, below)
 
     def _by_block(self, vector: Tensor) -> Tensor:
         """Return a vector as blocks, the last one filled up with zeros."""

@@ -43,9 +43,9 @@ def recoded(
 def _loaded(codec: Blockwise, codes: Any, scales: Any, what: str) -> Any:
     """Return the elements, float32, in the shape of the codes."""
     expected = (codec.count(codes.size),)
-    if codes.dtype.name != codec.name or scales.shape != expected:
+    if codes.dtype.name != codec.dtype or scales.shape != expected:
         raise ValueError(
             f"{what} has codes of {codes.dtype} and scales of shape {scales.shape}; expected "
-            f"{codec.name} and {expected}"
+            f"{codec.dtype} and {expected}"
         )
     return codec.load(codes.reshape(-1), scales).reshape(codes.shape)

@@ -10,10 +10,15 @@ root, a division a block, and multiplications, which become SIMD code. The large
 block is its scale, and exact. A block whose largest magnitude is below the smallest normal float32
 is stored as zeros. A block with a NaN, an infinity or, where the codec has no sign, a negative
 element has the scale NaN, and is NaN when it is loaded: nothing is silently wrong.
+
+A codec may have a map instead (`dynamic_map.py`): a code is the number of the map's value that is
+nearest to an element's part of the scale, of two that are equally near the upper one. That takes a
+search, which becomes no SIMD code.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,25 +26,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..interrupts import held
-from .dtypes import numpy_dtype
+from .dynamic_map import dynamic_map
 
 SMALLEST_NORMAL, INFINITE = 0x00800000, 0x7F800000  # bits of float32
 
 
 @dataclass(frozen=True)
 class Blockwise:
-    """A codec of blocks of ``size`` elements, whose codes have the dtype ``name`` and go up to
-    ``most``."""
+    """A codec of blocks of ``size`` elements. Codes have the ``dtype``; they are roots and go up to
+    ``most``, or, where that is None, numbers of a dynamic map's values."""
 
     name: str
     size: int
-    most: int
+    dtype: str
+    signed: bool
+    most: int | None = None
 
     @property
     def mask(self) -> int:
         """The bits of a float32 by which a block's largest element is found: without the sign, if
         negative elements are stored."""
-        return 0x7FFFFFFF if numpy_dtype(self.name).kind == "i" else 0xFFFFFFFF
+        return 0x7FFFFFFF if self.signed else 0xFFFFFFFF
+
+    @functools.cached_property
+    def map(self) -> NDArray[Any]:
+        """The parts of the scale that the codes stand for, float32, where they are no roots."""
+        return dynamic_map(self.signed)
+
+    @property
+    def code(self) -> Any:
+        """What the codes are read by: the largest root, or the map."""
+        return self.map if self.most is None else self.most
+
+    @property
+    def zero(self) -> int:
+        """The code of 0."""
+        return 0 if self.most is not None else int(np.searchsorted(self.map, 0))
 
     def count(self, elements: int) -> int:
         """Return the number of blocks of so many elements."""
@@ -47,13 +69,13 @@ class Blockwise:
 
     def load(self, codes: NDArray[Any], scales: NDArray[Any]) -> NDArray[Any]:
         """Return the elements, float32, of a vector of codes that begins with a block."""
-        values: NDArray[Any] = load_blocks(codes, scales, self.size, self.most)
+        values: NDArray[Any] = load_blocks(codes, scales, self.size, self.code)
         return values
 
     def store(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return codes and scales of a vector of float32 elements."""
         with held(), np.errstate(all="ignore"):
-            codes, scales = store_blocks(values, self.size, self.most, self.mask, self.name)
+            codes, scales = store_blocks(values, self.size, self.code, self.mask, self.dtype)
         return codes, scales
 
     def of_number(self, value: float) -> tuple[float, float]:
@@ -65,13 +87,19 @@ class Blockwise:
 # exported Python files contain the text of these functions
 
 
-def load_blocks(codes: Any, scales: Any, size: int, most: int) -> Any:
-    """The elements, float32, of a vector of codes in blocks of that size."""
-    roots = in_blocks(codes, size).astype(np.float32) * (np.float32(1) / np.float32(most))
-    return (roots * np.abs(roots) * scales[:, None]).reshape(-1)[: codes.size]
+def load_blocks(codes: Any, scales: Any, size: int, code: Any) -> Any:
+    """The elements, float32, of a vector of codes in blocks of that size; ``code`` is the largest root
+    or a map."""
+    blocks = in_blocks(codes, size)
+    if np.ndim(code):
+        parts = code[blocks]
+    else:
+        roots = blocks.astype(np.float32) * (np.float32(1) / np.float32(code))
+        parts = roots * np.abs(roots)
+    return (parts * scales[:, None]).reshape(-1)[: codes.size]
 
 
-def store_blocks(values: Any, size: int, most: int, mask: int, dtype: str) -> Any:
+def store_blocks(values: Any, size: int, code: Any, mask: int, dtype: str) -> Any:
     """Codes and scales of a vector of float32 elements in blocks of that size."""
     blocks = in_blocks(values, size)
     # -0 becomes +0; other negative numbers, where their sign is kept, are above all others
@@ -81,8 +109,14 @@ def store_blocks(values: Any, size: int, most: int, mask: int, dtype: str) -> An
     scales = np.where(good, top, np.uint32(0)).view(np.float32)
     inverse = np.float32(1) / np.where(good, scales, np.float32(1))
     parts = np.where(good[:, None], blocks * inverse[:, None], np.float32(0))
-    roots = np.rint(np.float32(most) * np.sqrt(np.abs(parts)))
-    codes = np.where(parts >= 0, roots, -roots).astype(dtype)
+    if np.ndim(code):  # of a map: the last value that is not above the part, or the next one
+        below = np.maximum(np.searchsorted(code, parts, side="right") - 1, 0)
+        above = np.minimum(below + 1, len(code) - 1)
+        nearer = parts - code[below] >= (code[above] - code[below]) * np.float32(0.5)
+        codes = np.where(nearer, above, below).astype(dtype)
+    else:
+        roots = np.rint(np.float32(code) * np.sqrt(np.abs(parts)))
+        codes = np.where(parts >= 0, roots, -roots).astype(dtype)
     scales = np.where(top < 0x7F800000, scales, np.float32(np.nan))
     return codes.reshape(-1)[: values.size], scales
 
@@ -95,7 +129,13 @@ def in_blocks(values: Any, size: int) -> Any:
 
 
 BLOCKWISE = {
-    each.name: each for each in (Blockwise("int8", 128, 127), Blockwise("uint8", 128, 255))
+    each.name: each
+    for each in (
+        Blockwise("int8", 128, "int8", True, 127),
+        Blockwise("uint8", 128, "uint8", False, 255),
+        Blockwise("dynamic8", 256, "uint8", True),
+        Blockwise("udynamic8", 256, "uint8", False),
+    )
 }
 
 

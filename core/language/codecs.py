@@ -18,6 +18,11 @@ CODECS = ("bfloat16", "float16", *BLOCKWISE)
 StateDtype = str | Mapping[str, str] | None  # of all states, of states by name, or none
 
 
+def stored_dtype(codec: str) -> str:
+    """Return the name of the dtype of the elements, or codes, that a codec stores."""
+    return BLOCKWISE[codec].dtype if codec in BLOCKWISE else codec
+
+
 def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
     """Return a ``state_dtype`` as it is kept: the name of a codec, a dict of them by the name of a
     state, or None. Raises TypeError or ValueError, beginning with ``where``."""

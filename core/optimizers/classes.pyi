@@ -42,6 +42,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "AdamWScheduleFree",
     "RAdamScheduleFree",
     "Muon",
+    "NorMuon",
 ]
 
 class SGD(Optimizer):
@@ -1084,6 +1085,48 @@ class Muon(Optimizer):
             2.0315,
         ),
         eps: Number = 1e-07,
+        ns_steps: Number = 5.0,
+        match_rms_adamw: bool = False,
+        summed_momentum: bool = False,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class NorMuon(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.02,
+        weight_decay: Number = 0.0,
+        momentum: Number = 0.95,
+        beta2: Number = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[Number, Number, Number]
+        | Callable[[int], tuple[float, float, float]] = (
+            3.4445,
+            -4.775,
+            2.0315,
+        ),
+        eps: tuple[Number, Number] | Callable[[int], tuple[float, float]] = (1e-07, 1e-10),
         ns_steps: Number = 5.0,
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,

@@ -14,6 +14,7 @@ from ..interrupts import held
 from ..language.blockwise import Blockwise
 from .c_names import KEYWORDS
 from .expressions import is_whole
+from .maps import STORES, map_texts
 from .printer import Printer
 from .quoting import in_comment
 from .target import Lines, Target, indented
@@ -23,7 +24,7 @@ C_TYPE = {
     "float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t",
     "int8": "int8_t", "uint8": "uint8_t",
 }  # fmt: skip
-BLOCKS = ("store_block", "in_blocks")  # helpers that store blocks
+BLOCKS = (*STORES, "in_blocks")  # helpers that store blocks
 RESERVED = KEYWORDS | {
     "int64_t", "int8_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
     "j0", "j1", "gamma", "blockIdx", "threadIdx",
@@ -34,7 +35,7 @@ class CFamily(Target):
     """The syntax that C and CUDA have in common."""
 
     reserved = RESERVED
-    helpers = read("c_helpers.c")
+    helpers = map_texts("CONSTANT float @NAME[256] = {", "f", "};") | read("c_helpers.c")
     # fmt: off
     needed_by = {  # noqa: RUF012
         "bits_of": (
@@ -45,7 +46,9 @@ class CFamily(Target):
         "half_of": ("random_of", "random_group"),
         "float_of": ("from_bfloat16", "from_float16", "to_float16", *BLOCKS),
         "scale_of_block": BLOCKS,
-        "to_root": BLOCKS,
+        "scale_of_values": STORES,
+        "to_root": ("store_block", "to_root"),
+        "to_map": ("store_mapped_block", "to_map"),
         "fold": ("fold", "total", "sum_as_row"),
         "lanes_for": ("lanes_for", "total", "sum_as_row"),
         "add_lines": ("add_lines", "sum_as_row"),
@@ -53,6 +56,7 @@ class CFamily(Target):
     # fmt: on
     const, end, warns_of_unused = "const ", ";", True
     declared = "static inline"  # as what helper functions are
+    constant_array = "static const"
 
     def __init__(self, compute: str) -> None:
         super().__init__(compute)
@@ -79,9 +83,15 @@ class CFamily(Target):
     def room(self, printer: Printer, name: str, count: int) -> Lines:
         return [f"{self.real} {name}[{count}];"]
 
-    def block_arguments(self, values: str, codes: str, scales: str, codec: Blockwise) -> Lines:
-        places = [f"(uint8_t *){codes} + start", f"{scales} + start / {codec.size}"]
-        return [values, "count", *places, self.typed_constant(codec.most), f"{codec.mask:#x}"]
+    def block_arguments(
+        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+    ) -> Lines:
+        count, start, scale = "count", "start", f"start / {codec.size}"
+        if part:
+            count, start = self.smaller(str(codec.size), f"count - {part}"), f"start + {part}"
+            values, scale = f"{values} + {part}", f"({start}) / {codec.size}"
+        places = [f"(uint8_t *){codes} + {start}", f"{scales} + {scale}"]
+        return [values, count, *places, code, f"{codec.mask:#x}"]
 
     def constant(self, value: float) -> str:
         return f"{value:.0f}" if is_whole(value) else self.typed_constant(value)
@@ -120,6 +130,7 @@ class CFamily(Target):
 
     def helper_texts(self, called: set[str]) -> str:
         text = super().helper_texts(called).replace("@", self.prefix)
+        text = text.replace("CONSTANT", self.constant_array)
         return text.replace("FUNCTION", self.declared)
 
 

@@ -12,6 +12,7 @@ from ..language.tracer import trace_scalars
 from .c_family import C_TYPE, CFamily, function
 from .c_names import field
 from .expressions import Expressions
+from .maps import store_name
 from .printer import Printer
 from .target import Lines
 
@@ -159,14 +160,14 @@ def first_blocks(p: Printer) -> Lines:
     is not 0."""
     lines: Lines = []
     for name, codec in p.blocks.items():
-        if initial_value(p, name) != "0":
+        if _start(p, name) != "0":
             places = [f"&{name}_first", "1", f"(uint8_t *)&{name}_code", f"&{name}_scale"]
-            most, mask = p.target.typed_constant(codec.most), f"{codec.mask:#x}"
+            stored = p.helper(store_name(codec), *places, p.code(codec), f"{codec.mask:#x}")
             lines += [
                 f"const float {name}_first = {_start(p, name)};",
-                f"{C_TYPE[codec.name]} {name}_code;",
+                f"{C_TYPE[codec.dtype]} {name}_code;",
                 f"float {name}_scale;",
-                f"{p.helper('store_block', *places, most, mask)};",
+                f"{stored};",
             ]
     return lines
 
@@ -177,6 +178,8 @@ def initial_value(p: Printer, name: str) -> str:
     text = _start(p, state)
     if state in p.blocks and text != "0":
         return f"{name}_code" if name == state else name
+    if name in p.blocks:
+        return str(p.blocks[name].zero)
     codec = p.rule.storage.get(name)
     return text if codec is None or text == "0" else p.helper(f"to_{codec}", text)
 

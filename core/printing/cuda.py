@@ -76,6 +76,7 @@ class Cuda(CFamily):
         "load_some", "store_some", "top_of_group",
     }  # fmt: skip
     declared = "static __device__ __forceinline__"
+    constant_array = "static __device__ const"
     tile_columns = ROW_CHUNK
     quotient = " / (uint64_t)"  # of signed numbers it takes three more instructions
     threads = ("threadIdx.x", "blockDim.x")
@@ -168,7 +169,9 @@ def _pass(p: Printer, k: int) -> str:
     # Where there are sums, left alone, ptxas aims at four blocks a multiprocessor and spills on
     # sm_80. Three that load 16 bytes at a time keep enough under way.
     # Over tiles, which move 4 bytes at a time, three keep the threads that hide the way to memory.
-    bounds = f"{BLOCK}, {3 if layout.matrix else 2}" if step.sums else f"{BLOCK}"
+    # Eight elements a thread, and the search of a map, spill on sm_75 in the same way.
+    crowded = step.sums or any(codec.most is None for codec in p.blocks_of(step).values())
+    bounds = f"{BLOCK}, {3 if layout.matrix else 2}" if crowded else f"{BLOCK}"
     if "grad" in step.loads:
         p.use("coefficients")
     return _kernel(p, p.name_of("pass", k), step, [*lines, *_slots(p), *body], bounds)

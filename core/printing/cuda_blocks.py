@@ -52,10 +52,11 @@ def loops_over_blocks(p: Printer, step: Step, element: Lines, threads: int) -> L
             get.append(f"Group<float, {own}> {new} = {{}};")
             lines.insert(0, f"__shared__ uint32_t {tops}[{threads}];")
             show.append(f"{tops}[threadIdx.x] = top_of_group({new}, {codec.mask:#x});")
-            most = p.target.typed_constant(codec.most)
+            encode_one = "to_map" if codec.most is None else "to_root"
+            p.called.add(encode_one)
             encode += [
-                f"store_in_block<{codec.size // own}>({new}, {tops}, count, whole,",
-                f"    (uint8_t *){p.arrays[name]} + first, {scale}, {most});",
+                f"store_in_block<{encode_one}, {codec.size // own}>({new}, {tops}, count, whole,",
+                f"    (uint8_t *){p.arrays[name]} + first, {scale}, {p.code(codec)});",
             ]
     for name in p.rounded(step):
         first = f"{p.use('first_element')} + first"

@@ -16,6 +16,7 @@ from ..language.blockwise import Blockwise
 from ..language.passes import Step
 from .expressions import is_whole
 from .folds import fold_body
+from .maps import STORES, map_texts
 from .printer import Printer
 from .quoting import in_docstring
 from .target import Lines, Target, indented
@@ -42,11 +43,12 @@ class Numba(Target):
             "init", "launch", "run", "pool", "namespace", "checked", "rule_for",  # of exports
         }
     )  # fmt: skip
-    helpers = TEXTS
+    helpers = map_texts("NAME = np.array([", "", "], np.float32)") | TEXTS
     needed_by = {  # noqa: RUF012
         "bfloat16": ("from_bfloat16", "to_bfloat16"),
         "float16": ("from_float16", "to_float16"),
         "philox": ("random_of", "fill_random"),
+        "scale_of_values": STORES,
         "fold": ("fold", "total", "sum_as_row"),
         "lanes_for": ("lanes_for", "total", "sum_as_row"),
         "add_lines": ("add_lines", "sum_as_row"),
@@ -74,10 +76,15 @@ class Numba(Target):
         printer.lanes[name] = count
         return []
 
-    def block_arguments(self, values: str, codes: str, scales: str, codec: Blockwise) -> Lines:
-        most = self.typed_constant(codec.most)
-        sizes = [str(codec.size), most, f"np.uint32({codec.mask:#x})"]
-        return [values, "count", codes, "start", scales, *sizes]
+    def block_arguments(
+        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+    ) -> Lines:
+        count, start = "count", "start"
+        if part:
+            values, count = f"{values}[{part}:]", self.smaller(str(codec.size), f"count - {part}")
+            start = f"start + {part}"
+        sizes = [str(codec.size), code, f"np.uint32({codec.mask:#x})"]
+        return [values, count, codes, start, scales, *sizes]
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)

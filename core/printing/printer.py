@@ -8,10 +8,12 @@ from __future__ import annotations
 import textwrap
 
 from ..language.blockwise import BLOCKWISE, Blockwise, scales_of
+from ..language.codecs import stored_dtype
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import Program, Step, statements
 from ..language.summation import LANES, ROW_CHUNK
 from ..language.tracer import Expr
+from .maps import name_of_map, store_name
 from .random_bits import RandomBits
 from .target import Launch, Lines, Target
 
@@ -30,7 +32,8 @@ class Printer(RandomBits):
         made.prefix = prefix
         super().__init__(program, made, param_dtype)
         self.stored = dict.fromkeys(program.arrays, self.compute)
-        self.stored |= {**self.rule.storage, "param": param_dtype, "grad": grad_dtype}
+        self.stored |= {n: stored_dtype(codec) for n, codec in self.rule.storage.items()}
+        self.stored |= {"param": param_dtype, "grad": grad_dtype}
         self.blocks = {n: BLOCKWISE[c] for n, c in self.rule.storage.items() if c in BLOCKWISE}
 
     def dtype_of(self, array: str) -> str:
@@ -101,10 +104,17 @@ class Printer(RandomBits):
     def load(self, array: str) -> str:
         """Return an element of an array in the compute dtype."""
         dtype, place = self.stored[array], self.element(array)
-        if array in self.blocks:
-            most = self.target.typed_constant(self.blocks[array].most)
-            return self.helper("from_root", place, self.scale_name[array], most)
+        if codec := self.blocks.get(array):
+            name = "from_map" if codec.most is None else "from_root"
+            return self.helper(name, place, self.scale_name[array], self.code(codec))
         return place if dtype == self.compute else self.helper(f"from_{dtype}", place)
+
+    def code(self, codec: Blockwise) -> str:
+        """Return what a codec's codes are read by: the largest one, or its map."""
+        if codec.most is not None:
+            return self.target.typed_constant(codec.most)
+        self.called.add(name_of_map(codec.name))
+        return f"{self.target.prefix}{name_of_map(codec.name)}"
 
     def store(self, array: str, value: str) -> str:
         """Return the statement that stores ``value``, rounded once; of a state that has blocks, one that
@@ -201,8 +211,9 @@ class Printer(RandomBits):
         elif not self.program.sums or not (step.sums or block < LANES):
             return self.shared_loop("i", "n", element)
         lines = [self.width("n", LANES)] if step.sums else []
-        body = [*self.integer("i", self.subscript("start + lane")), *element]
-        before, lane = self.block_scales(step), "lane"
+        body = self.integer("i", self.subscript("start + lane"))
+        body += [*self.block_scales(step, block, "(start + lane)"), *element]
+        before, lane = self.block_scales(step, block, "start"), "lane"
         if step.sums and block < LANES:
             lane = self.subscript(f"{self.use('first_lane')} + lane")
             before += self.integer("first_lane", f"start % {LANES}")
@@ -210,32 +221,36 @@ class Printer(RandomBits):
             lines += self.zero_lanes(node, LANES)
             body.append(self.add(f"{self.lanes_name[id(node)]}[{lane}]", node))
         inner = before + self.lane_loop(step, "start", block, "n - start", body)
-        inner += self.stored_blocks(step)
+        inner += self.stored_blocks(step, block)
         lines += self.loop("start", "n", inner, block)
         for node in step.sums:
             lines += self.folded(node, "index")
         return lines
 
-    def block_scales(self, step: Step) -> Lines:
-        """Return statements before the loop over a block: its scales, and room for new values."""
+    def block_scales(self, step: Step, longest: int, place: str) -> Lines:
+        """Return statements for the loop over a block, the ``longest`` of the step: scales, and room for
+        new values before it, at ``start``; within it the scales of codecs whose blocks are shorter."""
         lines: Lines = []
         for name, codec in self.blocks_of(step).items():
-            if name in step.loads:
-                block = self.subscript(f"start{self.target.quotient}{codec.size}")
+            if name in step.loads and (place == "start") == (codec.size == longest):
+                block = self.subscript(f"{place}{self.target.quotient}{codec.size}")
                 scale = f"{self.arrays[scales_of(name)]}[{block}]"
                 lines.append(self.target.let(self.scale_name[name], scale))
-            if name in dict(step.stores):
-                lines += self.target.room(self, self.new_values[name], codec.size)
+            if name in dict(step.stores) and place == "start":
+                lines += self.target.room(self, self.new_values[name], longest)
         return lines
 
-    def stored_blocks(self, step: Step) -> Lines:
-        """Return statements behind the loop over a block: its new values become codes and scales."""
+    def stored_blocks(self, step: Step, longest: int) -> Lines:
+        """Return statements behind the loop over a block: its new values become codes and scales, of
+        codecs whose blocks are shorter ``part`` by part."""
         lines: Lines = []
         for name, codec in self.blocks_of(step).items():
             if name in dict(step.stores):
-                arrays = self.arrays[name], self.arrays[scales_of(name)]
-                given = self.target.block_arguments(self.new_values[name], *arrays, codec)
-                lines.append(f"{self.helper('store_block', *given)}{self.target.end}")
+                places = self.new_values[name], self.arrays[name], self.arrays[scales_of(name)]
+                part = "part" if codec.size < longest else ""
+                given = self.target.block_arguments(*places, codec, self.code(codec), part)
+                stored = [f"{self.helper(store_name(codec), *given)}{self.target.end}"]
+                lines += self.loop("part", "count", stored, codec.size) if part else stored
         return lines
 
     def tile_width(self) -> Lines:

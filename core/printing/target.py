@@ -74,9 +74,12 @@ class Target:
         """Declare an array of so many numbers, in a loop."""
         raise NotImplementedError
 
-    def block_arguments(self, values: str, codes: str, scales: str, codec: Blockwise) -> Lines:
+    def block_arguments(
+        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+    ) -> Lines:
         """Return the arguments of ``store_block``: ``count`` values, of which the first one is element
-        ``start``, and where their codes and scale go."""
+        ``start``, or the block of them that begins at ``part``; where their codes and scale go; and what
+        the codes are read by."""
         raise NotImplementedError
 
     def flat_loops(self, printer: Any, step: Step, element: Lines) -> Lines:

@@ -21,6 +21,7 @@ from .lion import lion
 from .mars import mars_adamw, mars_lion
 from .muon import muon
 from .nadam import nadam
+from .normuon import normuon
 from .novograd import novograd
 from .radam import radam
 from .rmsprop import rmsprop
@@ -66,6 +67,7 @@ classes: dict[str, Rule] = {
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,
     "Muon": muon,
+    "NorMuon": normuon,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

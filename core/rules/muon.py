@@ -28,13 +28,15 @@ from ..language.intervals import Interval
 from ..language.rule import Rule
 from ..parts.decay import decoupled
 
+BOUNDS = dict(ns_steps=Interval(0.0, 100.0, high_open=True, whole=True))
 REFERENCE = "Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024."
 
 
-def scalars(xp, step, carry, h):
+def muon_row(xp, h, eps):
+    """Return the scalars of Muon's step; ``eps`` is the least norm that is divided by."""
     a, b, c = h.ns_coefficients
     rest = xp.where(h.summed_momentum > 0, 1, 1 - h.momentum)
-    row = dict(
+    return dict(
         lr=h.lr,
         decay=h.lr * h.weight_decay,
         momentum=h.momentum,
@@ -44,11 +46,14 @@ def scalars(xp, step, carry, h):
         a=a,
         b=b,
         c=c,
-        eps=h.eps,
+        eps=eps,
         ns_steps=h.ns_steps,
         match_rms_adamw=h.match_rms_adamw,
     )
-    return row, carry
+
+
+def scalars(xp, step, carry, h):
+    return muon_row(xp, h, h.eps), carry
 
 
 def step_scale(xp, s, matrix):
@@ -59,11 +64,16 @@ def step_scale(xp, s, matrix):
     return xp.where(s.match_rms_adamw > 0, rms_scale, usual_scale)
 
 
-def delta(xp, s, param, grad, momentum_buffer):
+def orthogonalized(xp, s, grad, momentum_buffer):
+    """Return the momentum with singular values close to 1, and the buffer after this gradient."""
     momentum_buffer = s.momentum * momentum_buffer + s.rest * grad
     direction = s.of_grad * grad + s.of_buffer * momentum_buffer
     direction = direction / xp.maximum(xp.norm(direction), s.eps)
-    orthogonal = xp.newton_schulz(direction, s.a, s.b, s.c, s.ns_steps)
+    return xp.newton_schulz(direction, s.a, s.b, s.c, s.ns_steps), momentum_buffer
+
+
+def delta(xp, s, param, grad, momentum_buffer):
+    orthogonal, momentum_buffer = orthogonalized(xp, s, grad, momentum_buffer)
     return s.lr * (step_scale(xp, s, grad) * orthogonal), momentum_buffer
 
 
@@ -83,6 +93,6 @@ muon = Rule(
         match_rms_adamw=False,
         summed_momentum=False,
     ),
-    bounds=dict(ns_steps=Interval(0.0, 100.0, high_open=True, whole=True)),
+    bounds=BOUNDS,
     reference=REFERENCE,
 )

@@ -50,8 +50,10 @@ inline void run_kernel(dim3 grid, unsigned threads, const std::function<void()> 
     }
 }
 
-template <typename... P, typename... A>
-void launch(void (*kernel)(P...), dim3 grid, unsigned threads, A... arguments)
+#define CALL(kernel) [](auto... given) { kernel(given...); } /* which may be overloaded */
+
+template <typename Kernel, typename... A>
+void launch(const Kernel &kernel, dim3 grid, unsigned threads, A... arguments)
 {
     put([=] { run_kernel(grid, threads, [=] { kernel(arguments...); }); });
 }

@@ -21,7 +21,10 @@ FOLDER = Path(__file__).parent / "snapshots"
 PAGE = Path(__file__).parents[2] / "docs/printed.md"
 SUFFIX = {"numba": "py", "c": "c", "cuda": "cu"}
 OTHER_DTYPES = {"adamw": ("float64", "bfloat16", "float16"), "lamb": ("bfloat16",)}
-EIGHT_BITS = {"exp_avg": "int8", "exp_avg_sq": "uint8"}
+IN_BLOCKS = {
+    "states_8_bits": {"exp_avg": "int8", "exp_avg_sq": "uint8"},
+    "states_dynamic8": {"exp_avg": "dynamic8", "exp_avg_sq": "udynamic8"},
+}
 TITLES = {"c": "C", "cuda": "CUDA", "numba": "Numba"}
 TEXT = """\
 # AdamW, printed
@@ -53,7 +56,8 @@ def snapshots() -> dict[str, str]:
     """Return file name to text: every variant for float32, a few for the other dtypes, and AdamW with
     states in blocks."""
     in_blocks = {
-        f"adamw_states_8_bits.float32.{suffix}": ss.emit("adamw", target, state_dtype=EIGHT_BITS)
+        f"adamw_{name}.float32.{suffix}": ss.emit("adamw", target, state_dtype=codecs)
+        for name, codecs in IN_BLOCKS.items()
         for target, suffix in SUFFIX.items()
     }
     return in_blocks | {

@@ -9,6 +9,7 @@ from golden_files import load
 from helpers import assert_same, off, on, snapshot
 from samestep.golden.compare import assert_same_bits, first_beyond, first_difference
 from samestep.golden.verify import verify_one
+from samestep.language.stages import stages
 
 torch = pytest.importorskip("torch", minversion="2.9")
 SHAPES = [(1, 7), (7, 1), (30, 12), (12, 30), (16, 16), (1, 1), (16, 16)]
@@ -160,7 +161,11 @@ def test_a_part_of_a_parameter_is_refused():
 # ---- golden files with a tolerance
 
 
-def test_control_a_wrong_product_is_noticed(monkeypatch):
+OF_MATRICES = [name for name, rule in ss.rules.registry.items() if stages(rule).calls]
+
+
+@pytest.mark.parametrize("rule", OF_MATRICES)
+def test_control_a_wrong_product_is_noticed(rule, monkeypatch):
     from samestep.backends.host.backend import HostBackend
 
     def rounded(self, function, *args):
@@ -170,13 +175,15 @@ def test_control_a_wrong_product_is_noticed(monkeypatch):
         function(matmul, *args)
 
     monkeypatch.setattr(HostBackend, "on_matrices", rounded)
-    golden = load("muon.float64")
-    result = verify_one(golden, ss.rules.registry["muon"], "numpy")
-    assert result.differences
-    assert all(line.startswith("param.") for line in result.differences)
+    golden = load(f"{rule}.float64")
+    result = verify_one(golden, ss.rules.registry[rule], "numpy")
+    assert any(line.startswith("param.") for line in result.differences)
+    states = {line.split(":")[0].split(".")[-1] for line in result.differences if line[0] == "s"}
+    assert states == {*(golden.header.state_tolerance or {})}
 
 
-def test_another_order_of_the_products_is_within_the_tolerance(monkeypatch):
+@pytest.mark.parametrize("rule", OF_MATRICES)
+def test_another_order_of_the_products_is_within_the_tolerance(rule, monkeypatch):
     from samestep.backends.host.backend import HostBackend
 
     def other_order(self, function, *args):
@@ -188,8 +195,8 @@ def test_another_order_of_the_products_is_within_the_tolerance(monkeypatch):
 
     monkeypatch.setattr(HostBackend, "on_matrices", other_order)
     for dtype in ("float32", "float64", "bfloat16", "float16"):
-        golden = load(f"muon.{dtype}")
-        result = verify_one(golden, ss.rules.registry["muon"], "numpy")
+        golden = load(f"{rule}.{dtype}")
+        result = verify_one(golden, ss.rules.registry[rule], "numpy")
         assert result.same, result.differences[0]
         assert result.tolerance == golden.header.tolerance
 

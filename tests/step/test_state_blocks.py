@@ -15,6 +15,11 @@ from variants import SPECIAL
 
 SIZES = (0, 1, 31, 32, 33, 127, 128, 129, 255, 256, 257, 65_537)
 BOTH = {"exp_avg": "int8", "exp_avg_sq": "uint8"}
+DYNAMIC = {"exp_avg": "dynamic8", "exp_avg_sq": "udynamic8"}
+OF_ROOTS, OF_MAPS = (
+    [each for each in BLOCKWISE.values() if (each.most is None) == mapped]
+    for mapped in (False, True)
+)
 SPECIAL_BLOCKS = (
     np.zeros(128),
     np.full(128, -0.0),
@@ -64,7 +69,7 @@ def run(rule, backend: str, steps: int = 3, sizes=SIZES, **hyper):
     return snapshot(optimizer)
 
 
-@pytest.mark.parametrize("codec", BLOCKWISE.values(), ids=BLOCKWISE)
+@pytest.mark.parametrize("codec", OF_ROOTS, ids=lambda each: each.name)
 def test_a_code_is_the_nearest_root_and_the_largest_element_is_exact(codec):
     rng = np.random.default_rng(1)
     for size in SIZES:
@@ -86,11 +91,36 @@ def test_a_code_is_the_nearest_root_and_the_largest_element_is_exact(codec):
             assert first_difference(ours, expected) is None  # what was loaded is stored as it was
 
 
+@pytest.mark.parametrize("codec", OF_MAPS, ids=lambda each: each.name)
+def test_a_code_is_the_number_of_the_nearest_value_of_the_map(codec):
+    """Of two that are equally near the upper one; and what was loaded has its codes again."""
+    assert len(np.unique(codec.map)) == 256
+    assert codec.map[[codec.zero, -1]].tolist() == [0, 1]
+    middles = (codec.map[1:] + codec.map[:-1]) / np.float32(2)
+    rng = np.random.default_rng(1)
+    parts = rng.choice([-1.0, 1.0], 5000) * 10 ** rng.uniform(-8, 0, 5000)
+    parts = np.r_[codec.map, middles, parts if codec.signed else abs(parts)].astype(np.float32)
+    blocks = np.insert(parts, np.arange(0, len(parts), codec.size - 1), 1)  # each has a 1
+    codes, scales = codec.store(blocks)
+    assert (scales == 1).all()
+    ways = abs(codec.map.astype(np.float64) - blocks[:, None])
+    nearest = 255 - ways[:, ::-1].argmin(axis=1)
+    near = np.sort(ways)[:, :2]
+    ties = abs(near[:, 1] - near[:, 0]) < 1e-7 * abs(blocks)  # the middle is rounded
+    assert (codes == nearest)[~ties].all()
+    assert ties.sum() < 300
+    loaded = codec.load(codes, scales * np.float32(0.3))
+    assert first_difference(codec.store(loaded)[0], codes) is None
+
+
 @pytest.mark.parametrize(
     ("rule", "codecs"),
     [("adamw", BOTH), ("lamb", {"exp_avg_sq": "uint8"}), ("lamb", "int8"),
-     (centred(), {"last": "int8", "mean": "bfloat16"})],
-    ids=["adamw-both", "lamb-one", "lamb-int8", "own-mixed"],
+     (centred(), {"last": "int8", "mean": "bfloat16"}), ("adamw", DYNAMIC), ("lamb", "dynamic8"),
+     ("adamw", {"exp_avg": "int8", "exp_avg_sq": "udynamic8"}),
+     ("lamb", {"exp_avg": "dynamic8", "exp_avg_sq": "uint8"})],
+    ids=["adamw-both", "lamb-one", "lamb-int8", "own-mixed", "adamw-maps", "lamb-map",
+         "adamw-two-sizes", "lamb-two-sizes"],
 )  # fmt: skip
 def test_all_backends_give_the_same_bits(any_backend, rule, codecs):
     expected = run(rule, "numpy", state_dtype=codecs)
@@ -137,13 +167,17 @@ def test_special_blocks(any_backend, codec):
     for i in (0, 1, 3):  # zeros, and what is below the normal numbers
         assert not loaded[i].any()
     assert loaded[4][0] == np.float32(2.0**-126)
-    for i in (6, 7, *([] if codec == "int8" else [2, 5, 8])):
+    signed = BLOCKWISE[codec].signed
+    for i in (6, 7, *([] if signed else [2, 5, 8])):
         assert np.isnan(loaded[i]).all()
         assert np.isnan(found[0][f"last_scale {i}"]).all()
-        assert not found[0][f"last {i}"].any()
+        assert (found[0][f"last {i}"] == BLOCKWISE[codec].zero).all()
     assert np.isfinite(loaded[9]).all()
-    if codec == "int8":
-        assert loaded[8][[0, -1]].tolist() == [-3, 3]
+    if signed:  # a map's lowest value is above -1
+        assert loaded[8][[0, -1]].tolist() == [
+            -3 if codec == "int8" else 3 * BLOCKWISE[codec].map[0],
+            3,
+        ]
         assert loaded[2][0] == np.float32(1e30)
 
 
@@ -157,18 +191,32 @@ def test_threads_change_no_bit(monkeypatch):
     assert_same(*found)
 
 
-def test_initial_values_are_stored_in_blocks_and_come_back_at_a_reset(any_backend):
+@pytest.mark.parametrize("codec", ["uint8", "udynamic8"])
+def test_initial_values_are_stored_in_blocks_and_come_back_at_a_reset(any_backend, codec):
     params = on(any_backend, [np.ones((3, 50), np.float32), np.ones((), np.float32)])
     optimizer = ss.Adagrad(
-        params, backend=any_backend, state_dtype="uint8", initial_accumulator_value=0.1
+        params, backend=any_backend, state_dtype=codec, initial_accumulator_value=0.1
     )
     before = snapshot(optimizer)
     assert (before["sum 0"] == 255).all()
-    assert first_difference(before["sum_scale 0"], np.full(2, 0.1, np.float32)) is None
+    blocks = BLOCKWISE[codec].count(150)
+    assert first_difference(before["sum_scale 0"], np.full(blocks, 0.1, np.float32)) is None
     step(optimizer, [np.ones((3, 50), np.float32), np.ones((), np.float32)])
     optimizer.reset()
     for name in ("sum 0", "sum_scale 0", "sum 1", "sum_scale 1"):
         assert first_difference(snapshot(optimizer)[name], before[name]) is None
+
+
+def test_a_state_of_zeros_begins_with_the_code_of_zero(any_backend):
+    """Of the dynamic map with signs that is 127; code 0 of a scale of 0 would be -0."""
+    params = on(any_backend, [np.ones(300, np.float32)])
+    optimizer = ss.AdamW(params, backend=any_backend, state_dtype="dynamic8")
+    before = snapshot(optimizer)
+    assert (before["exp_avg 0"] == 127).all()
+    assert not before["exp_avg_scale 0"].any()
+    step(optimizer, [np.ones(300, np.float32)])
+    optimizer.reset()
+    assert (snapshot(optimizer)["exp_avg 0"] == 127).all()
 
 
 @pytest.mark.parametrize("rule", ["adamw", "lamb"])
@@ -201,22 +249,23 @@ def stepped(backend: str, steps: range, optimizer: ss.Optimizer) -> ss.Optimizer
     return optimizer
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(any_backend, tmp_path):
-    whole = stepped(any_backend, range(4), made(any_backend, state_dtype=BOTH))
-    first = stepped(any_backend, range(2), made(any_backend, state_dtype=BOTH))
+@pytest.mark.parametrize("codecs", [BOTH, DYNAMIC], ids=["roots", "maps"])
+def test_a_resumed_run_is_the_uninterrupted_one(any_backend, tmp_path, codecs):
+    whole = stepped(any_backend, range(4), made(any_backend, state_dtype=codecs))
+    first = stepped(any_backend, range(2), made(any_backend, state_dtype=codecs))
     first.save(tmp_path / "run")
-    other = made(any_backend, state_dtype=BOTH)
+    other = made(any_backend, state_dtype=codecs)
     other.backend.copy_into(other.param_groups[0]["params"][0], snapshot(first)["param 0"])
     other.load_state_dict(first.state_dict())
     params = on(any_backend, [np.zeros(1000, np.float32)])
     loaded = ss.AdamW.load(tmp_path / "run", params, backend=any_backend)
-    assert loaded.param_groups[0]["state_dtype"] == BOTH
+    assert loaded.param_groups[0]["state_dtype"] == codecs
     for optimizer in (loaded, other):
         assert_same(snapshot(stepped(any_backend, range(2, 4), optimizer)), snapshot(whole))
 
 
-@pytest.mark.parametrize("saved", [None, "bfloat16", "int8", BOTH], ids=str)
-@pytest.mark.parametrize("codecs", [None, "int8", BOTH], ids=str)
+@pytest.mark.parametrize("saved", [None, "bfloat16", "int8", BOTH, DYNAMIC], ids=str)
+@pytest.mark.parametrize("codecs", [None, "int8", BOTH, DYNAMIC], ids=str)
 def test_a_state_dict_of_other_codecs_is_loaded_exactly_and_stored_once(any_backend, saved, codecs):
     source = stepped(any_backend, range(2), made(any_backend, state_dtype=saved))
     target, exact = made(any_backend, state_dtype=codecs), made(any_backend)
@@ -224,10 +273,12 @@ def test_a_state_dict_of_other_codecs_is_loaded_exactly_and_stored_once(any_back
         optimizer.load_state_dict(source.state_dict())
     assert target.param_groups[0]["state_dtype"] == codecs
     found, values = snapshot(target), snapshot(exact)
-    for name, kind in (("exp_avg", "int8"), ("exp_avg_sq", "uint8")):
+    for name in ("exp_avg", "exp_avg_sq"):
         expected = [values[f"{name} 0"]]
-        if codecs is not None:
-            codec = BLOCKWISE[kind if codecs == BOTH else "int8"]
+        if codecs is not None and codecs == saved:  # codes and scales as they are
+            expected = [snapshot(source)[f"{each} 0"] for each in (name, f"{name}_scale")]
+        elif codecs is not None:
+            codec = BLOCKWISE["int8" if codecs == "int8" else codecs[name]]
             expected = codec.store(values[f"{name} 0"])
         for each, wanted in zip((name, f"{name}_scale"), expected, strict=False):
             assert first_difference(found[f"{each} 0"], wanted) is None

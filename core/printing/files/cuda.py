@@ -53,7 +53,7 @@ def text(exported: Exported) -> str:
         "CUH",
         about(exported, "cuda", _words(hosts)),
         f"{TEXTS['preamble']}\nnamespace {namespace} {{\n{fill}{device}\n{code}\n"
-        f"}} /* namespace {namespace} */\n{host}\n{functions}\n#undef GLOBAL\n",
+        f"}} /* namespace {namespace} */\n{host}\n{functions}\n#undef GLOBAL\n#undef RESTRICT\n",
     )
 
 

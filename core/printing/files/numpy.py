@@ -89,7 +89,7 @@ def text(exported: Exported) -> str:
         f"# ---- the rule's own text\n\n\n{file.text_of_rule}",
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),
-        f"# ---- the optimizer\n\n{constants}{file.constants(updates)}\n{file.host()}{step}"
+        f"# ---- the optimizer\n\n{constants}{file.maps()}{file.constants(updates)}\n{file.host()}{step}"
         + (_codecs(bits) if file.storage else "") + "".join(conversions) + _random_bits(rounds),
         exported.check,
     )  # fmt: skip

@@ -7,11 +7,19 @@ import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...language.blockwise import BLOCKWISE, in_blocks, load_blocks, scales_of, store_blocks
+from ...language.blockwise import (
+    BLOCKWISE,
+    Blockwise,
+    in_blocks,
+    load_blocks,
+    scales_of,
+    store_blocks,
+)
 from ...language.dtypes import COMPUTE_DTYPE
 from ...language.rule import Rule
 from ...language.vocabulary import HostScalars
 from ..exported import Exported
+from ..maps import name_of_map
 from ..numba import Numba
 from ..quoting import in_docstring, literal
 from ..templates import Words, filled, read
@@ -25,7 +33,7 @@ RESERVED = {
     "fold", "sum_in_lanes", "add_lines", "add_neighbours", "sum_as_row", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "finite_or_zero", "maximum", "minimum",
     "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
     "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
-    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "update_blocks", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
+    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "update_blocks", "dynamic8_map", "udynamic8_map", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
     "MATRICES", "VECTORS", "SMALL_WORK", "HYPER", "random_key", "random_bits", "random_of", "fill_random",
     "round_to_bfloat16", "round_to_float16", "philox", "halves", "rounded_bits", "at_most", "where",
     "by_chance", "WORD",
@@ -115,9 +123,9 @@ class PythonFile:
         if self.storage:
             lines.append(f"STORED = {literal(self.storage)}  # states in other dtypes")
         if self.blocks:
-            each = {n: (c.size, c.most, c.mask, c.name) for n, c in self.blocks.items()}
-            about = "  # size, largest code, bits that find the largest element, dtype"
-            lines.append(f"BLOCKS = {literal(each)}{about}")
+            each = ", ".join(f"{literal(n)}: {_of_blocks(c)}" for n, c in self.blocks.items())
+            about = "  # size, largest code or map, bits that find the largest element, dtype"
+            lines.append(f"BLOCKS = {{{each}}}{about}")
         variants, choice = ["RULE"], "RULE"
         if len(self.rules) > 1:
             variants, choice = ["MATRICES", "VECTORS"], "MATRICES if param.ndim >= 2 else VECTORS"
@@ -164,6 +172,11 @@ class PythonFile:
         key = f"\n{TEXTS['random key']}" if self.rounds else ""
         return filled(TEXTS["host"], words) + stored + key
 
+    def maps(self) -> str:
+        """Return the maps of codecs, where printed kernels do not have them."""
+        names = {name_of_map(c.name) for c in self.blocks.values() if c.most is None}
+        return "".join(f"{Numba.helpers[name].lstrip()}\n" for name in sorted(names))
+
     def block_functions(self, loads: bool) -> str:
         """Return the functions that store states in blocks, and that load them if asked to."""
         functions: list[Callable[..., Any]] = [store_blocks, in_blocks]
@@ -178,6 +191,12 @@ class PythonFile:
             each, over = f"i, ({each})", f"enumerate({over})"
         own: Words = {"SIGNATURE": signature, "GIVEN": self.given(), "EACH": each, "OVER": over}
         return filled(text, {**own, **words})
+
+
+def _of_blocks(codec: Blockwise) -> str:
+    """Return what the functions of blocks take, as a tuple."""
+    code = name_of_map(codec.name) if codec.most is None else codec.most
+    return f"({codec.size}, {code}, {codec.mask}, {literal(codec.dtype)})"
 
 
 def joined(*parts: str) -> str:

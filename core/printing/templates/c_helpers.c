@@ -85,21 +85,54 @@ FUNCTION uint8_t @to_root(float x, float inverse, float most)
     const float root = most * sqrtf(fabsf(part));
     return (uint8_t)@bits_of((part >= 0 ? root : -root) + 12582912.0f); /* which rounds it */
 }
-//// store_block
+//// from_map
 
-/* store a block of count values as codes and a scale; mask has the sign if none may be negative */
-FUNCTION void @store_block(
-    const float *RESTRICT values, int64_t count, uint8_t *RESTRICT codes, float *scale, float most,
-    uint32_t mask)
+/* the element of a code: its part of the scale is the map's value of that number */
+FUNCTION float @from_map(uint8_t code, float scale, const float *map) { return map[code] * scale; }
+//// to_map
+
+/* the code of an element: the number of the map's nearest value, of two the upper one */
+FUNCTION uint8_t @to_map(float x, float inverse, const float *map)
+{
+    const float part = inverse > 0 ? x * inverse : 0;
+    int below = 0; /* the last value that is not above the part */
+    for (int bit = 128; bit > 0; bit >>= 1) below += part >= map[below + bit] ? bit : 0;
+    const int above = below < 255 ? below + 1 : 255;
+    return (uint8_t)(part - map[below] >= (map[above] - map[below]) * 0.5f ? above : below);
+}
+//// scale_of_values
+
+/* the scale of a block of count values; mask has the sign if none may be negative */
+FUNCTION float @scale_of_values(const float *values, int64_t count, uint32_t mask)
 {
     uint32_t top = 0;
     for (int64_t lane = 0; lane < count; lane++) {
         const uint32_t bits = @bits_of(values[lane] + 0.0f) & mask;
         top = bits > top ? bits : top;
     }
-    *scale = @scale_of_block(top);
+    return @scale_of_block(top);
+}
+//// store_block
+
+/* store a block of count values as codes, rounded roots, and a scale */
+FUNCTION void @store_block(
+    const float *RESTRICT values, int64_t count, uint8_t *RESTRICT codes, float *scale, float most,
+    uint32_t mask)
+{
+    *scale = @scale_of_values(values, count, mask);
     const float inverse = *scale > 0 ? 1 / *scale : 0;
     for (int64_t lane = 0; lane < count; lane++) codes[lane] = @to_root(values[lane], inverse, most);
+}
+//// store_mapped_block
+
+/* store a block of count values as codes, numbers of the map's values, and a scale */
+FUNCTION void @store_mapped_block(
+    const float *RESTRICT values, int64_t count, uint8_t *RESTRICT codes, float *scale,
+    const float *map, uint32_t mask)
+{
+    *scale = @scale_of_values(values, count, mask);
+    const float inverse = *scale > 0 ? 1 / *scale : 0;
+    for (int64_t lane = 0; lane < count; lane++) codes[lane] = @to_map(values[lane], inverse, map);
 }
 //// round_to_bfloat16
 

@@ -174,6 +174,19 @@ FUNCTION void each_group(int64_t n, int before, int64_t thread, int64_t threads,
         }
     }
 }
+//// to_map
+
+/* the code of an element: the number of the map's nearest value, of two the upper one. Unrolled, the
+   searches of a thread's elements go side by side, which takes too many registers */
+FUNCTION uint8_t @to_map(float x, float inverse, const float *map)
+{
+    const float part = inverse > 0 ? x * inverse : 0;
+    int below = 0; /* the last value that is not above the part */
+    _Pragma("unroll 1")
+    for (int bit = 128; bit > 0; bit >>= 1) below += part >= map[below + bit] ? bit : 0;
+    const int above = below < 255 ? below + 1 : 255;
+    return (uint8_t)(part - map[below] >= (map[above] - map[below]) * 0.5f ? above : below);
+}
 //// in_blocks
 
 /* up to N neighbours of an array, all at once where they are a whole group */
@@ -201,11 +214,12 @@ template <int N> FUNCTION uint32_t top_of_group(const Group<float, N> &group, ui
     }
     return top;
 }
-/* store a thread's part of a block, which so many THREADS have; tops are those of all threads */
-template <int THREADS, int N>
+/* store a thread's part of a block, which so many THREADS have; tops are those of all threads, and
+   code is what ENCODE takes: the largest code, or a map */
+template <auto ENCODE, int THREADS, int N, typename Code>
 FUNCTION void store_in_block(
     const Group<float, N> &values, const uint32_t *tops, int count, bool whole, uint8_t *codes,
-    float *scale, float most)
+    float *scale, Code code)
 {
     const uint32_t *const tops_of_block = tops + threadIdx.x / THREADS * THREADS;
     uint32_t top = 0;
@@ -214,6 +228,6 @@ FUNCTION void store_in_block(
     const float found = @scale_of_block(top), inverse = found > 0 ? 1 / found : 0;
     if (threadIdx.x % THREADS == 0 && count > 0) *scale = found;
     Group<uint8_t, N> group;
-    for (int k = 0; k < N; k++) group.at[k] = @to_root(values.at[k], inverse, most);
+    for (int k = 0; k < N; k++) group.at[k] = ENCODE(values.at[k], inverse, code);
     store_some(codes, group, count, whole);
 }

@@ -6,6 +6,7 @@
 
 /* an address out of a table, as a pointer to global memory */
 #define GLOBAL(type, address) ((type *)__cvta_global_to_generic((size_t)(address)))
+#define RESTRICT __restrict
 #ifndef SAMESTEP_API /* define it empty for functions that other files can call */
 #define SAMESTEP_API inline
 #endif

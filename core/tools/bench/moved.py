@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...language.codecs import stored_dtype
 from ...language.dtypes import numpy_dtype
 from ...language.passes import program
 from ...language.rule import Rule
@@ -34,7 +35,7 @@ def _bytes_of_element(rule: Rule, itemsize: int) -> int:
     passes = program(rule).passes
     moved = [name for step in passes for name in (*step.loads, *(name for name, _ in step.stores))]
     return sum(
-        numpy_dtype(rule.storage[name]).itemsize if name in rule.storage else itemsize
+        numpy_dtype(stored_dtype(rule.storage[name])).itemsize if name in rule.storage else itemsize
         for name in moved
     )
 

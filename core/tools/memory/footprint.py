@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...language.blockwise import BLOCKWISE
+from ...language.codecs import stored_dtype
 from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from ...language.rule import Rule
 
@@ -37,7 +38,7 @@ def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> 
     count = parameter_count(shapes)
     compute = COMPUTE_DTYPE[param_dtype]
     state = sum(
-        number * math.prod(kept) * numpy_dtype(stored.get(name, compute)).itemsize
+        number * math.prod(kept) * numpy_dtype(stored_dtype(stored.get(name, compute))).itemsize
         for shape, number in shapes.items()
         for stored in [rule.for_shape(shape).storage]
         for name, kept in state_shapes(rule, shape).items()

@@ -79,17 +79,23 @@ static inline uint8_t to_root(float x, float inverse, float most)
     return (uint8_t)bits_of((part >= 0 ? root : -root) + 12582912.0f); /* which rounds it */
 }
 
-/* store a block of count values as codes and a scale; mask has the sign if none may be negative */
-static inline void store_block(
-    const float *RESTRICT values, int64_t count, uint8_t *RESTRICT codes, float *scale, float most,
-    uint32_t mask)
+/* the scale of a block of count values; mask has the sign if none may be negative */
+static inline float scale_of_values(const float *values, int64_t count, uint32_t mask)
 {
     uint32_t top = 0;
     for (int64_t lane = 0; lane < count; lane++) {
         const uint32_t bits = bits_of(values[lane] + 0.0f) & mask;
         top = bits > top ? bits : top;
     }
-    *scale = scale_of_block(top);
+    return scale_of_block(top);
+}
+
+/* store a block of count values as codes, rounded roots, and a scale */
+static inline void store_block(
+    const float *RESTRICT values, int64_t count, uint8_t *RESTRICT codes, float *scale, float most,
+    uint32_t mask)
+{
+    *scale = scale_of_values(values, count, mask);
     const float inverse = *scale > 0 ? 1 / *scale : 0;
     for (int64_t lane = 0; lane < count; lane++) codes[lane] = to_root(values[lane], inverse, most);
 }

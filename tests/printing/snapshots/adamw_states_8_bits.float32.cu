@@ -108,11 +108,12 @@ template <int N> static __device__ __forceinline__ uint32_t top_of_group(const G
     }
     return top;
 }
-/* store a thread's part of a block, which so many THREADS have; tops are those of all threads */
-template <int THREADS, int N>
+/* store a thread's part of a block, which so many THREADS have; tops are those of all threads, and
+   code is what ENCODE takes: the largest code, or a map */
+template <auto ENCODE, int THREADS, int N, typename Code>
 static __device__ __forceinline__ void store_in_block(
     const Group<float, N> &values, const uint32_t *tops, int count, bool whole, uint8_t *codes,
-    float *scale, float most)
+    float *scale, Code code)
 {
     const uint32_t *const tops_of_block = tops + threadIdx.x / THREADS * THREADS;
     uint32_t top = 0;
@@ -121,7 +122,7 @@ static __device__ __forceinline__ void store_in_block(
     const float found = scale_of_block(top), inverse = found > 0 ? 1 / found : 0;
     if (threadIdx.x % THREADS == 0 && count > 0) *scale = found;
     Group<uint8_t, N> group;
-    for (int k = 0; k < N; k++) group.at[k] = to_root(values.at[k], inverse, most);
+    for (int k = 0; k < N; k++) group.at[k] = ENCODE(values.at[k], inverse, code);
     store_some(codes, group, count, whole);
 }
 
@@ -181,9 +182,9 @@ extern "C" __global__ void __launch_bounds__(256) adamw_update(
         exp_avg_tops[threadIdx.x] = top_of_group(new_exp_avg, 0x7fffffff);
         exp_avg_sq_tops[threadIdx.x] = top_of_group(new_exp_avg_sq, 0xffffffff);
         __syncthreads();
-        store_in_block<32>(new_exp_avg, exp_avg_tops, count, whole,
+        store_in_block<to_root, 32>(new_exp_avg, exp_avg_tops, count, whole,
             (uint8_t *)exp_avgs + first, exp_avg_scales + first / 128, 127.0f);
-        store_in_block<32>(new_exp_avg_sq, exp_avg_sq_tops, count, whole,
+        store_in_block<to_root, 32>(new_exp_avg_sq, exp_avg_sq_tops, count, whole,
             (uint8_t *)exp_avg_sqs + first, exp_avg_sq_scales + first / 128, 255.0f);
         __syncthreads();
     }

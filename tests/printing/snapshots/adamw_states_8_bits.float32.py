@@ -43,17 +43,25 @@ def from_root(code, scale, most):
 
 
 @njit(**options)
-def store_block(values, count, codes, start, scales, size, most, mask):
-    """Store a block of `count` values, which begins at element `start`, as codes and a scale. It is
-    zero if all are below the normal numbers, NaN if one is not finite or has a sign that the mask
-    keeps."""
+def scale_of_values(values, count, mask):
+    """The scale of a block of `count` values. It is zero if all are below the normal numbers, NaN if
+    one is not finite or has a sign that the mask keeps."""
     top = np.uint32(0)
     for lane in range(count):
         bits = np.float32(values[uint64(lane)] + np.float32(0)).view(np.uint32)
         top = max(top, np.uint32(bits & mask))
     good = top >= np.uint32(0x00800000) and top < np.uint32(0x7F800000)
     scale = np.uint32(top).view(np.float32) if good else np.float32(0)
-    scales[uint64(start // size)] = scale if top < np.uint32(0x7F800000) else np.float32(np.nan)
+    return scale if top < np.uint32(0x7F800000) else np.float32(np.nan)
+
+
+@njit(**options)
+def store_block(values, count, codes, start, scales, size, most, mask):
+    """Store a block of `count` values, which begins at element `start`, as codes, rounded roots, and a
+    scale."""
+    scale = scale_of_values(values, count, mask)
+    scales[uint64(start // size)] = scale
+    good = scale > np.float32(0)
     inverse = np.float32(1) / scale if good else np.float32(0)
     for lane in range(count):
         part = values[uint64(lane)] * inverse if good else np.float32(0)

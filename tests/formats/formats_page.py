@@ -1,0 +1,80 @@
+"""The tables of ``docs/formats.md``, from the file of figures."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from samestep.tools.bench.timing import ratios
+from stored_formats import FORMATS, REFERENCE
+
+TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+NONE = "–"
+Figures = Mapping[str, Any]
+
+
+def with_tables(page: str, found: Figures) -> str:
+    """Return the page with its tables, which are the only ones on it, of these figures."""
+    made = iter(tables(found))
+    return TABLE.sub(lambda match: next(made), page)
+
+
+def tables(found: Figures) -> tuple[str, str]:
+    """Return a table of what formats cost and how wrong they are, and one of losses."""
+    steps = [f"{step:,}" for step in found["settings"]["error"]["steps"]]
+    names = [
+        name for name in dict.fromkeys((*FORMATS, *found["formats"])) if name in found["formats"]
+    ]
+    formats = {name: found["formats"][name] for name in names}
+    costs = [
+        [name, f"{f['bytes']:.4g}", _time(name, f["speed"]), *map(_percent, f["error"].values())]
+        for name, f in formats.items()
+        if "bytes" in f  # others' are not counted
+    ]
+    reference = formats[REFERENCE]
+    rows = [
+        [name, *_losses(f, reference, "digits"), *_losses(f, reference, "text")]
+        for name, f in formats.items()
+    ]
+    first = ["format", "bytes", "time", *(f"error after {step}" for step in steps)]
+    second = ["format", "digits", "beside float32", "text", "beside float32"]
+    return _table(first, costs), _table(second, rows)
+
+
+def _time(name: str, seconds: dict[str, list[float]]) -> str:
+    return NONE if name == REFERENCE else ratios(seconds, name, REFERENCE).shown()
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %" if fraction < 0.995 else f"{100 * fraction:.0f} %"
+
+
+def _losses(figures: Figures, reference: Figures, part: str) -> list[str]:
+    """Return the losses over seeds, and what is added to float32's of the same seed: the median,
+    the least and the most of each."""
+    if part not in figures:
+        return [NONE, NONE]
+    losses = figures[part]
+    failed = sum(not math.isfinite(loss) for loss in losses)
+    if failed:
+        return [f"{failed} of {len(losses)} not finite", NONE]
+    more = [a - b for a, b in zip(losses, reference[part], strict=True)]
+    beside = NONE if figures is reference else _spread(more, _difference)
+    return [_spread(losses, "{:#.4g}".format), beside]
+
+
+def _difference(number: float) -> str:
+    return f"{number:+.4f}" if abs(number) < 100 else f"{number:+.1e}"
+
+
+def _spread(numbers: Sequence[float], shown: Callable[[float], str]) -> str:
+    middle, least, most = map(shown, (median(numbers), min(numbers), max(numbers)))
+    return f"{middle} [{least} {most}]"
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
