@@ -13,10 +13,11 @@ import numpy as np
 from ...language.vocabulary import NumpyVocabulary
 from ..host.arrays import ARRAYS
 from ..host.block_state import BlockState
+from ..host.text_launch import Array
 from ..memory import address, addresses
 from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
-from .launch import Array, NumpyLaunch
+from .launch import NumpyLaunch
 
 # bytes in the compute dtype: temporaries stay in the cache, and from 256 KB on NumPy adds two
 # products in the memory of one of them

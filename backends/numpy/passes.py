@@ -27,9 +27,10 @@ from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
 from ..host.arrays import ARRAYS
 from ..host.block_state import BlockState
+from ..host.text_launch import Array
 from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
-from .launch import Array, NumpyLaunch
+from .launch import NumpyLaunch
 
 BLOCK = 32_768  # elements; divides CHUNK and is a multiple of LANES
 

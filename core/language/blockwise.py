@@ -55,7 +55,7 @@ class Blockwise:
 
     @property
     def code(self) -> Any:
-        """The codes are read by this: the largest root, or the map."""
+        """Return what codes are read by: the largest root, or the map."""
         return self.map if self.most is None else self.most
 
     @property
