@@ -16,6 +16,7 @@ __all__ = [
     "SPECIAL",
     "every_variant",
     "fitting",
+    "has_bits_of_numpy",
     "options_of",
     "values",
     "variants",
@@ -32,6 +33,12 @@ def variants() -> list[ss.Rule]:
     """All variants that can be printed and take parameters of any shape: those that call no function of
     a whole matrix, which are in `every_variant`, too."""
     return [rule for rule in every_variant() if not stages(rule).calls]
+
+
+def has_bits_of_numpy(rule: ss.Rule | str, backend: str) -> bool:
+    """Return whether a rule has the reference's bits on this backend: one that multiplies matrices has
+    the bits of another library on a device."""
+    return backend != "doubled" or not stages(find_rule(rule)).calls
 
 
 def fitting(rule: ss.Rule | str, tree: Any) -> Any:

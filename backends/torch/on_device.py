@@ -69,7 +69,7 @@ class TorchOnDevice(BackendBase):
             return torch.zeros(size, dtype=getattr(torch, dtype), device=self.device.place)
 
     def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
-        with held(), torch.inference_mode(False), torch.no_grad():
+        with self.device.working():
             function(lambda a, b, out: torch.matmul(a, b, out=out), *args)
 
     def gradient_checker(self, tensors: Sequence[AdoptedTensor]) -> TensorChecker:

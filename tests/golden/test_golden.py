@@ -237,7 +237,8 @@ def test_control_another_hyperparameter_is_not_the_truth(label):
     golden = load(f"{label}.float64")
     hyper = dict(golden.header.hyperparameters)
     if golden.header.truth["measure"] == "ulps" and "betas" in hyper and label != "adamax":
-        hyper["betas"] = [hyper["betas"][0], hyper["betas"][1] + 1e-6]
+        first, second, *others = hyper["betas"]
+        hyper["betas"] = [first, second + 1e-6, *others]
     else:
         hyper["lr"] += 1e-6
     wrong = oracle.truth(changed(golden, hyperparameters=hyper, changes={}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import samestep as ss
 import torch
@@ -82,6 +83,10 @@ def per_of_inputs(rule, each):
     return ["scalar"] * numbers + received + pers + ["scalar"] * len(each.constants)
 
 
+def same(x, y):
+    return torch.allclose(x, y, rtol=0, atol=0, equal_nan=True)
+
+
 def mistakes(rule):
     """Inputs that do not hold afterwards what the pure graph computes from the same numbers."""
     found = []
@@ -90,7 +95,8 @@ def mistakes(rule):
         shapes = [SHAPES.get(per, ()) for per in per_of_inputs(rule, each)]
         given = [torch.rand(shape, dtype=torch.float64) + 0.5 for shape in shapes]
         pure = fx.Interpreter(fx.GraphModule({}, each.graph))
-        results = pure.run(*[x.clone() for x in given])
+        with np.errstate(invalid="ignore"):  # a root of what is no second moment
+            results = pure.run(*[x.clone() for x in given])
         names = [node for node in each.graph.nodes if node.op == "placeholder"]
         expected = dict(zip(names, given, strict=True))
         expected |= {
@@ -100,10 +106,11 @@ def mistakes(rule):
         plan, given = in_place.in_place(each), [x.clone() for x in given]
         memory = [torch.full(SHAPE, torch.nan, dtype=torch.float64) for _ in range(plan.buffers)]
         memory += [torch.zeros(SHAPE, dtype=torch.bool) for _ in range(plan.conditions)]
-        returned = plan.function(*given, *memory)
-        found += [n for n, x in zip(names, given, strict=True) if not torch.equal(x, expected[n])]
+        with np.errstate(invalid="ignore"):
+            returned = plan.function(*given, *memory)
+        found += [n for n, x in zip(names, given, strict=True) if not same(x, expected[n])]
         rest = zip(returned, results[len(each.written) :], strict=True)
-        found += ["returned" for x, y in rest if not torch.equal(x, y)]
+        found += ["returned" for x, y in rest if not same(x, y)]
     return found
 
 
