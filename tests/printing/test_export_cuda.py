@@ -15,6 +15,7 @@ from golden_files import PRINTED, load
 from helpers import has_gpu
 from samestep.golden.around import all_cases
 from samestep.golden.format import VALUES
+from samestep.language.blockwise import BLOCKWISE
 from samestep.language.rule import CLIPS
 from variants import DTYPES, variants
 
@@ -132,19 +133,28 @@ def test_running_out_of_memory_is_an_error_that_frees(tmp_path):
         assert (status, said) == (2, "CUDA: out of memory\n")
 
 
+def compile_by_nvcc(text, file):
+    """Compile exported CUDA; a compiler that does not end is an error."""
+    if shutil.which("nvcc") is None:
+        pytest.skip("nvcc is not installed")
+    file.write_text(text)
+    command = ["nvcc", "-arch=sm_80", "-Werror", "all-warnings", *FLAGS, "-c", file]
+    command += ["-o", file.with_suffix(".o")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.whole
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nvcc_takes_it_without_a_warning(dtype, tmp_path):
-    if shutil.which("nvcc") is None:
-        pytest.skip("nvcc is not installed")
     for rule in variants()[DTYPES.index(dtype) :: len(DTYPES)]:
-        file = tmp_path / f"{rule.label}.cu"
-        file.write_text(ss.export(rule, "cuda", dtype, with_check=True))
-        command = ["nvcc", "-arch=sm_80", "-Werror", "all-warnings", *FLAGS, "-c", file]
-        done = subprocess.run(
-            [*command, "-o", tmp_path / "object"], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        text = ss.export(rule, "cuda", dtype, with_check=True)
+        compile_by_nvcc(text, tmp_path / f"{rule.label}.cu")
+
+
+@pytest.mark.parametrize("codec", [*BLOCKWISE])
+def test_nvcc_takes_states_in_blocks(codec, tmp_path):
+    compile_by_nvcc(ss.export("adagrad", "cuda", state_dtype=codec), tmp_path / "exported.cu")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -168,13 +168,18 @@ static __device__ __forceinline__ void each_group(int64_t n, int before, int64_t
     }
 }
 
-/* up to N neighbours of an array, all at once where they are a whole group */
+/* up to N neighbours of an array, all at once where they are a whole group; which is
+   copied by elements, for nvcc 13.0 does not end where one of two ways assigns it as a whole */
 template <int N, typename T> static __device__ __forceinline__ Group<T, N> load_some(const T *from, int count, bool whole)
 {
-    if (whole) return load<N>(from);
     Group<T, N> group = {};
-    for (int k = 0; k < N; k++)
-        if (k < count) group.at[k] = from[k];
+    if (whole) {
+        const Group<T, N> found = load<N>(from);
+        for (int k = 0; k < N; k++) group.at[k] = found.at[k];
+    } else {
+        for (int k = 0; k < N; k++)
+            if (k < count) group.at[k] = from[k];
+    }
     return group;
 }
 template <int N, typename T> static __device__ __forceinline__ void store_some(T *to, const Group<T, N> &group, int count, bool whole)
