@@ -19,6 +19,8 @@ from samestep.golden.compare import assert_same_bits
 from samestep.golden.composed import RULES
 from samestep.golden.format import VALUES, Golden, from_bytes, to_bytes
 from samestep.golden.generate import make
+from samestep.language.blockwise import BLOCKWISE
+from samestep.language.codecs import stored_dtype
 from samestep.language.dtypes import numpy_dtype
 from variants import DTYPES
 
@@ -88,17 +90,19 @@ def test_header_says_what_the_optimizer_does():
             for key, array in state.items():
                 full = array.shape == golden.tensors[f"param.0.{tensor}"].shape
                 if key not in golden.header.states:  # scales, of blocks of zeros
-                    assert_same_bits(
-                        array,
-                        np.zeros(-(-golden.tensors[f"param.0.{tensor}"].size // 128), np.float32),
-                        key,
+                    codec = (
+                        codecs if isinstance(codecs, str) else codecs[key.removesuffix("_scale")]
                     )
+                    count = BLOCKWISE[codec].count(golden.tensors[f"param.0.{tensor}"].size)
+                    assert_same_bits(array, np.zeros(count, np.float32), key)
                     continue
                 codec = codecs if isinstance(codecs, str) else codecs.get(key)
                 codec = "bfloat16" if key == "lost" else codec
-                dtype = codec if codec and full else golden.header.compute_dtype
+                dtype = stored_dtype(codec) if codec and full else golden.header.compute_dtype
                 assert array.dtype.name == golden.tensors[f"state.1.{tensor}.{key}"].dtype == dtype
-                expected = np.full(array.shape, golden.header.initial_state[key], array.dtype)
+                start = golden.header.initial_state[key]
+                start = BLOCKWISE[codec].of_number(start)[0] if codec in BLOCKWISE else start
+                expected = np.full(array.shape, start, array.dtype)
                 assert_same_bits(array, expected, key)
         carry = optimizer.state_dict()["state"][0]
         assert {key: carry[key] for key in golden.header.carry} == golden.header.initial_carry
