@@ -309,7 +309,7 @@ def test_a_state_dict_of_other_codecs_is_loaded_exactly_and_stored_once(any_back
         if codecs is not None and codecs == saved:  # codes and scales as they are
             expected = [snapshot(source)[f"{each} 0"] for each in (name, f"{name}_scale")]
         elif codecs is not None:
-            codec = BLOCKWISE["int8" if codecs == "int8" else codecs[name]]
+            codec = BLOCKWISE[(BOTH if codecs == "int8" else codecs)[name]]
             expected = codec.store(values[f"{name} 0"])
         for each, wanted in zip((name, f"{name}_scale"), expected, strict=False):
             assert first_difference(found[f"{each} 0"], wanted) is None
@@ -329,6 +329,25 @@ def test_arrays_that_are_no_blocks_are_refused(name, array, message, codecs):
     saved["state"][0][name] = array
     with pytest.raises((TypeError, ValueError), match=message):
         made("numpy", state_dtype=codecs).load_state_dict(saved)
+
+
+# ---- states that are never negative
+
+
+@pytest.mark.parametrize(("codec", "expected"), [("int8", BOTH), ("dynamic8", DYNAMIC)])
+def test_one_codec_for_all_has_no_sign_where_a_state_is_never_negative(
+    any_backend, codec, expected
+):
+    one, each = (run("adamw", any_backend, state_dtype=asked) for asked in (codec, expected))
+    assert_same(one, each)
+    assert ss.rules.registry["adamw"].stored_as(codec).storage == expected
+
+
+@pytest.mark.parametrize("codec", ["int8", "dynamic8"])
+def test_a_codec_with_a_sign_is_refused_by_name_for_squares(any_backend, codec):
+    with pytest.raises(ValueError, match=f"'exp_avg_sq'.* is '{codec}', .*; expected 'u{codec}'"):
+        made(any_backend, state_dtype={"exp_avg_sq": codec})
+    made(any_backend, state_dtype={"exp_avg": codec})
 
 
 # ---- errors

@@ -83,10 +83,10 @@ FUNCTION float @scale_of_block(uint32_t top)
 FUNCTION uint8_t @to_root(float x, float inverse, float most)
 {
     const float part = inverse > 0 ? x * inverse : 0;
-    const float least = most > 127 && inverse > 0 && x > 0 ? 1 : 0;
-    float root = most * sqrtf(fabsf(part));
-    root = root > least ? root : least;
-    return (uint8_t)@bits_of((part >= 0 ? root : -root) + 12582912.0f); /* which rounds it */
+    const float root = most * sqrtf(fabsf(part));
+    const float shifted = (part >= 0 ? root : -root) + 12582912.0f; /* which rounds it */
+    const uint8_t code = (uint8_t)@bits_of(shifted);
+    return code == 0 && most > 127 && inverse > 0 && x > 0 ? 1 : code;
 }
 //// from_map
 
