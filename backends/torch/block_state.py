@@ -61,6 +61,8 @@ class BlockState:
             codes = self._nearest(parts)
         else:
             roots = (exact_sqrt(parts.abs()) * self.codec.most).round_()
+            if not self.codec.signed:  # nothing above 0 becomes 0
+                roots = torch.maximum(roots, (good[:, None] & (blocks > 0)).to(roots.dtype))
             codes = torch.where(parts >= 0, roots, -roots)
         self.scales.copy_(torch.where(top < INFINITE, scales, torch.nan))
         self.codes.copy_(codes.view(-1)[: self.numel()])

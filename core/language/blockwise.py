@@ -9,7 +9,9 @@ scale)``. So small elements get more of the codes than large ones, and what load
 root, a division a block, and multiplications, which become SIMD code. The largest magnitude of a
 block is its scale, and exact. A block whose largest magnitude is below the smallest normal float32
 is stored as zeros. A block with a NaN, an infinity or, where the codec has no sign, a negative
-element has the scale NaN, and is NaN when it is loaded: nothing is silently wrong.
+element has the scale NaN, and is NaN when it is loaded: nothing is silently wrong. Where the codec
+has no sign, an element above 0 has a code of at least 1: a mean of squares that became 0 beside a mean
+of gradients that did not would make a step of that mean divided by ``eps``.
 
 A codec may have a map instead (`dynamic_map.py`): a code is the number of the map's value that is
 nearest to an element's part of the scale, of two that are equally near the upper one. That takes a
@@ -116,6 +118,8 @@ def store_blocks(values: Any, size: int, code: Any, mask: int, dtype: str) -> An
         codes = np.where(nearer, above, below).astype(dtype)
     else:
         roots = np.rint(np.float32(code) * np.sqrt(np.abs(parts)))
+        if mask == 0xFFFFFFFF:  # no sign: nothing above 0 becomes 0
+            roots = np.maximum(roots, good[:, None] & (blocks > 0))
         codes = np.where(parts >= 0, roots, -roots).astype(dtype)
     scales = np.where(top < 0x7F800000, scales, np.float32(np.nan))
     return codes.reshape(-1)[: values.size], scales

@@ -42,8 +42,14 @@ def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
     return (by_state or None) if isinstance(value, Mapping) else str(value)
 
 
-def storage_of(states: Iterable[str], state_dtype: StateDtype) -> dict[str, str]:
-    """Return the codec of each of these ``states`` that has one, by name."""
+def without_sign(codec: str) -> str | None:
+    """Return the codec of 8 bits that is for what is never negative beside this one, which has a sign,
+    or None for another codec."""
+    return f"u{codec}" if codec in BLOCKWISE and BLOCKWISE[codec].signed else None
+
+
+def named_codecs(states: Iterable[str], state_dtype: StateDtype) -> dict[str, str]:
+    """Return the codec that is asked for of each of these ``states`` that has one, by name."""
     if isinstance(state_dtype, Mapping):
         return {name: state_dtype[name] for name in states if name in state_dtype}
     return {} if state_dtype is None else dict.fromkeys(states, state_dtype)

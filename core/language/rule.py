@@ -8,6 +8,7 @@ element. Both run as they stand and can be traced and printed.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,7 @@ from typing import Any, ClassVar
 
 from .around import CHOICES, DEFAULTS, STRUCTURAL, checked_choice
 from .blockwise import BLOCKWISE, scales_of
-from .codecs import StateDtype, checked_state_dtype, storage_of
+from .codecs import StateDtype, checked_state_dtype, named_codecs, without_sign
 from .descent import descent
 from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
 from .kept import RESULTS, kept
@@ -24,6 +25,7 @@ from .keywords import known_keywords
 from .names import suggestion
 from .rounding import ROUNDINGS, checked_rounding, checked_seed
 from .rule_checks import check_definition, check_functions
+from .signs import never_negative
 
 # float, bool, a tuple of floats, None for a kind of clipping that is off, or a `StateDtype`
 Hyper = Any
@@ -121,7 +123,6 @@ class Rule:
     average_share: Callable[[Any], float] | None = None
     rounding: str = ROUNDINGS[0]
     state: tuple[str, ...] = field(init=False)
-    storage: Mapping[str, str] = field(init=False)  # the codec of each state that has one
     scales: Mapping[str, str] = field(init=False)  # array of scales to the state that it is of
     arrays: tuple[str, ...] = field(init=False)  # of all states, each with its scales behind it
     # the functional form, which `samestep.optimizers.functional` gives to every rule: it needs an
@@ -137,9 +138,7 @@ class Rule:
         check_definition(self)
         object.__setattr__(self, "state_dtype", checked_state_dtype(self.state_dtype))
         checked_rounding(self.rounding)
-        fixed = {name: codec for name, codec in self.kept_in.items() if codec is not None}
-        object.__setattr__(self, "storage", storage_of(self.free, self.state_dtype) | fixed)
-        blocks = [name for name, codec in self.storage.items() if codec in BLOCKWISE]
+        blocks = [name for name, codec in self._asked.items() if codec in BLOCKWISE]
         scales = {scales_of(name): name for name in blocks}
         object.__setattr__(self, "scales", scales)
         arrays = ((n, *[scales_of(n)] * (n in blocks)) for n in self.state)
@@ -177,14 +176,17 @@ class Rule:
         ----------
         state_dtype : str, mapping or None
             The name of a codec of `samestep.language.codecs`, for all states of the parameter's
-            size; or state name to codec; or None, for the compute dtype.
+            size, where ``"int8"`` and ``"dynamic8"`` mean ``"uint8"`` and ``"udynamic8"`` for those
+            that are proved never to be negative; or state name to codec; or None, for the compute
+            dtype.
         rounding : {"nearest", "stochastic"}
             How states and parameters that are stored in 16 bits are rounded.
 
         Raises
         ------
         TypeError, ValueError
-            For what is no codec, or a name that is no state of the parameter's size.
+            For what is no codec, a name that is no state of the parameter's size, or a codec with a
+            sign by the name of a state that is never negative.
         """
         if (state_dtype, rounding) == (self.state_dtype, self.rounding):
             return self
@@ -197,6 +199,22 @@ class Rule:
         if self.shape_options is None:
             return self
         return self.variant(**{**self.options, **self.shape_options(shape)})
+
+    @property
+    def _asked(self) -> dict[str, str]:
+        """The codecs of states that were asked for, or that ``kept_in`` has."""
+        fixed = {name: codec for name, codec in self.kept_in.items() if codec is not None}
+        return named_codecs(self.free, self.state_dtype) | fixed
+
+    @functools.cached_property
+    def storage(self) -> Mapping[str, str]:
+        """The codec of each state that has one. One codec of 8 bits for all states means the one without
+        a sign for those that are never negative, which traces the rule."""
+        asked = self._asked
+        if not isinstance(self.state_dtype, str) or not any(map(without_sign, asked.values())):
+            return asked
+        proved = never_negative(self)
+        return {n: (n in proved and without_sign(codec)) or codec for n, codec in asked.items()}
 
     @property
     def free(self) -> list[str]:
@@ -377,6 +395,13 @@ def _stored(
             f"state_dtype names {unknown[0]!r}; {suggestion(unknown[0], [*known])}the states of "
             f"{rule.name} that have the parameter's size are {', '.join(known) or 'none'}"
         )
+    for name, codec in by_state.items():
+        unsigned = without_sign(codec)
+        if unsigned and any(name in each.free and name in never_negative(each) for each in shaped):
+            raise ValueError(
+                f"state_dtype[{name!r}] is {codec!r}, which has a sign, and {name} of {rule.name} is "
+                f"never negative: small ones would become 0; expected {unsigned!r}"
+            )
     given = by_state if isinstance(state_dtype, tuple) else state_dtype
     return dataclasses.replace(rule, state_dtype=given, rounding=rounding)
 

@@ -11,12 +11,11 @@ import numpy as np
 from ..interrupts import held
 from .places import place_of_function
 from .rounding import KEY
-from .rule import Rule
 from .vocabulary import HOST, IEEE, HostScalars
 
 
 def next_scalars(
-    rule: Rule, steps: int, carry: Mapping[str, float], hyper: SimpleNamespace
+    rule: Any, steps: int, carry: Mapping[str, float], hyper: SimpleNamespace
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Compute the row of scalars of the next step, in float64, and the carry after it.
 
@@ -31,7 +30,7 @@ def next_scalars(
 
 
 def _scalars(
-    rule: Rule, steps: int, carry: Mapping[str, float], hyper: SimpleNamespace, xp: HostScalars
+    rule: Any, steps: int, carry: Mapping[str, float], hyper: SimpleNamespace, xp: HostScalars
 ) -> tuple[dict[str, Any], dict[str, float]]:
     given = as_numbers(carry, xp.number) if carry else SimpleNamespace()  # as for most rules
     result = rule.scalars(xp, xp.number(steps + 1), given, hyper)
@@ -39,7 +38,7 @@ def _scalars(
     return row, {name: float(value) for name, value in after.items()} if after else {}
 
 
-def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def row_and_carry(rule: Any, result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the row of scalars and the new carry out of what ``rule.scalars`` returned. Raise
     TypeError if that is something else."""
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], dict):
@@ -59,11 +58,11 @@ def row_and_carry(rule: Rule, result: Any) -> tuple[dict[str, Any], dict[str, An
     return row, after
 
 
-def scalar_names(rule: Rule) -> tuple[str, ...]:
+def scalar_names(rule: Any) -> tuple[str, ...]:
     """Return the names of the scalars in a row, in order: the rule's own, then the key of random bits
     where the rule rounds with some."""
-    own = tuple(next_scalars(rule, 0, rule.carry, as_numbers(rule.defaults))[0])
-    return own + KEY * rule.stochastic
+    own: tuple[str, ...] = tuple(next_scalars(rule, 0, rule.carry, as_numbers(rule.defaults))[0])
+    return own + KEY * bool(rule.stochastic)
 
 
 def as_numbers(values: Mapping[str, Any], number: type = float) -> SimpleNamespace:

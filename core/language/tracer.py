@@ -21,7 +21,6 @@ from .places import place_of_error, place_of_function
 from .refusals import Closed, Words, attributes, words_of
 from .results import as_tuple
 from .rounding import KEY
-from .rule import Rule
 from .scalars import row_and_carry
 from .vocabulary import Vocabulary
 
@@ -204,7 +203,7 @@ class TracedScalars(Words):
         return operation("exp", x)
 
 
-def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
+def trace_scalars(rule: Any) -> tuple[dict[str, Expr], dict[str, Expr]]:
     """Return the graph of ``rule.scalars``: the row and the new carry, by name. Leaves are named
     ``step``, ``carry.name``, ``h.name`` and ``h.name[i]``."""
 
@@ -230,7 +229,7 @@ def trace_scalars(rule: Rule) -> tuple[dict[str, Expr], dict[str, Expr]]:
         )
 
 
-def trace_update(rule: Rule, along_rows: bool = False) -> tuple[dict[str, Expr], list[Expr]]:
+def trace_update(rule: Any, along_rows: bool = False) -> tuple[dict[str, Expr], list[Expr]]:
     """Return the graph of ``rule.update``: the new value of ``param`` and of each state, by name; and
     the sums and sizes that the text asks for, needed or not. ``along_rows``: see
     `TracedVocabulary`."""
@@ -255,7 +254,7 @@ def trace_update(rule: Rule, along_rows: bool = False) -> tuple[dict[str, Expr],
 
 
 @contextlib.contextmanager
-def _explained(rule: Rule, function: str, vocabulary: type) -> Iterator[None]:
+def _explained(rule: Any, function: str, vocabulary: type) -> Iterator[None]:
     """Turn errors of a rule's text into TypeErrors that name the rule and what it may use."""
     try:
         yield

@@ -79,7 +79,6 @@ FORMATS = {
         Format("float32, states float16", options=dict(state_dtype="float16")),
         Format("float32, exp_avg 8 bits", options=dict(state_dtype={"exp_avg": "int8"})),
         Format("float32, states 8 bits", options=dict(state_dtype=EIGHT_BITS)),
-        Format("float32, states int8", options=dict(state_dtype="int8")),
         Format("bfloat16, master float32", "bfloat16", dict(master="float32")),
         Format("bfloat16, compensated", "bfloat16", dict(compensated=True)),
         Format("bfloat16, stochastic", "bfloat16", STOCHASTIC),

@@ -58,14 +58,16 @@ def scale_of_values(values, count, mask):
 @njit(**options)
 def store_block(values, count, codes, start, scales, size, most, mask):
     """Store a block of `count` values, which begins at element `start`, as codes, rounded roots, and a
-    scale."""
+    scale. Where `most` is 255 there is no sign, and nothing above 0 becomes 0."""
     scale = scale_of_values(values, count, mask)
     scales[uint64(start // size)] = scale
     good = scale > np.float32(0)
     inverse = np.float32(1) / scale if good else np.float32(0)
+    least = np.float32(1) if good and most > np.float32(127) else np.float32(0)
     for lane in range(count):
-        part = values[uint64(lane)] * inverse if good else np.float32(0)
-        root = most * sqrt(abs(part))
+        value = values[uint64(lane)]
+        part = value * inverse if good else np.float32(0)
+        root = max(most * sqrt(abs(part)), least if value > np.float32(0) else np.float32(0))
         shifted = (root if part >= np.float32(0) else -root) + np.float32(12582912)  # rounds it
         codes[uint64(start + lane)] = np.float32(shifted).view(np.int32) & np.int32(0xFF)
 
