@@ -12,6 +12,7 @@ from ..pages import see
 from ..parameters.by_name import as_groups
 from ..parameters.entries import label
 from ..parameters.hyper import as_held, numbers_at
+from ..parts.by_keyword import variant_of
 from ..protocol import Backend
 from ..rules import find_rule
 from ..step.run import Run
@@ -21,7 +22,7 @@ from .parameter_names import in_order, some
 from .partial import Loaded, fit
 from .plain_json import Decoder
 from .save import VERSIONS, as_reals
-from .state_dict import restore, structure_of
+from .state_dict import STRUCTURE, restore, structure_of
 
 # what is in the file besides the state dict
 OWN = ("format_version", "library_version", "names", "param", "defaults")
@@ -61,9 +62,7 @@ def load(
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
             for own, each, group in zip(families, options, groups, strict=True):
-                own.checked("rounding", group["rounding"])
-                codecs = own.checked("state_dtype", group["state_dtype"])
-                own.variant(**each).stored_as(codecs, group["rounding"])
+                variant_of(own, {name: own.checked(name, group[name]) for name in STRUCTURE}, each)
         # what is wrong with the arrays themselves is raised as the constructor raises it
         run = Run(the_rule, defaults, backend, groups, single, Settings(), options, division)
         with file.doubts():

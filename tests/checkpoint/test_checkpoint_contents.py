@@ -71,6 +71,15 @@ def test_a_header_with_a_right_checksum_is_not_believed(change, message, path):
             "state_dtype is 0.5; expected one of",
         ),
         (lambda t: t["param_groups"][0].update(rounding="up"), "rounding is 'up'; expected"),
+        (lambda t: t["param_groups"][0].update(average="F64"), "average is 'F64'; expected"),
+        (
+            lambda t: t["param_groups"][0].update(compensated=0.5),
+            "compensated must be True or False",
+        ),
+        (
+            lambda t: t["param_groups"][0].update(master="float32", compensated=True),
+            "compensated goes with no master",
+        ),
         (
             lambda t: t.update(format_version=3),
             "has format version 3, written by .*; this reads 1 and 2",
