@@ -60,9 +60,8 @@ def loops_over_blocks(p: Printer, step: Step, element: Lines, threads: int) -> L
             ]
     for name in p.rounded(step):
         first = f"{p.use('first_element')} + first"
-        random = p.helper(f"random_group<{own}>", *p.key_and_counter(name), first)
-        p.called.add("random_group")
-        get.append(f"const Random<{own}> {p.random_name(name)} = {random};")
+        random = p.helper("random_group", *p.key_and_counter(name), first)
+        get.append(f"const Random {p.random_name(name)} = {random};")
     lane = ["const int64_t lane = (first + k) & (width - 1);"] if step.sums else []
     body = [
         f"const int64_t first = start + {own} * threadIdx.x;",
