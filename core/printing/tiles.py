@@ -72,7 +72,7 @@ def _whole_chunk(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Line
         *target.loop("start", after, add, "chunk", str(ROW_LANES)),
         *(target.assign(f"{p.lanes_name[id(node)]}[lane]", name) for name, node in sums.items()),
     ]
-    if not target.fetches_ahead:
+    if not (target.fetches_ahead and step.loads):
         return target.loop("lane", str(ROW_LANES), of_lane, "0", "1")
     fetched = FETCHED if len(step.loads) == 1 else FETCHED // 2
     ahead = p.fetches(step, f"r * columns + start + {ROW_CHUNK // 2}", str(fetched))
