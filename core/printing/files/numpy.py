@@ -101,11 +101,11 @@ def _lines(name: str) -> list[str]:
 
 def _rounded_stores(rounds: bool) -> list[str]:
     """Return the lines that store states of which some have codecs."""
-    value = "rounded(name, result)"
+    store = ["state[...] = rounded(name, result)"]
     if rounds:
-        chance = "by_chance(rule, name, state, result, s, *place)"
-        value = f"{chance} if name in rule.streams else {value}"
-    text = filled(TEXTS["rounded stores"], {"STATE": value})
+        chance = "    state[...] = by_chance(rule, name, state, result, s, *place)"
+        store = ["if name in rule.streams:", chance, "else:", f"    {store[0]}"]
+    text = filled(TEXTS["rounded stores"], {"STORE": store})
     return text.rstrip("\n").splitlines()
 
 

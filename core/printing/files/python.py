@@ -166,7 +166,7 @@ class PythonFile:
             "CARRY": carry,
             "BLOCKS": TEXTS["first blocks"].splitlines() if self.blocks else [],
             "FIRST": "*first(name, value)" if self.storage else "value, COMPUTE",
-            "KEY": '**random_key(h.seed, entry["step"] + 1), ' * self.rounds,
+            "KEY": ['row |= random_key(h.seed, entry["step"] + 1)'] * self.rounds,
         }
         stored = f"\n{TEXTS['first stored']}" if self.storage else ""
         key = f"\n{TEXTS['random key']}" if self.rounds else ""
