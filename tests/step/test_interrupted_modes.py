@@ -30,14 +30,6 @@ class SwitchedError(AssertionError):
     """A mode is not what it was."""
 
 
-@pytest.fixture(autouse=True)
-def _python_s_handler():
-    """Where the shell has this process ignore Ctrl-C, too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def usable(backend):
     name = backend.partition(":")[0]
     if not ss.available_backends()[name].available:

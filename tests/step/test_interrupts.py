@@ -27,14 +27,6 @@ def parameters(backend):
     ]
 
 
-@pytest.fixture(autouse=True)
-def _python_s_handler():
-    """In the background, or under nohup, a process is started with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @contextlib.contextmanager
 def interrupt_after(seconds):
     """Ctrl-C after so many seconds, in the block: it waits if it is done before."""
