@@ -25,7 +25,9 @@ def sums_over_shards_are_refused(mesh, folder):
     for name in REDUCING:
         optimizer = getattr(ours, name)(whole.values(), lr=0.1)
         with refused(
-            ValueError, message.format(name.lower()).replace("params", r"group\[1\]"), optimizer
+            ValueError,
+            message.format(optimizer.rule.name).replace("params", r"group\[1\]"),
+            optimizer,
         ):
             optimizer.add_param_group({"params": params})
         assert len(optimizer.param_groups) == 1

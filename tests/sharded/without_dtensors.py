@@ -85,7 +85,7 @@ def sums_are_refused(model, optimizer):
     message = "is flattened by FullyShardedDataParallel, and {} sums over"
     for name in REDUCING:
         other = getattr(ours, name)([torch.ones(3)], lr=0.1)
-        with refused(ValueError, message.format(name.lower()), other):
+        with refused(ValueError, message.format(other.rule.name), other):
             other.add_param_group({"params": list(model.parameters())})
     optimizer.param_groups[0]["clip_norm"] = 1.0
     with refused(ValueError, message.format("adamw_clip_norm"), optimizer):
