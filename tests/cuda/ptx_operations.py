@@ -179,6 +179,7 @@ def _conversion(
     exact = target.kind == "f" and source.kind == "f" and target.itemsize > source.itemsize
     whole = target.kind != "f" and source.kind != "f"
     rounded = target.kind == "f" and rounding == ["rn"]
-    if ((exact or whole) and not rounding) or (rounded and target != source):
+    truncated = target.kind != "f" and source.kind == "f" and rounding == ["rzi"]
+    if ((exact or whole) and not rounding) or (rounded and target != source) or truncated:
         return lambda x: x.astype(target), [source], target
     return None
