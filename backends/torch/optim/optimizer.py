@@ -25,7 +25,7 @@ from ....parameters.entries import check_one_rule
 from ....parameters.hyper import GroupHyper
 from ....protocol import Backend
 from ....rules import find_rule
-from ....step.evaluation import MODE, check_has_modes, is_evaluating, refuse_step
+from ....step.evaluation import MODE, is_evaluating, refuse_step
 from ....step.one_thread import OneThread
 from ...launching.initial_state import check_parameter
 from ...torch_tensors.tracing import refuse_traced
@@ -240,9 +240,8 @@ class Optimizer(torch.optim.Optimizer):
 
     def eval(self) -> None:
         """Turn the parameters, in place, into the average of the steps so far, for evaluation; no step is
-        taken then. For rules that keep one (``Rule.average_share``).
-
-        Raises TypeError for other rules.
+        taken then. For rules that keep one (``Rule.average_share``); with others it does nothing,
+        since training loops call it on every optimizer that has it.
         """
         self._change_mode(True)
 
@@ -254,7 +253,8 @@ class Optimizer(torch.optim.Optimizer):
         self._change_mode(False)
 
     def _change_mode(self, evaluating: bool) -> None:
-        check_has_modes([self.rule])
+        if self.rule.average_share is None:
+            return
         averages.check_own(self._swapped)
         groups = self.param_groups
         if is_evaluating(groups) == evaluating:
