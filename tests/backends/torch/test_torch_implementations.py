@@ -238,8 +238,10 @@ def test_on_a_device_everything_stays_there():
     """Shape and device logic with tensors that have no elements. No operation mixes places: a
     number or a host scalar as divisor would be multiplied by as its reciprocal."""
     script = """
+from samestep.language.stages import stages
+of_any_shape = [name for name, rule in ss.rules.registry.items() if not stages(rule).calls]
 for name in ("torch", "torch:forloop", "torch:foreach"):
-    for rule in ss.rules.registry:
+    for rule in of_any_shape:
         with FakeTensorMode(allow_non_fake_inputs=True):
             params = [make((3, 4)).requires_grad_(), make(70000, torch.bfloat16), make((66, 1025)),
                       make((3, 4)).T, make(100), make(3, torch.float64), make(()), make((0, 3))]
