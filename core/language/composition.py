@@ -165,7 +165,7 @@ def around(
         rule,
         name=f"{prefix(name, value)}{rule.name}",
         scalars=scalars or rule.scalars,
-        update=with_state(update, rule, state),
+        update=with_states(update, rule, state),
         delta=None,
         decay=None,
         defaults={**rule.defaults, **defaults},
@@ -182,12 +182,12 @@ def check_names_apart(part: str, rule: Rule, names: Iterable[str]) -> None:
         raise ValueError(f"{part}: rule {rule.name!r} has a {taken[0]!r} of its own")
 
 
-def with_state(update: Function, rule: Rule, state: str) -> Function:
-    """Return ``update`` with the arguments of the rule's own, and one more ``state`` as the last."""
+def with_states(update: Function, rule: Rule, *states: str) -> Function:
+    """Return ``update`` with the arguments of the rule's own, and more ``states`` as the last."""
     arguments = inspect.signature(rule.update)
-    last = inspect.Parameter(state, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    new = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in states]
     update.__signature__ = arguments.replace(  # type: ignore[attr-defined]
-        parameters=[*arguments.parameters.values(), last]
+        parameters=[*arguments.parameters.values(), *new]
     )
     return update
 

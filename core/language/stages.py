@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .composition import with_states
 from .kept import kept
 from .matrix_functions import FUNCTIONS, MatrixFunction
 from .results import as_tuple
@@ -129,15 +129,10 @@ def _stage(rule: Rule, k: int, arrays: Sequence[str]) -> Rule:
             return (param, *state[: own + k], found.value)
         return (*as_tuple(results), *state[own:])
 
-    arguments = inspect.signature(rule.update)
-    new = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in present]
-    update.__signature__ = arguments.replace(  # type: ignore[attr-defined]
-        parameters=[*arguments.parameters.values(), *new]
-    )
     return dataclasses.replace(
         rule,
         name=f"{rule.label}_{'last' if is_last else f'before_{arrays[k]}'}",
-        update=update,
+        update=with_states(update, rule, *present),
         delta=None,
         decay=None,
         options={},

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 
-from ..language.composition import check_names_apart, part, with_state
+from ..language.composition import check_names_apart, part, with_states
 from ..language.intervals import Interval
 from ..language.results import as_tuple
 from ..language.rule import Rule
@@ -55,7 +55,7 @@ def lookahead(rule: Rule) -> Rule:
         rule,
         name=f"lookahead_{rule.name}",
         scalars=scalars,
-        update=with_state(update, rule, "slow"),
+        update=with_states(update, rule, "slow"),
         delta=None,
         decay=None,
         defaults={**rule.defaults, "sync_period": 6.0, "slow_step": 0.5},
