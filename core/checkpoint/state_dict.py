@@ -85,7 +85,7 @@ def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
         "options": dict(run.groups.rules[k].options),
         "weight_decay_mask": None if all(decays) else decays,
         "params": positions,
-        **({} if run.groups.families[k].average_share is None else {MODE: run.evaluating}),
+        **({} if rule.average_share is None else {MODE: run.evaluating}),
     }
 
 
