@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..tensor import AdoptedTensor
 LARGER = 1 << 23  # bytes; a multiple of what all temporaries of a block have
 
 
+@cache  # once a process: the thresholds stay
 def keep_freed_memory() -> None:
     """Have glibc keep the memory of temporaries for the next ones.
 

@@ -161,7 +161,7 @@ def test_every_hyperparameter_and_every_change_matters(label):
             for i in range(len(value)):
                 moved = [x * 1.01 if i == k else x for k, x in enumerate(value)]
                 others[f"{name}[{i}]"] = {"hyperparameters": {**hyper, name: moved}}
-        elif name == "ns_steps":  # a whole number
+        elif name in ("ns_steps", "sync_period"):  # whole numbers
             others[name] = {"hyperparameters": {**hyper, name: value + 1}}
         elif isinstance(value, float) and value:
             others[name] = {"hyperparameters": {**hyper, name: value * 1.01}}

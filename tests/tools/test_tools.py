@@ -180,7 +180,7 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
         (
             "export lion -o lion.c --option clip_norm",
             dict(rule="lion", target="c", dtype="float32", grad_dtype=None, state_dtypes=None,
-                 options=["clip_norm"], output=Path("lion.c"), with_check=False, force=False),
+                 rounding=None, options=["clip_norm"], output=Path("lion.c"), with_check=False, force=False),
         ),
     ],
 )  # fmt: skip

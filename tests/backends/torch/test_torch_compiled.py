@@ -71,8 +71,8 @@ def test_control_a_constant_in_place_of_an_input_would_be_noticed(monkeypatch):
     """A learning rate baked into the graph: the second step differs from the reference."""
     honest = operations._graph
 
-    def baked(inputs, roots):
-        graph, constants = honest(inputs, roots)
+    def baked(inputs, roots, storage):
+        graph, constants = honest(inputs, roots, storage)
         (k,) = [k for k, leaf in enumerate(inputs) if leaf.name == "step_size"]
         with graph.inserting_after(list(graph.nodes)[len(inputs) + len(constants) - 1]):
             number = graph.call_function(torch.tensor, (0.125,))
