@@ -144,6 +144,19 @@ class Printer(RandomBits):
         found = {*step.loads, *dict(step.stores)}
         return [a for a in self.program.arrays if self.rule.scales.get(a, a) in found]
 
+    def in_order(self, step: Step) -> bool:
+        """Return true if a step goes over the elements of a matrix in their order, not by rows: blocks
+        that it stores need not end where a row or a tile does."""
+        return self.program.matrix and any(name in self.blocks for name, _ in step.stores)
+
+    def of_tensor(self, step: Step, array: str) -> bool:
+        """Return true if a step has an array from the tensor's first element on, not from a tile's."""
+        return self.in_order(step) or array in self.layout.block
+
+    def longest_block(self, step: Step) -> int:
+        """Return the number of elements of the longest block that a step reads or writes."""
+        return max(codec.size for codec in self.blocks_of(step).values())
+
     def blocks_of(self, step: Step) -> dict[str, Blockwise]:
         """Return the codecs of the states with blocks that a step reads or writes, by name."""
         return {name: self.blocks[name] for name in self.touched(step) if name in self.blocks}
@@ -171,6 +184,10 @@ class Printer(RandomBits):
         ``first_column``, and ``columns``."""
         let = self.target.let
         before = self.scalar_lines(step)
+        self.row_and_column = "first_row + r", "first_column + column"
+        if self.in_order(step):
+            self.row_and_column = "r", "column"
+        row, column = self.row_and_column
         per_row: Lines = []
         element: Lines = []
         for node in step.received:
@@ -179,9 +196,9 @@ class Printer(RandomBits):
             if node.per == "tensor":
                 before.append(let(name, self.in_workspace(node)))
             elif node.per == "row":
-                per_row.append(let(name, self.in_workspace(node, "first_row + r")))
+                per_row.append(let(name, self.in_workspace(node, row)))
             else:
-                element.append(let(name, self.in_workspace(node, "first_column + column")))
+                element.append(let(name, self.in_workspace(node, column)))
         if "grad" in step.loads:
             coefficient, line = self.scalar("grad_coefficient")
             before.append(line)
@@ -190,11 +207,14 @@ class Printer(RandomBits):
             array = held.get(id(node), str(node.name) if node.op == "input" else None)
             if array is not None and node.per == "element":
                 self.text_of[id(node)] = name = self.new_name(array)
+                element += self.scale_in_tile(step, array)
                 value = self.load(array)
                 element.append(let(name, f"{coefficient} * {value}" if array == "grad" else value))
         element += self.assignments(statements(step), step)
         element += [self.store(array, self.text(expr)) for array, expr in step.stores]
-        if self.program.matrix:
+        if self.in_order(step):
+            loops = self.target.share_loops(self, step, per_row, element)
+        elif self.program.matrix:
             loops = self.target.tile_loops(self, step, per_row, element)
         else:
             loops = self.target.flat_loops(self, step, element)
@@ -205,7 +225,7 @@ class Printer(RandomBits):
         ``lane``."""
         block, blocks = self.target.block, self.blocks_of(step)
         if blocks:
-            block = max(codec.size for codec in blocks.values())
+            block = self.longest_block(step)
         elif self.rounded(step):  # the last pass, in which nothing is summed
             return self.random_loops(step, element)
         elif not self.program.sums or not (step.sums or block < LANES):
@@ -240,6 +260,24 @@ class Printer(RandomBits):
                 lines += self.target.room(self, self.new_values[name], longest)
         return lines
 
+    def scale_in_tile(self, step: Step, array: str) -> Lines:
+        """Return the declaration of the scale of a tile's element, whose block may begin outside it; nothing
+        for what is no state with blocks, or in a step that goes block by block."""
+        if array not in self.blocks or not self.program.matrix or self.in_order(step):
+            return []
+        self.use("columns column tile_start")
+        element = "(tile_start + r * columns + column)"
+        block = self.subscript(f"{element}{self.target.quotient}{self.blocks[array].size}")
+        return [
+            self.target.let(self.scale_name[array], f"{self.arrays[scales_of(array)]}[{block}]")
+        ]
+
+    def tile_start(self) -> Lines:
+        """Return the declaration of which of the tensor's elements is a tile's first one."""
+        return self.integer(
+            "tile_start", "first_row * columns + first_column", "first_row columns first_column"
+        )
+
     def stored_blocks(self, step: Step, longest: int) -> Lines:
         """Return statements behind the loop over a block: its new values become codes and scales, of
         codecs whose blocks are shorter ``part`` by part."""
@@ -272,7 +310,9 @@ class Printer(RandomBits):
         """Return the inner loop: ``body`` for every ``lane`` of the elements from ``first`` on, of
         which there are ``left``, but ``most`` at a time."""
         count = self.target.smaller(str(most), self.use(left))
-        if self.blocks_of(step):  # have so much to compute that memory does not wait
+        if (
+            self.blocks_of(step) and not self.program.matrix
+        ):  # have so much to compute that memory does not wait
             random = self.random_of_block(step, most)
             number = self.target.let("count", count, index=True)
             return [number, *random, *self.loop("lane", "count", body)]
