@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,8 +38,9 @@ class Tensor(Protocol):
     def with_state(self, state: dict[str, Any]) -> Tensor:
         """Return the same parameter with another state, for launches that only read it."""
 
-    def some_rows(self, where: Any) -> Tensor:
-        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`."""
+    def some_rows(self, where: Any, scales: Collection[str]) -> Tensor:
+        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`. ``scales``
+        are the names of states that have a number for each block, of whole ones in a row."""
 
     def pull(self) -> None:
         """Copy a staged parameter to where launches update it."""

@@ -361,13 +361,6 @@ def test_parameters_that_are_not_computed_in_float32_are_refused(any_backend, dt
         ss.AdamW(params, backend=any_backend, state_dtype="int8")
 
 
-def test_gradients_of_some_rows_are_refused():
-    optimizer = ss.AdamW([np.ones((4, 3), np.float32)], state_dtype="int8", lazy=True)
-    grad = ss.IndexedSlices(np.ones((1, 3), np.float32), np.array([1]))
-    with pytest.raises(TypeError, match="states are stored in blocks, which do not end where rows"):
-        optimizer.step([grad])
-
-
 def test_a_state_may_not_have_the_name_of_scales():
     def update(xp, s, param, grad, mean, mean_scale):
         return param, mean + grad, mean_scale
