@@ -354,10 +354,13 @@ def test_a_codec_with_a_sign_is_refused_by_name_for_squares(any_backend, codec):
 # ---- errors
 
 
-@pytest.mark.parametrize("dtype", ["float64", "complex64"])
-def test_parameters_that_are_not_computed_in_float32_are_refused(any_backend, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "why"),
+    [("float64", "are computed in float64"), ("complex64", "its states are complex")],
+)
+def test_parameters_that_are_not_real_and_computed_in_float32_are_refused(any_backend, dtype, why):
     params = on(any_backend, [np.zeros(3, dtype)])
-    with pytest.raises(TypeError, match=r"params\[0\] is .*state_dtype='int8' is for real"):
+    with pytest.raises(TypeError, match=rf"\[0\] is .*state_dtype='int8' is for real .*: .*{why}"):
         ss.AdamW(params, backend=any_backend, state_dtype="int8")
 
 
