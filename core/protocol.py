@@ -171,6 +171,7 @@ class BackendBase:
     they were made."""
 
     name: str
+    product_dtypes: Collection[str] = ()
 
     def __repr__(self) -> str:
         return f"<backend {self.name!r}>"
@@ -180,9 +181,13 @@ class BackendBase:
 
 
 class Backend(Protocol):
-    """The protocol of a backend; see ``backends/numpy/`` for the smallest one."""
+    """The protocol of a backend; see ``backends/numpy/`` for the smallest one.
+
+    ``product_dtypes`` are those of fewer bits than the compute dtype in which it multiplies matrices.
+    """
 
     name: str
+    product_dtypes: Collection[str]
 
     def accepts(self, array: Any) -> bool:
         """Say whether ``array`` is of a type that this backend updates in place."""
@@ -217,6 +222,12 @@ class Backend(Protocol):
     def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
         """Call ``function(matmul, *args)`` where this backend computes. ``matmul(a, b, out)`` is its
         product of stacks of matrices, in memory that `zeros` returned."""
+
+    def on_narrow_matrices(
+        self, function: Callable[..., None], dtype: str, stack: Any, size: int, *numbers: float
+    ) -> None:
+        """Call ``function(matmul, stack, memory, *numbers)`` as `on_matrices` does, with the stack, and
+        ``size`` more elements of memory, in a ``dtype`` of fewer bits; then round it back."""
 
     def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
         """Return a function that tells whoever keeps watch over these parameters' memory (autograd)

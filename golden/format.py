@@ -42,7 +42,7 @@ class Header:
 
     rule: str
     label: str
-    options: dict[str, bool]
+    options: dict[str, bool | str | None]
     dtype: str
     compute_dtype: str
     hyperparameters: dict[str, Any]

@@ -1079,7 +1079,8 @@ class Muon(Optimizer):
         momentum: Number = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[Number, Number, Number]
-        | Callable[[int], tuple[float, float, float]] = (
+        | Callable[[int], tuple[float, float, float]]
+        | str = (
             3.4445,
             -4.775,
             2.0315,
@@ -1089,6 +1090,7 @@ class Muon(Optimizer):
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,
         *,
+        ns_dtype: str | None = None,
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
@@ -1121,7 +1123,8 @@ class NorMuon(Optimizer):
         beta2: Number = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[Number, Number, Number]
-        | Callable[[int], tuple[float, float, float]] = (
+        | Callable[[int], tuple[float, float, float]]
+        | str = (
             3.4445,
             -4.775,
             2.0315,
@@ -1131,6 +1134,7 @@ class NorMuon(Optimizer):
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,
         *,
+        ns_dtype: str | None = None,
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,

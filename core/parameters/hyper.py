@@ -7,13 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from ..language.around import CHOICES
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers
-
-NO_NUMBERS = frozenset(
-    {"state_dtype", "rounding", *CHOICES}
-)  # hyperparameters that no scalars are made of
 
 
 def is_scheduled(value: Any) -> bool:
@@ -72,7 +67,8 @@ def options_asked_for(rule: Rule, held: Mapping[str, Any], numbers: Mapping[str,
     """Return the structural options of these hyperparameters. One that is also a number counts when
     it is scheduled, whatever it begins with."""
     return {
-        name: on or is_scheduled(held[name]) for name, on in rule.chosen_options(numbers).items()
+        name: on if name in rule.choices else on or is_scheduled(held[name])
+        for name, on in rule.chosen_options(numbers).items()
     }
 
 
@@ -84,7 +80,7 @@ class GroupHyper:
         self._given = {
             name: value
             for name, value in numbers.items()
-            if value is not None and name not in NO_NUMBERS
+            if value is not None and not isinstance(value, (str, Mapping))
         }
         self._numbers = as_numbers(self._given)
         self.sign = -1.0 if numbers["maximize"] else 1.0
