@@ -65,6 +65,10 @@ class Rule:
         of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too.
     carry : mapping
         Host state per parameter, float64: name to initial value.
+    shared : mapping
+        The carried numbers that all parameters of the rule have in common: name to the state, kept
+        per tensor, whose sum over all parameters is added to it after each step, or None for one that
+        nothing is added to. See `samestep.step.totals`.
     options : mapping
         The structural options (booleans) this variant was built with.
     factory : callable
@@ -110,6 +114,7 @@ class Rule:
     initial: Mapping[str, float | str] = field(default_factory=dict)
     per: Mapping[str, str] = field(default_factory=dict)
     carry: Mapping[str, float] = field(default_factory=dict)
+    shared: Mapping[str, str | None] = field(default_factory=dict)
     options: Mapping[str, bool] = field(default_factory=dict)
     factory: Callable[..., Rule] | None = None
     shape_options: Callable[[tuple[int, ...]], Mapping[str, bool]] | None = None
