@@ -131,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) prodigy_pass0(
     const float scaled_eps = rows[row * 11 + 9];
     const float decay = rows[row * 11 + 10];
     const float grad_coefficient = (float)(coefficients[row] * control[0]);
-    const int before = before_groups<4>(params, grads, exp_avgs, exp_avg_sqs, grad_sums, p0s);
+    const int before = before_groups<2>(params, grads, exp_avgs, exp_avg_sqs, grad_sums, p0s);
     const int64_t width = lanes_for(n, 2048);
     for (int64_t lane = threadIdx.x; lane < width; lane += blockDim.x) {
         sum0_lanes[lane] = 0;
@@ -179,7 +179,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) prodigy_pass0(
         store(sum0_lanes + lane, sum0_group);
         store(sum1_lanes + lane, sum1_group);
     };
-    each_group<4>(n, before, threadIdx.x, blockDim.x, update);
+    each_group<2>(n, before, threadIdx.x, blockDim.x, update);
     float sum0 = fold(sum0_lanes, width);
     if (threadIdx.x == 0) workspace[sum0_at + index] = sum0;
     float sum1 = fold(sum1_lanes, width);
