@@ -35,6 +35,8 @@ def expected_groups(printed, step) -> Counter[tuple[str, int]]:
     count = min(count, 4) if step.sums else count
     count //= 2 if step.sums and len(arrays) + len(step.sums) > 7 else 1
     found: Counter[tuple[str, int]] = Counter()
+    if count == 1:  # scalar accesses
+        return found
     for kind, names in (("ld", step.loads), ("st", stores)):
         for name in names:
             whole, rest = divmod(count * dtypes[name], 16)
