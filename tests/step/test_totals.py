@@ -126,7 +126,9 @@ def test_what_is_shared_is_declared():
     rest = dict(defaults=dict(lr=0.1), carry=dict(total=0.0))
     with pytest.raises(TypeError, match=r"shared names 'sum', which is not in carry \['total'\]"):
         ss.Rule("r", scalars, update, per=dict(sum_here="tensor"), shared=dict(sum=None), **rest)
-    with pytest.raises(TypeError, match=r"shared\['total'\] must be None or a state of per 'tensor'"):
+    with pytest.raises(
+        TypeError, match=r"shared\['total'\] must be None or a state of per 'tensor'"
+    ):
         ss.Rule("r", scalars, update, shared=dict(total="sum_here"), **rest)
 
 
