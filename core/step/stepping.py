@@ -22,6 +22,7 @@ from .launches import KeptLaunches, Launches
 from .lost_updates import LostUpdates
 from .outcome import Outcome
 from .settings import Settings
+from .totals import Totals
 from .work import Work
 
 
@@ -32,7 +33,7 @@ class Stepping:
         self._backend, self._tensors, self._clocks = backend, tensors, clocks
         self._hyper: list[GroupHyper] = []
         self._checker = backend.gradient_checker(tensors)
-        self._work = Work(backend, tensors)
+        self._work, self._totals = Work(backend, tensors), Totals(backend, tensors, clocks)
         self._accumulation: Accumulation | None = None
         self._lost: LostUpdates | None = LostUpdates(backend, tensors, clocks)
         # the choices of a step that was captured, which a replay cannot change
@@ -197,6 +198,8 @@ class Stepping:
             for bucket in work.updates:
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
+            if self._totals.rules:
+                outcome.share = self._totals.after_step(dtypes)
             if samples:
                 lost.after(samples)  # type: ignore[union-attr]
         return outcome
@@ -251,6 +254,11 @@ class Stepping:
 
     def _check_capture(self, settings: Settings) -> None:
         """Raise RuntimeError for what a replay could not do."""
+        if rules := self._totals.rules:
+            raise RuntimeError(
+                f"a step by {rules[0]} cannot be captured: the scalars of its next step follow from sums "
+                f"over all parameters, which the host reads between steps{see('cuda.md')}"
+            )
         if settings.skips:
             raise RuntimeError(
                 "a step that is left out where a gradient is not finite cannot be captured: "

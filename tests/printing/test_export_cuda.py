@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 import samestep as ss
 from exported_cuda import build
-from golden_files import PRINTED, load
+from golden_files import EXPORTED, load
 from helpers import has_gpu
 from samestep.golden.around import all_cases
 from samestep.golden.format import VALUES
 from samestep.language.blockwise import BLOCKWISE
 from samestep.language.rule import CLIPS
-from variants import DTYPES, variants
+from variants import DTYPES, exported_variants
 
 FLAGS = ["-std=c++17", "-O1", "-fmad=false", "-Xcompiler", "-ffp-contract=off,-Wall,-Wextra"]
 # of each label one dtype, and all dtypes in turn
-CASES = [case for case in all_cases() if case.name in PRINTED and not case.settings]
+CASES = [case for case in all_cases() if case.name in EXPORTED and not case.settings]
 CASES = [
     case
     for i, case in enumerate(CASES)
@@ -156,7 +156,7 @@ def compile_by_nvcc(text, file):
 @pytest.mark.whole
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nvcc_takes_it_without_a_warning(dtype, tmp_path):
-    for rule in variants()[DTYPES.index(dtype) :: len(DTYPES)]:
+    for rule in exported_variants()[DTYPES.index(dtype) :: len(DTYPES)]:
         text = ss.export(rule, "cuda", dtype, with_check=True)
         compile_by_nvcc(text, tmp_path / f"{rule.label}.cu")
 
