@@ -81,6 +81,7 @@ ADAFACTOR = dict(lr=0.48, beta2_decay=-0.7, eps=(1e-4, 1.0), d=0.1, weight_decay
 ADAFACTOR_LATER = dict(lr=0.03, d=0.8, beta2_decay=-0.9)
 ADOPT = dict(lr=0.02, betas=(0.9, 0.97), eps=0.05, weight_decay=0.02, clip_exponent=0.25)
 ADOPT_LATER = dict(lr=0.005, betas=(0.8, 0.95), clip_exponent=0.2)
+PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4.0)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 
@@ -183,6 +184,10 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "radam_schedulefree": (
         dict(ADAM, r=0.5, weight_lr_power=1.5, silent_sgd_phase=False),
         dict(lr=0.03, betas=(0.8, 0.95), weight_decay=0.05),
+    ),
+    "prodigy": (
+        dict(PRODIGY, lr=0.8, safeguard_warmup=True, maximize=True),
+        dict(lr=0.5, growth_rate=0.9, use_bias_correction=True, safeguard_warmup=False),
     ),
     "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),
 }

@@ -15,6 +15,7 @@ __all__ = [
     "DTYPES",
     "SPECIAL",
     "every_variant",
+    "exported_variants",
     "fitting",
     "has_bits_of_numpy",
     "options_of",
@@ -33,6 +34,11 @@ def variants() -> list[ss.Rule]:
     """All variants that can be printed and take parameters of any shape: those that call no function of
     a whole matrix, which are in `every_variant`, too."""
     return [rule for rule in every_variant() if not stages(rule).calls]
+
+
+def exported_variants() -> list[ss.Rule]:
+    """All variants that can be exported as a file: no step of one tensor depends on the others."""
+    return [rule for rule in variants() if not rule.shared]
 
 
 def has_bits_of_numpy(rule: ss.Rule | str, backend: str) -> bool:

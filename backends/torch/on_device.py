@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ...interrupts import held
 from ...language.rule import Rule
@@ -126,6 +127,10 @@ class OperationsOnDevice(TorchOnDevice, DecidesOnHost):
 
     def check_arithmetic(self) -> None:
         check_caller()  # scalars are the host's
+
+    def numbers(self, arrays: Sequence[Any]) -> Callable[[], NDArray[np.float64]]:
+        found: NDArray[np.float64] = self.device.to_numpy(self.device.stacked(arrays))
+        return lambda: found
 
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str

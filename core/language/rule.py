@@ -66,6 +66,10 @@ class Rule:
         of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too.
     carry : mapping
         Host state per parameter, float64: name to initial value.
+    shared : mapping
+        The carried numbers that all parameters of the rule have in common: name to the state, kept
+        per tensor, whose sum over all parameters is added to it after each step, or None for one that
+        nothing is added to. See `samestep.step.totals`.
     options : mapping
         The structural options (booleans, or names that ``choices`` has) this variant was built with.
     choices : mapping
@@ -114,6 +118,7 @@ class Rule:
     initial: Mapping[str, float | str] = field(default_factory=dict)
     per: Mapping[str, str] = field(default_factory=dict)
     carry: Mapping[str, float] = field(default_factory=dict)
+    shared: Mapping[str, str | None] = field(default_factory=dict)
     options: Mapping[str, Option] = field(default_factory=dict)
     choices: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     factory: Callable[..., Rule] | None = None

@@ -28,10 +28,18 @@ def at_step(value: Any, step: int) -> Any:
 
 
 def is_fixed(value: Any) -> bool:
-    """Say whether this value cannot change while it is the same object: numbers, tuples, names."""
+    """Say whether this value cannot change while it is the same object: numbers, tuples, names; or is a
+    dict of such, of which what was seen is a copy (`as_seen`)."""
     if isinstance(value, tuple):
         return all(map(is_fixed, value))
+    if isinstance(value, dict):
+        return all(map(is_fixed, value.values()))
     return isinstance(value, (bool, int, float, str, type(None)))
+
+
+def as_seen(value: Any) -> Any:
+    """Return what the value is equal to as long as it has not changed."""
+    return dict(value) if isinstance(value, dict) else value
 
 
 def numbers_at(
