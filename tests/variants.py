@@ -62,7 +62,8 @@ def fitting(rule: ss.Rule | str, tree: Any) -> Any:
 
 def options_of(rule: ss.Rule) -> dict:
     """Hyperparameters that make an optimizer use this variant."""
-    return {name: 0.9 * on if name in rule.defaults else on for name, on in rule.options.items()}
+    numbers = [name for name in rule.options if name in rule.defaults and name not in rule.choices]
+    return {n: 0.9 * on if n in numbers else on for n, on in rule.options.items() if on is not None}
 
 
 def values(rng: np.random.Generator, shape, dtype, special: float) -> np.ndarray:

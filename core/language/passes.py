@@ -140,13 +140,6 @@ class _Graph:
             if n not in self.small and not (e.op == "input" and e.name == n)  # as it was
         }
         self.arrays = ("param", "grad", *(n for n in rule.arrays if n not in self.small))
-        if rule.scales and self.text_matrix:
-            (state, *_) = rule.scales.values()
-            raise TypeError(
-                f"rule {rule.name!r} reduces or keeps rows or columns; {state} cannot be stored in "
-                f"{rule.storage[state]}, whose blocks do not end where rows do: expected bfloat16, "
-                "float16 or no state_dtype"
-            )
         for name, expr in self.small.items():
             if expr.per not in (rule.per[name], "scalar"):
                 raise TypeError(

@@ -30,7 +30,11 @@ def check_definition(rule: Any) -> None:
     check_names("a rule's name", [rule.name], "", longest=LONGEST_OF_FILE)
     rule_is = f"rule {rule.name!r}: "
     check_names("an option", rule.options, rule_is)
-    label = "_".join([rule.name, *rule.options])
+    values = {name: list(filter(None, names)) for name, names in rule.choices.items()}
+    for name, names in values.items():
+        check_names(f"a value of {name}", names, rule_is)
+    longest = (max([name, *values.get(name, [])], key=len) for name in rule.options)
+    label = "_".join([rule.name, *longest])
     check_names("the name with all options", [label], rule_is, longest=LONGEST_OF_FILE)
     _check_reference(rule.reference, rule_is)
     _check_arguments(rule, rule_is)

@@ -1080,7 +1080,8 @@ class Muon(Optimizer):
         momentum: Number = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[Number, Number, Number]
-        | Callable[[int], tuple[float, float, float]] = (
+        | Callable[[int], tuple[float, float, float]]
+        | str = (
             3.4445,
             -4.775,
             2.0315,
@@ -1090,6 +1091,7 @@ class Muon(Optimizer):
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,
         *,
+        ns_dtype: str | None = None,
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
@@ -1122,7 +1124,8 @@ class NorMuon(Optimizer):
         beta2: Number = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[Number, Number, Number]
-        | Callable[[int], tuple[float, float, float]] = (
+        | Callable[[int], tuple[float, float, float]]
+        | str = (
             3.4445,
             -4.775,
             2.0315,
@@ -1132,6 +1135,7 @@ class NorMuon(Optimizer):
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,
         *,
+        ns_dtype: str | None = None,
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,

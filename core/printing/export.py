@@ -127,7 +127,10 @@ def _command(
     words += ["--rounding", family.rounding] * family.stochastic
     for name, on in family.options.items():
         if on != usual[name]:
-            words += ["--option", name if on else f"no_{name}"]
+            words += [
+                "--option",
+                f"{name}={on}" if isinstance(on, str) else name if on else f"no_{name}",
+            ]
     for name, value in family.around.items():
         words += ["--option", name if value is True else f"{name}={value}"]
     for name in clips:

@@ -67,8 +67,8 @@ classes: dict[str, Rule] = {
     "SGDScheduleFree": sgd_schedulefree,
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,
-    "Muon": muon,
-    "NorMuon": normuon,
+    "Muon": muon(),
+    "NorMuon": normuon(),
     "Prodigy": prodigy,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}

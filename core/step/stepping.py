@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from ..language.clipping import clipped
 from ..language.rounding import key_scalars
 from ..language.rule import Rule
 from ..language.scalars import next_scalars
-from ..language.zero_gradient import check_rule
+from ..language.zero_gradient import check_blocks, check_rule
 from ..pages import see
 from ..parameters.clock import Clock, split
 from ..parameters.hyper import GroupHyper
@@ -241,11 +242,12 @@ class Stepping:
         for i, where in gradients.rows.items():
             clock, tensor = self._clocks[i], self._tensors[i]
             hyper = self._hyper[clock.group]
+            check_blocks(tensor.name, clock.rule, math.prod(tensor.shape[len(where) :]))
             if dtypes[i] is not None:
                 numbers = hyper.numbers(clock.decays)
                 row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
                 check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy)
-            tensors[i] = tensor.some_rows(where)
+            tensors[i] = tensor.some_rows(where, clock.rule.scales)
         return Work(self._kept, tensors)
 
     # ---- work that is captured and replayed

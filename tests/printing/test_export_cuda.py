@@ -25,7 +25,8 @@ CASES = [case for case in all_cases() if case.name in EXPORTED and not case.sett
 CASES = [
     case
     for i, case in enumerate(CASES)
-    if i % 4 == (i // 4) % 4 or case.name == "adamw_states_dynamic8.float32"
+    if i % 4 == (i // 4) % 4
+    or case.suffix in ("states_8_bits", "states_dynamic8", "states_of_matrices")
 ]
 
 
@@ -63,6 +64,14 @@ def test_control_a_change_is_noticed(right, wrong, tmp_path):
     text = ss.export("adamw", "cuda", with_check=True)
     assert right in text
     assert run(build(text.replace(right, wrong), tmp_path), "adamw.float32")[0] == 1
+
+
+@pytest.mark.parametrize("target", ["c", "cuda"])
+def test_the_text_on_top_says_how_many_scales_there_are(target):
+    text = " ".join(ss.export("adamw", target, state_dtype="int8").replace("\n *", " ").split())
+    for state, codec in (("exp_avg", "int8"), ("exp_avg_sq", "uint8")):
+        blocks = f"{state}s has codes of {codec}, in blocks of 128 neighbours"
+        assert f"{blocks}, and {state}_scales a scale for each block: (n + 127) / 128." in text
 
 
 FIRST_STATE = """
