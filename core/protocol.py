@@ -179,9 +179,11 @@ class BackendBase:
 
 
 class Backend(Protocol):
-    """The protocol of a backend; see ``backends/numpy/`` for the smallest one."""
+    """The protocol of a backend; see ``backends/numpy/`` for the smallest one. ``library`` is the module of
+    its arrays, of which functions of matrices call ``linalg.eigh``, ``isfinite`` and ``where``."""
 
     name: str
+    library: Any
 
     def accepts(self, array: Any) -> bool:
         """Say whether ``array`` is of a type that this backend updates in place."""
@@ -247,6 +249,10 @@ class Backend(Protocol):
 
     def capturing(self) -> bool:
         """Say whether work is only being recorded, to be replayed later."""
+
+    def leaves_out(self, control: Any) -> bool:
+        """Say whether launches with this control of a verdict leave everything as it is; on a device this
+        waits."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,13 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from . import formulas, formulas_of_averages, formulas_of_parts, formulas_since_adam
+from . import (
+    formulas,
+    formulas_of_averages,
+    formulas_of_parts,
+    formulas_of_square_states,
+    formulas_since_adam,
+)
 from .exact_gradients import Seen, exact, gradients_seen
 from .format import Golden
 
@@ -24,6 +30,7 @@ DIGITS = 50
 FORMULAS = {
     **vars(formulas),
     **vars(formulas_of_averages),
+    **vars(formulas_of_square_states),
     **vars(formulas_since_adam),
     **formulas_of_parts.FORMULAS,
 }

@@ -31,6 +31,7 @@ class TorchOnDevice(BackendBase):
 
     name: str
     implementation: str
+    library = torch
 
     def __init__(self, name: str, device: TorchArrays) -> None:
         self.name, self.device = name, device

@@ -9,9 +9,12 @@ has the same bits on one machine and library only, whatever stacks the matrices 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from .kronecker import column_gram, inverse_root, multiplied, row_gram
 
 Stack = Any  # an array or tensor of three axes, contiguous
 Matmul = Callable[[Any, Any, Any], Any]
@@ -65,14 +68,44 @@ def newton_schulz_memory(rows: int, columns: int) -> int:
 
 @dataclass(frozen=True)
 class MatrixFunction:
-    """``compute(matmul, stack, memory, *numbers)`` overwrites a stack; ``memory(rows, columns)`` is how
-    many more elements it needs for each matrix; ``numbers`` are called so."""
+    """``compute(matmul, *values, *memory, *numbers)``: a function whose ``result`` is the matrix overwrites
+    its first value; one whose result is a square writes it to one value more, behind the others.
+
+    ``values`` says what each value has a number for: ``"element"``, ``"row_pair"``, ``"column_pair"``, or
+    ``"pair"`` for either. ``memory(rows, columns)`` is how many more elements it needs for each matrix,
+    None if it takes no memory; ``numbers`` are called so. ``decomposes``: it takes the backend's
+    ``library``, too.
+    """
 
     compute: Callable[..., None]
-    memory: Callable[[int, int], int]
     numbers: tuple[str, ...]
+    memory: Callable[[int, int], int] | None = None
+    values: tuple[str, ...] = ("element",)
+    result: str = "element"
+    decomposes: bool = False
+
+    @property
+    def in_blocks(self) -> bool:
+        """True if a large matrix is cut into blocks for it, which its square states are of."""
+        return self.values != ("element",)
 
 
+GRAM = ("keep", "add")
 FUNCTIONS = {
-    "newton_schulz": MatrixFunction(newton_schulz, newton_schulz_memory, ("a", "b", "c", "steps"))
+    "newton_schulz": MatrixFunction(newton_schulz, ("a", "b", "c", "steps"), newton_schulz_memory),
+    "row_gram": MatrixFunction(row_gram, GRAM, None, ("element", "row_pair"), "row_pair"),
+    "column_gram": MatrixFunction(
+        column_gram, GRAM, None, ("element", "column_pair"), "column_pair"
+    ),
+    "inverse_root": MatrixFunction(
+        inverse_root,
+        ("refresh", "scale", "eps", "exponent"),
+        None,
+        ("pair", "pair"),
+        "pair",
+        decomposes=True,
+    ),
+    "multiplied": MatrixFunction(
+        multiplied, (), operator.mul, ("element", "row_pair", "column_pair")
+    ),
 }

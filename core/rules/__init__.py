@@ -28,6 +28,7 @@ from .rmsprop import rmsprop
 from .rprop import rprop
 from .schedulefree import adamw_schedulefree, radam_schedulefree, sgd_schedulefree
 from .sgd import sgd
+from .shampoo import shampoo
 from .signsgd import signsgd, signum
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
@@ -68,6 +69,7 @@ classes: dict[str, Rule] = {
     "RAdamScheduleFree": radam_schedulefree,
     "Muon": muon,
     "NorMuon": normuon,
+    "Shampoo": shampoo(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 
