@@ -27,6 +27,7 @@ from .inputs import (
     STEPS,
     as_matrix,
     gradients,
+    leave_out_huge,
     parameters,
     tame,
 )
@@ -116,6 +117,8 @@ def make(case: Case, oracle: ModuleType | None) -> Golden:
     steps = gradients(case.name, case.dtype, case.larger)
     if case.suffix:
         tame(start, steps)
+    elif variant.shared:
+        leave_out_huge(start, steps)
     if stages(case.variant).calls:
         shapes = SQUARED if stages(case.variant).squares else MATRICES
         start = {name: as_matrix(name, array, shapes) for name, array in start.items()}
@@ -161,6 +164,7 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         scalars=[*row, *(name for name in CLIPS if hyper[name] is not None)],
         carry=list(rule.carry),
         initial_carry=dict(rule.carry),
+        shared=dict(rule.shared) or None,
         truth=None
         if oracle is None
         else oracle.announcement(case.rule.name, list(ORDINARY), list(STORED_STEPS)),

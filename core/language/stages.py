@@ -33,7 +33,8 @@ class Call:
     argument that this stage or an earlier one computed, of square states, and of results.
 
     ``result`` is the name of what it writes, ``per`` what that has a number for: the array that it
-    overwrites, per element, or a new square. ``scalars`` are the names of its numbers in a row.
+    overwrites, per element, or a new square. ``scalars`` are the names of its numbers in a row,
+    ``dtype`` is that of its products, None for the compute dtype.
     """
 
     function: MatrixFunction
@@ -41,6 +42,7 @@ class Call:
     result: str
     per: str
     scalars: tuple[str, ...]
+    dtype: str | None
     after: int
 
 
@@ -94,11 +96,12 @@ class _Recorded:
         pairs = [name for name, per in rule.per.items() if per in PAIRS]
         self.squares = {name: self._names[id(after[name])] for name in pairs}
 
-    def add(self, name: str, args: tuple[Any, ...], result: Expr) -> None:
-        """Take note of a call of the function ``name``."""
-        self._seen += (*args, result)
-        function = FUNCTIONS[name]
-        values, numbers = args[: len(function.values)], args[len(function.values) :]
+    def add(self, result: Expr) -> None:
+        """Take note of a call of a function, by the node of its result."""
+        self._seen.append(result)
+        name, function = result.op, FUNCTIONS[result.op]
+        count = len(function.values)
+        values, numbers = result.args[:count], result.args[count:]
         of_values = tuple(
             self._array(name, value) if per == "element" else self._names[id(value)]
             for value, per in zip(values, function.values, strict=True)
@@ -110,7 +113,7 @@ class _Recorded:
             made = self._names[id(result)] = self._unused(f"{name}_{len(self.calls) + 1}")
         scalars = tuple(str(number.name) for number in numbers)
         after = max(len(self.arrays) - 1, 0)
-        self.calls.append(Call(function, of_values, made, result.per, scalars, after))
+        self.calls.append(Call(function, of_values, made, result.per, scalars, result.value, after))
 
     def _array(self, name: str, value: Expr) -> str:
         """Return the name of an array that has this value: a new one, unless there is one."""
@@ -139,9 +142,9 @@ class _Recording:
         if name not in FUNCTIONS:
             return word
 
-        def call(*args: Any) -> Any:
-            result = word(*args)
-            self._recorded.add(name, args, result)
+        def call(*args: Any, **given: Any) -> Any:
+            result = word(*args, **given)
+            self._recorded.add(result)
             return result
 
         return call
@@ -166,7 +169,7 @@ class _OfStage:
     def __getattr__(self, name: str) -> Any:
         return self._call if name in FUNCTIONS else getattr(self._xp, name)
 
-    def _call(self, *args: Any) -> Any:
+    def _call(self, *args: Any, **given: Any) -> Any:
         call = next(self._calls)
         if self._own in call.values:
             raise _ArgumentError(args[0])
@@ -201,6 +204,7 @@ def _stage(rule: Rule, k: int, recorded: _Recorded) -> Rule:
         per={name: per for name, per in rule.per.items() if per not in PAIRS},
         initial={name: value for name, value in rule.initial.items() if name in stored},
         options={},
+        choices={},
         factory=None,
         shape_options=None,
         state_dtype=dict(rule.storage) or None,

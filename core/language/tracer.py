@@ -155,22 +155,27 @@ class TracedVocabulary(Words, Vocabulary):
     def minimum(self, a: Any, b: Any) -> Expr:
         return operation("minimum", a, b)
 
-    def newton_schulz(self, x: Any, a: Any, b: Any, c: Any, steps: Any) -> Expr:
-        return _of_matrix("newton_schulz", x, a, b, c, steps)
+    def newton_schulz(self, x: Any, *numbers: Any, dtype: str | None = None) -> Expr:
+        if len(numbers) % 3 != 1 or len(numbers) < 4:
+            raise TypeError(
+                f"newton_schulz got {len(numbers)} numbers; expected three coefficients for each step "
+                "that has its own, and the number of steps"
+            )
+        return _of_matrix("newton_schulz", dtype, x, *numbers)
 
     def row_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Expr:
-        return _of_matrix("row_gram", x, before, keep, add)
+        return _of_matrix("row_gram", None, x, before, keep, add)
 
     def column_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Expr:
-        return _of_matrix("column_gram", x, before, keep, add)
+        return _of_matrix("column_gram", None, x, before, keep, add)
 
     def inverse_root(
         self, gram: Any, before: Any, refresh: Any, scale: Any, eps: Any, exponent: Any
     ) -> Expr:
-        return _of_matrix("inverse_root", gram, before, refresh, scale, eps, exponent)
+        return _of_matrix("inverse_root", None, gram, before, refresh, scale, eps, exponent)
 
     def multiplied(self, x: Any, left: Any, right: Any) -> Expr:
-        return _of_matrix("multiplied", x, left, right)
+        return _of_matrix("multiplied", None, x, left, right)
 
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)
@@ -202,9 +207,10 @@ def _summand(x: Any, per: str) -> Expr:
     return value
 
 
-def _of_matrix(name: str, *args: Any) -> Expr:
-    """Return a new node for a function of a whole matrix. Raise TypeError for an argument that is not
-    one value per element, or the square state that it takes, or a number that is no scalar."""
+def _of_matrix(name: str, dtype: str | None, *args: Any) -> Expr:
+    """Return a new node for a function of a whole matrix, whose value is the dtype of its products.
+    Raise TypeError for an argument that is not one value per element, or the square state that it
+    takes, or a number that is no scalar."""
     function = FUNCTIONS[name]
     values, numbers = args[: len(function.values)], args[len(function.values) :]
     pair = next((per for value in values if (per := as_expr(value).per) in PAIRS), "pair")
@@ -216,7 +222,7 @@ def _of_matrix(name: str, *args: Any) -> Expr:
         if not isinstance(number, Expr) or number.op != "scalar":
             raise TypeError(f"{name} takes scalars as numbers, such as s.steps, not {number!r}")
     per = pair if function.result == "pair" else function.result
-    return Expr(name, tuple(map(as_expr, args)), per)
+    return Expr(name, tuple(map(as_expr, args)), per, value=dtype)
 
 
 class TracedScalars(Words):

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..language.blocks import PAIRS, blocks_of
 from ..language.dtypes import COMPUTE_DTYPE
-from ..language.matrix_functions import MatrixFunction
 from ..language.rule import Rule
 from ..language.stages import Call, stages
 from ..protocol import Backend, Tensor
@@ -40,8 +39,7 @@ class Stack:
         """Call the function for those that have a row."""
         matrices = self.arrays[call.result]
         for where, row in self._parts(row_of_tensor):
-            compute = call.function.compute
-            self.backend.on_matrices(compute, matrices[where], memory, *numbers[row])
+            on_matrices(self.backend, call, matrices[where], memory, numbers[row])
 
     def _parts(self, row_of_tensor: Sequence[int]) -> Iterator[tuple[slice, int]]:
         """Yield slices of the stack that have one row, and fit into the memory together."""
@@ -59,6 +57,19 @@ class Stack:
 def at_once(shape: tuple[int, int]) -> int:
     """Return how many matrices of this shape a function works on together."""
     return max(STACK // math.prod(shape), 1)
+
+
+def on_matrices(
+    backend: Backend, call: Call, matrices: Any, memory: Any, numbers: Sequence[float]
+) -> None:
+    """Call a function of matrices alone, with products in the dtype that the text asks for."""
+    function = call.function
+    if call.dtype is None:
+        backend.on_matrices(function.compute, matrices, memory, *numbers)
+    else:
+        assert function.memory is not None
+        size = len(matrices) * function.memory(*matrices.shape[1:])
+        backend.on_narrow_matrices(function.compute, call.dtype, matrices, size, *numbers)
 
 
 class WithSquares:
@@ -99,12 +110,16 @@ class WithSquares:
     ) -> None:
         """Call the function if the tensor has a row."""
         row = row_of_tensor[self._number]
-        if row >= 0:
+        if row < 0:
+            return
+        if call.function.in_blocks:
             self._backend.on_matrices(self._compute, call, memory, numbers[row])
+        else:
+            on_matrices(self._backend, call, self._arrays[call.result], memory, numbers[row])
 
     def _compute(self, matmul: Any, call: Call, memory: Any, numbers: Sequence[float]) -> None:
         function = call.function
-        values = [self._value(name, function) for name in call.values]
+        values = [self._value(name) for name in call.values]
         if call.per in PAIRS:
             values.append(self._squares[call.result])
         if function.memory is not None:
@@ -114,11 +129,11 @@ class WithSquares:
         if call.per == "element" and values[0] is self._cut:
             self._blocks.write(self._cut, self._arrays[call.result][0])
 
-    def _value(self, name: str, function: MatrixFunction) -> Any:
-        """Return a square, or a matrix as the function takes it."""
+    def _value(self, name: str) -> Any:
+        """Return a square, or the blocks of a matrix."""
         if name in self._squares:
             return self._squares[name]
-        if self._cut is None or not function.in_blocks:
+        if self._cut is None:
             return self._arrays[name]
         self._blocks.read(self._arrays[name][0], self._cut)
         return self._cut

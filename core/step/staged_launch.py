@@ -57,7 +57,7 @@ class StagedLaunch:
         staged = [t.with_state({**t.state, **own}) for t, own in zip(tensors, arrays, strict=True)]
         for launch in self._launches:
             launch.bind(staged, positions)
-        calls = [call for call in self._stages.calls if call.function.memory is not None]
+        calls = [c for c in self._stages.calls if c.function.memory is not None and c.dtype is None]
         most = max((work.memory(call) for work in self._work for call in calls), default=0)
         self._memory = self._backend.zeros(most, self._compute)
 

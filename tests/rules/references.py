@@ -20,6 +20,7 @@ VERSIONS = {
     "schedulefree": "1.4.1",
     "optimi": "0.3.3",
     "pytorch_optimizer": "4.1.0",
+    "prodigyopt": "1.1.2",
     # of https://github.com/facebookresearch/optimizers
     "distributed_shampoo": "commit f60660661194de26d3ee78bae6d15820ff8e583d",
 }
@@ -69,6 +70,8 @@ def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
     return found
 
 
+# without epsilon: the authors multiply it by the estimate of the next step
+PRODIGY = dict(betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 SHAMPOO = dict(lr=2**-4, betas=(0.5, 0.5), weight_decay=2**-3)
 SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
@@ -157,6 +160,13 @@ CASES = {
             **SHAMPOO, epsilon=2**-10, grafting=dict(beta2=0.5, epsilon=2**-16), **SEVERAL
         ),
         ("weight",),
+    ),
+    "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),
+    "prodigy_options": Case(
+        "Prodigy",
+        dict(PRODIGY, lr=0.5, safeguard_warmup=True, use_bias_correction=True, growth_rate=1.1),
+        "prodigyopt:Prodigy",
+        dict(PRODIGY, lr=0.5, safeguard_warmup=True, use_bias_correction=True, growth_rate=1.1),
     ),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)

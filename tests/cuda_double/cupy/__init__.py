@@ -19,6 +19,7 @@ from ._array import (
     isfinite,
     matmul,
     ndarray,
+    stack,
     where,
     zeros,
 )
@@ -27,5 +28,5 @@ from ._memory import get_default_memory_pool
 __version__ = "14.2.0"
 __all__ = [
     "arange", "array", "asarray", "ascontiguousarray", "asnumpy", "cuda", "empty", "from_dlpack",
-    "get_default_memory_pool", "isfinite", "linalg", "matmul", "ndarray", "where", "zeros",
+    "get_default_memory_pool", "isfinite", "linalg", "matmul", "ndarray", "stack", "where", "zeros",
 ]  # fmt: skip
