@@ -83,6 +83,15 @@ ADOPT = dict(lr=0.02, betas=(0.9, 0.97), eps=0.05, weight_decay=0.02, clip_expon
 ADOPT_LATER = dict(lr=0.005, betas=(0.8, 0.95), clip_exponent=0.2)
 PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4.0)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
+SHAMPOO = dict(
+    lr=0.05,
+    betas=(0.9, 0.97),
+    eps=0.5,
+    weight_decay=0.1,
+    precondition_frequency=2.0,
+    start_preconditioning_step=2.0,
+)
+SHAMPOO_LATER = dict(lr=0.02, betas=(0.8, 1.0), precondition_frequency=1.0, exponent=0.4)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
@@ -152,6 +161,11 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             match_rms_adamw=True,
             summed_momentum=True,
         ),
+    ),
+    "shampoo": (dict(SHAMPOO, maximize=True), dict(SHAMPOO_LATER, sgd_grafting=True)),
+    "shampoo_grafting_beta2": (
+        dict(SHAMPOO, grafting_beta2=0.9, grafting_eps=0.01),
+        dict(SHAMPOO_LATER, grafting_beta2=0.8, sgd_grafting=True),
     ),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (

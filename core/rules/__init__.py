@@ -29,6 +29,7 @@ from .rmsprop import rmsprop
 from .rprop import rprop
 from .schedulefree import adamw_schedulefree, radam_schedulefree, sgd_schedulefree
 from .sgd import sgd
+from .shampoo import shampoo
 from .signsgd import signsgd, signum
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
@@ -70,6 +71,7 @@ classes: dict[str, Rule] = {
     "Muon": muon(),
     "NorMuon": normuon(),
     "Prodigy": prodigy,
+    "Shampoo": shampoo(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -26,7 +26,7 @@ REDUCING = [
     "MARSLion",
     "Prodigy",
 ]
-OF_MATRICES = ["Muon", "NorMuon"]  # which refuse vectors, sharded or not
+OF_MATRICES = ["Muon", "NorMuon", "Shampoo"]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 
 
