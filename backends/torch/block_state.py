@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -16,17 +18,21 @@ class BlockState:
     and `copy_` stores new ones, as with a tensor. A slice, along the last axis, begins with a block."""
 
     def __init__(
-        self, codec: Blockwise, codes: Tensor, scales: Tensor, shape: tuple[int, ...] = (-1,)
+        self, codec: Blockwise, codes: Tensor, scales: Tensor, shape: tuple[int, ...]
     ) -> None:
         self.codec, self.codes, self.scales, self.shape = codec, codes, scales, shape
-        self.device, self.dtype, self.numel = codes.device, codes.dtype, codes.numel
+        self.device, self.dtype = codes.device, codes.dtype
+
+    def numel(self) -> int:
+        """Return the number of elements."""
+        return math.prod(self.shape)
 
     def __getitem__(self, where: slice | tuple[slice, slice]) -> BlockState:
         along, axes = (where[-1], len(where)) if isinstance(where, tuple) else (where, 1)
-        size, stop = self.codec.size, min(along.stop, self.numel())
-        blocks = slice(along.start // size, self.codec.count(stop))
-        shape = (1,) * (axes - 1) + (-1,)
-        return BlockState(self.codec, self.codes[along], self.scales[blocks], shape)
+        codec, start, stop = self.codec, along.start, min(along.stop, self.numel())
+        codes = self.codes[codec.bytes_of(start) : codec.bytes_of(stop)]
+        scales = self.scales[start // codec.size : codec.count(stop)]
+        return BlockState(codec, codes, scales, (1,) * (axes - 1) + (stop - start,))
 
     def reshape(self, shape: tuple[int, ...]) -> BlockState:
         """Return the same memory, seen with another shape."""
@@ -34,7 +40,12 @@ class BlockState:
 
     def to(self, dtype: torch.dtype) -> Tensor:
         """Return the elements, a new tensor."""
-        codes = self._by_block(self.codes)
+        codes = self.codes
+        if self.codec.bits == 4:
+            codes = torch.stack([codes >> 4, codes & 15], dim=1).view(-1)[: self.numel()]
+            sign = 8 if self.codec.signed else 0
+            codes = (codes.view(torch.int8) ^ sign) - sign
+        codes = _in_blocks(codes, self.codec.size)
         if self.codec.most is None:
             parts = self._map()[codes.int()].to(dtype)
         else:
@@ -45,7 +56,7 @@ class BlockState:
 
     def copy_(self, values: Tensor) -> None:
         """Store new elements; in what order is said in ``core/language/blockwise.py``."""
-        blocks = self._by_block(values.reshape(-1))
+        blocks = _in_blocks(values.reshape(-1), self.codec.size)
         bits = (blocks + 0.0).view(torch.int32)
         if self.codec.mask == 0x7FFFFFFF:
             bits &= self.codec.mask
@@ -65,7 +76,8 @@ class BlockState:
                 roots = torch.maximum(roots, (good[:, None] & (blocks > 0)).to(roots.dtype))
             codes = torch.where(parts >= 0, roots, -roots)
         self.scales.copy_(torch.where(top < INFINITE, scales, torch.nan))
-        self.codes.copy_(codes.view(-1)[: self.numel()])
+        codes = codes.view(-1)[: self.numel()]
+        self.codes.copy_(codes if self.codec.bits == 8 else _packed(codes))
 
     def _map(self) -> Tensor:
         """Return the codec's map on the device of the codes."""
@@ -79,9 +91,16 @@ class BlockState:
         low = values[below]
         return torch.where(parts - low >= (values[above] - low) * 0.5, above, below)
 
-    def _by_block(self, vector: Tensor) -> Tensor:
-        """Return a vector as blocks, the last one filled up with zeros."""
-        missing = self.codec.count(self.numel()) * self.codec.size - self.numel()
-        if missing:
-            vector = torch.cat([vector, vector.new_zeros(missing)])
-        return vector.view(-1, self.codec.size)
+
+def _in_blocks(vector: Tensor, size: int) -> Tensor:
+    """Return a vector as rows of that size, the last one filled up with zeros."""
+    missing = -vector.numel() % size
+    if missing:
+        vector = torch.cat([vector, vector.new_zeros(missing)])
+    return vector.view(-1, size)
+
+
+def _packed(codes: Tensor) -> Tensor:
+    """Return codes of 4 bits, two in a byte, the first one in its upper half."""
+    pairs = _in_blocks(codes.to(torch.int32) & 15, 2)
+    return (pairs[:, 0] << 4) | pairs[:, 1]

@@ -176,8 +176,8 @@ class Rule:
         ----------
         state_dtype : str, mapping or None
             The name of a codec of `samestep.language.codecs`, for all states of the parameter's
-            size, where ``"int8"`` and ``"dynamic8"`` mean ``"uint8"`` and ``"udynamic8"`` for those
-            that are proved never to be negative; or state name to codec; or None, for the compute
+            size, where ``"int8"``, ``"int4"`` and ``"dynamic8"`` mean ``"uint8"``, ``"uint4"`` and
+            ``"udynamic8"`` for those that are proved never to be negative; or state name to codec; or None, for the compute
             dtype.
         rounding : {"nearest", "stochastic"}
             How states and parameters that are stored in 16 bits are rounded.
@@ -208,7 +208,7 @@ class Rule:
 
     @functools.cached_property
     def storage(self) -> Mapping[str, str]:
-        """The codec of each state that has one. One codec of 8 bits for all states means the one without
+        """The codec of each state that has one. One codec of blocks for all states means the one without
         a sign for those that are never negative, which traces the rule."""
         asked = self._asked
         if not isinstance(self.state_dtype, str) or not any(map(without_sign, asked.values())):

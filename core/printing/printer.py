@@ -80,13 +80,16 @@ class Printer(RandomBits):
 
     def begin(self) -> None:
         """Start a new function. ``lanes`` are its arrays of lanes and their sizes, ``buffers`` those
-        of random bits, ``placed`` the elements that do not stand at index ``i`` of their array.
-        ``scale_name`` has the scale of the block in hand, by state, and ``new_values`` the array of
-        its new values."""
+        of random bits, ``codes`` those of codes, ``placed`` the elements that do not stand at index ``i`` of their array.
+        ``scale_name`` has the scale of the block in hand, by state, ``new_values`` the array of its
+        new values, and ``codes_of_block`` that of its codes where they are two in a byte."""
         super().begin()
         self.scale_name = {name: self.new_name(scales_of(name)) for name in self.blocks}
         self.new_values = {name: self.new_name(f"new_{name}") for name in self.blocks}
+        packed = [name for name, codec in self.blocks.items() if codec.bits == 4]
+        self.codes_of_block = {name: self.new_name(f"{name}_codes") for name in packed}
         self.lanes: dict[str, int] = {}
+        self.codes: dict[str, int] = {}
         self.placed: dict[str, str] = {}
 
     # ---- parts of statements
@@ -129,8 +132,13 @@ class Printer(RandomBits):
         return self.target.assign(self.element(array), value)
 
     def element(self, array: str) -> str:
-        """Return the element of an array that the loop is at."""
-        return self.placed.get(array) or f"{self.arrays[array]}[{self.use('i')}]"
+        """Return the element of an array that the loop is at; of one with two codes in a byte, its
+        code."""
+        if array in self.placed:
+            return self.placed[array]
+        if array in self.codes_of_block:
+            return f"{self.codes_of_block[array]}[{self.subscript('lane')}]"
+        return f"{self.arrays[array]}[{self.use('i')}]"
 
     def new_value(self, array: str) -> str:
         """Return the place where an element's new value waits for those of its block."""
@@ -236,8 +244,24 @@ class Printer(RandomBits):
                 block = self.subscript(f"{place}{self.target.quotient}{codec.size}")
                 scale = f"{self.arrays[scales_of(name)]}[{block}]"
                 lines.append(self.target.let(self.scale_name[name], scale))
-            if name in dict(step.stores) and place == "start":
+            if place != "start":
+                continue
+            if name in dict(step.stores):
                 lines += self.target.room(self, self.new_values[name], longest)
+            if codec.bits == 4:
+                lines += self.target.codes(self, self.codes_of_block[name], longest)
+        return lines
+
+    def unpacked_codes(self, step: Step) -> Lines:
+        """Return statements before the loop over a block: codes that are two in a byte, each on its
+        own."""
+        lines: Lines = []
+        for name, codec in self.blocks_of(step).items():
+            if name in step.loads and codec.bits == 4:
+                places = self.target.packed(self.arrays[name], "start")
+                flip = "8" if codec.signed else "0"
+                call = self.helper("unpack", *places, "count", self.codes_of_block[name], flip)
+                lines.append(f"{call}{self.target.end}")
         return lines
 
     def stored_blocks(self, step: Step, longest: int) -> Lines:
@@ -246,11 +270,16 @@ class Printer(RandomBits):
         lines: Lines = []
         for name, codec in self.blocks_of(step).items():
             if name in dict(step.stores):
+                codes = self.codes_of_block.get(name)
                 places = self.new_values[name], self.arrays[name], self.arrays[scales_of(name)]
                 part = "part" if codec.size < longest else ""
-                given = self.target.block_arguments(*places, codec, self.code(codec), part)
+                given = self.target.block_arguments(*places, codec, self.code(codec), part, codes)
                 stored = [f"{self.helper(store_name(codec), *given)}{self.target.end}"]
                 lines += self.loop("part", "count", stored, codec.size) if part else stored
+                if codes:
+                    packed = self.target.packed(self.arrays[name], "start")
+                    call = self.helper("pack", codes, "count", *packed)
+                    lines.append(f"{call}{self.target.end}")
         return lines
 
     def tile_width(self) -> Lines:
@@ -275,7 +304,8 @@ class Printer(RandomBits):
         if self.blocks_of(step):  # have so much to compute that memory does not wait
             random = self.random_of_block(step, most)
             number = self.target.let("count", count, index=True)
-            return [number, *random, *self.loop("lane", "count", body)]
+            codes = self.unpacked_codes(step)
+            return [number, *random, *codes, *self.loop("lane", "count", body)]
         if not self.target.fetches_ahead:
             return self.shared_loop("lane", count, body)
         ahead = self.fetches(step, first, "count")

@@ -96,7 +96,7 @@ def loaded_state(rule: Rule, groups: Groups, snapshot: Mapping[str, Any]) -> def
         found = read_entry(as_saved, own, where)
         if found is not None:
             step, carry, arrays = found
-            arrays = recoded(arrays, as_saved, variant, _on_host, where)
+            arrays = recoded(arrays, as_saved, variant, tuple(param.shape), _on_host, where)
             copies = {name: _copied(array, param, where + name) for name, array in arrays.items()}
             state[param] = {"step": step, **carry, **copies, **others}
         elif others:

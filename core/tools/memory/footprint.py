@@ -62,7 +62,9 @@ def state_shapes(rule: Rule, shape: Shape) -> dict[str, Shape]:
     """Return the shape of each state of a parameter of this shape."""
     variant = rule.for_shape(shape)
     smaller = {"row": shape[:1], "column": shape[1:], "tensor": ()}
-    return {name: smaller.get(variant.per.get(name, ""), shape) for name in variant.state}
+    shapes = {name: smaller.get(variant.per.get(name, ""), shape) for name in variant.state}
+    coded = {n: BLOCKWISE[c].shape(shape) for n, c in variant.storage.items() if c in BLOCKWISE}
+    return shapes | coded
 
 
 def parameter_count(shapes: Shapes) -> int:
