@@ -40,6 +40,8 @@ EMA = dict(average="ema", average_decay=0.75)
 PARTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
     ("adamw", dict(master="float32"), {}, ("bfloat16", "float16")),
     ("lamb", dict(master="float32"), {}, ("bfloat16",)),
+    ("adamw", dict(master="split"), {}, ("bfloat16",)),
+    ("lamb", dict(master="split"), {}, ("bfloat16",)),
     ("adamw", dict(compensated=True), {}, ("bfloat16", "float16")),
     ("lamb", dict(compensated=True), {}, ("float16",)),
     ("adamw", EMA, dict(average_decay=0.5), ("float32", "float64", "bfloat16")),

@@ -23,8 +23,8 @@ KEY = "samestep"  # the only metadata key: safetensors writes several in random 
 EXTENSION = ".safetensors"
 VALUES = Path(__file__).parent / "values"
 DTYPES = {
-    "F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16", "I8": "int8",
-    "U8": "uint8",
+    "F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16", "I16": "int16",
+    "I8": "int8", "U8": "uint8",
 }  # fmt: skip
 
 

@@ -134,6 +134,15 @@ class TracedVocabulary(Words, Vocabulary):
     def stored(self, x: Any) -> Expr:
         return operation("stored", x)
 
+    def upper_half(self, x: Any) -> Expr:
+        return operation("upper_half", x)
+
+    def lower_half(self, x: Any) -> Expr:
+        return operation("lower_half", x)
+
+    def from_halves(self, upper: Any, lower: Any) -> Expr:
+        return operation("from_halves", upper, lower)
+
     def maximum(self, a: Any, b: Any) -> Expr:
         return operation("maximum", a, b)
 

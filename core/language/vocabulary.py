@@ -18,8 +18,8 @@ Value = Any
 
 
 class Vocabulary:
-    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines the first
-    seven.
+    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines all but the
+    composites.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
     along each row) or one ``per="column"``.
@@ -41,6 +41,19 @@ class Vocabulary:
 
     def stored(self, x: Value) -> Value:
         """Return ``x`` rounded to what the parameter is stored in, and loaded again."""
+        raise NotImplementedError
+
+    def upper_half(self, x: Value) -> Value:
+        """Return the bfloat16 that is nearest to the float32 ``x``, of two the one farther from zero."""
+        raise NotImplementedError
+
+    def lower_half(self, x: Value) -> Value:
+        """Return how many float32 numbers ``x`` lies above its upper half, counted away from zero: a
+        whole number from -32,768 to 32,767; 0 for NaN."""
+        raise NotImplementedError
+
+    def from_halves(self, upper: Value, lower: Value) -> Value:
+        """Return the float32 that has these halves; ``upper`` itself if none has."""
         raise NotImplementedError
 
     def sum(self, x: Value, per: str = "tensor") -> Value:
@@ -148,6 +161,22 @@ class NumpyVocabulary(Vocabulary):
 
     def stored(self, x: Any) -> Any:
         return self._typed(x).astype(self.storage).astype(self.dtype)
+
+    def upper_half(self, x: Any) -> Any:
+        x = np.asarray(x, np.float32)
+        bits = (x.view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xFFFF0000)
+        return np.where(x == x, bits.view(np.float32), x).astype(self.dtype)
+
+    def lower_half(self, x: Any) -> Any:
+        x = np.asarray(x, np.float32)
+        lower = x.view(np.uint32).astype(np.uint16).view(np.int16)
+        return np.where(x == x, lower, 0).astype(self.dtype)
+
+    def from_halves(self, upper: Any, lower: Any) -> Any:
+        upper = np.asarray(upper, np.float32)
+        bits = upper.view(np.uint32) + np.asarray(lower).astype(np.int32).view(np.uint32)
+        x = bits.view(np.float32)
+        return np.where(x == x, x, upper).astype(self.dtype)
 
     def newton_schulz(self, x: Any, a: Any, b: Any, c: Any, steps: Any) -> Any:
         stack = np.array(x)[None]

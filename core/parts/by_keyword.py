@@ -8,10 +8,11 @@ from typing import Any
 from ..language.around import OF_16_BITS, STRUCTURAL
 from ..language.rule import Rule
 from .averages import averaged
-from .half import compensated, float32_master
+from .half import compensated, float32_master, split_master
 
+MASTERS = {"float32": float32_master, "split": split_master}
 PARTS: Mapping[str, Callable[[Rule, Any], Rule]] = {
-    "master": lambda rule, value: float32_master(rule),
+    "master": lambda rule, value: MASTERS[value](rule),
     "compensated": lambda rule, value: compensated(rule),
     "average": averaged,
 }
