@@ -16,6 +16,7 @@ import digits_loss
 import movement_error
 import storage_costs
 import text_loss
+from candidates import CANDIDATES
 from formats_page import with_tables
 from samestep.tools.cli.installation import core_count, installed_versions
 from stored_formats import FORMATS, Format, others
@@ -54,12 +55,12 @@ def measure(before: Mapping[str, Any], parts: Settings, names: Sequence[str]) ->
     found = json.loads(json.dumps(before or {"settings": {}, "formats": {}}))
     found["versions"] = installed_versions("numpy", "numba", "torch")
     found["cores"] = core_count()
-    known: dict[str, Format] = {**FORMATS, **others()}
+    known: dict[str, Format] = {**FORMATS, **CANDIDATES, **others()}
     chosen = [known[name] for name in names or known]
     for part, settings in parts.items():
         found["settings"][part] = settings | (text_loss.sizes() if part == "text" else {})
         for form in chosen:
-            if part == "text" or form.name in FORMATS:
+            if part in form.parts:
                 print(part, form.name, flush=True)
                 figures = found["formats"].setdefault(form.name, {})
                 figures[part] = PARTS[part](form, **settings)
