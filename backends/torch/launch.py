@@ -69,7 +69,7 @@ class TorchLaunch(HostLaunch):
             return memory
         codec = BLOCKWISE[self.rule.storage[name]]
         own = vector(tensor.flat_state(scales)).detach()
-        return BlockState(codec, memory, own, (tensor.size,))
+        return BlockState(codec, memory, own, tensor.size)
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Decide what runs together, and look up its memory."""

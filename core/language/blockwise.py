@@ -79,11 +79,12 @@ class Blockwise:
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the codes of a parameter of this shape: the same, or a vector of bytes
         that have two codes each."""
-        return shape if self.per_byte == 1 else (self.bytes_of(math.prod(shape)),)
+        return shape if self.per_byte == 1 else (-(-math.prod(shape) // self.per_byte),)
 
-    def bytes_of(self, element: int) -> int:
-        """Return how many bytes the codes of so many elements take."""
-        return -(-element // self.per_byte)
+    def bytes_of(self, start: int, stop: int) -> slice:
+        """Return where in a vector of codes those of elements from ``start`` on and before ``stop`` are;
+        a block begins at ``start``."""
+        return slice(start // self.per_byte, -(-stop // self.per_byte))
 
     def load(self, codes: NDArray[Any], scales: NDArray[Any], count: int) -> NDArray[Any]:
         """Return so many elements, float32, of a vector of codes that begins with a block."""

@@ -25,7 +25,7 @@ CASES = [case for case in all_cases() if case.name in PRINTED and not case.setti
 CASES = [
     case
     for i, case in enumerate(CASES)
-    if i % 4 == (i // 4) % 4 or case.name == "adamw_states_dynamic8.float32"
+    if i % 4 == (i // 4) % 4 or case.suffix in ("states_dynamic8", "states_of_matrices")
 ]
 
 

@@ -111,7 +111,8 @@ class Participants:
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
             names = ("step", *self._clocks[i].rule.carry, *self._next_scalars)
             counts = {name: self._numbers.views[name][i] for name in names}
-            arrays = {name: placed(a, member.param) for name, a in tensor.state.items()}
+            own = self._clocks[i].rule
+            arrays = {n: placed(n, a, member.param, own) for n, a in tensor.state.items()}
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
         # what `unchanged` looks at
