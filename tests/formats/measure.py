@@ -74,8 +74,9 @@ def main() -> None:
     given = options.parse_args()
     found = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
     for part in given.part or SETTINGS:
-        found = measure(found, {part: SETTINGS[part]}, given.format)
-        FIGURES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        for name in given.format or [*FORMATS, *CANDIDATES, *others()]:
+            found = measure(found, {part: SETTINGS[part]}, [name])
+            FIGURES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
 
 

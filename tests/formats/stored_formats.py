@@ -122,11 +122,6 @@ FORMATS = {
             "bfloat16",
             dict(state_dtype=EIGHT_BITS, **STOCHASTIC),
         ),
-        Format(
-            "bfloat16, states 4 bits, stochastic",
-            "bfloat16",
-            dict(state_dtype=FOUR_BITS, **STOCHASTIC),
-        ),
         Format("bfloat16, nearest", "bfloat16", UNWARNED),
     )
 }

@@ -388,7 +388,7 @@ def test_a_codec_with_a_sign_is_refused_by_name_for_squares(any_backend, codec):
 
 def test_rules_of_rows_and_columns_have_no_states_of_4_bits(any_backend):
     matrix, vector = (on(any_backend, [np.ones(s, np.float32)]) for s in ((3, 4), 5))
-    with pytest.raises(TypeError, match="exp_avg cannot be stored in int4, .* expected int8"):
+    with pytest.raises(TypeError, match=r"exp_avg cannot be stored in int4, .* expected int8"):
         ss.Adafactor(matrix, beta1=0.9, backend=any_backend, state_dtype="int4")
     ss.Adafactor(vector, beta1=0.9, backend=any_backend, state_dtype="int4")
 
