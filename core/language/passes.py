@@ -159,7 +159,8 @@ class _Graph:
             stage = max((self.stage[id(arg)] for arg in node.args), default=0)
             self.stage[id(node)] = stage + _reduces_elements(node)
         self.sums = tuple(n for n in self.nodes if _reduces_elements(n))
-        self.last = max((self.stage[id(n)] for n in self.sums), default=0)
+        of_elements = [*self.full.values(), *(n.args[0] for n in self.sums)]
+        self.last = max((self.stage[id(n)] for n in of_elements), default=0)
         crossings = [n for n in self.nodes if self._is_used_by_elements(n)]
         self.crossings = tuple(self._kept(crossings))
         self.matrix = self.text_matrix and bool(self.sums or self.crossings or self.small)

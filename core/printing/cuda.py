@@ -54,6 +54,9 @@ OPTIONS = (
     "-default-device",
 )  # fmt: skip
 WIDEST = 16  # bytes that one load or store moves
+MOST_GROUPS = (
+    7  # of arrays and lanes that a thread adding up has at once; of more, it has half as much
+)
 TEXTS = read("cuda_helpers.cu")
 HEAD = TEXTS.pop("head")
 
@@ -288,6 +291,8 @@ def _loops_over_groups(p: Printer, step: Step, element: Lines) -> Lines:
     count = WIDEST // min(numpy_dtype(p.stored[a]).itemsize for a in touched)
     if step.sums:  # lanes take registers, too: with 8 neighbours sm_90 spills
         count = min(count, 4)
+        if len(touched) + len(step.sums) > MOST_GROUPS:
+            count = max(count // 2, 1)
     pointers = ", ".join(p.arrays[array] for array in touched)
     lines = [f"const int before = before_groups<{count}>({pointers});"]
     get, put = [], []

@@ -126,8 +126,9 @@ def _variants(rule: Rule) -> Iterator[Rule]:
     """Yield the rule, and its variants with one structural option chosen otherwise."""
     yield rule
     for name, on in rule.options.items():
-        with contextlib.suppress(ValueError):  # some go with others only
-            yield rule.variant(**{**rule.options, name: not on})
+        for other in rule.choices.get(name, (not on,)):
+            with contextlib.suppress(ValueError):  # some go with others only
+                yield rule.variant(**{**rule.options, name: other})
 
 
 def _theirs(value: Any, param: torch.Tensor) -> Any:
