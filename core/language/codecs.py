@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .blockwise import BLOCKWISE
+from .dtypes import numpy_dtype
 
 CODECS = ("bfloat16", "float16", *BLOCKWISE)
 StateDtype = str | Mapping[str, str] | None  # of all states, of states by name, or none
@@ -21,6 +22,13 @@ StateDtype = str | Mapping[str, str] | None  # of all states, of states by name,
 def stored_dtype(codec: str) -> str:
     """Return the name of the dtype of the elements, or codes, that a codec stores."""
     return BLOCKWISE[codec].dtype if codec in BLOCKWISE else codec
+
+
+def stored_bits(codec: str) -> int:
+    """Return how many bits an element takes that a codec stores, without its part of a scale."""
+    if codec in BLOCKWISE:
+        return BLOCKWISE[codec].bits
+    return 8 * numpy_dtype(codec).itemsize
 
 
 def checked_state_dtype(value: Any, where: str = "") -> StateDtype:

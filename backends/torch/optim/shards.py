@@ -48,9 +48,8 @@ def placed(name: str, array: Any, param: Any, rule: Rule) -> Any:
     from torch.distributed.tensor import DTensor
 
     whole: dict[str, Any] = {}
-    codec = BLOCKWISE.get(rule.storage.get(rule.scales.get(name, name), ""))
-    if codec is not None and (name in rule.scales or codec.bits == 4):
-        size = param.numel()
+    if name in rule.vectors:
+        codec, size = BLOCKWISE[rule.storage[rule.scales.get(name, name)]], param.numel()
         count = codec.count(size) if name in rule.scales else codec.bytes_of(0, size).stop
         whole = dict(shape=torch.Size([count]), stride=(1,))
     elif array.ndim == param.ndim:  # otherwise a row or column of a replicated parameter
