@@ -42,9 +42,9 @@ class Tensor(Protocol):
     def with_state(self, state: dict[str, Any]) -> Tensor:
         """Return the same parameter with another state, for launches that only read it."""
 
-    def some_rows(self, where: Any, scales: Collection[str]) -> Tensor:
-        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`. ``scales``
-        are the names of states that have a number for each block, of whole ones in a row."""
+    def some_rows(self, where: Any, vectors: Collection[str]) -> Tensor:
+        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`. ``vectors``
+        are the names of states that are a vector, of as many numbers for each row."""
 
     def pull(self) -> None:
         """Copy a staged parameter to where launches update it."""

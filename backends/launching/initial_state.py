@@ -41,7 +41,7 @@ def initial_state(
         if codec in BLOCKWISE:
             blocks = BLOCKWISE[codec]
             code, scale = blocks.of_number(value)
-            yield name, shape, np.dtype(blocks.dtype), code
+            yield name, blocks.shape(shape), np.dtype(blocks.dtype), code
             yield scales_of(name), (blocks.count(math.prod(shape)),), real, scale
             continue
         if codec is not None:  # rounded to the compute dtype first, as printed source does it

@@ -59,8 +59,8 @@ class Optimizer(Adjustable, Checkpointed):
         otherwise and whose rule has them, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
         ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16",
-        "float16", "int8", "dynamic8" or, for what is never negative, "uint8", "udynamic8", or a dict of
-        these by the names of states; ``rounding`` of what is stored in 16
+        "float16", "int8", "int4", "dynamic8" or, for what is never negative, "uint8", "uint4",
+        "udynamic8", or a dict of these by the names of states; ``rounding`` of what is stored in 16
         bits, "nearest" or "stochastic", by random bits that follow from ``seed`` (see
         `samestep.language.rounding`); ``master="float32"``, ``master="split"`` or
         ``compensated=True``, for parameters of 16 bits: what rounding would lose is kept (see

@@ -86,15 +86,30 @@ class CFamily(Target):
     def room(self, printer: Printer, name: str, count: int) -> Lines:
         return [f"{self.real} {name}[{count}];"]
 
+    def codes(self, printer: Printer, name: str, count: int) -> Lines:
+        return [f"int8_t {name}[{count}];"]
+
+    def packed(self, codes: str, start: str) -> Lines:
+        return [f"{codes} + {start} / 2"]
+
     def block_arguments(
-        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+        self,
+        values: str,
+        codes: str,
+        scales: str,
+        codec: Blockwise,
+        code: str,
+        part: str,
+        room: str | None = None,
     ) -> Lines:
         count, start, scale = "count", "start", f"start / {codec.size}"
         if part:
             count, start = self.smaller(str(codec.size), f"count - {part}"), f"start + {part}"
             values, scale = f"{values} + {part}", f"({start}) / {codec.size}"
-        places = [f"(uint8_t *){codes} + {start}", f"{scales} + {scale}"]
-        return [values, count, *places, code, f"{codec.mask:#x}"]
+        place = f"{codes} + {start}" if room is None else f"{room} + {part}" if part else room
+        return [
+            values, count, f"(uint8_t *){place}", f"{scales} + {scale}", code, f"{codec.mask:#x}",
+        ]  # fmt: skip
 
     def constant(self, value: float) -> str:
         return f"{value:.0f}" if is_whole(value) else self.typed_constant(value)
