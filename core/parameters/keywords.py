@@ -12,11 +12,16 @@ from .hyper import as_held, numbers_at
 
 
 def with_keywords(
-    rule: Rule, groups: Sequence[Any], hyper: Mapping[str, Any], masks: Sequence[Any]
+    rule: Rule,
+    groups: Sequence[Any],
+    hyper: Mapping[str, Any],
+    masks: Sequence[Any],
+    copies: Sequence[Any],
 ) -> tuple[dict[str, Any], list[Any]]:
     """Return the defaults of groups with this ``rule``, and the groups: those with another rule
     have the keywords that it knows. A group's own entries count more. ``masks`` has the weight decay
-    mask of each group; those whose rule knows no weight decay have none if others do.
+    mask of each group; those whose rule knows no weight decay have none if others do. ``copies`` has
+    what each group's parameters are copied to.
 
     Raises TypeError or ValueError for a keyword that no rule has, and for values that ``rule``
     cannot use.
@@ -32,11 +37,12 @@ def with_keywords(
     numbers = numbers_at(rule, of_rule, 0, others=("weight_decay_mask", *WHOLE))
     some_decay = any("weight_decay" in known[each] for each in rules)
     given = []
-    for own, group, mask in zip(rules, groups, masks, strict=True):
+    for own, group, mask, copy in zip(rules, groups, masks, copies, strict=True):
         has = known[own]
         more = {} if own is rule else {name: v for name, v in hyper.items() if name in has}
         masked = {"weight_decay_mask": mask} if "weight_decay" in has or not some_decay else {}
-        given.append({**masked, **more, **group} if is_group(group) else group)
+        entries = {**masked, "copy_to": copy, **more}
+        given.append({**entries, **group} if is_group(group) else group)
     return as_held(of_rule, numbers), given
 
 

@@ -13,6 +13,7 @@ from ..language.dtypes import dtype_of
 from ..language.rule import Rule
 from ..pages import see
 from ..parameters.by_name import Division, as_groups
+from ..parameters.copies import copies_of_groups, kept_state, refresh_copies, with_copies
 from ..parameters.entries import listed_group
 from ..parameters.groups import Groups
 from ..parameters.keywords import with_keywords
@@ -64,7 +65,8 @@ class Run:
         self.groups = Groups(rule, defaults, self.backend, single, division)
         for k, group in enumerate(groups):
             self.groups.add(group, {} if options is None else options[k], 0)
-        self.backend.check_overlap(self.groups.tensors)
+        self.backend.check_overlap(with_copies(self.groups.tensors))
+        refresh_copies(self.backend, self.groups.tensors)
         self.settings, self.alone = settings, OneThread()
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
         self.evaluating = False
@@ -97,6 +99,7 @@ class Run:
             )
         self.follow()
         self.groups.add(listed_group(group), {}, self.steps_taken, check_overlap=True)
+        refresh_copies(self.backend, self.groups.tensors)
         self.forget()
 
     def change(self, **settings: Any) -> None:
@@ -164,7 +167,7 @@ class Run:
         self.settle()
         numbers, tensors, clocks = self.groups.numbers(0), self.groups.tensors, self.groups.clocks
         for i, (tensor, clock) in enumerate(zip(tensors, clocks, strict=True)):
-            for name, array in tensor.state.items():
+            for name, array in kept_state(tensor).items():
                 state = clock.rule.scales.get(name, name)
                 value = clock.rule.initial.get(state, 0.0)
                 value = numbers[clock.group][value] if isinstance(value, str) else value
@@ -233,5 +236,7 @@ def start(
         masks: Sequence[Any] = [weight_decay_mask] * len(groups)
     else:
         masks = division.masks(weight_decay_mask)
-    defaults, groups = with_keywords(rule, groups, hyper, masks)
+    hyper = dict(hyper)
+    copies = copies_of_groups(hyper.pop("copy_to", None), len(groups), single, division)
+    defaults, groups = with_keywords(rule, groups, hyper, masks, copies)
     return Run(rule, defaults, backend, groups, single, settings, division=division)
