@@ -69,9 +69,10 @@ class Vocabulary:
     def norm(self, x: Value, per: str = "tensor") -> Value:
         return self.sqrt(self.sum(x * x, per))
 
-    def newton_schulz(self, x: Value, a: Value, b: Value, c: Value, steps: Value) -> Value:
+    def newton_schulz(self, x: Value, *numbers: Value, dtype: str | None = None) -> Value:
         """Return `samestep.language.matrix_functions.newton_schulz` of ``x``, the parameter seen as a
-        matrix: its first axis against all others. The numbers are scalars: ``s.steps``."""
+        matrix: its first axis against all others. The numbers are scalars: ``s.a, s.b, s.c,
+        s.steps``. ``dtype`` is that of its products, where it is not the compute dtype: "bfloat16"."""
         raise NotImplementedError
 
     def sign(self, x: Value) -> Value:
@@ -178,10 +179,11 @@ class NumpyVocabulary(Vocabulary):
         x = bits.view(np.float32)
         return np.where(x == x, x, upper).astype(self.dtype)
 
-    def newton_schulz(self, x: Any, a: Any, b: Any, c: Any, steps: Any) -> Any:
+    def newton_schulz(self, x: Any, *numbers: Any, dtype: str | None = None) -> Any:
+        # where a text is compared with its trace; backends call the function between stages
         stack = np.array(x)[None]
         memory = np.empty(newton_schulz_memory(*x.shape), self.dtype)
-        newton_schulz(np.matmul, stack, memory, a, b, c, steps)
+        newton_schulz(np.matmul, stack, memory, *numbers)
         return stack[0]
 
     def _typed(self, x: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..language.around import OF_16_BITS, STRUCTURAL
-from ..language.rule import Rule
+from ..language.rule import Option, Rule
 from .averages import averaged
 from .copies import copied
 from .half import compensated, float32_master, split_master
@@ -21,7 +21,7 @@ PARTS: Mapping[str, Callable[[Rule, Any], Rule]] = {
 
 
 def variant_of(
-    rule: Rule, hyper: Mapping[str, Any], options: Mapping[str, bool] | None = None
+    rule: Rule, hyper: Mapping[str, Any], options: Mapping[str, Option] | None = None
 ) -> Rule:
     """Return the variant of ``rule`` that these hyperparameters ask for; the same object each time.
 
