@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..language.around import CHOICES
 from ..language.names import suggestion
 from ..language.rule import Rule
 from .entries import WHOLE, is_group, label, rule_of
 from .hyper import as_held, numbers_at
+
+# hyperparameters that nothing reads unless another one asks for what they are of
+READ_WITH = {"average_decay": "average", "average_start": "average", "seed": "rounding"}
 
 
 def with_keywords(
@@ -35,6 +39,7 @@ def with_keywords(
         _check_known(hyper, known)
     of_rule = {name: v for name, v in hyper.items() if len(known) == 1 or name in known[rule]}
     numbers = numbers_at(rule, of_rule, 0, others=("weight_decay_mask", *WHOLE))
+    check_read(hyper, groups, rules)
     some_decay = any("weight_decay" in known[each] for each in rules)
     given = []
     for own, group, mask, copy in zip(rules, groups, masks, copies, strict=True):
@@ -44,6 +49,36 @@ def with_keywords(
         entries = {**masked, "copy_to": copy, **more}
         given.append({**entries, **group} if is_group(group) else group)
     return as_held(of_rule, numbers), given
+
+
+def check_read(
+    hyper: Mapping[str, Any], groups: Sequence[Any], rules: Sequence[Rule], first: int = 0
+) -> None:
+    """Raise TypeError for a hyperparameter that a group or, of those of all groups, none reads, since
+    what it is of is not asked for: a decay without an average. Its default value may stand there.
+    ``first`` is the place of the first group."""
+    for name, part in READ_WITH.items():
+        read = False
+        for k, (group, rule) in enumerate(zip(groups, rules, strict=True), first):
+            own = group if is_group(group) else {}
+            known = rule.known_hyperparameters
+            asked = {**known, **hyper, **own}[part]
+            reads = name in rule.defaults or asked not in (None, "nearest")
+            if not reads and own.get(name, known[name]) != known[name]:
+                raise _unread(label(k, own), name, part)
+            read = read or reads
+        if not read and name in hyper and hyper[name] != known[name]:
+            raise _unread("", name, part)
+
+
+def _unread(where: str, name: str, part: str) -> TypeError:
+    """Make the error for a hyperparameter that nothing reads."""
+    expected = " or ".join(
+        f"{part}={value!r}" for value in (CHOICES | {"rounding": ("stochastic",)})[part]
+    )
+    return TypeError(
+        f"{where}{name} has no effect without {expected}: give that, too, or leave it out"
+    )
 
 
 def _check_known(hyper: Mapping[str, Any], known: Mapping[Rule, Mapping[str, Any]]) -> None:

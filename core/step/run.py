@@ -11,18 +11,18 @@ from ..interrupts import held
 from ..language.blockwise import BLOCKWISE
 from ..language.dtypes import dtype_of
 from ..language.rule import Option, Rule
-from ..pages import see
 from ..parameters.by_name import Division, as_groups
 from ..parameters.copies import copies_of_groups, kept_state, refresh_copies, with_copies
-from ..parameters.entries import listed_group
+from ..parameters.entries import is_group, label, listed_group, rule_of
 from ..parameters.groups import Groups
-from ..parameters.keywords import with_keywords
+from ..parameters.keywords import READ_WITH, check_read, with_keywords
 from ..parameters.trees import flatten
 from .evaluation import change_mode, check_has_modes, refuse_step
 from .one_thread import OneThread
 from .outcome import Outcome
 from .settings import Settings
 from .stepping import Stepping
+from .swapped import check_own
 
 
 class Run:
@@ -98,6 +98,14 @@ class Run:
                 "a group cannot be added while gradients are being accumulated; flush() ends that"
             )
         self.follow()
+        if is_group(group):
+            own = rule_of(group, self.rule, label(len(self.groups.entries), group))
+            parts = (
+                {name: self.defaults[name] for name in READ_WITH.values()}
+                if own is self.rule
+                else {}
+            )
+            check_read(parts, [group], [own], len(self.groups.entries))
         self.groups.add(listed_group(group), {}, self.steps_taken, check_overlap=True)
         refresh_copies(self.backend, self.groups.tensors)
         self.forget()
@@ -130,11 +138,7 @@ class Run:
 
     def check_own(self) -> None:
         """Raise RuntimeError while averages are in the places of the parameters."""
-        if self.swapped:
-            raise RuntimeError(
-                "the averages are in the places of the parameters: leave `with opt.averages():` first"
-                f"{see('howto/averages.md')}"
-            )
+        check_own(self.swapped)
 
     def follow(self) -> None:
         """Update other arrays from now on, where they were put in the places of parameters."""
