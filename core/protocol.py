@@ -34,6 +34,7 @@ class Tensor(Protocol):
 
     rows_and_columns: tuple[int, int]  # the shape as a matrix
     position: int  # among all parameters of the optimizer: random bits are counted by it
+    copied_to: Tensor | None  # the caller's copy in 16 bits, which is the state `copy`
     staged: bool  # not contiguous: `pull` copies it in before a step and `push` back after it
 
     def flat_state(self, name: str) -> Any:

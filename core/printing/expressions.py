@@ -18,7 +18,7 @@ OWN_NAMES = {
     "first_column", "tile", "tile_width", "tile_rows", "strip", "strips", "block", "whole", "end", "across", "add_lines", "sum_as_row",
     "grad_coefficient", "sign", "finite_or_zero", "maximum", "minimum", "fold", "lanes_for", "width", "total",
     "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
-    "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of",
+    "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of", "added",
     "from_root", "to_root", "from_map", "to_map", "scale_of_block", "scale_of_values", "store_block",
     "store_mapped_block", "store_in_block", "pack", "unpack", "dynamic8_map", "udynamic8_map",
     "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",

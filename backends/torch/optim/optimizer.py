@@ -21,12 +21,14 @@ from ....language.around import CARRIED
 from ....language.rule import Rule
 from ....language.text_checks import check
 from ....pages import see
-from ....parameters.entries import check_one_rule
+from ....parameters.entries import check_one_rule, is_group
 from ....parameters.hyper import GroupHyper
+from ....parameters.keywords import READ_WITH, check_read
 from ....protocol import Backend
 from ....rules import find_rule
 from ....step.evaluation import MODE, is_evaluating, refuse_step
 from ....step.one_thread import OneThread
+from ....step.swapped import check_own
 from ...launching.initial_state import check_parameter
 from ...torch_tensors.tracing import refuse_traced
 from ...torch_tensors.view import kind_of
@@ -104,7 +106,7 @@ class Optimizer(torch.optim.Optimizer):
     ) -> None:
         self.rule, self._alone = find_rule(rule), OneThread()
         self.warn_lost_updates = bool(warn_lost_updates)
-        self._swapped: list[bool] = []  # not empty: averages are in the places of the parameters
+        self._swapped = False  # whether averages are in the places of the parameters
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
             remedy = "; a step is captured without it, by prepare()" if capturable else ""
@@ -113,6 +115,10 @@ class Optimizer(torch.optim.Optimizer):
                 f"{see('torch.md#on-a-cuda-device')}"
             )
         self.rule.hyperparameters(plain(hyper))
+        if not isinstance(params, torch.Tensor):  # which torch refuses
+            params = list(params)
+            groups = list(filter(is_group, params)) or [{}]
+            check_read(hyper, groups, [self.rule] * len(groups))
         self._backend_name = chosen_backend(backend, foreach, fused)
         defaults = {**self.rule.known_hyperparameters, **hyper}
         flags = dict(foreach=foreach, fused=fused, capturable=False, differentiable=False)
@@ -148,6 +154,8 @@ class Optimizer(torch.optim.Optimizer):
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
         refuse_traced("making an optimizer")
         check_one_rule(self.rule, [param_group], WHAT, len(self.param_groups))
+        parts = {name: self.defaults[name] for name in READ_WITH.values()}
+        check_read(parts, [param_group], [self.rule], len(self.param_groups))
         super().add_param_group(param_group)
         try:
             self._check_last_group()
@@ -255,7 +263,7 @@ class Optimizer(torch.optim.Optimizer):
     def _change_mode(self, evaluating: bool) -> None:
         if self.rule.average_share is None:
             return
-        averages.check_own(self._swapped)
+        check_own(self._swapped)
         groups = self.param_groups
         if is_evaluating(groups) == evaluating:
             return
@@ -277,7 +285,7 @@ class Optimizer(torch.optim.Optimizer):
         return params
 
     def _advance(self) -> None:
-        averages.check_own(self._swapped)
+        check_own(self._swapped)
         groups = self.param_groups
         if self.rule.average_share is not None and is_evaluating(groups):
             refuse_step()
@@ -349,7 +357,7 @@ class Optimizer(torch.optim.Optimizer):
         pickling raise RuntimeError. Raises as `averaged` does.
         """
         self._settle()
-        return averages.averages(self, self._swapped)
+        return averages.averages(self)
 
     def _settle(self) -> None:
         """Count the last step, if that has not been done. A device may have to be waited for."""
@@ -388,7 +396,7 @@ class Optimizer(torch.optim.Optimizer):
             return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
-        averages.check_own(self._swapped)
+        check_own(self._swapped)
         self._settle()
         saved = super().__getstate__()
         # step counts are views of one vector: each on its own, the vector is not saved with each
@@ -404,7 +412,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._backend_name, self._alone, self._swapped = state["backend"], OneThread(), []
+        self._backend_name, self._alone, self._swapped = state["backend"], OneThread(), False
         self._forget()
 
 
