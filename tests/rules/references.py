@@ -15,7 +15,15 @@ import numpy as np
 from samestep.golden.inputs import ORDINARY, gradients, parameters
 
 VALUES = Path(__file__).with_suffix(".json")
-VERSIONS = {"schedulefree": "1.4.1", "optimi": "0.3.3", "pytorch_optimizer": "4.1.0"}
+VERSIONS = {
+    "schedulefree": "1.4.1",
+    "optimi": "0.3.3",
+    "pytorch_optimizer": "4.1.0",
+    "madgrad": "1.3",
+    "adamp": "0.3.0",
+    "adam_mini": "1.1.1",
+    "came_pytorch": "0.1.3",
+}
 RUNS = ("first", "second")  # of ten steps each, less those without all gradients
 BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
 ADAM = dict(lr=LR, betas=BETAS, eps=EPS, weight_decay=0.1)
@@ -32,6 +40,11 @@ class Case(NamedTuple):
 
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
+CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
+SGDP = dict(
+    lr=LR, momentum=0.8, dampening=0.2, eps=EPS, weight_decay=0.1, delta=2.0, wd_ratio=0.3,
+    nesterov=True,  # without, its buffer is projected in place
+)  # fmt: skip
 CASES = {
     "sgd_schedulefree": Case(
         "SGDScheduleFree",
@@ -94,6 +107,22 @@ CASES = {
         dict(ADAM, clip_lambda=lambda step: (step - 1) ** 0.25, foreach=False),
     ),
     "grams": Case("Grams", ADAM, "pytorch_optimizer:Grams", dict(ADAM, **DECOUPLED)),
+    "madgrad": Case(
+        "MADGRAD",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, eps=EPS),
+        "madgrad:MADGRAD",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, eps=EPS),
+    ),
+    # its sum of squares starts at 0
+    "ftrl": Case(
+        "FTRL",
+        dict(lr=LR, l1=0.1, l2=0.2, beta=0.3, initial_accumulator_value=0.0),
+        "pytorch_optimizer:FTRL",
+        dict(lr=LR, lambda_1=0.1, lambda_2=0.2, beta=0.3, foreach=False),
+    ),
+    "sgdp": Case("SGDP", SGDP, "adamp:SGDP", SGDP),
+    "adam_mini": Case("AdamMini", ADAM, "adam_mini:Adam_mini", dict(ADAM, verbose=False)),
+    "came": Case("CAME", CAME, "came_pytorch:CAME", CAME),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),
@@ -119,9 +148,10 @@ def run(case: Case) -> dict[str, list[float]]:
     module, name = case.theirs.split(":")
     start, steps = inputs()
     params = {name: torch.tensor(array, requires_grad=True) for name, array in start.items()}
-    optimizer = getattr(importlib.import_module(module), name)(
-        [*params.values()], **case.their_hyper
-    )
+    given: list[Any] = [*params.values()]
+    if name == "Adam_mini":  # which finds out by names that a matrix has a block for each row
+        given = [("mlp" if param.ndim > 1 else "block", param) for param in given]
+    optimizer = getattr(importlib.import_module(module), name)(given, **case.their_hyper)
     if has_modes := hasattr(optimizer, "train"):
         optimizer.train()
     for grads in steps:
