@@ -131,6 +131,9 @@ class TracedVocabulary(Words, Vocabulary):
     def where(self, condition: Any, a: Any, b: Any) -> Expr:
         return operation("where", condition, a, b)
 
+    def cube_root(self, x: Any) -> Expr:
+        return operation("cube_root", x)
+
     def sign(self, x: Any) -> Expr:
         return operation("sign", x)
 

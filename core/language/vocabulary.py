@@ -1,7 +1,8 @@
 """The closed vocabulary of rules: the functions of ``xp`` in ``update`` and in ``scalars``.
 
-``minimum``, ``maximum`` and ``sign`` are composites here, on every target and on the reference
-too, because the libraries' own disagree on NaN and on -0.0.
+``minimum``, ``maximum``, ``sign`` and ``cube_root`` are composites here, on every target and on the
+reference too, because the libraries' own disagree: on NaN and on -0.0, and in the last bits of a
+cube root.
 """
 
 from __future__ import annotations
@@ -96,6 +97,21 @@ class Vocabulary:
         """Return the products ``left X right`` of ``x`` with a square state of its rows and one of its
         columns."""
         raise NotImplementedError
+
+    def cube_root(self, x: Value) -> Value:
+        """Return the cube root of ``x``, which is not negative, within 1.5 units in the last place; NaN
+        below 0. The libraries' own differ."""
+        root = self.sqrt(x)
+        near = self.sqrt(root)
+        for _ in range(4):  # 1/4 + 1/16 + 1/64 + ... = 1/3
+            near = self.sqrt(self.sqrt(near) * root)
+        inverse = 1 / near
+        for _ in range(4):  # each has three times as many correct digits
+            off = 1 - x * inverse * inverse * inverse
+            inverse = inverse + inverse * (off * (1 / 3 + 2 / 9 * off))
+        near = x * inverse * inverse
+        near = near + near * ((1 - near * inverse) * (2 / 3))
+        return self.where(self.finite_or_zero(x) == 0, x, near)
 
     def sign(self, x: Value) -> Value:
         """1, -1, or ``x`` itself where it is a zero or NaN."""

@@ -16,7 +16,7 @@ from .tracer import Expr, trace_update
 
 ZERO = Expr("constant", (), "scalar", value=0.0)
 # zero if the first operand is
-OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "sign", "finite_or_zero", "stored"})
+OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "cube_root", "sign", "finite_or_zero", "stored"})
 
 
 def check_rule(

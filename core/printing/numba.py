@@ -48,6 +48,7 @@ class Numba(Target):
     )  # fmt: skip
     helpers = map_texts("NAME = np.array([", "", "], np.float32)") | TEXTS
     needed_by = {  # noqa: RUF012
+        "finite_or_zero": ("finite_or_zero", "cube_root"),
         "added": (
             "from_bfloat16",
             "to_bfloat16",

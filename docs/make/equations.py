@@ -137,6 +137,8 @@ class _Lines:
             return f"<mo>−</mo>{_within(args[0], PRODUCT)}", SUM
         if op == "sqrt":
             return f"<msqrt>{args[0][0]}</msqrt>", ATOM
+        if op == "cube_root":
+            return f"<mroot>{_row(args[0][0])}<mn>3</mn></mroot>", ATOM
         if op in ("ipow", "pow"):
             return f"<msup>{_within(args[0], ATOM)}{_row(args[1][0])}</msup>", PRODUCT
         if op == "exp":

@@ -23,6 +23,10 @@ VERSIONS = {
     "prodigyopt": "1.1.2",
     # of https://github.com/facebookresearch/optimizers
     "distributed_shampoo": "commit f60660661194de26d3ee78bae6d15820ff8e583d",
+    "madgrad": "1.3",
+    "adamp": "0.3.0",
+    "adam_mini": "1.1.1",
+    "came_pytorch": "0.1.3",
 }
 RUNS = ("first", "second")  # of ten steps each, less those without all gradients
 BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
@@ -76,6 +80,11 @@ DECOUPLED = dict(weight_decouple=True, foreach=False)
 SHAMPOO = dict(lr=2**-4, betas=(0.5, 0.5), weight_decay=2**-3)
 SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
+CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
+SGDP = dict(
+    lr=LR, momentum=0.8, dampening=0.2, eps=EPS, weight_decay=0.1, delta=2.0, wd_ratio=0.3,
+    nesterov=True,  # without, its buffer is projected in place
+)  # fmt: skip
 CASES = {
     "sgd_schedulefree": Case(
         "SGDScheduleFree",
@@ -168,6 +177,22 @@ CASES = {
         "prodigyopt:Prodigy",
         dict(PRODIGY, lr=0.5, safeguard_warmup=True, use_bias_correction=True, growth_rate=1.1),
     ),
+    "madgrad": Case(
+        "MADGRAD",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, eps=EPS),
+        "madgrad:MADGRAD",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, eps=EPS),
+    ),
+    # its sum of squares starts at 0
+    "ftrl": Case(
+        "FTRL",
+        dict(lr=LR, l1=0.1, l2=0.2, beta=0.3, initial_accumulator_value=0.0),
+        "pytorch_optimizer:FTRL",
+        dict(lr=LR, lambda_1=0.1, lambda_2=0.2, beta=0.3, foreach=False),
+    ),
+    "sgdp": Case("SGDP", SGDP, "adamp:SGDP", SGDP),
+    "adam_mini": Case("AdamMini", ADAM, "adam_mini:Adam_mini", dict(ADAM, verbose=False)),
+    "came": Case("CAME", CAME, "came_pytorch:CAME", CAME),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),
@@ -193,8 +218,11 @@ def run(case: Case) -> dict[str, list[float]]:
     module, name = case.theirs.split(":")
     start, steps = inputs()
     params = {name: torch.tensor(start[name], requires_grad=True) for name in case.names}
+    given: list[Any] = [*params.values()]
+    if name == "Adam_mini":  # which finds out by names that a matrix has a block for each row
+        given = [("mlp" if param.ndim > 1 else "block", param) for param in given]
     hyper = case.their_hyper if isinstance(case.their_hyper, dict) else case.their_hyper()
-    optimizer = getattr(importlib.import_module(module), name)([*params.values()], **hyper)
+    optimizer = getattr(importlib.import_module(module), name)(given, **hyper)
     if has_modes := hasattr(optimizer, "train"):
         optimizer.train()
     for grads in steps:

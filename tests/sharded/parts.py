@@ -24,6 +24,9 @@ REDUCING = [
     "StableAdamW",
     "MARSAdamW",
     "MARSLion",
+    "SGDP",
+    "AdamMini",
+    "CAME",
     "Prodigy",
 ]
 OF_MATRICES = ["Muon", "NorMuon", "Shampoo"]  # which refuse vectors, sharded or not
