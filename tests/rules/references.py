@@ -36,7 +36,7 @@ class Case(NamedTuple):
 
 
 # without epsilon: the authors multiply it by the estimate of the next step
-PRODIGY = dict(betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
+PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CASES = {
