@@ -75,7 +75,7 @@ def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
 
 
 # without epsilon: the authors multiply it by the estimate of the next step
-PRODIGY = dict(betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
+PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 SHAMPOO = dict(lr=2**-4, betas=(0.5, 0.5), weight_decay=2**-3)
 SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
