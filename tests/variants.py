@@ -15,6 +15,7 @@ __all__ = [
     "DTYPES",
     "SPECIAL",
     "every_variant",
+    "exported_variants",
     "fitting",
     "has_bits_of_numpy",
     "options_of",
@@ -35,10 +36,15 @@ def variants() -> list[ss.Rule]:
     return [rule for rule in every_variant() if not stages(rule).calls]
 
 
+def exported_variants() -> list[ss.Rule]:
+    """All variants that can be exported as a file: no step of one tensor depends on the others."""
+    return [rule for rule in variants() if not rule.shared]
+
+
 def has_bits_of_numpy(rule: ss.Rule | str, backend: str) -> bool:
     """Return whether a rule has the reference's bits on this backend: one that multiplies matrices has
     the bits of another library on a device."""
-    return backend != "doubled" or not stages(find_rule(rule)).calls
+    return backend not in ("cupy", "doubled") or not stages(find_rule(rule)).calls
 
 
 def fitting(rule: ss.Rule | str, tree: Any) -> Any:
@@ -56,7 +62,8 @@ def fitting(rule: ss.Rule | str, tree: Any) -> Any:
 
 def options_of(rule: ss.Rule) -> dict:
     """Hyperparameters that make an optimizer use this variant."""
-    return {name: 0.9 * on if name in rule.defaults else on for name, on in rule.options.items()}
+    numbers = [name for name in rule.options if name in rule.defaults and name not in rule.choices]
+    return {n: 0.9 * on if n in numbers else on for n, on in rule.options.items() if on is not None}
 
 
 def values(rng: np.random.Generator, shape, dtype, special: float) -> np.ndarray:

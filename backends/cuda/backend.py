@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...language.rule import Rule
 from ...protocol import BackendBase, Judge
@@ -11,7 +14,9 @@ from ..launching.arithmetic import check_caller
 from . import driver
 from .device import Device, entered
 from .device_judge import DeviceJudge
+from .device_verdict import RESULTS
 from .launch import CudaLaunch
+from .staging import Download
 
 
 class CudaBackend(BackendBase):
@@ -25,12 +30,26 @@ class CudaBackend(BackendBase):
     ) -> CudaLaunch:
         return CudaLaunch(self.device, rule, param_dtype, grad_dtype)
 
+    def numbers(self, arrays: Sequence[Any]) -> Callable[[], NDArray[np.float64]]:
+        with entered(self.device):
+            vector = self.device.stacked(arrays)
+            (address,) = self.device.addresses([vector]).tolist()
+            download = Download(self.device, address, len(arrays))
+            download.start()
+        return download.wait
+
     def judge(self, squares: bool, sums: Sequence[Any]) -> Judge:
         return DeviceJudge(self.device, squares, sums)
 
     def capturing(self) -> bool:
         with entered(self.device):
             return driver.capturing(self.device.stream())
+
+    def leaves_out(self, control: int) -> bool:
+        with entered(self.device):
+            download = Download(self.device, control, RESULTS)
+            download.start()
+            return bool(download.wait()[1] != 0)
 
     def check_arithmetic(self) -> None:
         """Check how this thread rounds scalars; kernels keep subnormal numbers whatever the processor

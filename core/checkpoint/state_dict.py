@@ -241,7 +241,7 @@ def _checked_state(
     found = read_entry(saved, entry or {}, where)
     step, carry, values = (0, dict(clock.rule.carry), {}) if found is None else found
     as_array = functools.partial(run.backend.to_numpy, copied=False)
-    values = recoded(values, saved, clock.rule, as_array, where)
+    values = recoded(values, saved, clock.rule, tensor.shape, as_array, where)
     if len(values) < len(clock.rule.arrays):
         fresh = run.backend.new_state(tensor, clock.rule, numbers[clock.group])
         values = {**{n: as_array(a) for n, a in fresh.items()}, **values}

@@ -16,7 +16,7 @@ from typing import Any
 from .around import OF_16_BITS, prefix
 from .kept import kept
 from .results import as_tuple
-from .rule import Rule
+from .rule import Option, Rule
 from .tracer import trace_scalars
 
 Function = Callable[..., Any]
@@ -78,6 +78,7 @@ def composed(
         defaults={**rule.defaults, **defaults},
         bounds={**rule.bounds, **bounds},
         options={},
+        choices={},
         factory=None,
         shape_options=None,
     )
@@ -184,11 +185,15 @@ def check_names_apart(part: str, rule: Rule, names: Iterable[str]) -> None:
 
 def with_states(update: Function, rule: Rule, *states: str) -> Function:
     """Return ``update`` with the arguments of the rule's own, and more ``states`` as the last."""
-    arguments = inspect.signature(rule.update)
-    new = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in states]
-    update.__signature__ = arguments.replace(  # type: ignore[attr-defined]
-        parameters=[*arguments.parameters.values(), *new]
-    )
+    return with_arguments(update, (*rule.state, *states))
+
+
+def with_arguments(update: Function, states: Iterable[str]) -> Function:
+    """Return ``update`` with these ``states`` as its arguments behind the usual ones."""
+    names = ("xp", "s", "param", "grad", *states)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in names]
+    update.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return update
 
 
@@ -202,6 +207,7 @@ def part(make: Callable[..., Rule]) -> Callable[..., Rule]:
             make(rule, *args),
             factory=Family(compose, rule, args),
             options=rule.options,
+            choices=rule.choices,
             shape_options=rule.shape_options,
         )
 
@@ -225,7 +231,7 @@ class Family:
     rule: Rule
     args: tuple[Any, ...]
 
-    def __call__(self, **options: bool) -> Rule:
+    def __call__(self, **options: Option) -> Rule:
         usual = self.rule.factory().options if self.rule.factory else {}
         return self.compose(self.rule.variant(**{**usual, **options}), *self.args)
 

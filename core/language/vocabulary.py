@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .kronecker import column_gram, inverse_root, multiplied, row_gram
 from .matrix_functions import newton_schulz, newton_schulz_memory
 
 # an array, a tensor, a traced expression or a number: whatever the target computes with
@@ -19,8 +20,8 @@ Value = Any
 
 
 class Vocabulary:
-    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines the first
-    seven.
+    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines all but the
+    composites.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
     along each row) or one ``per="column"``.
@@ -44,6 +45,19 @@ class Vocabulary:
         """Return ``x`` rounded to what the parameter is stored in, and loaded again."""
         raise NotImplementedError
 
+    def upper_half(self, x: Value) -> Value:
+        """Return the bfloat16 that is nearest to the float32 ``x``, of two the one farther from zero."""
+        raise NotImplementedError
+
+    def lower_half(self, x: Value) -> Value:
+        """Return how many float32 numbers ``x`` lies above its upper half, counted away from zero: a
+        whole number from -32,768 to 32,767; 0 for NaN."""
+        raise NotImplementedError
+
+    def from_halves(self, upper: Value, lower: Value) -> Value:
+        """Return the float32 that has these halves; ``upper`` itself if none has."""
+        raise NotImplementedError
+
     def sum(self, x: Value, per: str = "tensor") -> Value:
         raise NotImplementedError
 
@@ -57,9 +71,31 @@ class Vocabulary:
     def norm(self, x: Value, per: str = "tensor") -> Value:
         return self.sqrt(self.sum(x * x, per))
 
-    def newton_schulz(self, x: Value, a: Value, b: Value, c: Value, steps: Value) -> Value:
+    def newton_schulz(self, x: Value, *numbers: Value, dtype: str | None = None) -> Value:
         """Return `samestep.language.matrix_functions.newton_schulz` of ``x``, the parameter seen as a
-        matrix: its first axis against all others. The numbers are scalars: ``s.steps``."""
+        matrix: its first axis against all others. The numbers are scalars: ``s.a, s.b, s.c,
+        s.steps``. ``dtype`` is that of its products, where it is not the compute dtype: "bfloat16"."""
+        raise NotImplementedError
+
+    def row_gram(self, x: Value, before: Value, keep: Value, add: Value) -> Value:
+        """Return the square state ``keep * before + add * X X^T``, a number for each pair of rows. ``x`` is
+        the parameter seen as a matrix, in blocks where it is large; the numbers are scalars."""
+        raise NotImplementedError
+
+    def column_gram(self, x: Value, before: Value, keep: Value, add: Value) -> Value:
+        """Return the square state ``keep * before + add * X^T X``, a number for each pair of columns."""
+        raise NotImplementedError
+
+    def inverse_root(
+        self, gram: Value, before: Value, refresh: Value, scale: Value, eps: Value, exponent: Value
+    ) -> Value:
+        """Return ``(scale * gram + eps I)^-exponent`` of a square state, or ``before`` where the scalar
+        ``refresh`` is 0."""
+        raise NotImplementedError
+
+    def multiplied(self, x: Value, left: Value, right: Value) -> Value:
+        """Return the products ``left X right`` of ``x`` with a square state of its rows and one of its
+        columns."""
         raise NotImplementedError
 
     def cube_root(self, x: Value) -> Value:
@@ -165,10 +201,50 @@ class NumpyVocabulary(Vocabulary):
     def stored(self, x: Any) -> Any:
         return self._typed(x).astype(self.storage).astype(self.dtype)
 
-    def newton_schulz(self, x: Any, a: Any, b: Any, c: Any, steps: Any) -> Any:
+    def upper_half(self, x: Any) -> Any:
+        x = np.asarray(x, np.float32)
+        bits = (x.view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xFFFF0000)
+        return np.where(x == x, bits.view(np.float32), x).astype(self.dtype)
+
+    def lower_half(self, x: Any) -> Any:
+        x = np.asarray(x, np.float32)
+        lower = x.view(np.uint32).astype(np.uint16).view(np.int16)
+        return np.where(x == x, lower, 0).astype(self.dtype)
+
+    def from_halves(self, upper: Any, lower: Any) -> Any:
+        upper = np.asarray(upper, np.float32)
+        bits = upper.view(np.uint32) + np.asarray(lower).astype(np.int32).view(np.uint32)
+        x = bits.view(np.float32)
+        return np.where(x == x, x, upper).astype(self.dtype)
+
+    def newton_schulz(self, x: Any, *numbers: Any, dtype: str | None = None) -> Any:
+        # where a text is compared with its trace; backends call the function between stages
         stack = np.array(x)[None]
         memory = np.empty(newton_schulz_memory(*x.shape), self.dtype)
-        newton_schulz(np.matmul, stack, memory, a, b, c, steps)
+        newton_schulz(np.matmul, stack, memory, *numbers)
+        return stack[0]
+
+    def row_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Any:
+        after = np.empty_like(before)[None]
+        row_gram(np.matmul, x[None], before[None], after, keep, add)
+        return after[0]
+
+    def column_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Any:
+        after = np.empty_like(before)[None]
+        column_gram(np.matmul, x[None], before[None], after, keep, add)
+        return after[0]
+
+    def inverse_root(
+        self, gram: Any, before: Any, refresh: Any, scale: Any, eps: Any, exponent: Any
+    ) -> Any:
+        after = np.empty_like(before)[None]
+        numbers = refresh, scale, eps, exponent
+        inverse_root(np.matmul, gram[None], before[None], after, *numbers, library=np)
+        return after[0]
+
+    def multiplied(self, x: Any, left: Any, right: Any) -> Any:
+        stack = np.array(x)[None]
+        multiplied(np.matmul, stack, left[None], right[None], np.empty(x.size, self.dtype))
         return stack[0]
 
     def _typed(self, x: Any) -> Any:

@@ -48,6 +48,8 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "RAdamScheduleFree",
     "Muon",
     "NorMuon",
+    "Prodigy",
+    "Shampoo",
 ]
 
 class SGD(Optimizer):
@@ -1252,7 +1254,8 @@ class Muon(Optimizer):
         momentum: Number = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[Number, Number, Number]
-        | Callable[[int], tuple[float, float, float]] = (
+        | Callable[[int], tuple[float, float, float]]
+        | str = (
             3.4445,
             -4.775,
             2.0315,
@@ -1262,6 +1265,7 @@ class Muon(Optimizer):
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,
         *,
+        ns_dtype: str | None = None,
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
@@ -1294,7 +1298,8 @@ class NorMuon(Optimizer):
         beta2: Number = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[Number, Number, Number]
-        | Callable[[int], tuple[float, float, float]] = (
+        | Callable[[int], tuple[float, float, float]]
+        | str = (
             3.4445,
             -4.775,
             2.0315,
@@ -1303,6 +1308,80 @@ class NorMuon(Optimizer):
         ns_steps: Number = 5.0,
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,
+        *,
+        ns_dtype: str | None = None,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Prodigy(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 1.0,
+        betas: tuple[Number, Number] | Callable[[int], tuple[float, float]] = (0.9, 0.999),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.0,
+        d0: Number = 1e-06,
+        d_coef: Number = 1.0,
+        growth_rate: Number = 0.0,
+        use_bias_correction: bool = False,
+        safeguard_warmup: bool = False,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Shampoo(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.01,
+        betas: tuple[Number, Number] | Callable[[int], tuple[float, float]] = (0.9, 1.0),
+        eps: Number = 1e-12,
+        weight_decay: Number = 0.0,
+        precondition_frequency: Number = 1.0,
+        start_preconditioning_step: Number = 1.0,
+        exponent: Number = 0.25,
+        sgd_grafting: bool = False,
+        grafting_beta2: Number = 0.0,
+        grafting_eps: Number = 1e-08,
         *,
         maximize: bool = False,
         lazy: bool = False,

@@ -22,11 +22,12 @@ from .templates import read
 
 C_TYPE = {
     "float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t",
-    "int8": "int8_t", "uint8": "uint8_t",
+    "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t",
 }  # fmt: skip
+HALVES = ("upper_half", "lower_half", "from_halves")
 BLOCKS = (*STORES, "in_blocks")  # helpers that store blocks
 RESERVED = KEYWORDS | {
-    "int64_t", "int8_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
+    "int64_t", "int8_t", "int16_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
     "j0", "j1", "gamma", "blockIdx", "threadIdx",
 }  # fmt: skip
 
@@ -41,11 +42,13 @@ class CFamily(Target):
         "finite_or_zero": ("finite_or_zero", "cube_root"),
         "bits_of": (
             "to_bfloat16", "from_float16", "to_float16", "round_to_bfloat16", "round_to_float16",
-            *BLOCKS,
+            *HALVES, *BLOCKS,
         ),
         "philox": ("random_of", "fill_random", "random_group"),
         "half_of": ("random_of", "random_group"),
-        "float_of": ("from_bfloat16", "from_float16", "to_float16", *BLOCKS),
+        "float_of": (
+            "from_bfloat16", "from_float16", "to_float16", "upper_half", "from_halves", *BLOCKS,
+        ),
         "scale_of_block": BLOCKS,
         "scale_of_values": STORES,
         "to_root": ("store_block", "to_root"),
@@ -84,15 +87,30 @@ class CFamily(Target):
     def room(self, printer: Printer, name: str, count: int) -> Lines:
         return [f"{self.real} {name}[{count}];"]
 
+    def codes(self, printer: Printer, name: str, count: int) -> Lines:
+        return [f"int8_t {name}[{count}];"]
+
+    def packed(self, codes: str, start: str) -> Lines:
+        return [f"{codes} + {start} / 2"]
+
     def block_arguments(
-        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+        self,
+        values: str,
+        codes: str,
+        scales: str,
+        codec: Blockwise,
+        code: str,
+        part: str,
+        room: str | None = None,
     ) -> Lines:
         count, start, scale = "count", "start", f"start / {codec.size}"
         if part:
             count, start = self.smaller(str(codec.size), f"count - {part}"), f"start + {part}"
             values, scale = f"{values} + {part}", f"({start}) / {codec.size}"
-        places = [f"(uint8_t *){codes} + {start}", f"{scales} + {scale}"]
-        return [values, count, *places, code, f"{codec.mask:#x}"]
+        place = f"{codes} + {start}" if room is None else f"{room} + {part}" if part else room
+        return [
+            values, count, f"(uint8_t *){place}", f"{scales} + {scale}", code, f"{codec.mask:#x}",
+        ]  # fmt: skip
 
     def constant(self, value: float) -> str:
         return f"{value:.0f}" if is_whole(value) else self.typed_constant(value)

@@ -74,12 +74,27 @@ class Target:
         """Declare an array of so many numbers, in a loop."""
         raise NotImplementedError
 
+    def codes(self, printer: Any, name: str, count: int) -> Lines:
+        """Declare an array of so many codes, in a loop."""
+        raise NotImplementedError
+
+    def packed(self, codes: str, start: str) -> Lines:
+        """Return the place of the codes, two in a byte, from element ``start`` on, as arguments."""
+        raise NotImplementedError
+
     def block_arguments(
-        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+        self,
+        values: str,
+        codes: str,
+        scales: str,
+        codec: Blockwise,
+        code: str,
+        part: str,
+        room: str | None = None,
     ) -> Lines:
         """Return the arguments of ``store_block``: ``count`` values, of which the first one is element
-        ``start``, or the block of them that begins at ``part``; where their codes and scale go; and what
-        the codes are read by."""
+        ``start``, or the block of them that begins at ``part``; where their codes and scale go, the
+        codes to ``room`` if it is given; and what the codes are read by."""
         raise NotImplementedError
 
     def flat_loops(self, printer: Any, step: Step, element: Lines) -> Lines:
@@ -89,6 +104,11 @@ class Target:
 
     def tile_loops(self, printer: Any, step: Step, per_row: Lines, element: Lines) -> Lines:
         """Return ``per_row`` for each row ``r`` of a tile and ``element`` for each of its elements."""
+        raise NotImplementedError
+
+    def share_loops(self, printer: Any, step: Step, per_row: Lines, element: Lines) -> Lines:
+        """Return ``element`` for each element of a tile's share, which is in row ``r``, and ``per_row``
+        for that row; see `samestep.printing.shares`."""
         raise NotImplementedError
 
     def vector_loop(self, printer: Any, variable: str, count: str, body: Lines) -> Lines:

@@ -27,12 +27,14 @@ from .muon import muon
 from .nadam import nadam
 from .normuon import normuon
 from .novograd import novograd
+from .prodigy import prodigy
 from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
 from .schedulefree import adamw_schedulefree, radam_schedulefree, sgd_schedulefree
 from .sgd import sgd
 from .sgdp import sgdp
+from .shampoo import shampoo
 from .signsgd import signsgd, signum
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
@@ -76,8 +78,10 @@ classes: dict[str, Rule] = {
     "SGDScheduleFree": sgd_schedulefree,
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,
-    "Muon": muon,
-    "NorMuon": normuon,
+    "Muon": muon(),
+    "NorMuon": normuon(),
+    "Prodigy": prodigy,
+    "Shampoo": shampoo(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

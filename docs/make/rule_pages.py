@@ -1,11 +1,16 @@
-"""One page for each built-in rule, made from the rule itself: nothing on it is written twice."""
+"""One page for each built-in rule, made from the rule itself: nothing on it is written twice.
+
+``python docs/make/rule_pages.py module:name`` prints the page of a rule of your own, in Markdown;
+its module is looked for in the current folder, as `samestep show` does.
+"""
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from samestep.golden.cases import variants
 from samestep.language.intervals import FINITE, USUAL_BOUNDS
 from samestep.language.rule import Rule
 from samestep.rules import classes
+from samestep.tools.cli.rules import rule_named
 from samestep.tools.memory.footprint import footprint
 from samestep.tools.memory.run import state_text
 
@@ -43,8 +49,23 @@ MATRIX = (4096, 4096)  # the parameter that bytes are counted for
 
 def rule_pages() -> dict[str, str]:
     """Return the Markdown of all pages, by path in the site: an index, and a page for each rule."""
-    pages = {f"rules/{rule.name}.md": _page(name, rule) for name, rule in classes.items()}
+    pages = {f"rules/{rule.name}.md": _page_of_class(name, rule) for name, rule in classes.items()}
     return {"rules/index.md": _index(), **pages}
+
+
+def own_page(word: str) -> str:
+    """Return the page of a rule of your own, which is given as ``module:name``.
+
+    Raises TypeError or ValueError if there is no such rule.
+    """
+    module, colon, name = word.partition(":")
+    if not colon:
+        raise ValueError(
+            f"{word}: expected module:name; built-in rules have their pages on the site"
+        )
+    rule = rule_named(word)
+    example = _example(f"ss.Optimizer({name}, params)", f"from {module} import {name}")
+    return _page(rule.name, rule, [rule], example, [])
 
 
 def _index() -> str:
@@ -63,17 +84,25 @@ def _index() -> str:
     return "\n".join(lines)
 
 
-def _page(name: str, rule: Rule) -> str:
+def _page_of_class(name: str, rule: Rule) -> str:
     family = [each for each in variants() if each.name == rule.name]
+    return _page(name, rule, family, _example(f"ss.{name}(params)"), _text(rule))
+
+
+def _page(
+    title: str, rule: Rule, family: list[Rule], example: Iterable[str], text: Iterable[str]
+) -> str:
+    """Return the page of a rule and its other variants. ``example`` and ``text`` are the lines on how
+    an optimizer is made, and on where the rule comes from."""
     others = [each for each in family if each.label != rule.label]
     shown = equations(rule)
     return "\n".join(
         [
-            f"# {name}",
+            f"# {title}",
             "",
             rule.reference,
             "",
-            *_example(name),
+            *example,
             "## One step",
             "",
             "All lines run from top to bottom; `t` is the number of the step, from 1 on. What is "
@@ -85,7 +114,7 @@ def _page(name: str, rule: Rule) -> str:
             "",
             *_hyperparameters(rule),
             *_state(family),
-            *_text(rule),
+            *text,
             *_variants(others),
         ]
     )
@@ -100,14 +129,16 @@ def _explained(shown: str) -> Iterator[str]:
         )
 
 
-def _example(name: str) -> Iterator[str]:
+def _example(made: str, *imports: str) -> Iterator[str]:
+    """Yield a program that takes a step with the optimizer that the expression ``made`` makes."""
     yield from (
         "```python",
         "import numpy as np",
         "import samestep as ss",
+        *imports,
         "",
         "params = [np.ones((3, 4), np.float32)]",
-        f"opt = ss.{name}(params)",
+        f"opt = {made}",
         "opt.step([np.full((3, 4), 0.5, np.float32)])  # params[0] has changed",
         "```",
         "",
@@ -121,10 +152,13 @@ def _hyperparameters(rule: Rule) -> Iterator[str]:
             bounds = "True or False"
         else:
             bounds = _shown(rule.bounds.get(name) or USUAL_BOUNDS.get(name, FINITE))
+        named = [repr(value) for value in rule.choices.get(name, ()) if value is not None]
+        bounds += "".join(f", or `{value}` (fixed after the first step)" for value in named)
         yield f"| `{name}` | `{default}` | {bounds} |"
     for name, on in rule.options.items():
         if name not in rule.defaults:
-            yield f"| `{name}` | `{on}` | True or False; fixed after the first step |"
+            values = " or ".join(f"`{value!r}`" for value in rule.choices.get(name, ()))
+            yield f"| `{name}` | `{on!r}` | {values or 'True or False'}; fixed after the first step |"
     yield from (
         "",
         "Every rule also takes `maximize`, `clip_value`, `clip_norm` and `weight_decay_mask`; any "
@@ -177,6 +211,14 @@ def _variants(others: list[Rule]) -> Iterator[str]:
     if others:
         yield from ("## Variants", "")
     for rule in others:
-        options: Mapping[str, bool] = rule.options
-        said = ", ".join(f"`{name}={on}`" for name, on in options.items())
+        said = ", ".join(f"`{name}={on!r}`" for name, on in rule.options.items())
         yield from (f"### {rule.label}", "", f"{said}", "", equations(rule), "")
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("rule", metavar="module:name")
+    try:
+        print(own_page(options.parse_args().rule))
+    except (TypeError, ValueError) as error:
+        options.error(str(error))

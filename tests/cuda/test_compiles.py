@@ -59,12 +59,22 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
 
 
 @pytest.mark.parametrize("rule", ["adamw", "lamb"])
-@pytest.mark.parametrize("codecs", [("int8", "uint8"), ("dynamic8", "udynamic8")], ids=str)
+@pytest.mark.parametrize(
+    "codecs", [("int8", "uint8"), ("dynamic8", "udynamic8"), ("int4", "uint4")], ids=str
+)
 def test_kernels_of_states_in_blocks_fit(rule, codecs, tmp_path):
     codecs = dict(zip(("exp_avg", "exp_avg_sq"), codecs, strict=True))
     variant = ss.rules.registry[rule].stored_as(codecs)
     for architecture, dtype in zip(ARCHITECTURES, ("float32", "bfloat16") * 4, strict=False):
         printed = Printer(program(variant), dtype, dtype, Cuda)
+        assert not over_budget(resources(cubin(printed.source(), architecture), tmp_path))
+
+
+@pytest.mark.parametrize("codec", ["int8", "dynamic8"])
+def test_kernels_of_states_in_blocks_of_matrices_fit(codec, tmp_path):
+    variant = ss.rules.registry["adafactor"].variant(beta1=True).stored_as(codec)
+    for architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]):
+        printed = Printer(program(variant), "float32", "float32", Cuda)
         assert not over_budget(resources(cubin(printed.source(), architecture), tmp_path))
 
 

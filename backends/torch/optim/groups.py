@@ -102,7 +102,7 @@ def rules_of(rule: Rule, numbers: list[dict[str, Any]], held: Sequence[Slot]) ->
 def _variant(rule: Rule, numbers: Mapping[str, Any], held: list[Slot]) -> Rule:
     options = rule.chosen_options(numbers)
     for name, on in options.items():
-        if held and not on and name in rule.defaults:
+        if held and not on and name in rule.defaults and name not in rule.choices:
             wider = variant_of(rule, numbers, {**options, name: True})
             needed = ((slot.entry, wider.for_shape(tuple(slot.param.shape)).state) for slot in held)
             if all(set(entry).issuperset(state) for entry, state in needed):

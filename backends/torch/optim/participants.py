@@ -21,7 +21,7 @@ from ....identities import identities
 from ....language.rule import Rule
 from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
-from ....parameters.hyper import GroupHyper, is_fixed
+from ....parameters.hyper import GroupHyper, as_seen, is_fixed
 from ....protocol import Backend
 from ....step.evaluation import change_mode
 from ....step.outcome import Outcome
@@ -102,6 +102,8 @@ class Participants:
         self._read = itemgetter(*rule.known_hyperparameters)
         self._hyper_held: list[Any] = []
         self._hyper_seen: bytes | None = None  # which objects they are
+        self._dicts: list[dict[str, Any]] = []  # those among them, and what was in them
+        self._dicts_seen: list[dict[str, Any]] = []
         self._refresh(groups)
         self._carried = tuple(dict.fromkeys(n for clock in self._clocks for n in clock.rule.carry))
         self._next_scalars = layout_of(rule).scalars
@@ -111,7 +113,8 @@ class Participants:
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
             names = ("step", *self._clocks[i].rule.carry, *self._next_scalars)
             counts = {name: self._numbers.views[name][i] for name in names}
-            arrays = {name: placed(a, member.param) for name, a in tensor.state.items()}
+            own = self._clocks[i].rule
+            arrays = {n: placed(n, a, member.param, own) for n, a in tensor.state.items()}
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
         # what `unchanged` looks at
@@ -143,7 +146,8 @@ class Participants:
             held = list(chain.from_iterable(map(self._read, groups)))
         except KeyError:  # the message is that of `all_numbers`
             held = []
-        if self._hyper_seen is not None and identities(held) == self._hyper_seen:
+        seen = self._hyper_seen is not None and identities(held) == self._hyper_seen
+        if seen and self._dicts == self._dicts_seen:
             return
         numbers = all_numbers(self._rule, groups)
         for k, rule in enumerate(self._rules):
@@ -156,6 +160,8 @@ class Participants:
         # what can change in place, such as a tensor, has to be read at every step
         self._hyper_held = held  # alive, so that others have other identities
         self._hyper_seen = identities(held) if all(map(is_fixed, held)) else None
+        self._dicts = [value for value in held if isinstance(value, dict)]
+        self._dicts_seen = list(map(as_seen, self._dicts))
 
     def step(
         self,

@@ -33,6 +33,12 @@ class Parts:
         for slot in slots:
             if slot.has_state:
                 of_device.setdefault(device_of(slot.param), slot.param)
+        if rule.shared and len(of_device) > 1:
+            where = ", ".join(map(str, of_device))
+            raise ValueError(
+                f"{rule.name} goes by sums over all parameters, and these are on {where}; make one "
+                "optimizer for each device"
+            )
         self._backends = [backend_of(param) for param in of_device.values()]
         self._parts = [
             Participants(backend, rule, groups, state, device)

@@ -57,6 +57,34 @@ FUNCTION uint16_t @to_bfloat16(float x)
     if (x != x) return (uint16_t)((u >> 16) | 0x40);
     return (uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
 }
+//// from_int16
+
+FUNCTION float @from_int16(int16_t number) { return number; }
+//// to_int16
+
+FUNCTION int16_t @to_int16(float x) { return (int16_t)x; }
+//// upper_half
+
+/* the nearest bfloat16, of two the one farther from zero */
+FUNCTION float @upper_half(float x)
+{
+    return x == x ? @float_of((@bits_of(x) + 0x8000) & 0xFFFF0000) : x;
+}
+//// lower_half
+
+/* how many floats x lies above its upper half, counted away from zero */
+FUNCTION float @lower_half(float x)
+{
+    return x == x ? (float)(int32_t)((@bits_of(x) & 0xFFFF) ^ 0x8000) - 32768.0f : 0;
+}
+//// from_halves
+
+/* the float of these halves; NaN, which has none, comes of an upper half that somebody else wrote */
+FUNCTION float @from_halves(float upper, float lower)
+{
+    const float x = @float_of(@bits_of(upper) + (uint32_t)(int32_t)lower);
+    return x == x ? x : upper;
+}
 //// from_float16
 
 FUNCTION float @from_float16(uint16_t h)
@@ -95,15 +123,15 @@ FUNCTION float @scale_of_block(uint32_t top)
 }
 //// to_root
 
-/* the code of an element, as a byte; inverse is 0 in a block of zeros or NaN. Where most is 255 there
-   is no sign, and nothing above 0 becomes 0 */
+/* the code of an element, as a byte; inverse is 0 in a block of zeros or NaN. Where most is 255 or 15
+   there is no sign, and nothing above 0 becomes 0 */
 FUNCTION uint8_t @to_root(float x, float inverse, float most)
 {
     const float part = inverse > 0 ? x * inverse : 0;
     const float root = most * sqrtf(fabsf(part));
     const float shifted = (part >= 0 ? root : -root) + 12582912.0f; /* which rounds it */
     const uint8_t code = (uint8_t)@bits_of(shifted);
-    return code == 0 && most > 127 && inverse > 0 && x > 0 ? 1 : code;
+    return code == 0 && (most == 255 || most == 15) && inverse > 0 && x > 0 ? 1 : code;
 }
 //// from_map
 
@@ -153,6 +181,26 @@ FUNCTION void @store_mapped_block(
     *scale = @scale_of_values(values, count, mask);
     const float inverse = *scale > 0 ? 1 / *scale : 0;
     for (int64_t lane = 0; lane < count; lane++) codes[lane] = @to_map(values[lane], inverse, map);
+}
+//// unpack
+
+/* the codes of 4 bits of count elements, which are two in a byte, the first one in its upper half,
+   each on its own; flip is 8 where they have a sign, else 0 */
+FUNCTION void @unpack(const uint8_t *RESTRICT pairs, int64_t count, int8_t *RESTRICT codes, int flip)
+{
+    for (int64_t k = 0; k < (count + 1) / 2; k++) {
+        codes[2 * k] = (int8_t)(((pairs[k] >> 4) ^ flip) - flip);
+        codes[2 * k + 1] = (int8_t)(((pairs[k] & 15) ^ flip) - flip);
+    }
+}
+//// pack
+
+/* put count codes of 4 bits two in a byte; half a byte that is left is 0 */
+FUNCTION void @pack(const int8_t *RESTRICT codes, int64_t count, uint8_t *RESTRICT pairs)
+{
+    for (int64_t k = 0; k < count / 2; k++)
+        pairs[k] = (uint8_t)((codes[2 * k] & 15) << 4 | (codes[2 * k + 1] & 15));
+    if (count % 2) pairs[count / 2] = (uint8_t)((codes[count - 1] & 15) << 4);
 }
 //// round_to_bfloat16
 
