@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -89,9 +89,10 @@ class AdoptedTensor:
         other.state, other.staged = state, False
         return other
 
-    def some_rows(self, where: Indices) -> SomeRows:
-        """Return those rows of the parameter and of its state, as they are now."""
-        return SomeRows(self, where)
+    def some_rows(self, where: Indices, scales: Collection[str]) -> SomeRows:
+        """Return those rows of the parameter and of its state, as they are now; ``scales`` are the names
+        of states that have a number for each block, of whole ones in a row."""
+        return SomeRows(self, where, scales)
 
 
 class SomeRows(AdoptedTensor):
@@ -103,8 +104,9 @@ class SomeRows(AdoptedTensor):
     name together, a single element if they are as many as the axes.
     """
 
-    def __init__(self, whole: AdoptedTensor, where: Indices) -> None:
+    def __init__(self, whole: AdoptedTensor, where: Indices, scales: Collection[str]) -> None:
         self.name, self.owner, self.arrays = whole.name, whole.owner, whole.arrays
+        self.scales = scales
         self.whole, self.where, self.position = whole, where, whole.position
         self.shape, self.complex = (len(where[0]), *whole.shape[len(where) :]), whole.complex
         self.dtype, self.compute, self.staged = whole.dtype, whole.compute, True
@@ -112,7 +114,7 @@ class SomeRows(AdoptedTensor):
     @functools.cached_property
     def array(self) -> Any:
         """A copy of the rows."""
-        return self._copied(self.whole.array)
+        return self._copied(self.arrays.view(self.whole.array))
 
     @functools.cached_property
     def flat(self) -> Any:
@@ -122,11 +124,19 @@ class SomeRows(AdoptedTensor):
     @functools.cached_property
     def state(self) -> dict[str, Any]:  # type: ignore[override]
         """Copies of the state's rows."""
-        return {name: self._copied(array) for name, array in self.whole.state.items()}
+        return {name: self._copied(self._of_whole(name)) for name in self.whole.state}
+
+    def _of_whole(self, name: str) -> Any:
+        """Return a state of the whole parameter, seen with its rows."""
+        array = self.arrays.view(self.whole.state[name])
+        if name not in self.scales:
+            return array
+        rows = self.whole.shape[: len(self.where)]
+        return array.reshape(*rows, len(array) // max(math.prod(rows), 1))
 
     def _copied(self, array: Any) -> Any:
         with self.arrays.working():
-            rows = self.arrays.view(array)[self.where]  # may be ordered as the array is
+            rows = array[self.where]  # may be ordered as the array is
             return rows if self.arrays.usable(rows) else self.arrays.copy(rows)
 
     def pull(self) -> None:
@@ -138,7 +148,7 @@ class SomeRows(AdoptedTensor):
             with self.arrays.working():
                 self.whole.array[self.where] = self.array
                 for name, rows in self.state.items():
-                    self.arrays.view(self.whole.state[name])[self.where] = rows
+                    self._of_whole(name)[self.where] = rows
 
 
 def refuse_shared(tensors: Sequence[AdoptedTensor], found: tuple[int, int] | None) -> None:

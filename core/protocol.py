@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .language.rule import Rule
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray  # slow to import
 
 Dtypes = Sequence[str | None]  # names, by position; None where there is no gradient
 
@@ -38,8 +42,9 @@ class Tensor(Protocol):
     def with_state(self, state: dict[str, Any]) -> Tensor:
         """Return the same parameter with another state, for launches that only read it."""
 
-    def some_rows(self, where: Any) -> Tensor:
-        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`."""
+    def some_rows(self, where: Any, scales: Collection[str]) -> Tensor:
+        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`. ``scales``
+        are the names of states that have a number for each block, of whole ones in a row."""
 
     def pull(self) -> None:
         """Copy a staged parameter to where launches update it."""
@@ -170,6 +175,7 @@ class BackendBase:
     they were made."""
 
     name: str
+    product_dtypes: Collection[str] = ()
 
     def __repr__(self) -> str:
         return f"<backend {self.name!r}>"
@@ -179,9 +185,13 @@ class BackendBase:
 
 
 class Backend(Protocol):
-    """The protocol of a backend; see ``backends/numpy/`` for the smallest one."""
+    """The protocol of a backend; see ``backends/numpy/`` for the smallest one.
+
+    ``product_dtypes`` are those of fewer bits than the compute dtype in which it multiplies matrices.
+    """
 
     name: str
+    product_dtypes: Collection[str]
 
     def accepts(self, array: Any) -> bool:
         """Say whether ``array`` is of a type that this backend updates in place."""
@@ -217,6 +227,12 @@ class Backend(Protocol):
         """Call ``function(matmul, *args)`` where this backend computes. ``matmul(a, b, out)`` is its
         product of stacks of matrices, in memory that `zeros` returned."""
 
+    def on_narrow_matrices(
+        self, function: Callable[..., None], dtype: str, stack: Any, size: int, *numbers: float
+    ) -> None:
+        """Call ``function(matmul, stack, memory, *numbers)`` as `on_matrices` does, with the stack, and
+        ``size`` more elements of memory, in a ``dtype`` of fewer bits; then round it back."""
+
     def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
         """Return a function that tells whoever keeps watch over these parameters' memory (autograd)
         that it is written to."""
@@ -239,7 +255,11 @@ class Backend(Protocol):
         """Return ``array`` where this backend updates it: itself if it is there already, otherwise
         a copy. For programs that choose a backend when they run."""
 
-    # the next two are the same for all backends in host memory: backends/host/judge.py
+    # the next three are the same for all backends in host memory: backends/host/judge.py
+
+    def numbers(self, arrays: Sequence[Any]) -> Callable[[], NDArray[np.float64]]:
+        """Begin to read states of one number each. Returns a function that waits for them and returns
+        a vector of float64."""
 
     def judge(self, squares: bool, sums: Sequence[Any]) -> Judge:
         """Return the judge of these sums of all tensors, a vector per compute dtype: of

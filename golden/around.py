@@ -30,6 +30,7 @@ STORED: dict[str, tuple[str, Any]] = {
     "states_mixed": ("adafactor_beta1", {"exp_avg": "bfloat16", "exp_avg_sq": "float16"}),
     "states_8_bits": ("adamw", {"exp_avg": "int8", "exp_avg_sq": "uint8"}),
     "states_int8": ("lamb", "int8"),
+    "states_of_matrices": ("adafactor_beta1", "int8"),
     "states_dynamic8": ("adamw", {"exp_avg": "dynamic8", "exp_avg_sq": "udynamic8"}),
 }
 EMA = dict(average="ema", average_decay=0.75)
@@ -38,6 +39,8 @@ EMA = dict(average="ema", average_decay=0.75)
 PARTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
     ("adamw", dict(master="float32"), {}, ("bfloat16", "float16")),
     ("lamb", dict(master="float32"), {}, ("bfloat16",)),
+    ("adamw", dict(master="split"), {}, ("bfloat16",)),
+    ("lamb", dict(master="split"), {}, ("bfloat16",)),
     ("adamw", dict(compensated=True), {}, ("bfloat16", "float16")),
     ("lamb", dict(compensated=True), {}, ("float16",)),
     ("adamw", EMA, dict(average_decay=0.5), ("float32", "float64", "bfloat16")),

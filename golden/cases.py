@@ -14,6 +14,9 @@ from .floats import FORMATS
 from .inputs import Shapes
 
 CHANGES_FROM = 6  # the first step of the changed hyperparameters
+# options that change only what a library multiplies, and in which dtype: what they give is compared
+# with formulas, and not every backend has them
+OF_PRODUCTS = {"ns_coefficients", "ns_dtype"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ ADAFACTOR = dict(lr=0.48, beta2_decay=-0.7, eps=(1e-4, 1.0), d=0.1, weight_decay
 ADAFACTOR_LATER = dict(lr=0.03, d=0.8, beta2_decay=-0.9)
 ADOPT = dict(lr=0.02, betas=(0.9, 0.97), eps=0.05, weight_decay=0.02, clip_exponent=0.25)
 ADOPT_LATER = dict(lr=0.005, betas=(0.8, 0.95), clip_exponent=0.2)
+PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4.0)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 
@@ -181,6 +185,10 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(ADAM, r=0.5, weight_lr_power=1.5, silent_sgd_phase=False),
         dict(lr=0.03, betas=(0.8, 0.95), weight_decay=0.05),
     ),
+    "prodigy": (
+        dict(PRODIGY, lr=0.8, safeguard_warmup=True, maximize=True),
+        dict(lr=0.5, growth_rate=0.9, use_bias_correction=True, safeguard_warmup=False),
+    ),
     "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),
 }
 
@@ -189,6 +197,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 LARGER: dict[str, Shapes] = {
     "lars_no_momentum.float32": {"long": (2_050,)},
     "adafactor.float32": {"tall": (67, 3), "wide": (1, 515), "kernel": (5, 3, 2)},
+    "adafactor_beta1_states_of_matrices.float32": {"tall": (67, 3), "wide": (1, 515)},
     "adafactor_chunks.float16": {"wide": (1, 2_141)},
     "adafactor_beta1_strips.float16": {"tall": (1_033, 1)},
 }
@@ -198,12 +207,15 @@ TILES = {"chunks": ("adafactor", "float16"), "strips": ("adafactor_beta1", "floa
 
 
 def variants() -> list[Rule]:
-    """Return every combination of structural options that a built-in rule accepts."""
+    """Return every combination of structural options that a built-in rule accepts, of those that have
+    cases."""
     found = []
     for rule in registry.values():
-        for chosen in itertools.product([False, True], repeat=len(rule.options)):
+        names = [name for name in rule.options if name not in OF_PRODUCTS]
+        values = (rule.choices.get(name, (False, True)) for name in names)
+        for chosen in itertools.product(*values):
             try:
-                found.append(rule.variant(**dict(zip(rule.options, chosen, strict=True))))
+                found.append(rule.variant(**dict(zip(names, chosen, strict=True))))
             except ValueError:  # options that exclude each other
                 continue
     return found

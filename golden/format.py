@@ -23,8 +23,8 @@ KEY = "samestep"  # the only metadata key: safetensors writes several in random 
 EXTENSION = ".safetensors"
 VALUES = Path(__file__).parent / "values"
 DTYPES = {
-    "F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16", "I8": "int8",
-    "U8": "uint8",
+    "F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16", "I16": "int16",
+    "I8": "int8", "U8": "uint8",
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ class Header:
 
     rule: str
     label: str
-    options: dict[str, bool]
+    options: dict[str, bool | str | None]
     dtype: str
     compute_dtype: str
     hyperparameters: dict[str, Any]
@@ -57,6 +57,7 @@ class Header:
     initial_carry: dict[str, float]
     truth: dict[str, Any] | None
     provenance: str
+    shared: dict[str, str | None] | None = None
     settings: dict[str, Any] | None = None
     tolerance: float | None = None
     state_tolerance: dict[str, float] | None = None
@@ -111,7 +112,7 @@ class Golden:
 def to_bytes(golden: Golden) -> bytes:
     """Return a file's contents; the same input gives the same bytes. NaN lose their payload."""
     fields = asdict(golden.header)
-    for name in ("settings", "tolerance", "state_tolerance"):
+    for name in ("shared", "settings", "tolerance", "state_tolerance"):
         if fields[name] is None:
             del fields[name]
     text = json.dumps(fields, sort_keys=True, allow_nan=False, separators=(",", ":"))

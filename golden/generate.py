@@ -20,7 +20,7 @@ from ..rules import find_rule
 from .around import all_cases
 from .cases import Case
 from .format import EXTENSION, VALUES, Golden, Header, chosen, own_folder, to_bytes
-from .inputs import ORDINARY, STEPS, as_matrix, gradients, parameters, tame
+from .inputs import ORDINARY, STEPS, as_matrix, gradients, leave_out_huge, parameters, tame
 from .replay import replay
 
 STORED_STEPS = (1, 2, 5, 10)
@@ -107,6 +107,8 @@ def make(case: Case, oracle: ModuleType | None) -> Golden:
     steps = gradients(case.name, case.dtype, case.larger)
     if case.suffix:
         tame(start, steps)
+    elif variant.shared:
+        leave_out_huge(start, steps)
     if stages(case.variant).calls:
         start = {name: as_matrix(name, array) for name, array in start.items()}
         steps = [
@@ -151,6 +153,7 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         scalars=[*row, *(name for name in CLIPS if hyper[name] is not None)],
         carry=list(rule.carry),
         initial_carry=dict(rule.carry),
+        shared=dict(rule.shared) or None,
         truth=None
         if oracle is None
         else oracle.announcement(case.rule.name, list(ORDINARY), list(STORED_STEPS)),

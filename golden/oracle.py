@@ -7,7 +7,7 @@ rounded on the way, only what is returned is, once, to float64.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,13 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from . import formulas, formulas_of_averages, formulas_of_parts, formulas_since_adam
+from . import (
+    formulas,
+    formulas_of_averages,
+    formulas_of_parts,
+    formulas_of_totals,
+    formulas_since_adam,
+)
 from .exact_gradients import Seen, exact, gradients_seen
 from .format import Golden
 
@@ -25,6 +31,7 @@ FORMULAS = {
     **vars(formulas),
     **vars(formulas_of_averages),
     **vars(formulas_since_adam),
+    **vars(formulas_of_totals),
     **formulas_of_parts.FORMULAS,
 }
 TAKES_A_SIGN = frozenset(
@@ -57,38 +64,47 @@ def truth(golden: Golden) -> dict[str, Array]:
     """Return the tensors ``truth.<step>.param.<tensor>`` and
     ``truth.<step>.state.<tensor>.<state>``, float64, of those tensors and steps that the header
     announces."""
-    result: dict[str, Array] = {}
     announced = golden.header.truth
-    if announced is not None:
-        with mpmath.workdps(DIGITS):
-            seen = gradients_seen(golden)
-            for tensor in announced["tensors"]:
-                result |= _truth_of(golden, seen, tensor, announced["steps"])
-    return result
+    if announced is None:
+        return {}
+    with mpmath.workdps(DIGITS):
+        seen = gradients_seen(golden)
+        if golden.header.shared:  # a step of one tensor depends on all
+            return _truth_of(golden, seen, golden.header.tensors)
+        result: dict[str, Array] = {}
+        for tensor in announced["tensors"]:
+            result |= _truth_of(golden, seen, [tensor])
+        return result
 
 
-def _truth_of(golden: Golden, seen: list[Seen], tensor: str, steps: list[int]) -> dict[str, Array]:
-    header = golden.header
+def _truth_of(golden: Golden, seen: list[Seen], tensors: list[str]) -> dict[str, Array]:
+    """Return the truth of these tensors, which the header announces or others depend on."""
+    header, announced = golden.header, golden.header.truth or {}
     result: dict[str, Array] = {}
-    formula = FORMULAS[header.base]
-    start = golden.tensors[f"param.0.{tensor}"]
-    param, own_step = exact(start), 0
-    state: defaultdict[str, Any] = defaultdict(mpmath.mpf)  # zero, until it is set
-    for step in range(1, max(steps) + 1):
-        grad = seen[step - 1][tensor]
-        if grad is not None:
-            own_step += 1
-            h = _hyper(header.hyper_at(step))
-            param = formula(h, own_step, param, h.sign * grad, state)
-            if hasattr(h, "average"):
-                state["average"] = _averaged(h, own_step, param, state["average"])
-        if step in steps:
-            arrays = {f"param.{tensor}": param}
-            arrays |= {f"state.{tensor}.{n}": state[n] for n in header.states if n in state}
-            for key, values in arrays.items():
-                rounded = np.asarray(values, np.float64)
-                # a single number was a vector of one
-                result[f"truth.{step}.{key}"] = rounded if start.ndim else rounded.reshape(())
+    formula, before = FORMULAS[header.base], formulas_of_totals.BEFORE.get(header.base)
+    start = {tensor: golden.tensors[f"param.0.{tensor}"] for tensor in tensors}
+    params, own_steps = {name: exact(array) for name, array in start.items()}, Counter[str]()
+    common: defaultdict[str, Any] = defaultdict(mpmath.mpf)  # zero, until it is set
+    states = {tensor: defaultdict(mpmath.mpf, common=common) for tensor in tensors}
+    for step in range(1, max(announced["steps"]) + 1):
+        h, grads = _hyper(header.hyper_at(step)), seen[step - 1]
+        if before is not None:
+            before(h, common)
+        for tensor, state in states.items():
+            if grads[tensor] is not None:
+                own_steps[tensor] += 1
+                grad, t = h.sign * grads[tensor], own_steps[tensor]
+                param = params[tensor] = formula(h, t, params[tensor], grad, state)
+                if hasattr(h, "average"):
+                    state["average"] = _averaged(h, t, param, state["average"])
+            if step in announced["steps"] and tensor in announced["tensors"]:
+                arrays = {f"param.{tensor}": params[tensor]}
+                arrays |= {f"state.{tensor}.{n}": state[n] for n in header.states if n in state}
+                for key, values in arrays.items():
+                    rounded = np.asarray(values, np.float64)
+                    # a single number was a vector of one
+                    alone = start[tensor].ndim == 0
+                    result[f"truth.{step}.{key}"] = rounded.reshape(()) if alone else rounded
     return result
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "DTYPES",
     "SPECIAL",
     "every_variant",
+    "exported_variants",
     "fitting",
     "has_bits_of_numpy",
     "options_of",
@@ -33,6 +34,11 @@ def variants() -> list[ss.Rule]:
     """All variants that can be printed and take parameters of any shape: those that call no function of
     a whole matrix, which are in `every_variant`, too."""
     return [rule for rule in every_variant() if not stages(rule).calls]
+
+
+def exported_variants() -> list[ss.Rule]:
+    """All variants that can be exported as a file: no step of one tensor depends on the others."""
+    return [rule for rule in variants() if not rule.shared]
 
 
 def has_bits_of_numpy(rule: ss.Rule | str, backend: str) -> bool:
@@ -56,7 +62,8 @@ def fitting(rule: ss.Rule | str, tree: Any) -> Any:
 
 def options_of(rule: ss.Rule) -> dict:
     """Hyperparameters that make an optimizer use this variant."""
-    return {name: 0.9 * on if name in rule.defaults else on for name, on in rule.options.items()}
+    numbers = [name for name in rule.options if name in rule.defaults and name not in rule.choices]
+    return {n: 0.9 * on if n in numbers else on for n, on in rule.options.items() if on is not None}
 
 
 def values(rng: np.random.Generator, shape, dtype, special: float) -> np.ndarray:

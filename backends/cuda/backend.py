@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...language.rule import Rule
 from ...protocol import BackendBase, Judge
@@ -12,6 +15,7 @@ from . import driver
 from .device import Device, entered
 from .device_judge import DeviceJudge
 from .launch import CudaLaunch
+from .staging import Download
 
 
 class CudaBackend(BackendBase):
@@ -24,6 +28,14 @@ class CudaBackend(BackendBase):
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str
     ) -> CudaLaunch:
         return CudaLaunch(self.device, rule, param_dtype, grad_dtype)
+
+    def numbers(self, arrays: Sequence[Any]) -> Callable[[], NDArray[np.float64]]:
+        with entered(self.device):
+            vector = self.device.stacked(arrays)
+            (address,) = self.device.addresses([vector]).tolist()
+            download = Download(self.device, address, len(arrays))
+            download.start()
+        return download.wait
 
     def judge(self, squares: bool, sums: Sequence[Any]) -> Judge:
         return DeviceJudge(self.device, squares, sums)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -32,6 +32,9 @@ class Device(Arrays, Protocol):
 
     def empty(self, size: int, dtype: str) -> Any:
         """Return a vector whose elements are not initialized."""
+
+    def stacked(self, arrays: Sequence[Any]) -> Any:
+        """Return a vector of float64 with the numbers that these arrays without axes have."""
 
     def to_numpy(self, array: Any) -> NDArray[np.generic]:
         """Return a copy on the host, when what is under way on the current stream is done."""

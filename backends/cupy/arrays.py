@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cupy
@@ -191,6 +192,11 @@ class CupyArrays:
         """Return a vector that is not initialized."""
         with self.current():
             return cupy.empty(size, dtype)
+
+    def stacked(self, arrays: Sequence[Any]) -> Any:
+        """Return a vector of float64 with the numbers of these arrays."""
+        with self.current():
+            return cupy.stack([as_cupy(array) for array in arrays]).astype("float64")
 
     def to_numpy(self, array: Any) -> NDArray[Any]:
         """Return a copy on the host, after what is under way on the current stream."""

@@ -23,6 +23,7 @@ from ..torch_tensors.reader import Reader, Watch, reader_for
 from ..torch_tensors.view import as_numpy, is_tensor, kind_of, owning_tensors
 from .arrays import ARRAYS, HostArrays
 from .judge import DecidesOnHost
+from .products import product
 
 Array = NDArray[Any]
 
@@ -75,7 +76,7 @@ class HostBackend(BackendBase, DecidesOnHost):
 
     def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
         with held(), np.errstate(all="ignore"):
-            function(np.matmul, *args)
+            function(product, *args)
 
     def gradient_checker(self, tensors: Sequence[Any]) -> GradientChecker:
         if owners := owning_tensors(tensors):

@@ -1,7 +1,8 @@
-"""A state that is stored in blocks, as the rule's text and its launches take it: a vector."""
+"""A state that is stored in blocks, as the rule's text and its launches take it: an array."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,26 +14,60 @@ Array = NDArray[Any]
 
 
 class BlockState:
-    """The elements of a vector of ``codes`` and its ``scales``: `load` returns them, an assignment
-    stores new ones. A slice begins with a block."""
+    """Elements of a vector of ``codes`` and its ``scales``, from ``first`` on, seen with a ``shape``: `load`
+    returns them, an assignment stores new ones.
 
-    def __init__(self, codec: Blockwise, codes: Array, scales: Array) -> None:
-        self.codec, self.codes, self.scales = codec, codes, scales
-        self.shape, self.size = codes.shape, codes.size
+    A slice of rows may begin and end within a block. A block is stored with its last element, until
+    when its first ones are ``waiting``; so all rows are assigned in their order.
+    """
+
+    def __init__(
+        self,
+        codec: Blockwise,
+        codes: Array,
+        scales: Array,
+        shape: tuple[int, ...] | None = None,
+        first: int = 0,
+        waiting: list[Array] | None = None,
+    ) -> None:
+        self.codec, self.codes, self.scales, self.first = codec, codes, scales, first
+        self.shape = codes.shape if shape is None else shape
+        self.size = math.prod(self.shape)
+        self._waiting: list[Array] = [] if waiting is None else waiting
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return self.shape[0]
 
     def __getitem__(self, where: slice) -> BlockState:
-        first, size = where.start // self.codec.size, self.codec.size
-        blocks = slice(first, self.codec.count(min(where.stop, len(self))))
-        assert where.start == first * size
-        return BlockState(self.codec, self.codes[where], self.scales[blocks])
+        start, stop, _ = where.indices(len(self))
+        rest = self.shape[1:]
+        first = self.first + start * math.prod(rest)
+        shape = (stop - start, *rest)
+        return BlockState(self.codec, self.codes, self.scales, shape, first, self._waiting)
 
     def __setitem__(self, where: Any, values: Any) -> None:
-        whole = np.broadcast_to(np.asarray(values, np.float32), self.shape)
-        self.codes[where], self.scales[where] = self.codec.store(whole)
+        assert where is ...
+        whole = np.broadcast_to(np.asarray(values, np.float32), self.shape).reshape(-1)
+        if self.first == 0:
+            self._waiting.clear()  # of a step that failed
+        joined = np.concatenate([*self._waiting, whole]) if self._waiting else whole
+        end, size = self.first + self.size, self.codec.size
+        start, stop = end - len(joined), end if end == len(self.codes) else end // size * size
+        self._waiting[:] = [joined[stop - start :].copy()] if stop < end else []
+        if start < stop:
+            blocks = slice(start // size, self.codec.count(stop))
+            stored = self.codec.store(joined[: stop - start])
+            self.codes[start:stop], self.scales[blocks] = stored
+
+    def reshape(self, shape: tuple[int, ...]) -> BlockState:
+        """Return the same memory, seen with another shape."""
+        return BlockState(self.codec, self.codes, self.scales, shape)
 
     def load(self) -> Array:
-        """Return the elements, a new vector."""
-        return self.codec.load(self.codes, self.scales)
+        """Return the elements, a new array."""
+        size, end = self.codec.size, self.first + self.size
+        start = self.first // size * size
+        stop = min(self.codec.count(end) * size, len(self.codes))
+        blocks = slice(start // size, self.codec.count(stop))
+        values = self.codec.load(self.codes[start:stop], self.scales[blocks])
+        return values[self.first - start : end - start].reshape(self.shape)

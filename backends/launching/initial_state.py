@@ -72,7 +72,10 @@ def _check_storage(tensor: Any, rule: Rule) -> None:
     kind = f"complex, of pairs of {tensor.dtype}" if tensor.complex else f"of {tensor.dtype}"
     check_bits(f"{tensor.name} is {kind}", rule.around, tensor.dtype)
     if rule.storage and (tensor.complex or tensor.compute != "float32"):
+        why = f"codecs load to float32, and steps of {tensor.dtype} are computed in float64"
+        if tensor.complex:
+            why = "its states are complex, and codecs store real numbers"
         raise TypeError(
             f"{tensor.name} is {kind}; state_dtype={rule.state_dtype!r} is for real parameters of "
-            "float32, bfloat16 or float16 (a group with state_dtype=None takes others)"
+            f"float32, bfloat16 or float16: {why} (a group with state_dtype=None takes others)"
         )

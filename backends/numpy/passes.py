@@ -26,7 +26,6 @@ from ...language.summation import (
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
 from ..host.arrays import ARRAYS
-from ..host.block_state import BlockState
 from ..host.text_launch import Array
 from ..tensor import AdoptedTensor
 from ..torch_tensors.view import as_numpy
@@ -193,8 +192,6 @@ class ReducingLaunch(NumpyLaunch):
 
 
 def _seen_as(state: Any, per: str | None, shape: tuple[int, ...]) -> Any:
-    if isinstance(state, BlockState):  # of no matrix
-        return state
     if per == "row":
         return state.reshape(shape[0], 1)
     return state.reshape({"column": (1, -1), "tensor": (1,)}.get(per or "", shape))

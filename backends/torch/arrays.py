@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -136,6 +136,11 @@ class TorchArrays:
         """Return a vector that is not initialized."""
         with held(), torch.inference_mode(False):
             return torch.empty(size, dtype=getattr(torch, dtype), device=self.place)
+
+    def stacked(self, arrays: Sequence[Tensor]) -> Tensor:
+        """Return a vector of float64 with the numbers of these tensors."""
+        with self.working():
+            return torch.stack([plain(array).double() for array in arrays])
 
     def to_numpy(self, array: Tensor) -> NDArray[Any]:
         """Return a copy on the host, after what is under way on the current stream."""

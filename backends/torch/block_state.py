@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -12,40 +14,74 @@ Tensor = torch.Tensor
 
 
 class BlockState:
-    """The elements of a vector of ``codes`` and its ``scales``, seen with a ``shape``: `to` loads them
-    and `copy_` stores new ones, as with a tensor. A slice, along the last axis, begins with a block."""
+    """Elements of a vector of ``codes`` and its ``scales``, from ``first`` on, seen with a ``shape``: `to`
+    loads them and `copy_` stores new ones, as with a tensor.
+
+    A slice of rows, behind the axis of a batch of one, may begin and end within a block. A block is
+    stored with its last element, until when its first ones are ``waiting``; so all rows are stored in
+    their order.
+    """
 
     def __init__(
-        self, codec: Blockwise, codes: Tensor, scales: Tensor, shape: tuple[int, ...] = (-1,)
+        self,
+        codec: Blockwise,
+        codes: Tensor,
+        scales: Tensor,
+        shape: tuple[int, ...] | None = None,
+        first: int = 0,
+        waiting: list[Tensor] | None = None,
     ) -> None:
-        self.codec, self.codes, self.scales, self.shape = codec, codes, scales, shape
-        self.device, self.dtype, self.numel = codes.device, codes.dtype, codes.numel
+        self.codec, self.codes, self.scales, self.first = codec, codes, scales, first
+        self.device, self.dtype = codes.device, codes.dtype
+        self.shape = tuple(codes.shape) if shape is None else shape
+        self._waiting: list[Tensor] = [] if waiting is None else waiting
+
+    def numel(self) -> int:
+        """Return the number of elements."""
+        return math.prod(self.shape)
 
     def __getitem__(self, where: slice | tuple[slice, slice]) -> BlockState:
-        along, axes = (where[-1], len(where)) if isinstance(where, tuple) else (where, 1)
-        size, stop = self.codec.size, min(along.stop, self.numel())
-        blocks = slice(along.start // size, self.codec.count(stop))
-        shape = (1,) * (axes - 1) + (-1,)
-        return BlockState(self.codec, self.codes[along], self.scales[blocks], shape)
+        along, axis = (where[-1], len(where) - 1) if isinstance(where, tuple) else (where, 0)
+        start, stop, _ = along.indices(self.shape[axis])
+        rest = self.shape[axis + 1 :]
+        first = self.first + start * math.prod(rest)
+        shape = (*self.shape[:axis], stop - start, *rest)
+        return BlockState(self.codec, self.codes, self.scales, shape, first, self._waiting)
 
     def reshape(self, shape: tuple[int, ...]) -> BlockState:
         """Return the same memory, seen with another shape."""
-        return BlockState(self.codec, self.codes, self.scales, shape)
+        return BlockState(self.codec, self.codes, self.scales, shape, self.first, self._waiting)
 
     def to(self, dtype: torch.dtype) -> Tensor:
         """Return the elements, a new tensor."""
-        codes = self._by_block(self.codes)
+        size, end = self.codec.size, self.first + self.numel()
+        start = self.first // size * size
+        stop = min(self.codec.count(end) * size, len(self.codes))
+        codes = self._by_block(self.codes[start:stop])
         if self.codec.most is None:
             parts = self._map()[codes.int()].to(dtype)
         else:
             roots = codes.to(dtype) * float(np.float32(1) / np.float32(self.codec.most))
             parts = roots * roots.abs()
-        values = parts * self.scales[:, None]
-        return values.view(-1)[: self.numel()].view(self.shape)
+        values = parts * self.scales[start // size : self.codec.count(stop), None]
+        return values.view(-1)[self.first - start : end - start].view(self.shape)
 
     def copy_(self, values: Tensor) -> None:
-        """Store new elements; in what order is said in ``core/language/blockwise.py``."""
-        blocks = self._by_block(values.reshape(-1))
+        """Store new elements, of those blocks that end among them."""
+        whole = values.reshape(-1)
+        if self.first == 0:
+            self._waiting.clear()  # of a step that failed
+        joined = torch.cat([*self._waiting, whole]) if self._waiting else whole
+        end, size = self.first + self.numel(), self.codec.size
+        start, stop = end - len(joined), end if end == len(self.codes) else end // size * size
+        self._waiting[:] = [joined[stop - start :].clone()] if stop < end else []
+        if start < stop:
+            blocks = slice(start // size, self.codec.count(stop))
+            self._store(joined[: stop - start], self.codes[start:stop], self.scales[blocks])
+
+    def _store(self, values: Tensor, codes_there: Tensor, scales_there: Tensor) -> None:
+        """Store whole blocks; in what order is said in ``core/language/blockwise.py``."""
+        blocks = self._by_block(values)
         bits = (blocks + 0.0).view(torch.int32)
         if self.codec.mask == 0x7FFFFFFF:
             bits &= self.codec.mask
@@ -64,8 +100,8 @@ class BlockState:
             if not self.codec.signed:  # nothing above 0 becomes 0
                 roots = torch.maximum(roots, (good[:, None] & (blocks > 0)).to(roots.dtype))
             codes = torch.where(parts >= 0, roots, -roots)
-        self.scales.copy_(torch.where(top < INFINITE, scales, torch.nan))
-        self.codes.copy_(codes.view(-1)[: self.numel()])
+        scales_there.copy_(torch.where(top < INFINITE, scales, torch.nan))
+        codes_there.copy_(codes.view(-1)[: len(values)])
 
     def _map(self) -> Tensor:
         """Return the codec's map on the device of the codes."""
@@ -81,7 +117,7 @@ class BlockState:
 
     def _by_block(self, vector: Tensor) -> Tensor:
         """Return a vector as blocks, the last one filled up with zeros."""
-        missing = self.codec.count(self.numel()) * self.codec.size - self.numel()
+        missing = self.codec.count(len(vector)) * self.codec.size - len(vector)
         if missing:
             vector = torch.cat([vector, vector.new_zeros(missing)])
         return vector.view(-1, self.codec.size)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ...interrupts import held
 from ...language.rule import Rule
@@ -24,6 +25,7 @@ from ..torch_tensors.view import as_numpy, as_tensor, change_marker, is_tensor
 from .arrays import DEVICES, TorchArrays
 from .implementations import check_compiler, torch_launch
 from .launch import TorchLaunch
+from .products import NARROW, in_dtype, product
 
 
 class TorchOnDevice(BackendBase):
@@ -31,6 +33,7 @@ class TorchOnDevice(BackendBase):
 
     name: str
     implementation: str
+    product_dtypes = NARROW
 
     def __init__(self, name: str, device: TorchArrays) -> None:
         self.name, self.device = name, device
@@ -70,7 +73,13 @@ class TorchOnDevice(BackendBase):
 
     def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
         with self.device.working():
-            function(lambda a, b, out: torch.matmul(a, b, out=out), *args)
+            function(product, *args)
+
+    def on_narrow_matrices(
+        self, function: Callable[..., None], dtype: str, stack: Any, size: int, *numbers: float
+    ) -> None:
+        with self.device.working():
+            in_dtype(function, dtype, stack, size, *numbers)
 
     def gradient_checker(self, tensors: Sequence[AdoptedTensor]) -> TensorChecker:
         return TensorChecker(tensors, self.device, self.reader([t.owner for t in tensors]))
@@ -118,6 +127,10 @@ class OperationsOnDevice(TorchOnDevice, DecidesOnHost):
 
     def check_arithmetic(self) -> None:
         check_caller()  # scalars are the host's
+
+    def numbers(self, arrays: Sequence[Any]) -> Callable[[], NDArray[np.float64]]:
+        found: NDArray[np.float64] = self.device.to_numpy(self.device.stacked(arrays))
+        return lambda: found
 
     def launch(
         self, rule: Rule, scalars: tuple[str, ...], param_dtype: str, grad_dtype: str

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
+from ...interrupts import held
 from ...language.rule import Rule
 from .. import numba
 from ..host.backend import HostBackend
@@ -14,12 +17,20 @@ from ..torch_tensors.view import is_tensor, on_host
 from .arrays import check_device_parameter
 from .implementations import backend_name, torch_launch
 from .launch import TorchLaunch
+from .products import NARROW, in_dtype
 
 
 class TorchOnHost(HostBackend):
     """A backend of arrays in host memory that knows tensors elsewhere, too."""
 
     implementation: str
+    product_dtypes = NARROW
+
+    def on_narrow_matrices(
+        self, function: Callable[..., None], dtype: str, stack: Any, size: int, *numbers: float
+    ) -> None:
+        with held(), torch.inference_mode(False), torch.no_grad():
+            in_dtype(function, dtype, torch.from_numpy(stack), size, *numbers)
 
     def adopt(self, name: str, array: Any) -> AdoptedTensor:
         if is_tensor(array) and not on_host(array):

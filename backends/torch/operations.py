@@ -42,6 +42,31 @@ def stored(x: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
     return rounded.to(x.dtype) if out is None else out.copy_(rounded)
 
 
+def upper_half(x: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the bfloat16 that is nearest to ``x``, of two the one farther from zero."""
+    bits = (x.float().view(torch.int32) + 0x8000) & ~0xFFFF
+    return _chosen(x == x, bits.view(torch.float32), x, out)
+
+
+def lower_half(x: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return how many float32 numbers ``x`` lies above its upper half, counted away from zero."""
+    bits = x.float().view(torch.int32)
+    lower = ((bits & 0xFFFF) ^ 0x8000) - 0x8000  # with the sign of the highest of 16 bits
+    return _chosen(x == x, lower.to(x.dtype), x.new_zeros(()), out)
+
+
+def from_halves(upper: Tensor, lower: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the float32 that has these halves; ``upper`` itself if none has."""
+    bits = upper.float().view(torch.int32) + lower.to(torch.int32)
+    x = bits.view(torch.float32).to(upper.dtype)
+    return _chosen(x == x, x, upper, out)
+
+
+def _chosen(condition: Tensor, a: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
+    chosen = torch.where(condition, a.to(b.dtype), b)
+    return chosen if out is None else out.copy_(chosen)
+
+
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "+": torch.add,
     "-": torch.sub,
@@ -52,6 +77,9 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sqrt": exact_sqrt,
     "finite_or_zero": finite_or_zero,
     "stored": stored,
+    "upper_half": upper_half,
+    "lower_half": lower_half,
+    "from_halves": from_halves,
     "where": torch.where,
     "<": torch.lt,
     "<=": torch.le,

@@ -40,7 +40,7 @@ MESSAGE_LIMIT = 1000  # characters
 MAX_DIMENSIONS = 64  # of a NumPy array
 CODE_OF_DTYPE = {
     "float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16",
-    "int8": "I8", "uint8": "U8",  # the latter of the checksum, too
+    "int16": "I16", "int8": "I8", "uint8": "U8",  # the latter of the checksum, too
 }  # fmt: skip
 DTYPE_OF_CODE = {code: dtype for dtype, code in CODE_OF_DTYPE.items()}
 # what contents that nobody has checked can make Python raise
@@ -62,7 +62,7 @@ class Stored:
 def file_pieces(metadata: str, arrays: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
     """The file's contents, piece by piece; the same input gives the same bytes.
 
-    ``arrays`` are float64, float32, bfloat16, float16, int8 or uint8, of any strides.
+    ``arrays`` are float64, float32, bfloat16, float16, int16, int8 or uint8, of any strides.
 
     Raises
     ------

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-CHOICES = {"master": ("float32",), "average": ("ema", "mean")}
+CHOICES = {"master": ("float32", "split"), "average": ("ema", "mean")}
 # the structural ones, with what leaves them out, in the order in which parts go around a rule
 STRUCTURAL: dict[str, Any] = {"master": None, "compensated": False, "average": None}
 DEFAULTS: Mapping[str, Any] = {**STRUCTURAL, "average_decay": 0.999, "average_start": 0.0}
 CARRIED = ("averaged",)  # by the parts
-OF_PARTS = ("master", "lost", "average", *CARRIED)  # their states and carries
+OF_PARTS = ("master", "remainder", "lost", "average", *CARRIED)  # their states and carries
 OF_16_BITS = ("master", "compensated")
 
 
 def prefix(name: str, value: Any) -> str:
-    """Return what the name of a rule with such a part begins with: ``master_adamw``, ``ema_adamw``."""
-    return f"{value if name == 'average' else name}_"
+    """Return what the name of a rule with such a part begins with: ``master_adamw``, ``split_adamw``,
+    ``ema_adamw``."""
+    return f"{name if value in (True, 'float32') else value}_"
 
 
 def name_inside(rule: str, hyper: Mapping[str, Any]) -> str:
@@ -52,3 +53,8 @@ def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:
                 f"updates rounding loses: leave it out (a group with {name}={STRUCTURAL[name]!r} "
                 "takes others)"
             )
+    if around.get("master") == "split" and dtype != "bfloat16":
+        raise TypeError(
+            f"{what}; master='split' is for parameters of bfloat16, which is the upper half of a float32 "
+            f"(a {dtype} is no part of one): take master='float32'"
+        )

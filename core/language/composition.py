@@ -16,7 +16,7 @@ from typing import Any
 from .around import OF_16_BITS, prefix
 from .kept import kept
 from .results import as_tuple
-from .rule import Rule
+from .rule import Option, Rule
 from .tracer import trace_scalars
 
 Function = Callable[..., Any]
@@ -78,6 +78,7 @@ def composed(
         defaults={**rule.defaults, **defaults},
         bounds={**rule.bounds, **bounds},
         options={},
+        choices={},
         factory=None,
         shape_options=None,
     )
@@ -202,6 +203,7 @@ def part(make: Callable[..., Rule]) -> Callable[..., Rule]:
             make(rule, *args),
             factory=Family(compose, rule, args),
             options=rule.options,
+            choices=rule.choices,
             shape_options=rule.shape_options,
         )
 
@@ -225,7 +227,7 @@ class Family:
     rule: Rule
     args: tuple[Any, ...]
 
-    def __call__(self, **options: bool) -> Rule:
+    def __call__(self, **options: Option) -> Rule:
         usual = self.rule.factory().options if self.rule.factory else {}
         return self.compose(self.rule.variant(**{**usual, **options}), *self.args)
 

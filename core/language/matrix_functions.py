@@ -1,7 +1,8 @@
 """The functions of a whole matrix that a rule's ``update`` may call, each written once for stacks of
 matrices: (count, rows, columns), of any backend's arrays.
 
-A backend brings the product ``matmul(a, b, out)``; everything else is ``*=``, ``+=``, slices,
+A backend brings the product ``matmul(a, b, out)``, and may have ``matmul.plus(a, b, out, alpha, c,
+beta)``, which writes ``alpha a @ b + beta c``; everything else is ``*=``, ``+=``, slices,
 ``reshape`` and ``swapaxes``, which NumPy, CuPy and PyTorch share. Equal sums in another order have
 other bits, and no two libraries multiply matrices in the same order: so what these functions return
 has the same bits on one machine and library only, whatever stacks the matrices are put into.
@@ -17,18 +18,19 @@ Stack = Any  # an array or tensor of three axes, contiguous
 Matmul = Callable[[Any, Any, Any], Any]
 
 
-def newton_schulz(
-    matmul: Matmul, x: Stack, memory: Any, a: float, b: float, c: float, steps: float
-) -> None:
-    """Replace each matrix ``X`` by ``p(X X^T) X``, so many ``steps`` times: ``p(t) = a + b t + c t^2``.
+def newton_schulz(matmul: Matmul, x: Stack, memory: Any, *numbers: float) -> None:
+    """Replace each matrix ``X`` by ``p(X X^T) X``, several times: ``p(t) = a + b t + c t^2``.
+
+    ``numbers`` are ``a, b, c`` of each step, the last three for all steps after it, too, and then how
+    many steps, rounded down; the bounds of a rule can refuse what is no whole number.
 
     Its singular vectors stay, its singular values ``s`` become ``s p(s^2)``. With the coefficients of
     Muon (Jordan et al., https://kellerjordan.github.io/posts/muon) and five steps they come from
-    anywhere between 0.003 and 1 to between 0.68 and 1.14. ``steps`` is rounded
-    down; the bounds of a rule can refuse what is no whole number.
+    anywhere between 0.003 and 1 to between 0.68 and 1.21.
 
     The Gram matrix is that of the shorter side, and ``a X + (b G + c G^2) X`` is one product with
-    ``a`` on the diagonal; a library that knows ``G G^T`` to be symmetric computes half of it.
+    ``a`` on the diagonal; a library that knows ``G G^T`` to be symmetric computes half of it. Where
+    there is ``matmul.plus``, ``a X`` is added by the product, which rounds it less.
     """
     count, rows, columns = x.shape
     side = min(rows, columns)
@@ -38,21 +40,24 @@ def newton_schulz(
     other = memory[2 * square : 2 * square + count * rows * columns].reshape(x.shape)
     diagonal = factor.reshape(count, -1)[:, :: side + 1]
     now, after = x, other
-    for _ in range(int(steps)):
-        across = now.swapaxes(1, 2)
-        if rows <= columns:
-            matmul(now, across, gram)
+    plus = getattr(matmul, "plus", None)
+    *coefficients, steps = numbers
+    last = len(coefficients) // 3 - 1
+    for k in range(int(steps)):
+        a, b, c = coefficients[3 * min(k, last) :][:3]
+        across, wide = now.swapaxes(1, 2), rows <= columns
+        matmul(*((now, across) if wide else (across, now)), gram)
+        sides = (factor, now) if wide else (now, factor)
+        if plus is None:
+            matmul(gram, gram.swapaxes(1, 2), factor)
+            factor *= c
+            gram *= b
+            factor += gram
+            diagonal += a
+            matmul(*sides, after)
         else:
-            matmul(across, now, gram)
-        matmul(gram, gram.swapaxes(1, 2), factor)
-        factor *= c
-        gram *= b
-        factor += gram
-        diagonal += a
-        if rows <= columns:
-            matmul(factor, now, after)
-        else:
-            matmul(now, factor, after)
+            plus(gram, gram, factor, c, gram, b)
+            plus(*sides, after, 1.0, now, a)
         now, after = after, now
     if now is not x:
         x[...] = now
@@ -66,13 +71,10 @@ def newton_schulz_memory(rows: int, columns: int) -> int:
 @dataclass(frozen=True)
 class MatrixFunction:
     """``compute(matmul, stack, memory, *numbers)`` overwrites a stack; ``memory(rows, columns)`` is how
-    many more elements it needs for each matrix; ``numbers`` are called so."""
+    many more elements it needs for each matrix."""
 
     compute: Callable[..., None]
     memory: Callable[[int, int], int]
-    numbers: tuple[str, ...]
 
 
-FUNCTIONS = {
-    "newton_schulz": MatrixFunction(newton_schulz, newton_schulz_memory, ("a", "b", "c", "steps"))
-}
+FUNCTIONS = {"newton_schulz": MatrixFunction(newton_schulz, newton_schulz_memory)}

@@ -140,13 +140,6 @@ class _Graph:
             if n not in self.small and not (e.op == "input" and e.name == n)  # as it was
         }
         self.arrays = ("param", "grad", *(n for n in rule.arrays if n not in self.small))
-        if rule.scales and self.text_matrix:
-            (state, *_) = rule.scales.values()
-            raise TypeError(
-                f"rule {rule.name!r} reduces or keeps rows or columns; {state} cannot be stored in "
-                f"{rule.storage[state]}, whose blocks do not end where rows do: expected bfloat16, "
-                "float16 or no state_dtype"
-            )
         for name, expr in self.small.items():
             if expr.per not in (rule.per[name], "scalar"):
                 raise TypeError(
@@ -158,7 +151,8 @@ class _Graph:
             stage = max((self.stage[id(arg)] for arg in node.args), default=0)
             self.stage[id(node)] = stage + _reduces_elements(node)
         self.sums = tuple(n for n in self.nodes if _reduces_elements(n))
-        self.last = max((self.stage[id(n)] for n in self.sums), default=0)
+        of_elements = [*self.full.values(), *(n.args[0] for n in self.sums)]
+        self.last = max((self.stage[id(n)] for n in of_elements), default=0)
         crossings = [n for n in self.nodes if self._is_used_by_elements(n)]
         self.crossings = tuple(self._kept(crossings))
         self.matrix = self.text_matrix and bool(self.sums or self.crossings or self.small)

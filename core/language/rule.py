@@ -27,8 +27,9 @@ from .rounding import ROUNDINGS, checked_rounding, checked_seed
 from .rule_checks import check_definition, check_functions
 from .signs import never_negative
 
-# float, bool, a tuple of floats, None for a kind of clipping that is off, or a `StateDtype`
+# float, bool, a tuple of floats, a name, None for a kind of clipping that is off, or a `StateDtype`
 Hyper = Any
+Option = bool | str | None
 CLIPS = ("clip_value", "clip_norm")  # hyperparameters of every rule, see samestep.language.clipping
 
 
@@ -65,8 +66,15 @@ class Rule:
         of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too.
     carry : mapping
         Host state per parameter, float64: name to initial value.
+    shared : mapping
+        The carried numbers that all parameters of the rule have in common: name to the state, kept
+        per tensor, whose sum over all parameters is added to it after each step, or None for one that
+        nothing is added to. See `samestep.step.totals`.
     options : mapping
-        The structural options (booleans) this variant was built with.
+        The structural options (booleans, or names that ``choices`` has) this variant was built with.
+    choices : mapping
+        Option to the names that it may be, and None if it may be left out. A numeric hyperparameter
+        of the same name may be one of them instead of numbers; numbers count as None.
     factory : callable
         The function of those options that builds it. A numeric hyperparameter of the same name
         counts as the option by being nonzero.
@@ -110,7 +118,9 @@ class Rule:
     initial: Mapping[str, float | str] = field(default_factory=dict)
     per: Mapping[str, str] = field(default_factory=dict)
     carry: Mapping[str, float] = field(default_factory=dict)
-    options: Mapping[str, bool] = field(default_factory=dict)
+    shared: Mapping[str, str | None] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     factory: Callable[..., Rule] | None = None
     shape_options: Callable[[tuple[int, ...]], Mapping[str, bool]] | None = None
     lazy: bool = False
@@ -164,7 +174,7 @@ class Rule:
                 f"rule {self.name!r} has no structural option {sorted(unknown)}; "
                 f"it has {sorted(self.options)}"
             )
-        chosen = {**self.options, **{name: bool(value) for name, value in options.items()}}
+        chosen = {**self.options, **self.chosen_options(options)}
         return _variant(self.factory, tuple(chosen.items())).stored_as(
             self.state_dtype, self.rounding
         )
@@ -228,7 +238,9 @@ class Rule:
             return self.name
         usual = self.factory().options
         parts = [
-            name if on else f"no_{name}" for name, on in self.options.items() if on != usual[name]
+            on if isinstance(on, str) else name if on else f"no_{name}"
+            for name, on in self.options.items()
+            if on != usual[name]
         ]
         return "_".join([self.name, *parts])
 
@@ -295,6 +307,8 @@ class Rule:
             return checked_rounding(value, where)
         if name == "seed":
             return checked_seed(value, where)
+        if name in self.choices and (isinstance(value, str) or name not in self.defaults):
+            return self._checked_name(name, value, where)
         if isinstance(default, bool):
             if not isinstance(value, (bool, int)) or value not in (0, 1):
                 raise TypeError(f"{where}{name} must be True or False, not {value!r}")
@@ -316,9 +330,24 @@ class Rule:
             )
         return checked_number(f"{where}{name}", value, bounds)
 
-    def chosen_options(self, hyper: Mapping[str, Any]) -> dict[str, bool]:
+    def _checked_name(self, name: str, value: Any, where: str) -> str | None:
+        names = self.choices[name]
+        if (value is None or isinstance(value, str)) and value in names:
+            return value
+        numbers = name in self.defaults
+        expected = " or ".join([repr(n) for n in names if n or not numbers] + ["numbers"] * numbers)
+        raise ValueError(f"{where}{name} is {value!r}; expected {expected}")
+
+    def chosen_options(self, hyper: Mapping[str, Any]) -> dict[str, Option]:
         """Return the structural options that these hyperparameters ask for."""
-        return {name: bool(hyper[name]) for name in self.options}
+        return {name: self._option(name, hyper[name]) for name in self.options if name in hyper}
+
+    def _option(self, name: str, value: Any) -> Option:
+        if name not in self.choices:
+            return bool(value)
+        if name in self.defaults and not isinstance(value, str):
+            return None  # numbers
+        return self._checked_name(name, value, "")
 
     def check_options(
         self,
@@ -338,7 +367,8 @@ class Rule:
         own = {**self.options, **{name: getattr(self, name) for name in storage}}
         own |= {**STRUCTURAL, **self.around}
         for name, value in asked.items():
-            if value != own[name] and (value or name not in self.defaults):
+            number = name in self.defaults and name not in self.choices
+            if value != own[name] and (value or not number):
                 raise ValueError(
                     f"{where}{name} was {own[name]!r} when {when} and is structural: "
                     f"state and kernels depend on it; {advice}"
@@ -376,7 +406,7 @@ def _plain(value: Any) -> Any:
 
 def _rebuilt(
     factory: Callable[..., Rule],
-    options: tuple[tuple[str, bool], ...],
+    options: tuple[tuple[str, Option], ...],
     state_dtype: StateDtype,
     rounding: str,
 ) -> Rule:
@@ -407,5 +437,5 @@ def _stored(
 
 
 @kept
-def _variant(factory: Callable[..., Rule], options: tuple[tuple[str, bool], ...]) -> Rule:
+def _variant(factory: Callable[..., Rule], options: tuple[tuple[str, Option], ...]) -> Rule:
     return factory(**dict(options))

@@ -30,7 +30,11 @@ def check_definition(rule: Any) -> None:
     check_names("a rule's name", [rule.name], "", longest=LONGEST_OF_FILE)
     rule_is = f"rule {rule.name!r}: "
     check_names("an option", rule.options, rule_is)
-    label = "_".join([rule.name, *rule.options])
+    values = {name: list(filter(None, names)) for name, names in rule.choices.items()}
+    for name, names in values.items():
+        check_names(f"a value of {name}", names, rule_is)
+    longest = (max([name, *values.get(name, [])], key=len) for name in rule.options)
+    label = "_".join([rule.name, *longest])
     check_names("the name with all options", [label], rule_is, longest=LONGEST_OF_FILE)
     _check_reference(rule.reference, rule_is)
     _check_arguments(rule, rule_is)
@@ -40,12 +44,26 @@ def check_definition(rule: Any) -> None:
     check_names("hyperparameter", rule.defaults, rule_is, TAKEN)
     check_names("state", rule.state, rule_is, {"step"})
     check_names("carry", rule.carry, rule_is, {"step", "param", "grad", *rule.state})
+    _check_shared(rule, rule_is)
     if rule.average_share is not None and "z" not in rule.state:
         raise TypeError(f"{rule_is}average_share needs a state named 'z'; it has {rule.state}")
     for name, value in rule.per.items():
         if value not in PER:
             raise ValueError(f"{rule_is}per[{name!r}] must be one of {PER}, not {value!r}")
     _check_numbers(rule, rule_is)
+
+
+def _check_shared(rule: Any, rule_is: str) -> None:
+    for name, state in rule.shared.items():
+        if name not in rule.carry:
+            raise TypeError(
+                f"{rule_is}shared names {name!r}, which is not in carry {[*rule.carry]}"
+            )
+        if state is not None and rule.per.get(state) != "tensor":
+            raise TypeError(
+                f"{rule_is}shared[{name!r}] must be None or a state of per 'tensor', which is summed over "
+                f"all parameters, not {state!r}"
+            )
 
 
 def _check_reference(reference: Any, rule_is: str) -> None:

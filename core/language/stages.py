@@ -26,11 +26,12 @@ from .tracer import trace_update
 @dataclass(frozen=True)
 class Call:
     """A call of a matrix function: ``array`` is the name of what it overwrites, ``scalars`` are the
-    names of its numbers in a row."""
+    names of its numbers in a row, ``dtype`` is that of its products, None for the compute dtype."""
 
     function: MatrixFunction
     array: str
     scalars: tuple[str, ...]
+    dtype: str | None
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,16 @@ def stages(rule: Rule) -> Stages:
 
 def _calls(rule: Rule) -> Iterator[Call]:
     """Yield the calls in the order of the text."""
-    found: list[tuple[str, tuple[Any, ...]]] = []
+    found: list[Any] = []
 
     @functools.wraps(rule.update)
     def update(xp: Any, s: Any, param: Any, grad: Any, *state: Any) -> Any:
         return rule.update(_Recording(xp, found), s, param, grad, *state)
 
     trace_update(dataclasses.replace(rule, update=update, delta=None, decay=None))
-    for k, (name, (_, *numbers)) in enumerate(found):
-        scalars = tuple(str(number.name) for number in numbers)
-        yield Call(FUNCTIONS[name], _unused(rule, f"{name}_{k + 1}"), scalars)
+    for k, node in enumerate(found):
+        scalars = tuple(str(number.name) for number in node.args[1:])
+        yield Call(FUNCTIONS[node.op], _unused(rule, f"{node.op}_{k + 1}"), scalars, node.value)
 
 
 def _unused(rule: Rule, name: str) -> str:
@@ -76,9 +77,9 @@ def _unused(rule: Rule, name: str) -> str:
 
 
 class _Recording:
-    """The traced ``xp``, with a note of each call of a matrix function in ``found``."""
+    """The traced ``xp``, with the node of each call of a matrix function in ``found``."""
 
-    def __init__(self, xp: Any, found: list[tuple[str, tuple[Any, ...]]]) -> None:
+    def __init__(self, xp: Any, found: list[Any]) -> None:
         self._xp, self._found = xp, found
 
     def __getattr__(self, name: str) -> Any:
@@ -86,9 +87,9 @@ class _Recording:
         if name not in FUNCTIONS:
             return word
 
-        def call(*args: Any) -> Any:
-            result = word(*args)
-            self._found.append((name, args))
+        def call(*args: Any, **given: Any) -> Any:
+            result = word(*args, **given)
+            self._found.append(result)
             return result
 
         return call
@@ -110,7 +111,7 @@ class _OfStage:
     def __getattr__(self, name: str) -> Any:
         return self._call if name in FUNCTIONS else getattr(self._xp, name)
 
-    def _call(self, *args: Any) -> Any:
+    def _call(self, *args: Any, **given: Any) -> Any:
         for result in self._known:
             return result
         raise _ArgumentError(args[0])
@@ -136,6 +137,7 @@ def _stage(rule: Rule, k: int, arrays: Sequence[str]) -> Rule:
         delta=None,
         decay=None,
         options={},
+        choices={},
         factory=None,
         shape_options=None,
         state_dtype=dict(rule.storage) or None,

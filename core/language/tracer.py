@@ -134,14 +134,28 @@ class TracedVocabulary(Words, Vocabulary):
     def stored(self, x: Any) -> Expr:
         return operation("stored", x)
 
+    def upper_half(self, x: Any) -> Expr:
+        return operation("upper_half", x)
+
+    def lower_half(self, x: Any) -> Expr:
+        return operation("lower_half", x)
+
+    def from_halves(self, upper: Any, lower: Any) -> Expr:
+        return operation("from_halves", upper, lower)
+
     def maximum(self, a: Any, b: Any) -> Expr:
         return operation("maximum", a, b)
 
     def minimum(self, a: Any, b: Any) -> Expr:
         return operation("minimum", a, b)
 
-    def newton_schulz(self, x: Any, a: Any, b: Any, c: Any, steps: Any) -> Expr:
-        return _of_matrix("newton_schulz", x, a, b, c, steps)
+    def newton_schulz(self, x: Any, *numbers: Any, dtype: str | None = None) -> Expr:
+        if len(numbers) % 3 != 1 or len(numbers) < 4:
+            raise TypeError(
+                f"newton_schulz got {len(numbers)} numbers; expected three coefficients for each step "
+                "that has its own, and the number of steps"
+            )
+        return _of_matrix("newton_schulz", dtype, x, *numbers)
 
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)
@@ -173,15 +187,17 @@ def _summand(x: Any, per: str) -> Expr:
     return value
 
 
-def _of_matrix(name: str, x: Any, *numbers: Any) -> Expr:
-    """Return a new node for a function of a whole matrix. Raise TypeError for an argument that is not
-    one value per element, or a number that is no scalar."""
+def _of_matrix(name: str, dtype: str | None, x: Any, *numbers: Any) -> Expr:
+    """Return a new node for a function of a whole matrix, whose value is the dtype of its products.
+    Raise TypeError for an argument that is not one value per element, or a number that is no scalar."""
     if as_expr(x).per != "element":
         raise TypeError(f"{name} is for a value per element, not per {as_expr(x).per}")
     for number in numbers:
         if not isinstance(number, Expr) or number.op != "scalar":
             raise TypeError(f"{name} takes scalars as numbers, such as s.steps, not {number!r}")
-    return operation(name, x, *numbers)
+    result = operation(name, x, *numbers)
+    result.value = dtype
+    return result
 
 
 class TracedScalars(Words):

@@ -18,8 +18,8 @@ Value = Any
 
 
 class Vocabulary:
-    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines the first
-    seven.
+    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines all but the
+    composites.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
     along each row) or one ``per="column"``.
@@ -43,6 +43,19 @@ class Vocabulary:
         """Return ``x`` rounded to what the parameter is stored in, and loaded again."""
         raise NotImplementedError
 
+    def upper_half(self, x: Value) -> Value:
+        """Return the bfloat16 that is nearest to the float32 ``x``, of two the one farther from zero."""
+        raise NotImplementedError
+
+    def lower_half(self, x: Value) -> Value:
+        """Return how many float32 numbers ``x`` lies above its upper half, counted away from zero: a
+        whole number from -32,768 to 32,767; 0 for NaN."""
+        raise NotImplementedError
+
+    def from_halves(self, upper: Value, lower: Value) -> Value:
+        """Return the float32 that has these halves; ``upper`` itself if none has."""
+        raise NotImplementedError
+
     def sum(self, x: Value, per: str = "tensor") -> Value:
         raise NotImplementedError
 
@@ -56,9 +69,10 @@ class Vocabulary:
     def norm(self, x: Value, per: str = "tensor") -> Value:
         return self.sqrt(self.sum(x * x, per))
 
-    def newton_schulz(self, x: Value, a: Value, b: Value, c: Value, steps: Value) -> Value:
+    def newton_schulz(self, x: Value, *numbers: Value, dtype: str | None = None) -> Value:
         """Return `samestep.language.matrix_functions.newton_schulz` of ``x``, the parameter seen as a
-        matrix: its first axis against all others. The numbers are scalars: ``s.steps``."""
+        matrix: its first axis against all others. The numbers are scalars: ``s.a, s.b, s.c,
+        s.steps``. ``dtype`` is that of its products, where it is not the compute dtype: "bfloat16"."""
         raise NotImplementedError
 
     def sign(self, x: Value) -> Value:
@@ -149,10 +163,27 @@ class NumpyVocabulary(Vocabulary):
     def stored(self, x: Any) -> Any:
         return self._typed(x).astype(self.storage).astype(self.dtype)
 
-    def newton_schulz(self, x: Any, a: Any, b: Any, c: Any, steps: Any) -> Any:
+    def upper_half(self, x: Any) -> Any:
+        x = np.asarray(x, np.float32)
+        bits = (x.view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xFFFF0000)
+        return np.where(x == x, bits.view(np.float32), x).astype(self.dtype)
+
+    def lower_half(self, x: Any) -> Any:
+        x = np.asarray(x, np.float32)
+        lower = x.view(np.uint32).astype(np.uint16).view(np.int16)
+        return np.where(x == x, lower, 0).astype(self.dtype)
+
+    def from_halves(self, upper: Any, lower: Any) -> Any:
+        upper = np.asarray(upper, np.float32)
+        bits = upper.view(np.uint32) + np.asarray(lower).astype(np.int32).view(np.uint32)
+        x = bits.view(np.float32)
+        return np.where(x == x, x, upper).astype(self.dtype)
+
+    def newton_schulz(self, x: Any, *numbers: Any, dtype: str | None = None) -> Any:
+        # where a text is compared with its trace; backends call the function between stages
         stack = np.array(x)[None]
         memory = np.empty(newton_schulz_memory(*x.shape), self.dtype)
-        newton_schulz(np.matmul, stack, memory, a, b, c, steps)
+        newton_schulz(np.matmul, stack, memory, *numbers)
         return stack[0]
 
     def _typed(self, x: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..pages import see
+from .blockwise import BLOCKWISE
 from .kept import kept
 from .matrix_functions import FUNCTIONS
 from .passes import reachable
@@ -22,12 +23,6 @@ def check_rule(
 ) -> None:
     """Raise TypeError, naming the parameter, if this rule, or clipping its gradient by norm, cannot
     go by some rows. Clipped by value, zero is still zero."""
-    if rule.scales:
-        raise TypeError(
-            f"the gradient of {name} is sparse, of some rows; with state_dtype={rule.state_dtype!r} "
-            "states are stored in blocks, which do not end where rows do. Give a dense gradient, or "
-            f"states in bfloat16 or float16{see('howto/sparse.md')}"
-        )
     reducing = any(
         node.op == "sum" or node.op in FUNCTIONS for node in reachable(_graph(rule).values())
     )
@@ -52,6 +47,20 @@ def check_rule(
             "hyperparameters changes rows whose gradient is zero, too. Give a dense one, or leave "
             f"such rows as they are: with lazy=True, or by SparseAdam{see('howto/sparse.md')}"
         )
+
+
+def check_blocks(name: str, rule: Rule, row: int) -> None:
+    """Raise TypeError, naming the parameter, if a row of so many elements shares a block of a state with
+    others, which would be stored anew with it."""
+    for state in rule.scales.values():
+        size = BLOCKWISE[rule.storage[state]].size
+        if row % size:
+            raise TypeError(
+                f"the gradient of {name} is sparse, of rows of {row}; with state_dtype="
+                f"{rule.state_dtype!r} {state} is stored in blocks of {size}, of which other rows have "
+                f"a part. Give rows of a multiple of {size}, a dense gradient, or states in bfloat16 or "
+                f"float16{see('howto/sparse.md')}"
+            )
 
 
 def rests(rule: Rule, scalars: Mapping[str, Any]) -> bool:

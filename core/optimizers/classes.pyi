@@ -43,6 +43,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "RAdamScheduleFree",
     "Muon",
     "NorMuon",
+    "Prodigy",
 ]
 
 class SGD(Optimizer):
@@ -1079,7 +1080,8 @@ class Muon(Optimizer):
         momentum: Number = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[Number, Number, Number]
-        | Callable[[int], tuple[float, float, float]] = (
+        | Callable[[int], tuple[float, float, float]]
+        | str = (
             3.4445,
             -4.775,
             2.0315,
@@ -1089,6 +1091,7 @@ class Muon(Optimizer):
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,
         *,
+        ns_dtype: str | None = None,
         maximize: bool = False,
         lazy: bool = False,
         state_dtype: str | Mapping[str, str] | None = None,
@@ -1121,7 +1124,8 @@ class NorMuon(Optimizer):
         beta2: Number = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[Number, Number, Number]
-        | Callable[[int], tuple[float, float, float]] = (
+        | Callable[[int], tuple[float, float, float]]
+        | str = (
             3.4445,
             -4.775,
             2.0315,
@@ -1130,6 +1134,43 @@ class NorMuon(Optimizer):
         ns_steps: Number = 5.0,
         match_rms_adamw: bool = False,
         summed_momentum: bool = False,
+        *,
+        ns_dtype: str | None = None,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Prodigy(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 1.0,
+        betas: tuple[Number, Number] | Callable[[int], tuple[float, float]] = (0.9, 0.999),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.0,
+        d0: Number = 1e-06,
+        d_coef: Number = 1.0,
+        growth_rate: Number = 0.0,
+        use_bias_correction: bool = False,
+        safeguard_warmup: bool = False,
         *,
         maximize: bool = False,
         lazy: bool = False,

@@ -62,9 +62,9 @@ class Optimizer(Adjustable, Checkpointed):
         "float16", "int8", "dynamic8" or, for what is never negative, "uint8", "udynamic8", or a dict of
         these by the names of states; ``rounding`` of what is stored in 16
         bits, "nearest" or "stochastic", by random bits that follow from ``seed`` (see
-        `samestep.language.rounding`); ``master="float32"`` or ``compensated=True``, for parameters
-        of 16 bits: what rounding would lose is kept (see `samestep.parts`); ``average``, "ema" or
-        "mean": an average of the parameter is kept, with ``average_decay`` and ``average_start``, the
+        `samestep.language.rounding`); ``master="float32"``, ``master="split"`` or
+        ``compensated=True``, for parameters of 16 bits: what rounding would lose is kept (see
+        `samestep.parts`); ``average``, "ema" or "mean": an average of the parameter is kept, with ``average_decay`` and ``average_start``, the
         steps before it that do not count;
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..language.dtypes import dtype_of
 from ..language.outside import Constant, check_constants, constants
-from ..language.rule import Rule
+from ..language.rule import Option, Rule
 from ..language.text_checks import check
 from ..pages import see
 from ..parts.by_keyword import variant_of
@@ -18,7 +18,8 @@ from .clock import Clock
 from .contents import Contents
 from .decay_mask import decay_mask
 from .entries import OF_GROUPS, family_of, has_too_much, hyper_of, is_group, label, name_entry
-from .hyper import GroupHyper, as_held, is_fixed, numbers_at, options_asked_for
+from .hyper import GroupHyper, as_held, as_seen, is_fixed, numbers_at, options_asked_for
+from .products import check_products
 from .trees import flat_count, flatten, flatten_like, listed
 
 
@@ -69,7 +70,7 @@ class Groups:
     def add(
         self,
         group: Mapping[str, Any],
-        options: Mapping[str, bool],
+        options: Mapping[str, Option],
         steps_taken: int,
         check_overlap: bool = False,
     ) -> None:
@@ -106,6 +107,7 @@ class Groups:
             variant = rule.for_shape(tensor.shape)
             check(variant)
             check_constants(variant)
+            check_products(self._backend, variant, where)
             self._constants |= dict.fromkeys(constants(variant), variant)
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
@@ -244,7 +246,7 @@ class Groups:
             rule.check_options(numbers[i], self._where(i))
         # what can change in place, such as a list of betas, has to be read at every step
         steady = all(is_fixed(value) or callable(value) for values in now for value in values)
-        self._seen = now if steady else None
+        self._seen = [tuple(map(as_seen, values)) for values in now] if steady else None
         self._scheduled = [
             [name for name, v in zip(self._names_of(i), values, strict=True) if callable(v)]
             for i, values in enumerate(now)

@@ -7,13 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from ..language.around import CHOICES
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers
-
-NO_NUMBERS = frozenset(
-    {"state_dtype", "rounding", *CHOICES}
-)  # hyperparameters that no scalars are made of
 
 
 def is_scheduled(value: Any) -> bool:
@@ -33,10 +28,18 @@ def at_step(value: Any, step: int) -> Any:
 
 
 def is_fixed(value: Any) -> bool:
-    """Say whether this value cannot change while it is the same object: numbers, tuples, names."""
+    """Say whether this value cannot change while it is the same object: numbers, tuples, names; or is a
+    dict of such, of which what was seen is a copy (`as_seen`)."""
     if isinstance(value, tuple):
         return all(map(is_fixed, value))
+    if isinstance(value, dict):
+        return all(map(is_fixed, value.values()))
     return isinstance(value, (bool, int, float, str, type(None)))
+
+
+def as_seen(value: Any) -> Any:
+    """Return what the value is equal to as long as it has not changed."""
+    return dict(value) if isinstance(value, dict) else value
 
 
 def numbers_at(
@@ -64,7 +67,8 @@ def options_asked_for(rule: Rule, held: Mapping[str, Any], numbers: Mapping[str,
     """Return the structural options of these hyperparameters. One that is also a number counts when
     it is scheduled, whatever it begins with."""
     return {
-        name: on or is_scheduled(held[name]) for name, on in rule.chosen_options(numbers).items()
+        name: on if name in rule.choices else on or is_scheduled(held[name])
+        for name, on in rule.chosen_options(numbers).items()
     }
 
 
@@ -76,7 +80,7 @@ class GroupHyper:
         self._given = {
             name: value
             for name, value in numbers.items()
-            if value is not None and name not in NO_NUMBERS
+            if value is not None and not isinstance(value, (str, Mapping))
         }
         self._numbers = as_numbers(self._given)
         self.sign = -1.0 if numbers["maximize"] else 1.0

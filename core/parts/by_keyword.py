@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..language.around import OF_16_BITS, STRUCTURAL
-from ..language.rule import Rule
+from ..language.rule import Option, Rule
 from .averages import averaged
-from .half import compensated, float32_master
+from .half import compensated, float32_master, split_master
 
+MASTERS = {"float32": float32_master, "split": split_master}
 PARTS: Mapping[str, Callable[[Rule, Any], Rule]] = {
-    "master": lambda rule, value: float32_master(rule),
+    "master": lambda rule, value: MASTERS[value](rule),
     "compensated": lambda rule, value: compensated(rule),
     "average": averaged,
 }
 
 
 def variant_of(
-    rule: Rule, hyper: Mapping[str, Any], options: Mapping[str, bool] | None = None
+    rule: Rule, hyper: Mapping[str, Any], options: Mapping[str, Option] | None = None
 ) -> Rule:
     """Return the variant of ``rule`` that these hyperparameters ask for; the same object each time.
 

@@ -32,6 +32,26 @@ def float32_master(rule: Rule) -> Rule:
 
 
 @part
+def split_master(rule: Rule) -> Rule:
+    """Return ``rule`` on a float32 parameter whose upper half, rounded to nearest, is the bfloat16
+    parameter; the state ``remainder``, of int16, is the lower half.
+
+    So the two have the bits of a float32 master in the memory of one float32. As many numbers are
+    nearest to each bfloat16 as int16 has only if ties go one way, away from zero; those are where the
+    parameter differs from one that is rounded to nearest even.
+    """
+
+    @functools.wraps(rule.update)
+    def update(xp, s, param, grad, *state):
+        *own, remainder = state
+        master = xp.from_halves(param, remainder)
+        master, *own = as_tuple(rule.update(xp, s, master, grad, *own))
+        return (xp.upper_half(master), *own, xp.lower_half(master))
+
+    return around(rule, "master", "split", update, state="remainder", codec="int16")
+
+
+@part
 def compensated(rule: Rule) -> Rule:
     """Return ``rule`` with what rounding takes from a 16-bit parameter kept as the state ``lost``, of
     bfloat16, which the next step adds.

@@ -12,6 +12,7 @@ from .c_host import API, array_type, scalars_function, sizes, structures
 from .c_names import field
 from .folds import fold_body
 from .printer import Printer
+from .shares import share_loops
 from .target import Lines
 from .templates import read
 from .tiles import tile_loops
@@ -36,6 +37,9 @@ class C(CFamily):
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)
+
+    def share_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
+        return share_loops(printer, step, per_row, element)
 
     def source(self, printer: Printer) -> str:
         return file([printer], title(printer))
@@ -115,13 +119,18 @@ def _chunk(p: Printer, step: Step) -> Lines:
 def _tile(p: Printer, step: Step) -> Lines:
     """Return where a tile is, as declarations: one strip of rows by some chunks of columns."""
     place = "first_row * columns + first_column"
-    shifted = [f"{p.arrays[name]} += {p.use(place)};" for name in p.touched(step)]
+    shifted = [
+        f"{p.arrays[name]} += {p.use(place)};"
+        for name in p.touched(step)
+        if not p.of_tensor(step, name)
+    ]
     rest = p.target.smaller("size - first_row", str(STRIP_ROWS))
     extent = [*p.integer("height", rest, "size first_row"), *p.tile_width()]
+    start = p.tile_start()
     row = p.integer("first_row", f"index / across * {STRIP_ROWS}", "index across")
     width = p.layout.tile_columns
     column = p.integer("first_column", f"index % across * {width}", "index across")
-    return [*_across(p), *row, *column, *_slots(p), *extent, *shifted]
+    return [*_across(p), *row, *column, *start, *_slots(p), *extent, *shifted]
 
 
 def _fold(p: Printer, k: int) -> str:

@@ -22,11 +22,12 @@ from .templates import read
 
 C_TYPE = {
     "float32": "float", "float64": "double", "bfloat16": "uint16_t", "float16": "uint16_t",
-    "int8": "int8_t", "uint8": "uint8_t",
+    "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t",
 }  # fmt: skip
+HALVES = ("upper_half", "lower_half", "from_halves")
 BLOCKS = (*STORES, "in_blocks")  # helpers that store blocks
 RESERVED = KEYWORDS | {
-    "int64_t", "int8_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
+    "int64_t", "int8_t", "int16_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
     "j0", "j1", "gamma", "blockIdx", "threadIdx",
 }  # fmt: skip
 
@@ -40,11 +41,13 @@ class CFamily(Target):
     needed_by = {  # noqa: RUF012
         "bits_of": (
             "to_bfloat16", "from_float16", "to_float16", "round_to_bfloat16", "round_to_float16",
-            *BLOCKS,
+            *HALVES, *BLOCKS,
         ),
         "philox": ("random_of", "fill_random", "random_group"),
         "half_of": ("random_of", "random_group"),
-        "float_of": ("from_bfloat16", "from_float16", "to_float16", *BLOCKS),
+        "float_of": (
+            "from_bfloat16", "from_float16", "to_float16", "upper_half", "from_halves", *BLOCKS,
+        ),
         "scale_of_block": BLOCKS,
         "scale_of_values": STORES,
         "to_root": ("store_block", "to_root"),

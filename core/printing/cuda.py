@@ -38,7 +38,7 @@ from ..language.dtypes import numpy_dtype
 from ..language.passes import Step
 from ..language.summation import LANES, ROW_CHUNK
 from .c_family import C_TYPE, CFamily, function, title
-from .cuda_blocks import loops_over_blocks
+from .cuda_blocks import loops_over_blocks, share_loops
 from .cuda_folds import Kernel, add_chunks, fold_kernels, vector_loop
 from .cuda_tiles import BLOCK as BLOCK
 from .cuda_tiles import NAMES, tile_loops
@@ -54,6 +54,9 @@ OPTIONS = (
     "-default-device",
 )  # fmt: skip
 WIDEST = 16  # bytes that one load or store moves
+MOST_GROUPS = (
+    7  # of arrays and lanes that a thread adding up has at once; of more, it has half as much
+)
 TEXTS = read("cuda_helpers.cu")
 HEAD = TEXTS.pop("head")
 
@@ -102,6 +105,9 @@ class Cuda(CFamily):
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)
+
+    def share_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
+        return share_loops(printer, step, per_row, element, BLOCK)
 
     def vector_loop(self, printer: Printer, variable: str, count: str, body: Lines) -> Lines:
         return vector_loop(printer, variable, body)
@@ -157,15 +163,16 @@ def kernels(printer: Printer) -> str:
 def _pass(p: Printer, k: int) -> str:
     step, layout = p.program.passes[k], p.layout
     p.begin()
-    kind, place = ("row", "[k]") if layout.matrix else ("group", ".at[k]")
+    by_row = layout.matrix and not p.in_order(step)
+    kind, place = ("row", "[k]") if by_row else ("group", ".at[k]")
     p.placed = {array: p.new_name(f"{array}_{kind}") + place for array in p.program.arrays}
     body = p.pass_body(step)
     lines = [
         f"alignas({WIDEST}) __shared__ {p.target.real} {name}[{size}];"
         for name, size in p.lanes.items()
     ]
-    lines += _line_of_table(p)
-    lines += [_view(p, name, f"chunk[{layout.array[name]}]") for name in p.touched(step)]
+    views = [_view(p, name, f"chunk[{layout.array[name]}]", step) for name in p.touched(step)]
+    lines += [*_line_of_table(p), *views]
     # Where there are sums, left alone, ptxas aims at four blocks a multiprocessor and spills on
     # sm_80. Three that load 16 bytes at a time keep enough under way.
     # Over tiles, which move 4 bytes at a time, three keep the threads that hide the way to memory.
@@ -214,9 +221,10 @@ def _line_of_table(p: Printer) -> Lines:
     width = _of_tile(
         p, "tile_width", f"{p.target.smaller(str(most), left)}", "columns first_column"
     )
+    start = p.tile_start()
     lines += p.integer("first_row", f"chunk[{layout.first_row}]")
     lines += p.integer("first_column", f"chunk[{layout.first_column}]")
-    return [*lines, *_sizes(p), *width]
+    return [*lines, *_sizes(p), *width, *start]
 
 
 def _of_tile(p: Printer, name: str, value: str, uses: str | None = None) -> Lines:
@@ -255,10 +263,15 @@ def _kernel(p: Printer, name: str, step: Step, lines: Lines, bounds: str = f"{BL
     return function(head, arguments, lines, p.used | {"control"})
 
 
-def _view(p: Printer, array: str, address: str) -> str:
+def _view(p: Printer, array: str, address: str, step: Step | None = None) -> str:
+    """Return the declaration of an array: of a state with a number per tensor, row or column, or of one
+    that a ``step`` of a pass takes."""
     const = "const " if array == "grad" else ""
-    dtype = f"{const}{C_TYPE[p.dtype_of(array)]}"
-    return f"{dtype} *{p.arrays[array]} = GLOBAL({dtype}, {address});"
+    dtype, before = f"{const}{C_TYPE[p.dtype_of(array)]}", ""
+    if step is not None and p.layout.matrix and p.of_tensor(step, array):
+        block = p.layout.block.get(array)
+        before = f" - {p.use('tile_start')}" + (f" / {block}" if block else "")
+    return f"{dtype} *{p.arrays[array]} = GLOBAL({dtype}, {address}){before};"
 
 
 def _slots(p: Printer) -> Lines:
@@ -278,6 +291,8 @@ def _loops_over_groups(p: Printer, step: Step, element: Lines) -> Lines:
     count = WIDEST // min(numpy_dtype(p.stored[a]).itemsize for a in touched)
     if step.sums:  # lanes take registers, too: with 8 neighbours sm_90 spills
         count = min(count, 4)
+        if len(touched) + len(step.sums) > MOST_GROUPS:
+            count = max(count // 2, 1)
     pointers = ", ".join(p.arrays[array] for array in touched)
     lines = [f"const int before = before_groups<{count}>({pointers});"]
     get, put = [], []

@@ -11,16 +11,20 @@ from ..language.passes import Step
 from ..language.summation import LANES
 from .c_family import C_TYPE
 from .printer import Printer
+from .shares import share_bounds
 from .target import Lines, indented
 
 WARP = 32  # threads
 
 
-def loops_over_blocks(p: Printer, step: Step, element: Lines, threads: int) -> Lines:
-    """Return ``element`` for each ``k`` of a thread's elements, in rounds of so many ``threads``. A thread
-    has the same lanes of sums in all rounds: a round is all of the lanes, or a half of them."""
+def loops_over_blocks(
+    p: Printer, step: Step, element: Lines, threads: int, begin: str = "0", end: str = "n"
+) -> Lines:
+    """Return ``element`` for each ``k`` of a thread's elements, in rounds of so many ``threads``, from the
+    element ``begin`` on and before ``end``. A thread has the same lanes of sums in all rounds: a round
+    is all of the lanes, or a half of them."""
     blocks, stores = p.blocks_of(step), dict(step.stores)
-    own = max(codec.size for codec in blocks.values()) // WARP
+    own = p.longest_block(step) // WARP
     arrays = [name for name in p.touched(step) if name not in p.rule.scales]
     pointers = ", ".join(p.arrays[name] for name in arrays)
     lines = [f"const bool aligned = before_groups<{own}>({pointers}) == 0;"]
@@ -58,14 +62,15 @@ def loops_over_blocks(p: Printer, step: Step, element: Lines, threads: int) -> L
                 f"store_in_block<{encode_one}, {codec.size // own}>({new}, {tops}, count, whole,",
                 f"    (uint8_t *){p.arrays[name]} + first, {scale}, {p.code(codec)});",
             ]
-    for name in p.rounded(step):
+    for name in [] if p.layout.matrix else p.rounded(step):
         first = f"{p.use('first_element')} + first"
         random = p.helper("random_group", *p.key_and_counter(name), first)
         get.append(f"const Random {p.random_name(name)} = {random};")
+    left = f"{end} - first"
     lane = ["const int64_t lane = (first + k) & (width - 1);"] if step.sums else []
     body = [
         f"const int64_t first = start + {own} * threadIdx.x;",
-        f"const int count = n - first < {own} ? (n > first ? (int)(n - first) : 0) : {own};",
+        f"const int count = {left} < {own} ? ({end} > first ? (int)({left}) : 0) : {own};",
         f"const bool whole = aligned && count == {own};",
         *get,
         '_Pragma("unroll")',
@@ -77,11 +82,29 @@ def loops_over_blocks(p: Printer, step: Step, element: Lines, threads: int) -> L
     if show:
         body += [*show, *p.target.barrier, *encode, *p.target.barrier]
     p.called.add("in_blocks")
-    p.use("n")
-    whole, first = f"{own * threads}", "0"
+    p.use(end)
+    whole, first = f"{own * threads}", begin
     if p.divisible(step):
         first, whole = f"{whole} * (int64_t)blockIdx.y", f"{whole} * (int64_t)gridDim.y"
-    lines += p.target.loop("start", "n", body, first, whole)
+        first = first if begin == "0" else f"{begin} + {first}"
+    lines += p.target.loop("start", end, body, first, whole)
     for node in step.sums:
         lines += p.folded(node, "index")
     return lines
+
+
+def share_loops(p: Printer, step: Step, per_row: Lines, element: Lines, threads: int) -> Lines:
+    """Return the loops over a tile's share of a matrix (`samestep.printing.shares`)."""
+    column = p.integer("column", "i - r * columns", "i r columns")
+    row = p.integer("r", "i / columns", "i columns") if per_row or "r" in p.used else []
+    return [
+        *share_bounds(p, p.longest_block(step)),
+        *loops_over_blocks(
+            p,
+            step,
+            ["const int64_t i = first + k;", *row, *column, *per_row, *element],
+            threads,
+            "from_element",
+            "to_element",
+        ),
+    ]

@@ -96,7 +96,7 @@ def _row(p: Printer, step: Step, element: Lines) -> Lines:
     where it has a column less than others, it loads its first one again."""
     stored = dict(step.stores)
     declared, loads, stores = [], [], []
-    for array in p.touched(step):
+    for array in (name for name in p.touched(step) if name not in p.rule.scales):
         place, there = p.placed[array], f"{p.arrays[array]}[at + column]"
         declared.append(f"{C_TYPE[p.stored[array]]} {place.removesuffix('[k]')}[wide.n];")
         loads += [f"{place} = {there};"] if array in step.loads else []

@@ -99,8 +99,8 @@ def checked(
     check_bits(f"dtype={dtype!r}", family.around, dtype)
     if family.state_dtype is not None and COMPUTE_DTYPE[dtype] != "float32":
         raise ValueError(
-            f"state_dtype={family.state_dtype!r}: states of {dtype} parameters have no codec; "
-            "expected None"
+            f"state_dtype={family.state_dtype!r}: codecs load to float32, and steps of {dtype} are "
+            "computed in float64; expected None"
         )
     if family.stochastic and not streams(family, dtype):
         raise ValueError(

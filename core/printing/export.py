@@ -52,7 +52,8 @@ def export(
     ValueError
         For an unknown target, rule, dtype or rounding; stochastic rounding where nothing is stored in
         16 bits; a check of gradients in another dtype than the
-        parameters' (there are no golden files of these); a rule whose text cannot be read.
+        parameters' (there are no golden files of these); a rule whose text cannot be read, or that goes
+        by sums over all parameters.
     TypeError
         For an unknown option.
     """
@@ -78,6 +79,11 @@ def text_of_file(
     family, clips, grad_dtype = checked(
         TARGETS, rule, target, dtype, grad_dtype, state_dtype, rounding, options
     )
+    if family.shared:
+        raise ValueError(
+            f"rule {family.name!r} goes by sums over all parameters, and the functions of an exported file "
+            "update one tensor; emit prints its update, whose scalars take these sums in their carry"
+        )
     if with_check and grad_dtype != dtype:
         raise ValueError(
             f"grad_dtype={grad_dtype!r}: with_check compares with golden files, and golden files have "
@@ -121,7 +127,10 @@ def _command(
     words += ["--rounding", family.rounding] * family.stochastic
     for name, on in family.options.items():
         if on != usual[name]:
-            words += ["--option", name if on else f"no_{name}"]
+            words += [
+                "--option",
+                f"{name}={on}" if isinstance(on, str) else name if on else f"no_{name}",
+            ]
     for name, value in family.around.items():
         words += ["--option", name if value is True else f"{name}={value}"]
     for name in clips:

@@ -22,7 +22,9 @@ OWN_NAMES = {
     "from_root", "to_root", "from_map", "to_map", "scale_of_block", "scale_of_values", "store_block",
     "store_mapped_block", "store_in_block", "dynamic8_map", "udynamic8_map",
     "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",
+    "upper_half", "lower_half", "from_halves", "from_int16", "to_int16",
     "round_to_bfloat16", "round_to_float16", "philox", "random_of", "fill_random", "random_group", "half_of", "Random",
+    "from_element", "to_element", "share_end", "from_lane", "to_lane", "tile_start",
     "random_seed", "random_step", "position", "first_element", "skipped",
 }  # fmt: skip
 

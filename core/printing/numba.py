@@ -12,6 +12,8 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..language.blockwise import Blockwise
 from ..language.passes import Step
 from .expressions import is_whole
@@ -19,6 +21,7 @@ from .folds import fold_body
 from .maps import STORES, map_texts
 from .printer import Printer
 from .quoting import in_docstring
+from .shares import share_loops
 from .target import Lines, Target, indented
 from .templates import read
 from .tiles import tile_loops
@@ -88,6 +91,9 @@ class Numba(Target):
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)
+
+    def share_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
+        return share_loops(printer, step, per_row, element)
 
     def constant(self, value: float) -> str:
         text = f"{value:.0f}" if is_whole(value) else repr(value)
@@ -167,6 +173,7 @@ def _pass(p: Printer, k: int) -> str:
             f"first_row, first_column = table[tile, {layout.first_row}], table[tile, {layout.first_column}]",
             "size, columns = tensors[tensor, 1], tensors[tensor, 2]",
             *p.tile_width(),
+            *(p.tile_start() if p.blocks_of(step) else []),
         ]
     elif layout.reducing:
         lines.append(f"index = table[chunk, {layout.index}]")
@@ -176,8 +183,13 @@ def _pass(p: Printer, k: int) -> str:
             lines.append(f"first_element = table[chunk, {layout.first_element}]")
     for name in p.touched(step):
         block = layout.block.get(name)
-        numbers = count if block is None else f"({count} + {block - 1}) // {block}"
-        lines.append(_view(p, name, f"table[{unit}, {layout.array[name]}]", numbers))
+        address, elements = f"table[{unit}, {layout.array[name]}]", count
+        if layout.matrix and p.of_tensor(step, name):
+            before = "tile_start" + (f" // {block}" if block else "")
+            itemsize = np.dtype(_bits(p, name)).itemsize
+            address, elements = f"{address} - {before} * {itemsize}", "size * columns"
+        numbers = f"({elements} + {block - 1}) // {block}" if block else elements
+        lines.append(_view(p, name, address, numbers))
     lines += [*_slots(p), *body]
     lanes = [f"{name} = np.empty({size}, {p.compute})" for name, size in p.lanes.items()]
     lanes += [f"{name} = np.empty({size}, np.uint16)" for name, size in p.buffers.items()]
@@ -223,9 +235,13 @@ def _function(p: Printer, name: str, lines: Lines) -> str:
 
 
 def _view(p: Printer, array: str, address: str, count: str) -> str:
+    return f"{p.arrays[array]} = carray(pointer({address}, np.{_bits(p, array)}), {count})"
+
+
+def _bits(p: Printer, array: str) -> str:
+    """Return the dtype by which kernels read an array: that of its bits, where it has 16."""
     dtype = p.dtype_of(array)
-    bits = "uint16" if dtype in ("bfloat16", "float16") else dtype
-    return f"{p.arrays[array]} = carray(pointer({address}, np.{bits}), {count})"
+    return "uint16" if dtype in ("bfloat16", "float16") else dtype
 
 
 def _slots(p: Printer) -> Lines:

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import textwrap
 
-from ..language.blockwise import BLOCKWISE, Blockwise, scales_of
-from ..language.codecs import stored_dtype
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.passes import Program, Step, statements
 from ..language.summation import LANES, ROW_CHUNK
 from ..language.tracer import Expr
-from .maps import name_of_map, store_name
-from .random_bits import RandomBits
+from .blocks import Blocks
 from .target import Launch, Lines, Target
 
 
-class Printer(RandomBits):
+class Printer(Blocks):
     """Prints the passes and folds of one program, for one target and pair of storage dtypes.
 
-    ``stored`` are the dtypes of the arrays of the parameter's size, by name, ``streams`` the numbers
-    of those that are rounded by random bits. ``prefix`` begins the names of helper functions.
+    ``prefix`` begins the names of helper functions.
     """
 
     def __init__(
@@ -30,11 +26,7 @@ class Printer(RandomBits):
     ) -> None:  # fmt: skip
         made = target(COMPUTE_DTYPE[param_dtype])
         made.prefix = prefix
-        super().__init__(program, made, param_dtype)
-        self.stored = dict.fromkeys(program.arrays, self.compute)
-        self.stored |= {n: stored_dtype(codec) for n, codec in self.rule.storage.items()}
-        self.stored |= {"param": param_dtype, "grad": grad_dtype}
-        self.blocks = {n: BLOCKWISE[c] for n, c in self.rule.storage.items() if c in BLOCKWISE}
+        super().__init__(program, made, param_dtype, grad_dtype)
 
     def dtype_of(self, array: str) -> str:
         """Return what an array is stored in; one that is smaller than the parameter in what is
@@ -79,15 +71,9 @@ class Printer(RandomBits):
         return all(node.per == "row" for node in step.sums)
 
     def begin(self) -> None:
-        """Start a new function. ``lanes`` are its arrays of lanes and their sizes, ``buffers`` those
-        of random bits, ``placed`` the elements that do not stand at index ``i`` of their array.
-        ``scale_name`` has the scale of the block in hand, by state, and ``new_values`` the array of
-        its new values."""
+        """Start a new function. ``lanes`` are its arrays of lanes and their sizes."""
         super().begin()
-        self.scale_name = {name: self.new_name(scales_of(name)) for name in self.blocks}
-        self.new_values = {name: self.new_name(f"new_{name}") for name in self.blocks}
         self.lanes: dict[str, int] = {}
-        self.placed: dict[str, str] = {}
 
     # ---- parts of statements
 
@@ -109,13 +95,6 @@ class Printer(RandomBits):
             return self.helper(name, place, self.scale_name[array], self.code(codec))
         return place if dtype == self.compute else self.helper(f"from_{dtype}", place)
 
-    def code(self, codec: Blockwise) -> str:
-        """Return what a codec's codes are read by: the largest one, or its map."""
-        if codec.most is not None:
-            return self.target.typed_constant(codec.most)
-        self.called.add(name_of_map(codec.name))
-        return f"{self.target.prefix}{name_of_map(codec.name)}"
-
     def store(self, array: str, value: str) -> str:
         """Return the statement that stores ``value``, rounded once; of a state that has blocks, one that
         keeps it until its block is known."""
@@ -131,22 +110,6 @@ class Printer(RandomBits):
     def element(self, array: str) -> str:
         """Return the element of an array that the loop is at."""
         return self.placed.get(array) or f"{self.arrays[array]}[{self.use('i')}]"
-
-    def new_value(self, array: str) -> str:
-        """Return the place where an element's new value waits for those of its block."""
-        place = self.placed.get(array)
-        position = f"[{self.subscript('lane')}]" if place is None else place[place.index(".") :]
-        return self.new_values[array] + position
-
-    def touched(self, step: Step) -> Lines:
-        """Return the names of the arrays of the parameter's size that a step reads or writes, and of
-        their scales."""
-        found = {*step.loads, *dict(step.stores)}
-        return [a for a in self.program.arrays if self.rule.scales.get(a, a) in found]
-
-    def blocks_of(self, step: Step) -> dict[str, Blockwise]:
-        """Return the codecs of the states with blocks that a step reads or writes, by name."""
-        return {name: self.blocks[name] for name in self.touched(step) if name in self.blocks}
 
     def scalar(self, name: str) -> tuple[str, str]:
         """Return the variable of a scalar and the statement that declares it."""
@@ -171,6 +134,10 @@ class Printer(RandomBits):
         ``first_column``, and ``columns``."""
         let = self.target.let
         before = self.scalar_lines(step)
+        self.row_and_column = "first_row + r", "first_column + column"
+        if self.in_order(step):
+            self.row_and_column = "r", "column"
+        row, column = self.row_and_column
         per_row: Lines = []
         element: Lines = []
         for node in step.received:
@@ -179,9 +146,9 @@ class Printer(RandomBits):
             if node.per == "tensor":
                 before.append(let(name, self.in_workspace(node)))
             elif node.per == "row":
-                per_row.append(let(name, self.in_workspace(node, "first_row + r")))
+                per_row.append(let(name, self.in_workspace(node, row)))
             else:
-                element.append(let(name, self.in_workspace(node, "first_column + column")))
+                element.append(let(name, self.in_workspace(node, column)))
         if "grad" in step.loads:
             coefficient, line = self.scalar("grad_coefficient")
             before.append(line)
@@ -190,11 +157,14 @@ class Printer(RandomBits):
             array = held.get(id(node), str(node.name) if node.op == "input" else None)
             if array is not None and node.per == "element":
                 self.text_of[id(node)] = name = self.new_name(array)
+                element += self.scale_in_tile(step, array)
                 value = self.load(array)
                 element.append(let(name, f"{coefficient} * {value}" if array == "grad" else value))
         element += self.assignments(statements(step), step)
         element += [self.store(array, self.text(expr)) for array, expr in step.stores]
-        if self.program.matrix:
+        if self.in_order(step):
+            loops = self.target.share_loops(self, step, per_row, element)
+        elif self.program.matrix:
             loops = self.target.tile_loops(self, step, per_row, element)
         else:
             loops = self.target.flat_loops(self, step, element)
@@ -205,7 +175,7 @@ class Printer(RandomBits):
         ``lane``."""
         block, blocks = self.target.block, self.blocks_of(step)
         if blocks:
-            block = max(codec.size for codec in blocks.values())
+            block = self.longest_block(step)
         elif self.rounded(step):  # the last pass, in which nothing is summed
             return self.random_loops(step, element)
         elif not self.program.sums or not (step.sums or block < LANES):
@@ -227,32 +197,6 @@ class Printer(RandomBits):
             lines += self.folded(node, "index")
         return lines
 
-    def block_scales(self, step: Step, longest: int, place: str) -> Lines:
-        """Return statements for the loop over a block, the ``longest`` of the step: scales, and room for
-        new values before it, at ``start``; within it the scales of codecs whose blocks are shorter."""
-        lines: Lines = []
-        for name, codec in self.blocks_of(step).items():
-            if name in step.loads and (place == "start") == (codec.size == longest):
-                block = self.subscript(f"{place}{self.target.quotient}{codec.size}")
-                scale = f"{self.arrays[scales_of(name)]}[{block}]"
-                lines.append(self.target.let(self.scale_name[name], scale))
-            if name in dict(step.stores) and place == "start":
-                lines += self.target.room(self, self.new_values[name], longest)
-        return lines
-
-    def stored_blocks(self, step: Step, longest: int) -> Lines:
-        """Return statements behind the loop over a block: its new values become codes and scales, of
-        codecs whose blocks are shorter ``part`` by part."""
-        lines: Lines = []
-        for name, codec in self.blocks_of(step).items():
-            if name in dict(step.stores):
-                places = self.new_values[name], self.arrays[name], self.arrays[scales_of(name)]
-                part = "part" if codec.size < longest else ""
-                given = self.target.block_arguments(*places, codec, self.code(codec), part)
-                stored = [f"{self.helper(store_name(codec), *given)}{self.target.end}"]
-                lines += self.loop("part", "count", stored, codec.size) if part else stored
-        return lines
-
     def tile_width(self) -> Lines:
         """Return the declaration of how many columns a tile has."""
         width = self.target.smaller(str(self.layout.tile_columns), "columns - first_column")
@@ -272,7 +216,9 @@ class Printer(RandomBits):
         """Return the inner loop: ``body`` for every ``lane`` of the elements from ``first`` on, of
         which there are ``left``, but ``most`` at a time."""
         count = self.target.smaller(str(most), self.use(left))
-        if self.blocks_of(step):  # have so much to compute that memory does not wait
+        if (
+            self.blocks_of(step) and not self.program.matrix
+        ):  # have so much to compute that memory does not wait
             random = self.random_of_block(step, most)
             number = self.target.let("count", count, index=True)
             return [number, *random, *self.loop("lane", "count", body)]

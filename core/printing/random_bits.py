@@ -14,8 +14,11 @@ class RandomBits(Expressions):
     """The random bits of one program, whose parameters are stored in ``param_dtype``.
 
     ``streams`` are the numbers of the arrays that are rounded by random bits, ``buffers`` the arrays
-    of such bits that the function in hand has, with their sizes.
+    of such bits that the function in hand has, with their sizes; ``row_and_column`` say where in a
+    matrix the element is that its loop is at.
     """
+
+    row_and_column: tuple[str, str]
 
     def __init__(self, program: Program, target: Target, param_dtype: str) -> None:
         self.streams = streams(program.rule, param_dtype)
@@ -30,8 +33,9 @@ class RandomBits(Expressions):
         """Return the random bits by which the element of an array that the loop is at is rounded."""
         if not self.layout.matrix:
             return self.target.random(self.random_name(array))
-        element = "(first_row + r) * columns + first_column + column"
-        self.use("first_row columns first_column column")
+        row, column = self.row_and_column
+        element = f"{row if row.isidentifier() else f'({row})'} * columns + {column}"
+        self.use(f"columns {row} {column}")
         return self.helper("random_of", *self.key_and_counter(array), element)
 
     def random_name(self, array: str) -> str:

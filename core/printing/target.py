@@ -91,6 +91,11 @@ class Target:
         """Return ``per_row`` for each row ``r`` of a tile and ``element`` for each of its elements."""
         raise NotImplementedError
 
+    def share_loops(self, printer: Any, step: Step, per_row: Lines, element: Lines) -> Lines:
+        """Return ``element`` for each element of a tile's share, which is in row ``r``, and ``per_row``
+        for that row; see `samestep.printing.shares`."""
+        raise NotImplementedError
+
     def vector_loop(self, printer: Any, variable: str, count: str, body: Lines) -> Lines:
         """Return the loop over numbers that a fold has for each row or column."""
         loop: Lines = printer.loop(variable, count, body)

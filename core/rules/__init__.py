@@ -23,6 +23,7 @@ from .muon import muon
 from .nadam import nadam
 from .normuon import normuon
 from .novograd import novograd
+from .prodigy import prodigy
 from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
@@ -66,8 +67,9 @@ classes: dict[str, Rule] = {
     "SGDScheduleFree": sgd_schedulefree,
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,
-    "Muon": muon,
-    "NorMuon": normuon,
+    "Muon": muon(),
+    "NorMuon": normuon(),
+    "Prodigy": prodigy,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -12,10 +12,16 @@ embedding and the last layer, too, are for another rule of the same optimizer, s
 The momentum buffer is the running mean of gradients, as in torch's code and Jordan's newer one. With
 ``summed_momentum`` it is their sum, as in torch's text, Moonlight's code and Keras: larger by
 ``1 / (1 - momentum)``, and so is what is then scaled to norm 1. So steps differ by rounding, by ``eps``,
-and where the momentum changes. No hyperparameter is structural.
+and where the momentum changes.
+
+``ns_coefficients`` are three numbers, or ``"polar_express"``: those of Amsel et al., arXiv:2505.16932,
+which are others at each step. Singular values from anywhere between 0.003 and 1 come in five steps to
+between 0.68 and 1.21 with Jordan's numbers, which bring them hardly nearer in more steps, and to between
+0.87 and 1.13 with these, which make 1 of them in seven, but for 1e-5.
 
 Deviations from torch: the iteration computes in the compute dtype, float32 or float64; torch's in
-bfloat16 always, and so its steps are some percent off. ``adjust_lr_fn`` is called ``match_rms_adamw``.
+bfloat16 always, and so its steps are some percent off. ``ns_dtype="bfloat16"`` does so, too, with
+PyTorch's products (backend ``torch``); other backends refuse it. ``adjust_lr_fn`` is called ``match_rms_adamw``.
 Decay is subtracted together with the step (see ``adam.py``). The products have the bits of one library
 on one machine only, so golden files have a tolerance. On a CUDA device they are as exact as the user
 has set the library: where it may use TF32 (``torch.backends.cuda.matmul``), with 10 bits.
@@ -24,17 +30,15 @@ Limit: a gradient with an infinity or NaN makes the parameter NaN, all of it; ``
 such steps out. Momentum whose norm is above 1.8e19 in float32 (float64: 1.3e154) makes no step.
 """
 
-from ..language.intervals import Interval
 from ..language.rule import Rule
 from ..parts.decay import decoupled
+from ..parts.orthogonal import BOUNDS, CHOICES, JORDAN, Orthogonal
 
-BOUNDS = dict(ns_steps=Interval(0.0, 100.0, high_open=True, whole=True))
 REFERENCE = "Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024."
 
 
-def muon_row(xp, h, eps):
+def muon_row(xp, h, eps, orthogonal):
     """Return the scalars of Muon's step; ``eps`` is the least norm that is divided by."""
-    a, b, c = h.ns_coefficients
     rest = xp.where(h.summed_momentum > 0, 1, 1 - h.momentum)
     return dict(
         lr=h.lr,
@@ -43,17 +47,11 @@ def muon_row(xp, h, eps):
         rest=rest,
         of_grad=xp.where(h.nesterov > 0, rest, 0),
         of_buffer=xp.where(h.nesterov > 0, h.momentum, 1),
-        a=a,
-        b=b,
-        c=c,
+        **orthogonal.coefficients_of(h),
         eps=eps,
         ns_steps=h.ns_steps,
         match_rms_adamw=h.match_rms_adamw,
     )
-
-
-def scalars(xp, step, carry, h):
-    return muon_row(xp, h, h.eps), carry
 
 
 def step_scale(xp, s, matrix):
@@ -64,35 +62,43 @@ def step_scale(xp, s, matrix):
     return xp.where(s.match_rms_adamw > 0, rms_scale, usual_scale)
 
 
-def orthogonalized(xp, s, grad, momentum_buffer):
+def orthogonalized(xp, s, grad, momentum_buffer, orthogonal):
     """Return the momentum with singular values close to 1, and the buffer after this gradient."""
     momentum_buffer = s.momentum * momentum_buffer + s.rest * grad
     direction = s.of_grad * grad + s.of_buffer * momentum_buffer
     direction = direction / xp.maximum(xp.norm(direction), s.eps)
-    return xp.newton_schulz(direction, s.a, s.b, s.c, s.ns_steps), momentum_buffer
+    return orthogonal(xp, s, direction), momentum_buffer
 
 
-def delta(xp, s, param, grad, momentum_buffer):
-    orthogonal, momentum_buffer = orthogonalized(xp, s, grad, momentum_buffer)
-    return s.lr * (step_scale(xp, s, grad) * orthogonal), momentum_buffer
+def muon(ns_coefficients=None, ns_dtype=None):
+    orthogonal = Orthogonal(ns_coefficients, ns_dtype)
 
+    def scalars(xp, step, carry, h):
+        return muon_row(xp, h, h.eps, orthogonal), carry
 
-muon = Rule(
-    "muon",
-    scalars,
-    delta=delta,
-    decay=decoupled,
-    defaults=dict(
-        lr=1e-3,
-        weight_decay=0.1,
-        momentum=0.95,
-        nesterov=True,
-        ns_coefficients=(3.4445, -4.7750, 2.0315),
-        eps=1e-7,
-        ns_steps=5.0,
-        match_rms_adamw=False,
-        summed_momentum=False,
-    ),
-    bounds=BOUNDS,
-    reference=REFERENCE,
-)
+    def delta(xp, s, param, grad, momentum_buffer):
+        whole, momentum_buffer = orthogonalized(xp, s, grad, momentum_buffer, orthogonal)
+        return s.lr * (step_scale(xp, s, grad) * whole), momentum_buffer
+
+    return Rule(
+        "muon",
+        scalars,
+        delta=delta,
+        decay=decoupled,
+        defaults=dict(
+            lr=1e-3,
+            weight_decay=0.1,
+            momentum=0.95,
+            nesterov=True,
+            ns_coefficients=JORDAN,
+            eps=1e-7,
+            ns_steps=5.0,
+            match_rms_adamw=False,
+            summed_momentum=False,
+        ),
+        bounds=BOUNDS,
+        options=dict(ns_coefficients=ns_coefficients, ns_dtype=ns_dtype),
+        choices=CHOICES,
+        factory=muon,
+        reference=REFERENCE,
+    )

@@ -24,6 +24,7 @@ class Outcome:
     ) -> None:
         self.verdict, self._clips, self._tell = verdict, clips, tell
         self.carries: list[tuple[Clock, dict[str, float]]] = []
+        self.share: Callable[[], None] | None = None  # what parameters have in common, after a step
 
     @property
     def grad_norm(self) -> float | None:
@@ -43,3 +44,5 @@ class Outcome:
             for clock, carry in self.carries:
                 clock.step += 1
                 clock.carry = carry
+            if self.share is not None:
+                self.share()

@@ -10,7 +10,7 @@ from ..choice import get_backend
 from ..interrupts import held
 from ..language.blockwise import BLOCKWISE
 from ..language.dtypes import dtype_of
-from ..language.rule import Rule
+from ..language.rule import Option, Rule
 from ..pages import see
 from ..parameters.by_name import Division, as_groups
 from ..parameters.entries import listed_group
@@ -53,7 +53,7 @@ class Run:
         groups: Sequence[Mapping[str, Any]],
         single: bool,
         settings: Settings,
-        options: Sequence[Mapping[str, bool]] | None = None,
+        options: Sequence[Mapping[str, Option]] | None = None,
         division: Division | None = None,
     ) -> None:
         leaves = [leaf for group in groups for leaf in flatten(group["params"], "params")[0]]

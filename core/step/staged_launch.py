@@ -77,6 +77,7 @@ class StagedLaunch:
                 call.function.memory(*stack.shape) * min(len(stack.tensors), at_once(stack.shape))
                 for stack in self._stacks
                 for call in self._calls
+                if call.dtype is None
             ),
             default=0,
         )
@@ -107,7 +108,11 @@ class StagedLaunch:
             for where, row in self._parts(stack):
                 matrices = stack.of_call[k][where]
                 compute, given = call.function.compute, numbers[row]
-                self._backend.on_matrices(compute, matrices, self._memory, *given)
+                if call.dtype is None:
+                    self._backend.on_matrices(compute, matrices, self._memory, *given)
+                else:
+                    size = len(matrices) * call.function.memory(*stack.shape)
+                    self._backend.on_narrow_matrices(compute, call.dtype, matrices, size, *given)
 
     def _parts(self, stack: Stack) -> Iterator[tuple[slice, int]]:
         """Yield slices of a stack that have one row, and fit into the memory together."""

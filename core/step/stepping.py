@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from ..language.clipping import clipped
 from ..language.rounding import key_scalars
 from ..language.rule import Rule
 from ..language.scalars import next_scalars
-from ..language.zero_gradient import check_rule
+from ..language.zero_gradient import check_blocks, check_rule
 from ..pages import see
 from ..parameters.clock import Clock, split
 from ..parameters.hyper import GroupHyper
@@ -21,6 +22,7 @@ from .launches import KeptLaunches, Launches
 from .lost_updates import LostUpdates
 from .outcome import Outcome
 from .settings import Settings
+from .totals import Totals
 from .work import Work
 
 
@@ -31,7 +33,7 @@ class Stepping:
         self._backend, self._tensors, self._clocks = backend, tensors, clocks
         self._hyper: list[GroupHyper] = []
         self._checker = backend.gradient_checker(tensors)
-        self._work = Work(backend, tensors)
+        self._work, self._totals = Work(backend, tensors), Totals(backend, tensors, clocks)
         self._accumulation: Accumulation | None = None
         self._lost: LostUpdates | None = LostUpdates(backend, tensors, clocks)
         # the choices of a step that was captured, which a replay cannot change
@@ -196,6 +198,8 @@ class Stepping:
             for bucket in work.updates:
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
+            if self._totals.rules:
+                outcome.share = self._totals.after_step(dtypes)
             if samples:
                 lost.after(samples)  # type: ignore[union-attr]
         return outcome
@@ -238,17 +242,23 @@ class Stepping:
         for i, where in gradients.rows.items():
             clock, tensor = self._clocks[i], self._tensors[i]
             hyper = self._hyper[clock.group]
+            check_blocks(tensor.name, clock.rule, math.prod(tensor.shape[len(where) :]))
             if dtypes[i] is not None:
                 numbers = hyper.numbers(clock.decays)
                 row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
                 check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy)
-            tensors[i] = tensor.some_rows(where)
+            tensors[i] = tensor.some_rows(where, clock.rule.scales)
         return Work(self._kept, tensors)
 
     # ---- work that is captured and replayed
 
     def _check_capture(self, settings: Settings) -> None:
         """Raise RuntimeError for what a replay could not do."""
+        if rules := self._totals.rules:
+            raise RuntimeError(
+                f"a step by {rules[0]} cannot be captured: the scalars of its next step follow from sums "
+                f"over all parameters, which the host reads between steps{see('cuda.md')}"
+            )
         if settings.skips:
             raise RuntimeError(
                 "a step that is left out where a gradient is not finite cannot be captured: "

@@ -10,7 +10,7 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +149,13 @@ def _hyperparameters(rule: Rule) -> Iterator[str]:
             bounds = "True or False"
         else:
             bounds = _shown(rule.bounds.get(name) or USUAL_BOUNDS.get(name, FINITE))
+        named = [repr(value) for value in rule.choices.get(name, ()) if value is not None]
+        bounds += "".join(f", or `{value}` (fixed after the first step)" for value in named)
         yield f"| `{name}` | `{default}` | {bounds} |"
     for name, on in rule.options.items():
         if name not in rule.defaults:
-            yield f"| `{name}` | `{on}` | True or False; fixed after the first step |"
+            values = " or ".join(f"`{value!r}`" for value in rule.choices.get(name, ()))
+            yield f"| `{name}` | `{on!r}` | {values or 'True or False'}; fixed after the first step |"
     yield from (
         "",
         "Every rule also takes `maximize`, `clip_value`, `clip_norm` and `weight_decay_mask`; any "
@@ -205,8 +208,7 @@ def _variants(others: list[Rule]) -> Iterator[str]:
     if others:
         yield from ("## Variants", "")
     for rule in others:
-        options: Mapping[str, bool] = rule.options
-        said = ", ".join(f"`{name}={on}`" for name, on in options.items())
+        said = ", ".join(f"`{name}={on!r}`" for name, on in rule.options.items())
         yield from (f"### {rule.label}", "", f"{said}", "", equations(rule), "")
 
 

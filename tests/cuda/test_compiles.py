@@ -68,6 +68,14 @@ def test_kernels_of_states_in_blocks_fit(rule, codecs, tmp_path):
         assert not over_budget(resources(cubin(printed.source(), architecture), tmp_path))
 
 
+@pytest.mark.parametrize("codec", ["int8", "dynamic8"])
+def test_kernels_of_states_in_blocks_of_matrices_fit(codec, tmp_path):
+    variant = ss.rules.registry["adafactor"].variant(beta1=True).stored_as(codec)
+    for architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]):
+        printed = Printer(program(variant), "float32", "float32", Cuda)
+        assert not over_budget(resources(cubin(printed.source(), architecture), tmp_path))
+
+
 @pytest.mark.parametrize("pair", PAIRS[:2])
 @pytest.mark.parametrize("label", [label for label, rule in ALL.items() if program(rule).matrix])
 def test_the_kernels_for_matrices_of_one_tile_compile_and_fit(label, pair, tmp_path):

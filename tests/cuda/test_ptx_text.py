@@ -26,12 +26,17 @@ def moved_by_groups(kernel: ptx.Kernel) -> Counter[tuple[str, int]]:
 
 
 def expected_groups(printed, step) -> Counter[tuple[str, int]]:
-    """The same from the program: groups of neighbours of all arrays, by 16 bytes at most."""
+    """The same from the program: groups of neighbours of all arrays, by 16 bytes at most. Where a pass
+    adds up there are fewer, and half as many where arrays and sums are more than seven: registers."""
     dtypes = {name: numpy_dtype(printed.stored[name]).itemsize for name in printed.program.arrays}
     stores = [name for name, _ in step.stores]
-    count = 16 // min(dtypes[name] for name in {*step.loads, *stores})
+    arrays = {*step.loads, *stores}
+    count = 16 // min(dtypes[name] for name in arrays)
     count = min(count, 4) if step.sums else count
+    count //= 2 if step.sums and len(arrays) + len(step.sums) > 7 else 1
     found: Counter[tuple[str, int]] = Counter()
+    if count == 1:  # scalar accesses
+        return found
     for kind, names in (("ld", step.loads), ("st", stores)):
         for name in names:
             whole, rest = divmod(count * dtypes[name], 16)

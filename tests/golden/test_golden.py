@@ -137,7 +137,12 @@ def test_every_built_in_rule_has_a_formula():
 def test_every_part_is_in_a_file():
     composed = [rule.name for rule, _, _ in CASES]
     composed += [case.variant.name for case in parts_cases()]
-    called = {"averaged": "ema", "float32_master": "master", "cautious_decay": "cautious_decay"}
+    called = {
+        "averaged": "ema",
+        "cautious_decay": "cautious_decay",
+        "float32_master": "master",
+        "split_master": "split",
+    }
     for part in parts.__all__:
         prefix = called.get(part, part.removesuffix("_decay"))
         assert any(name.startswith(f"{prefix}_") for name in composed), part

@@ -101,7 +101,7 @@ def test_header_says_what_the_optimizer_does():
                     assert_same_bits(array, np.zeros(count, np.float32), key)
                     continue
                 codec = codecs if isinstance(codecs, str) else codecs.get(key)
-                codec = "bfloat16" if key == "lost" else codec
+                codec = {"lost": "bfloat16", "remainder": "int16"}.get(key, codec)
                 dtype = stored_dtype(codec) if codec and full else golden.header.compute_dtype
                 assert array.dtype.name == golden.tensors[f"state.1.{tensor}.{key}"].dtype == dtype
                 start = golden.header.initial_state[key]

@@ -11,6 +11,22 @@ from samestep.golden.compare import first_difference
 from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
 from variants import DTYPES, SPECIAL
 
+
+def halves(x):
+    """By whole numbers: bits are 65,536 times those of the upper half, and what is left."""
+    x = x.astype(np.float32)
+    bits = x.view(np.uint32).astype(np.int64)
+    upper = (bits + 32768) // 65536 * 65536
+    upper_half = (upper % 2**32).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(x), x, upper_half), np.where(np.isnan(x), 0, bits - upper)
+
+
+def from_halves(upper, lower):
+    bits = upper.view(np.uint32).astype(np.int64) + lower.astype(np.int64)
+    found = (bits % 2**32).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(found), upper, found)
+
+
 OPERATIONS = {
     "add": (lambda xp, a, b: a + b, np.add),
     "subtract": (lambda xp, a, b: a - b, np.subtract),
@@ -27,6 +43,16 @@ OPERATIONS = {
     "finite_or_zero": (
         lambda xp, a, b: xp.finite_or_zero(a),
         lambda a, b: np.where(np.isfinite(a), a, 0),
+    ),
+    "upper_half": (lambda xp, a, b: xp.upper_half(a), lambda a, b: halves(a)[0]),
+    "lower_half": (lambda xp, a, b: xp.lower_half(a), lambda a, b: halves(a)[1]),
+    "from_halves": (
+        lambda xp, a, b: xp.from_halves(xp.upper_half(a), xp.lower_half(a)),
+        lambda a, b: a.astype(np.float32),
+    ),
+    "halves_of_others": (
+        lambda xp, a, b: xp.from_halves(xp.upper_half(a), xp.lower_half(b)),
+        lambda a, b: from_halves(halves(a)[0], halves(b)[1]),
     ),
     "maximum": (
         lambda xp, a, b: xp.maximum(a, b),

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import samestep
 from samestep.language.around import CHOICES
@@ -40,11 +42,12 @@ def class_stub(module: ModuleType, name: str) -> str:
     """Return the stub of one class of a module, an argument a line."""
     lines = [f"class {name}(Optimizer):", "    def __init__(", "        self,"]
     parameters = inspect.signature(getattr(module, name)).parameters.values()
+    choices = classes[name].choices
     positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     keyword = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     types = type_of if module is samestep else torch_type_of
-    lines += [_argument(p, types(p)) for p in positional]
-    lines += ["        *,", *(_argument(p, types(p)) for p in keyword)]
+    lines += [_argument(p, _named(p, types(p), choices)) for p in positional]
+    lines += ["        *,", *(_argument(p, _named(p, types(p), choices)) for p in keyword)]
     return "\n".join([*lines, "    ) -> None: ...", ""])
 
 
@@ -70,6 +73,14 @@ def type_of(parameter: inspect.Parameter) -> str:
     return "Number | None" if default is None else "Number"
 
 
+def _named(parameter: inspect.Parameter, numbers: str, choices: Mapping[str, Any]) -> str:
+    """Return the type of an argument that may be a name, else ``numbers``, its type as one of others."""
+    if parameter.name not in choices:
+        return numbers
+    names = "str | None" if None in choices[parameter.name] else "str"
+    return f"{numbers} | str" if isinstance(parameter.default, tuple) else names
+
+
 def torch_type_of(parameter: inspect.Parameter) -> str:
     """Return the type as `type_of` does; a number may be a tensor, and schedules are schedulers'."""
     if parameter.name == "params":
@@ -91,7 +102,7 @@ def _argument(parameter: inspect.Parameter, annotation: str) -> str:
     if isinstance(value, tuple):  # as the formatter breaks it
         entries = "".join(f"            {_text(entry)},\n" for entry in value)
         line, after = f"        {parameter.name}: {annotation} = (", f"\n{entries}        ),"
-    broken = line if len(line) <= LONGEST else line.replace(" | ", "\n        | ", 1)
+    broken = line if len(line) <= LONGEST else line.replace(" | ", "\n        | ")
     return broken + after
 
 

@@ -56,7 +56,7 @@ def test_every_hyperparameter_of_every_rule_may_be_scheduled(rule, backend):
     scheduled = {
         name: tuple(map(schedules.constant, v)) if isinstance(v, tuple) else schedules.constant(v)
         for name, v in rule.defaults.items()
-        if name not in rule.options and not isinstance(v, bool)
+        if name not in rule.options.keys() - rule.choices.keys() and not isinstance(v, bool)
     }
     if rule.options.get("momentum"):
         scheduled["momentum"] = schedules.constant(0.9)

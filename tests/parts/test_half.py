@@ -11,9 +11,10 @@ from helpers import assert_same, off, on, snapshot, step
 from samestep import parts
 from samestep.golden.compare import first_difference
 from samestep.language.dtypes import numpy_dtype
+from samestep.language.stages import stages
 from variants import values
 
-KEYWORDS = [dict(master="float32"), dict(compensated=True)]
+KEYWORDS = [dict(master="float32"), dict(master="split"), dict(compensated=True)]
 SHAPES = ((33, 40), (1_500,), (), (0, 3))
 RULES = ss.rules.registry
 STEPS = 6
@@ -35,6 +36,56 @@ def take(optimizer: ss.Optimizer, steps: range, dtype: str = "bfloat16") -> ss.O
     for number in steps:
         step(optimizer, arrays(dtype, number + 1))
     return optimizer
+
+
+def joined(param: np.ndarray, remainder: np.ndarray) -> np.ndarray:
+    bits = param.view(np.uint16).astype(np.uint32) << 16
+    return (bits + remainder.astype(np.int32).view(np.uint32)).view(np.float32)
+
+
+@pytest.mark.parametrize("rule", ["adafactor", "rprop", "lamb"])
+def test_a_parameter_and_its_remainder_are_the_float32_master(rule, any_backend):
+    """After every step. The parameter is the nearest one, too, but where two are as near."""
+    ours = made(any_backend, rule=rule, master="split")
+    reference = made("numpy", rule=rule, master="float32")
+    seen = 0
+    for number in range(STEPS):
+        take(ours, range(number, number + 1))
+        take(reference, range(number, number + 1))
+        params = off(any_backend, ours.param_groups[0]["params"])
+        nearest = reference.param_groups[0]["params"]
+        found = zip(params, nearest, off(any_backend, ours.state), reference.state, strict=True)
+        for param, even, own, entry in found:
+            master = entry["master"]
+            assert own.keys() == entry.keys() - {"master"} | {"remainder"}
+            assert own["remainder"].dtype == np.int16
+            assert first_difference(joined(param, own["remainder"]), master) is None
+            tie = master.view(np.uint32) & 0xFFFF == 0x8000
+            assert ((param == even) | tie).all()
+            wide = [each.astype(np.float64) for each in (param, even, master)]
+            assert (abs(wide[0] - wide[2]) == abs(wide[1] - wide[2])).all()
+            seen += np.count_nonzero(own["remainder"])
+    assert seen > 1_000
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if not stages(RULES[name]).calls])
+def test_a_split_master_of_every_rule(name):
+    """Of infinities and the largest numbers, too. A zero has no sign at first: the float32 master, which
+    begins as 0, takes it from none."""
+    start = [np.asarray(x + x.dtype.type(0)) for x in arrays("bfloat16", 0, 0.05)]
+    both = [
+        ss.Optimizer(name, [x.copy() for x in start], backend="numpy", lr=1e-2, master=master)
+        for master in ("float32", "split")
+    ]
+    for number in range(3):
+        for each in both:
+            each.step(arrays("bfloat16", number + 1, 0.02))
+    for param, split, exact in zip(
+        both[1].param_groups[0]["params"], both[1].state, both[0].state, strict=True
+    ):
+        assert first_difference(joined(param, split["remainder"]), exact["master"]) is None
+        for state in exact.keys() - {"master"}:
+            assert first_difference(split[state], exact[state]) is None
 
 
 @pytest.mark.parametrize(("rule", "dtype"), [("adafactor", "bfloat16"), ("rprop", "float16")])
@@ -76,8 +127,9 @@ def test_what_is_lost_comes_back(rule, dtype, any_backend):
 
 
 @pytest.mark.parametrize("keyword", KEYWORDS, ids=str)
-@pytest.mark.parametrize(("rule", "dtype"), [("lamb", "bfloat16"), ("asgd", "float16")])
-def test_the_same_bits_on_every_backend(rule, dtype, keyword, any_other_backend):
+@pytest.mark.parametrize("rule", ["lamb", "asgd"])
+def test_the_same_bits_on_every_backend(rule, keyword, any_other_backend):
+    dtype = "float16" if rule == "asgd" and keyword != dict(master="split") else "bfloat16"
     found = []
     for backend in ("numpy", any_other_backend):
         params = on(backend, arrays(dtype, 0, 0.05))
@@ -91,9 +143,9 @@ def test_the_same_bits_on_every_backend(rule, dtype, keyword, any_other_backend)
 @pytest.mark.parametrize("keyword", KEYWORDS, ids=str)
 def test_a_value_that_was_written_into_a_parameter_counts(keyword, any_backend):
     """As for a parameter of an optimizer that was just made; the control is what was kept. What
-    is lost may stay if the new value could have lost it, so here that is zero."""
+    is lost, or the lower half, may stay if the new value can have it, so here that is zero."""
     ours = take(made(any_backend, rule="sgd", **keyword), range(STEPS))
-    new = [array * (keyword.get("master") is not None) for array in arrays("bfloat16", 99)]
+    new = [array * (keyword.get("master") == "float32") for array in arrays("bfloat16", 99)]
     kept = off(any_backend, ours.state)
     assert all(any(array.any() for array in entry.values()) for entry in kept[:3])
     for param, value in zip(ours.param_groups[0]["params"], on(any_backend, new), strict=True):
@@ -136,7 +188,7 @@ def test_a_run_without_goes_on_with(keyword):
     assert ours.param_groups[0]["master"] == keyword.get("master")
     assert ours.steps == [3, 3, 3, 3]
     take(ours, range(3, 4))
-    kept = dict(master="master", compensated="lost")[next(iter(keyword))]
+    (kept,) = ours.state[0].keys() - plain.state[0].keys()
     assert ours.state[0][kept].any()
     with pytest.raises(
         ValueError, match=f"has .*'{kept}'"
@@ -179,8 +231,14 @@ def test_what_does_not_go_together_says_why():
         ss.AdamW([half], master="float32", compensated=True)
     with pytest.raises(ValueError, match="compensated keeps what rounding to nearest loses"):
         ss.AdamW([half], compensated=True, rounding="stochastic")
-    with pytest.raises(ValueError, match="master is 'float64'; expected 'float32', or None"):
+    with pytest.raises(
+        ValueError, match="master is 'float64'; expected 'float32' or 'split', or None"
+    ):
         ss.AdamW([half], master="float64")
+    with pytest.raises(
+        TypeError, match=r"params\[0\] is of float16; master='split' is .*='float32'"
+    ):
+        ss.AdamW([half.astype(np.float16)], master="split")
     with pytest.raises(ValueError, match="has it already"):
         parts.float32_master(parts.float32_master(RULES["sgd"]))
     with pytest.raises(ValueError, match="cannot be taken away"):

@@ -22,7 +22,7 @@ LR, BETA1, BETA2, EPS = 0.1, 0.9, 0.99, 1e-3
 ADAM = dict(lr=LR, betas=(BETA1, BETA2), eps=EPS)
 Part = Callable[[ss.Rule], ss.Rule]
 # those that keep something beside the step have tests of their own beside this file
-BESIDE = {"averaged", "compensated", "float32_master"}
+BESIDE = {"averaged", "compensated", "float32_master", "split_master"}
 PARTS: dict[str, Part] = {n: getattr(parts, n) for n in parts.__all__ if n not in BESIDE}
 
 

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 import samestep as ss
 from c_target import COptimizer
-from golden_files import PRINTED, load, with_flipped_bit
+from golden_files import EXPORTED, load, with_flipped_bit
 from machines.compilers import HERE, THREADS, Machine, is_emulated, need, under_test, usable
 from samestep.golden.cases import Case
 from samestep.golden.compare import first_difference
 from samestep.golden.format import VALUES, to_bytes
 from sampling import EVERYTHING
-from variants import DTYPES, options_of, values, variants
+from variants import DTYPES, exported_variants, options_of, values
 
 from samestep.golden.around import all_cases  # isort: skip
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
-CASES = [case for case in all_cases() if case.name in PRINTED and not case.settings]
+CASES = [case for case in all_cases() if case.name in EXPORTED and not case.settings]
 CLIPS = ("clip_value", "clip_norm")
 # for other machines: float32, in which every operation shows, and a few rules in every dtype
 ELSEWHERE = [
@@ -92,7 +92,7 @@ def test_control_the_other_processors_fuse_and_it_is_noticed(machine, tmp_path):
 def test_other_compilers_take_every_file_without_a_warning(compiler, flags, tmp_path):
     need(compiler)
     files = []
-    for i, rule in enumerate(variants()):
+    for i, rule in enumerate(exported_variants()):
         files.append(tmp_path / f"{rule.label}.c")
         files[-1].write_text(ss.export(rule, "c", DTYPES[i % len(DTYPES)], with_check=True))
     command = [compiler, *flags, "-fsyntax-only", "-fopenmp", *WARNINGS, *files]

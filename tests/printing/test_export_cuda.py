@@ -11,21 +11,22 @@ from pathlib import Path
 import pytest
 import samestep as ss
 from exported_cuda import build
-from golden_files import PRINTED, load
+from golden_files import EXPORTED, load
 from helpers import has_gpu
 from samestep.golden.around import all_cases
 from samestep.golden.format import VALUES
 from samestep.language.blockwise import BLOCKWISE
 from samestep.language.rule import CLIPS
-from variants import DTYPES, variants
+from variants import DTYPES, exported_variants
 
 FLAGS = ["-std=c++17", "-O1", "-fmad=false", "-Xcompiler", "-ffp-contract=off,-Wall,-Wextra"]
 # of each label one dtype, and all dtypes in turn
-CASES = [case for case in all_cases() if case.name in PRINTED and not case.settings]
+CASES = [case for case in all_cases() if case.name in EXPORTED and not case.settings]
 CASES = [
     case
     for i, case in enumerate(CASES)
-    if i % 4 == (i // 4) % 4 or case.name == "adamw_states_dynamic8.float32"
+    if i % 4 == (i // 4) % 4
+    or case.suffix in ("states_8_bits", "states_dynamic8", "states_of_matrices")
 ]
 
 
@@ -63,6 +64,14 @@ def test_control_a_change_is_noticed(right, wrong, tmp_path):
     text = ss.export("adamw", "cuda", with_check=True)
     assert right in text
     assert run(build(text.replace(right, wrong), tmp_path), "adamw.float32")[0] == 1
+
+
+@pytest.mark.parametrize("target", ["c", "cuda"])
+def test_the_text_on_top_says_how_many_scales_there_are(target):
+    text = " ".join(ss.export("adamw", target, state_dtype="int8").replace("\n *", " ").split())
+    for state, codec in (("exp_avg", "int8"), ("exp_avg_sq", "uint8")):
+        blocks = f"{state}s has codes of {codec}, in blocks of 128 neighbours"
+        assert f"{blocks}, and {state}_scales a scale for each block: (n + 127) / 128." in text
 
 
 FIRST_STATE = """
@@ -147,7 +156,7 @@ def compile_by_nvcc(text, file):
 @pytest.mark.whole
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nvcc_takes_it_without_a_warning(dtype, tmp_path):
-    for rule in variants()[DTYPES.index(dtype) :: len(DTYPES)]:
+    for rule in exported_variants()[DTYPES.index(dtype) :: len(DTYPES)]:
         text = ss.export(rule, "cuda", dtype, with_check=True)
         compile_by_nvcc(text, tmp_path / f"{rule.label}.cu")
 

@@ -12,16 +12,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 import samestep as ss
-from golden_files import PRINTED, load, with_flipped_bit
+from golden_files import EXPORTED, load, with_flipped_bit
 from samestep.golden.around import all_cases
 from samestep.golden.compare import first_difference
 from samestep.golden.format import VALUES, to_bytes
 from samestep.language.dtypes import numpy_dtype
 from samestep.language.rule import CLIPS
 from samestep.printing.files.rule_text import function_text
-from variants import DTYPES, options_of, values, variants
+from variants import DTYPES, exported_variants, options_of, values
 
-CASES = [case for case in all_cases() if case.name in PRINTED and not case.settings]
+CASES = [case for case in all_cases() if case.name in EXPORTED and not case.settings]
 # what host code has to tell apart: with and without state, carry, clipping; reducing flat and by
 # rows and columns; all dtypes. The kernels' text is that of the backend, whatever the rule.
 WITH_NUMBA = [
@@ -96,7 +96,7 @@ def test_a_step_is_whole_where_the_system_starts_fewer_threads(tmp_path, monkeyp
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_numba_s_kernels_are_those_of_the_backend(dtype):
-    for rule in variants():
+    for rule in exported_variants():
         text = ss.export(rule, "numba", dtype)
         printed = ss.emit(rule, "numba", dtype)
         kernels = printed[printed.index('@njit("void(') :]

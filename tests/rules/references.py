@@ -15,7 +15,12 @@ import numpy as np
 from samestep.golden.inputs import ORDINARY, gradients, parameters
 
 VALUES = Path(__file__).with_suffix(".json")
-VERSIONS = {"schedulefree": "1.4.1", "optimi": "0.3.3", "pytorch_optimizer": "4.1.0"}
+VERSIONS = {
+    "schedulefree": "1.4.1",
+    "optimi": "0.3.3",
+    "pytorch_optimizer": "4.1.0",
+    "prodigyopt": "1.1.2",
+}
 RUNS = ("first", "second")  # of ten steps each, less those without all gradients
 BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
 ADAM = dict(lr=LR, betas=BETAS, eps=EPS, weight_decay=0.1)
@@ -30,6 +35,8 @@ class Case(NamedTuple):
     their_hyper: dict[str, Any]
 
 
+# without epsilon: the authors multiply it by the estimate of the next step
+PRODIGY = dict(betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CASES = {
@@ -94,6 +101,13 @@ CASES = {
         dict(ADAM, clip_lambda=lambda step: (step - 1) ** 0.25, foreach=False),
     ),
     "grams": Case("Grams", ADAM, "pytorch_optimizer:Grams", dict(ADAM, **DECOUPLED)),
+    "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),
+    "prodigy_options": Case(
+        "Prodigy",
+        dict(PRODIGY, lr=0.5, safeguard_warmup=True, use_bias_correction=True, growth_rate=1.1),
+        "prodigyopt:Prodigy",
+        dict(PRODIGY, lr=0.5, safeguard_warmup=True, use_bias_correction=True, growth_rate=1.1),
+    ),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),

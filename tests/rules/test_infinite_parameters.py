@@ -39,8 +39,8 @@ def test_an_infinite_parameter_stays_and_hurts_no_other(label, any_backend):
         step(ours, [grad])
         step(zero, [grad])
         found, expected = snapshot(ours), snapshot(zero)
-        # ax is the average of the parameter, z one that goes ahead of it
-        for name in {"param 0", "ax 0", "z 0"} & found.keys():
+        # ax is the average of the parameter, z one that goes ahead of it, p0 where it began
+        for name in {"param 0", "ax 0", "z 0", "p0 0"} & found.keys():
             places = found[name][INFINITE].tolist()
             assert np.isnan(places).all() if np.isnan(masked) else places == [-np.inf, np.inf]
             found[name], expected[name] = (each[name][~INFINITE] for each in (found, expected))

@@ -75,6 +75,104 @@ def test_torch_s_own_steps_are_some_percent_off():
     assert 1e-4 < max(off_by) < 0.05
 
 
+# ---- other coefficients, other products
+
+
+def polar_express(x, steps):
+    """Algorithm 1 of arXiv:2505.16932 in float64, the matrix not of norm 1 yet."""
+    triples = [
+        (8.28721201814563, -23.595886519098837, 17.300387312530933),
+        (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+        (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+        (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+        (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+        (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+        (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+    ]
+    safe = [(a / 1.01, b / 1.01**3, c / 1.01**5) for a, b, c in triples] + [(1.875, -1.25, 0.375)]
+    x = x / (np.linalg.norm(x) * 1.01)
+    for k in range(steps):
+        a, b, c = safe[min(k, 7)]
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+@pytest.mark.parametrize("steps", [3, 10])
+@pytest.mark.parametrize("name", ["Muon", "NorMuon"])
+def test_polar_express_is_the_paper_s(name, steps, any_backend):
+    (grad,) = normal(0, [(12, 30)])
+    param = on(any_backend, np.zeros((12, 30)))
+    options = dict(PLAIN, ns_coefficients="polar_express", ns_steps=steps)
+    getattr(ss, name)(param, backend=any_backend, **options).step(on(any_backend, grad))
+    expected = polar_express(grad, steps)
+    if name == "NorMuon":  # of which the first step has rows of one length
+        length = np.linalg.norm(expected)
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        expected *= length / np.linalg.norm(expected)
+    np.testing.assert_allclose(-off(any_backend, param), expected, rtol=0, atol=1e-9)
+
+
+def share_off(found, expected, start):
+    return max(
+        np.linalg.norm(a - b) / np.linalg.norm(b - s)
+        for a, b, s in zip(found, expected, start, strict=True)
+        if min(s.shape) > 1
+    )
+
+
+@pytest.mark.parametrize("implementation", ["fused", "forloop", "foreach"])
+def test_products_of_bfloat16_are_as_far_off_as_torch_s(implementation):
+    """Both iterate in bfloat16, so either is some percent off, not 1e-6 as float32 is."""
+    backend, start = f"torch:{implementation}", normal(1, dtype=np.float32)
+    exact = our_steps("numpy", OPTIONS[0], np.float64)
+    narrow = our_steps(backend, dict(OPTIONS[0], ns_dtype="bfloat16"), np.float32)
+    theirs = torch_steps(OPTIONS[0], np.float32)
+    assert 1e-3 < share_off(narrow, exact, start) < 2 * share_off(theirs, exact, start) < 0.1
+    wide = our_steps(backend, OPTIONS[0], np.float32)
+    assert share_off(wide, exact, start) < 1e-5
+
+
+@pytest.mark.parametrize("other", ["numpy", "numba"])
+def test_a_backend_without_products_of_bfloat16_refuses_them(other):
+    ss.Muon(normal(1), backend="torch:foreach", ns_dtype="bfloat16")
+    with pytest.raises(
+        ValueError, match=f"in bfloat16, and backend '{other}' has no such products"
+    ):
+        ss.Muon(normal(1), backend=other, ns_dtype="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ns_coefficients", "jordan", "'jordan'; expected 'polar_express' or numbers"),
+        ("ns_dtype", "float16", "'float16'; expected None or 'bfloat16'"),
+        ("ns_dtype", True, "True; expected None or 'bfloat16'"),
+    ],
+)
+def test_names_are_checked(name, value, expected):
+    with pytest.raises(ValueError, match=f"{name} is {expected}"):
+        ss.Muon(normal(1), **{name: value})
+
+
+def test_the_coefficients_of_a_group_are_numbers_or_a_name_for_good():
+    numbers = dict(params=normal(1, [(3, 4)]), ns_coefficients=(2.0, -1.5, 0.5))
+    named = dict(params=normal(2, [(3, 4)]), ns_coefficients="polar_express")
+    optimizer = ss.Muon([numbers, named])
+    optimizer.step([normal(3, [(3, 4)]), normal(4, [(3, 4)])])
+    before = snapshot(optimizer)
+    other = ss.Muon([{**numbers, "ns_coefficients": (3.0, -3.2, 1.2)}, named])
+    other.load_state_dict(optimizer.state_dict())
+    assert other.param_groups[0]["ns_coefficients"] == (2.0, -1.5, 0.5)
+    assert_same(snapshot(other), before)
+    optimizer.param_groups[1]["ns_coefficients"] = (2.0, -1.5, 0.5)
+    with pytest.raises(ValueError, match=r"ns_coefficients was 'polar_express' when .* structural"):
+        optimizer.step([normal(3, [(3, 4)]), normal(4, [(3, 4)])])
+
+
+# ---- what a step is
+
+
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (4, 3, 5)])
 def test_a_step_is_near_the_orthogonal_factor(any_backend, shape):
     """Singular values of a step are 0.65 to 1.25 where the gradient's are not tiny, times the scale."""

@@ -16,7 +16,16 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 CHECKS = {}
 FULL = StateDictOptions(full_state_dict=True)
-REDUCING = ["LAMB", "LARS", "NovoGrad", "Adafactor", "StableAdamW", "MARSAdamW", "MARSLion"]
+REDUCING = [
+    "LAMB",
+    "LARS",
+    "NovoGrad",
+    "Adafactor",
+    "StableAdamW",
+    "MARSAdamW",
+    "MARSLion",
+    "Prodigy",
+]
 OF_MATRICES = ["Muon", "NorMuon"]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 

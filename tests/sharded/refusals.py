@@ -43,12 +43,16 @@ def sums_over_shards_are_refused(mesh, folder):
 
 
 @check
-def states_in_blocks_are_refused(mesh, folder):
+def parts_of_blocks_are_refused(mesh, folder):
+    """Edges within a block; columns; and whole blocks, of which PyTorch would divide the scales otherwise."""
     optimizer = ours.AdamW(parameters().values(), state_dtype="int8")
-    params = list(parameters(on(mesh, Shard(0))).values())
-    message = r"group\[1\]\[0\] may be in several processes; state_dtype='int8'"
-    with refused(ValueError, message, optimizer):
-        optimizer.add_param_group({"params": params})
+    for shape, axis in (((4, 6), 0), ((4, 512), 1), ((9, 384), 0)):
+        param = torch.nn.Parameter(on(mesh, Shard(axis))(torch.ones(shape)))
+        message = (
+            r"group\[1\]\[0\] of shape .* is placed .*; state_dtype='int8' stores .* blocks of 128"
+        )
+        with refused(ValueError, message, optimizer):
+            optimizer.add_param_group({"params": [param]})
 
 
 @check

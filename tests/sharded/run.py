@@ -18,7 +18,7 @@ import torch.distributed as dist
 from parts import CHECKS
 from torch.distributed.device_mesh import init_device_mesh
 
-MODULES = ("steps", "refusals", "state_dicts", "without_dtensors")  # of the checks
+MODULES = ("steps", "refusals", "state_dicts", "blocks", "without_dtensors")  # of the checks
 
 
 def main(rank: int, folder: Path) -> None:

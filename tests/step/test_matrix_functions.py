@@ -81,6 +81,18 @@ def test_newton_schulz_is_its_formula(shape, steps):
         np.testing.assert_allclose(found, by_formula(factor * x, steps), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8)])
+def test_steps_may_have_coefficients_of_their_own(shape):
+    """The last ones are those of all further steps."""
+    (x,) = matrices(0, [shape], np.float64)
+    x /= np.linalg.norm(x)
+    first, second = (4.0, -6.0, 2.5), (2.0, -1.5, 0.5)
+    stack, memory = x[None].copy(), np.empty(newton_schulz_memory(*shape))
+    newton_schulz(np.matmul, stack, memory, *first, *second, 4)
+    expected = by_formula(by_formula(x, 1, *first), 3, *second)
+    np.testing.assert_allclose(stack[0], expected, rtol=1e-11, atol=1e-13)
+
+
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (12, 12)])
 def test_newton_schulz_keeps_singular_vectors_and_brings_values_near_one(shape):
     """Against the singular value decomposition, whose ``U V^T`` is what it approaches."""
@@ -131,7 +143,8 @@ def test_the_text_is_cut_at_each_call():
             lambda xp, s, param, grad: xp.newton_schulz(xp.sum(grad), s.a, s.b, s.c, s.steps),
             "for a value per element, not per tensor",
         ),
-        (lambda xp, s, param, grad: xp.newton_schulz(grad), "missing 4 required"),
+        (lambda xp, s, param, grad: xp.newton_schulz(grad), "got 0 numbers; expected three"),
+        (lambda xp, s, param, grad: xp.newton_schulz(grad, s.a, s.steps), "got 2 numbers"),
     ],
 )
 def test_what_such_a_function_does_not_take_is_refused(text, message):

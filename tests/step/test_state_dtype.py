@@ -108,6 +108,20 @@ def test_an_initial_value_is_rounded_as_a_state_is(any_backend, codec):
     assert first_difference(entry["sum"], expected) is None
 
 
+def test_a_dict_is_read_again_only_when_it_has_changed(any_backend, monkeypatch):
+    optimizer = made(any_backend, state_dtype={"exp_avg": "bfloat16"})
+    first, *others = grads_of(4)
+    step(optimizer, first)
+    with monkeypatch.context() as patched:
+        patched.delattr(ss.Rule, "hyperparameters")
+        step(optimizer, others[0])
+    optimizer.param_groups[0]["state_dtype"]["exp_avg"] = "float16"
+    with pytest.raises(ValueError, match=r"state_dtype was .'exp_avg': 'bfloat16'"):
+        step(optimizer, others[1])
+    optimizer.param_groups[0]["state_dtype"]["exp_avg"] = "bfloat16"
+    step(optimizer, others[2])
+
+
 # ---- checkpoints
 
 

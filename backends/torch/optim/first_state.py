@@ -82,5 +82,5 @@ def first_entry(
     return {
         **slot.entry,
         **{n: torch.tensor(value, dtype=torch.float64) for n, value in counts.items()},
-        **{n: placed(array, slot.param) for n, array in arrays.items()},
+        **{n: placed(n, array, slot.param, rule) for n, array in arrays.items()},
     }

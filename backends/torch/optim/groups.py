@@ -109,7 +109,7 @@ def variant(rule: Rule, numbers: Mapping[str, Any], held: Sequence[Slot]) -> Rul
     """Return the variant of a rule that a group asks for, see `rules_of`."""
     options = rule.chosen_options(numbers)
     for name, on in options.items():
-        if held and not on and name in rule.defaults:
+        if held and not on and name in rule.defaults and name not in rule.choices:
             wider = variant_of(rule, numbers, {**options, name: True})
             needed = ((slot.entry, wider.for_shape(tuple(slot.param.shape)).state) for slot in held)
             if all(set(entry).issuperset(state) for entry, state in needed):

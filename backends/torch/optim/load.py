@@ -24,6 +24,7 @@ from ....rules import registry
 from ....step.settings import Settings
 from ...torch_tensors.view import as_numpy, as_tensor, check_shaped
 from .groups import Groups, all_numbers, all_slots, rules_of
+from .shards import check_placement, local, placed
 
 # what a state dict of `samestep.Optimizer` has of it as a whole, and its value where it does nothing
 NEUTRAL: dict[str, Any] = {
@@ -99,8 +100,14 @@ def loaded_state(
         found = read_entry(as_saved, own, where)
         if found is not None:
             step, carry, arrays = found
-            arrays = recoded(arrays, as_saved, variant, _on_host, where)
-            copies = {name: _copied(array, param, where + name) for name, array in arrays.items()}
+            on_host = functools.partial(_on_host, f"{where}a state", param)
+            stored = recoded(arrays, as_saved, variant, on_host, where)
+            copies = {name: _copied(array, param, where + name) for name, array in stored.items()}
+            copies |= {  # of a DTensor what is recoded is the part in this process
+                name: placed(name, copies[name], param, variant)
+                for name, array in stored.items()
+                if array is not arrays.get(name)
+            }
             state[param] = {"step": step, **carry, **copies, **others}
         elif others:
             state[param] = others
@@ -121,8 +128,9 @@ def _variants(rule: Rule) -> Iterator[Rule]:
     """Yield the rule, and its variants with one structural option chosen otherwise."""
     yield rule
     for name, on in rule.options.items():
-        with contextlib.suppress(ValueError):  # some go with others only
-            yield rule.variant(**{**rule.options, name: not on})
+        for other in rule.choices.get(name, (not on,)):
+            with contextlib.suppress(ValueError):  # some go with others only
+                yield rule.variant(**{**rule.options, name: other})
 
 
 def _theirs(value: Any, param: torch.Tensor) -> Any:
@@ -136,8 +144,10 @@ def _theirs(value: Any, param: torch.Tensor) -> Any:
     return copy.deepcopy(value)
 
 
-def _on_host(array: Any) -> Any:
-    """Return a tensor or an array as a NumPy array."""
+def _on_host(what: str, param: torch.Tensor, array: Any) -> Any:
+    """Return a tensor or an array, or the part of it in this process, as a NumPy array."""
+    check_placement(what, array, param)
+    array = local(array)
     return as_numpy(array.detach().cpu()) if isinstance(array, torch.Tensor) else np.asarray(array)
 
 

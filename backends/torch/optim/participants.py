@@ -21,7 +21,7 @@ from ....identities import identities
 from ....language.rule import Rule
 from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
-from ....parameters.hyper import GroupHyper, is_fixed
+from ....parameters.hyper import GroupHyper, as_seen, is_fixed
 from ....protocol import Backend
 from ....step.evaluation import change_mode
 from ....step.outcome import Outcome
@@ -114,7 +114,7 @@ class Participants:
             own = self._clocks[i].rule
             names = ("step", *own.carry, *layout_of(own).scalars)
             counts = {name: self._numbers.views[name][i] for name in names}
-            arrays = {name: placed(a, member.param) for name, a in tensor.state.items()}
+            arrays = {n: placed(n, a, member.param, own) for n, a in tensor.state.items()}
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
         # what `unchanged` looks at
@@ -148,7 +148,8 @@ class Participants:
                 held += read(group)
         except KeyError:  # the message is that of `all_numbers`
             held = []
-        if self._hyper_seen is not None and identities(held) == self._hyper_seen:
+        seen = self._hyper_seen is not None and identities(held) == self._hyper_seen
+        if seen and self._dicts == self._dicts_seen:
             return
         for k, (named, group) in enumerate(zip(self._named, groups, strict=True)):
             if group.get(RULE) != named:
@@ -167,6 +168,8 @@ class Participants:
         # what can change in place, such as a tensor, has to be read at every step
         self._hyper_held = held  # alive, so that others have other identities
         self._hyper_seen = identities(held) if all(map(is_fixed, held)) else None
+        self._dicts = [value for value in held if isinstance(value, dict)]
+        self._dicts_seen = list(map(as_seen, self._dicts))
 
     def step(
         self,

@@ -34,6 +34,12 @@ class Parts:
         for slot in slots:
             if slot.has_state:
                 of_device.setdefault(device_of(slot.param), slot.param)
+        if len(of_device) > 1 and (shared := [rule for rule in rules if rule.shared]):
+            where = ", ".join(map(str, of_device))
+            raise ValueError(
+                f"{shared[0].name} goes by sums over all parameters, and these are on {where}; make one "
+                "optimizer for each device"
+            )
         self._backends = [backend_of(param) for param in of_device.values()]
         self._parts = [
             Participants(backend, rules, groups, state, device)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ....interrupts import held
+from ....language.blockwise import BLOCKWISE, Blockwise
 from ....language.clipping import clipped
 from ....language.passes import program
 from ....language.rule import Rule
@@ -40,14 +41,17 @@ def local(tensor: Any) -> Any:
         return tensor.to_local()
 
 
-def placed(array: Any, param: Any) -> Any:
-    """Return state of the parameter's part in this process, placed as the parameter is."""
+def placed(name: str, array: Any, param: Any, rule: Rule) -> Any:
+    """Return the state ``name`` of the parameter's part in this process, placed as the parameter is."""
     if not is_dtensor(param):
         return array
     from torch.distributed.tensor import DTensor
 
     whole: dict[str, Any] = {}
-    if array.ndim == param.ndim:  # otherwise a row or column of a replicated parameter
+    if name in rule.scales:
+        blocks = BLOCKWISE[rule.storage[rule.scales[name]]].count(param.numel())
+        whole = dict(shape=torch.Size([blocks]), stride=(1,))
+    elif array.ndim == param.ndim:  # otherwise a row or column of a replicated parameter
         whole = dict(shape=param.shape, stride=torch.empty(param.shape, device="meta").stride())
     return DTensor.from_local(array, param.device_mesh, param.placements, run_check=False, **whole)
 
@@ -81,16 +85,17 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
     """Raise ValueError if a step of the parameter needs more than its part in this process."""
     if not is_part(param):
         return
-    if rule.scales:
-        raise ValueError(
-            f"{name} may be in several processes; state_dtype={rule.state_dtype!r} stores states in "
-            "blocks of the whole. Use bfloat16, float16 or None"
-        )
     named = clipped(rule, clips)
     sums = f"{named.name} sums over the elements of a tensor, which are in several processes"
     if not is_dtensor(param):
         if _reduces(named):
             raise ValueError(f"{name} is flattened by FullyShardedDataParallel, and {sums}")
+        if rule.scales:
+            raise ValueError(
+                f"{name} is flattened by FullyShardedDataParallel, so which elements it has is not "
+                f"known; state_dtype={rule.state_dtype!r} stores states in blocks of the whole. Use "
+                "bfloat16, float16 or None, or fully_shard"
+            )
         return
     if all(placement.is_replicate() for placement in param.placements):
         return
@@ -101,6 +106,43 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
             f"{name} is placed {param.placements}, and {sums}; of DTensors it can step replicated "
             "ones"
         )
+    for codec in {BLOCKWISE[rule.storage[state]] for state in rule.scales.values()}:
+        if not _has_whole_blocks(param, codec):
+            raise ValueError(
+                f"{name} of shape {tuple(param.shape)} is placed {param.placements}; "
+                f"state_dtype={rule.state_dtype!r} stores states in blocks of {codec.size} elements, "
+                "and each process must have whole ones, all processes equally many. Shard the first "
+                f"axis alone, in parts of a multiple of {codec.size} elements; or use bfloat16, "
+                "float16 or None"
+            )
+
+
+def _has_whole_blocks(param: Any, codec: Blockwise) -> bool:
+    """Return True if the parts of a sharded parameter, which stand one after the other, end where blocks
+    do, and have the scales that PyTorch gives each process of a vector of them."""
+    from torch.distributed.tensor import Shard
+
+    sharded = [k for k, each in enumerate(param.placements) if not each.is_replicate()]
+    if len(sharded) != 1 or not param.numel():
+        return not param.numel()
+    (k,) = sharded
+    placement = param.placements[k]
+    if type(placement) is not Shard or placement.dim % param.ndim:
+        return False
+    processes, rows = param.device_mesh.size(k), param.shape[0]
+    ends = _chunks(rows, processes)
+    row = param.numel() // rows
+    blocks = _chunks(codec.count(param.numel()), processes)
+    return all(
+        codec.count(end * row) == of_scales and (end == rows or end * row % codec.size == 0)
+        for end, of_scales in zip(ends, blocks, strict=True)
+    )
+
+
+def _chunks(count: int, processes: int) -> list[int]:
+    """Return where the part of each process ends, of so many rows."""
+    each = -(-count // processes)
+    return [min(each * (k + 1), count) for k in range(processes)]
 
 
 @functools.cache

@@ -87,6 +87,16 @@ def matrix(p: Printer) -> Lines:
     return [TEXTS["matrix"].strip()] if p.layout.matrix else []
 
 
+def in_blocks(p: Printer) -> Lines:
+    """Return the sentences about states in blocks: what is in their arrays, and how large those of scales
+    are."""
+    return [
+        f"{p.arrays[state]} has codes of {p.rule.storage[state]}, in blocks of {p.layout.block[scales]} "
+        f"neighbours, and {p.arrays[scales]} a scale for each block: {count(p, scales)}."
+        for scales, state in p.rule.scales.items()
+    ]
+
+
 def _words(printers: Sequence[Printer]) -> Words:
     first, *others = printers
     passes = [line for p in printers if p.layout.reducing for line in (_passes(p), "")]
@@ -96,6 +106,7 @@ def _words(printers: Sequence[Printer]) -> Words:
     return {
         "TENSORS": _tensors(first, "Include it where it is used:"),
         "MATRIX": matrix(first),
+        "BLOCKS": in_blocks(first),
         "VECTORS": vectors,
         "PASSES": passes,
         "CARRY": " and has a carry of its own" if first.rule.carry else "",
@@ -144,10 +155,11 @@ def _memory(p: Printer) -> str:
 
 
 def _start(p: Printer, name: str) -> str:
-    if name in p.layout.block or name in p.blocks:
-        return f"those of {p.rule.initial.get(p.rule.scales.get(name, name), 0.0)}"
-    value = p.rule.initial.get(name, 0.0)
-    return f"the hyperparameter {value}" if isinstance(value, str) else f"{value:g}"
+    value = p.rule.initial.get(p.rule.scales.get(name, name), 0.0)
+    text = f"the hyperparameter {value}" if isinstance(value, str) else f"{value:g}"
+    if name in p.layout.block:
+        return f"the scales of {text}"
+    return f"the codes of {text}" if name in p.blocks else text
 
 
 def _passes(p: Printer) -> str:

@@ -22,8 +22,8 @@ from ..templates import Words, filled, read
 TEXTS = read("check.c")
 READER = Path(__file__).parent / "golden_reader.c"
 DTYPE_NAME = {
-    "float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16", "int8": "I8",
-    "uint8": "U8",
+    "float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16", "int16": "I16",
+    "int8": "I8", "uint8": "U8",
 }  # fmt: skip
 COUNT = {"element": "n", "row": "rows", "column": "columns", "tensor": "1"}
 

@@ -29,7 +29,7 @@ from ..printer import Printer
 from ..target import Lines, indented
 from ..templates import Words, filled, read
 from .about import about
-from .c import framed, matrix, words_of_usage
+from .c import framed, in_blocks, matrix, words_of_usage
 
 TEXTS = read("cuda_host.cu")
 
@@ -214,5 +214,6 @@ def _words(hosts: Sequence[Printer]) -> Words:
         "INIT": [init] if states(first) else [],
         "VECTORS": [f"{named} {host.rule.label}_." for host in others],
         "MATRIX": matrix(first),
+        "BLOCKS": in_blocks(first),
     }
     return {**words_of_usage(first), **words}

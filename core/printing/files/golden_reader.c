@@ -18,7 +18,7 @@ typedef struct {
 } golden_file;
 
 typedef struct {
-    char dtype[8]; /* "F64", "F32", "F16", "BF16", "I8" or "U8" */
+    char dtype[8]; /* "F64", "F32", "F16", "BF16", "I16", "I8" or "U8" */
     int axes;
     size_t count, rows; /* elements; the first axis, 1 without axes */
     const void *data;

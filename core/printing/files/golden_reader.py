@@ -24,7 +24,15 @@ def read_golden(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise SystemExit(f"{path}: is not a golden file") from None
     if fields["format_version"] != 2:
         raise SystemExit(f"{path}: not format version 2")
-    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1", "U8": "u1"}
+    dtypes = {
+        "F64": "<f8",
+        "F32": "<f4",
+        "F16": "<f2",
+        "BF16": "<u2",
+        "I16": "<i2",
+        "I8": "i1",
+        "U8": "u1",
+    }
     arrays = {}
     for name, entry in header.items():
         begin, end = (8 + length + offset for offset in entry["data_offsets"])

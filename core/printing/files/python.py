@@ -36,7 +36,7 @@ RESERVED = {
     "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "update_blocks", "dynamic8_map", "udynamic8_map", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
     "MATRICES", "VECTORS", "SMALL_WORK", "HYPER", "random_key", "random_bits", "random_of", "fill_random",
     "round_to_bfloat16", "round_to_float16", "philox", "halves", "rounded_bits", "at_most", "where",
-    "by_chance", "WORD",
+    "by_chance", "WORD", "upper_half", "lower_half", "from_halves", "from_int16", "to_int16",
 }  # fmt: skip
 TEXTS = read("python_file.py.txt")
 

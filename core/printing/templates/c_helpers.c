@@ -40,6 +40,34 @@ FUNCTION uint16_t @to_bfloat16(float x)
     if (x != x) return (uint16_t)((u >> 16) | 0x40);
     return (uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
 }
+//// from_int16
+
+FUNCTION float @from_int16(int16_t number) { return number; }
+//// to_int16
+
+FUNCTION int16_t @to_int16(float x) { return (int16_t)x; }
+//// upper_half
+
+/* the nearest bfloat16, of two the one farther from zero */
+FUNCTION float @upper_half(float x)
+{
+    return x == x ? @float_of((@bits_of(x) + 0x8000) & 0xFFFF0000) : x;
+}
+//// lower_half
+
+/* how many floats x lies above its upper half, counted away from zero */
+FUNCTION float @lower_half(float x)
+{
+    return x == x ? (float)(int32_t)((@bits_of(x) & 0xFFFF) ^ 0x8000) - 32768.0f : 0;
+}
+//// from_halves
+
+/* the float of these halves; NaN, which has none, comes of an upper half that somebody else wrote */
+FUNCTION float @from_halves(float upper, float lower)
+{
+    const float x = @float_of(@bits_of(upper) + (uint32_t)(int32_t)lower);
+    return x == x ? x : upper;
+}
 //// from_float16
 
 FUNCTION float @from_float16(uint16_t h)

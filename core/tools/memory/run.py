@@ -111,7 +111,10 @@ def _kept(
         parts = {name: checked_choice(name, value) for name, value in asked.items()}
         checked = checked_state_dtype(state_dtype)
         if checked is not None and COMPUTE_DTYPE[param_dtype] != "float32":
-            raise ValueError(f"--state-dtype: states of {param_dtype} parameters have no codec")
+            raise ValueError(
+                f"--state-dtype: codecs load to float32, and steps of {param_dtype} are computed in "
+                "float64"
+            )
         check_bits(f"--param-dtype {param_dtype}", parts, param_dtype)
         return variant_of(
             rule,

@@ -148,6 +148,21 @@ def test_a_replay_measures_again_and_leaves_out_what_has_no_norm():
     assert (ours.steps_taken, reference.steps_taken, reference.skipped_steps) == (5, 3, 2)
 
 
+def test_sums_over_all_parameters_are_not_captured():
+    _, ours = pair("prodigy")
+    there = on("cupy", grads(0))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    cupy.cuda.Device().synchronize()
+    with stream:
+        ours.step(there)
+        stream.begin_capture()
+        try:
+            with pytest.raises(RuntimeError, match="a step by prodigy cannot be captured"):
+                ours.step(there)
+        finally:
+            stream.end_capture()
+
+
 def test_a_replay_without_prepare_repeats_the_scalars():
     """The control of the test above."""
     reference, ours = pair("adamw")

@@ -18,6 +18,7 @@ from ._array import (
     from_dlpack,
     matmul,
     ndarray,
+    stack,
     zeros,
 )
 from ._memory import get_default_memory_pool
@@ -25,5 +26,5 @@ from ._memory import get_default_memory_pool
 __version__ = "14.2.0"
 __all__ = [
     "arange", "array", "asarray", "ascontiguousarray", "asnumpy", "cuda", "empty", "from_dlpack",
-    "get_default_memory_pool", "matmul", "ndarray", "zeros",
+    "get_default_memory_pool", "matmul", "ndarray", "stack", "zeros",
 ]  # fmt: skip

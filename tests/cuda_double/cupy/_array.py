@@ -350,6 +350,15 @@ def from_dlpack(array: Any, *, device: Any = None, copy: Any = None) -> ndarray:
     return ndarray(seen.shape, seen.dtype, MemoryPointer(memory, 0), seen.strides)
 
 
+def stack(
+    tup: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind"
+) -> ndarray:
+    parts = list(tup)
+    new = empty((len(parts), *parts[0].shape), np.result_type(*(part.dtype for part in parts)))
+    later(lambda: np.stack([part._array for part in parts], out=new._array))
+    return new
+
+
 def matmul(x1: ndarray, x2: ndarray, out: Any = None) -> ndarray:
     new = out if out is not None else empty((*x1.shape[:-1], *x2.shape[1:]), x1.dtype)
 

@@ -127,6 +127,16 @@ def test_a_grad_scaler_leaves_a_step_out_on_all_devices(several, fused):
     assert {float(ours.state[p]["step"]) for p in parameters(ours)} == {2.0}
 
 
+def test_sums_over_all_parameters_are_of_one_device(several):
+    ours, _ = several("Prodigy")
+    give_both(ours, ours, gradients(0))
+    with pytest.raises(
+        ValueError, match="prodigy goes by sums over all parameters, and these are on"
+    ):
+        ours.step()
+    assert not any(ours.state.values())
+
+
 def test_a_graph_is_of_one_device(several):
     ours, reference = several()
     give_both(ours, reference, gradients(0))

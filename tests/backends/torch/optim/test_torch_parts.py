@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 IMPLEMENTATIONS = [dict(foreach=False), dict(foreach=True), dict(fused=True)]
 KINDS = [
     dict(master="float32"),
+    dict(master="split"),
     dict(compensated=True),
     dict(master="float32", average="ema", average_decay=0.5),
 ]

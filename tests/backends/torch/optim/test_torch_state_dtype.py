@@ -88,6 +88,19 @@ def test_state_of_torch_is_loaded_rounded_once():
         assert ours.state[param]["exp_avg"].dtype == torch.bfloat16
 
 
+def test_a_dict_is_read_again_only_when_it_has_changed(monkeypatch):
+    params, optimizer = made(state_dtype={"exp_avg": "bfloat16"})
+    take(params, optimizer, range(1))
+    with monkeypatch.context() as patched:
+        patched.delattr(ss.Rule, "hyperparameters")
+        take(params, optimizer, range(1, 2))
+    optimizer.param_groups[0]["state_dtype"]["exp_avg"] = "float16"
+    with pytest.raises(ValueError, match=r"state_dtype was .'exp_avg': 'bfloat16'"):
+        take(params, optimizer, range(2, 3))
+    optimizer.param_groups[0]["state_dtype"]["exp_avg"] = "bfloat16"
+    take(params, optimizer, range(2, 3))
+
+
 def test_what_cannot_be_stored_is_refused_before_the_group_is_added():
     double = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
     with pytest.raises(TypeError, match="state_dtype='bfloat16' is for real parameters"):
