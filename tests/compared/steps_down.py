@@ -25,19 +25,24 @@ def fewest_steps(
 
     A rule that evaluates an average is judged by it.
     """
-    points = [fitting(rule, np.array(function.start)) for _ in rates]
-    groups = [{"params": [x], "lr": lr} for x, lr in zip(points, rates, strict=True)]
-    optimizer = ss.Optimizer(rule, groups, backend="numpy", **hyper)
-    taken = [0] * len(rates)
+    taken = {lr: _steps(rule, {**hyper, "lr": lr}, function, share, steps) for lr in rates}
+    best = min(taken, key=lambda lr: taken[lr])
+    return (taken[best], best) if taken[best] <= steps else None
+
+
+def _steps(
+    rule: ss.Rule, hyper: Mapping[str, Any], function: Function, share: float, steps: int
+) -> int:
+    """Return the first step from which on the value stays down; the one behind the last if none is."""
+    x, first = fitting(rule, np.array(function.start)), 1
+    optimizer = ss.Optimizer(rule, [x], backend="numpy", **hyper)
     with np.errstate(all="ignore"):  # a learning rate may be too large
         for step in range(1, steps + 1):
-            optimizer.step([[function.of(x.ravel())[1].reshape(x.shape)] for x in points])
+            optimizer.step([function.of(x.ravel())[1].reshape(x.shape)])
             if rule.average_share is not None:
                 optimizer.eval()
-            for i, x in enumerate(points):
-                if not function.of(x.ravel())[0] <= share * function.first:  # or it is NaN
-                    taken[i] = step + 1
+            if not function.of(x.ravel())[0] <= share * function.first:  # or it is NaN
+                first = step + 1
             if rule.average_share is not None:
                 optimizer.train()
-    fewest = min(taken)
-    return (fewest, rates[taken.index(fewest)]) if fewest <= steps else None
+    return first

@@ -1,4 +1,4 @@
-"""What a parameter takes its first step from: its entry in the ``state`` of a torch optimizer."""
+"""A parameter of a torch optimizer takes its first step from an entry of ``state`` that is made here."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class GroupRules:
         if not is_group(group):  # torch says what is wrong
             return self.own
         if self._only is not None:
-            check_one_rule(self.own, [group], self._only, k, instead="samestep.torch.Optimizer")
+            check_one_rule(self.own, [group], self._only, k, instead="its Optimizer")
         return family_of(group, self.own, self.by_name.values(), label(k, group))
 
     def and_of(self, rule: Rule) -> GroupRules:

@@ -86,7 +86,7 @@ class Optimizer(Modes, StateDicts):
         **hyper: Any,
     ) -> None:
         found, self._alone = find_rule(rule), OneThread()
-        only = f"samestep.torch.{type(self).__name__}" if self._only_rule is not None else None
+        only = f"{type(self).__name__} of samestep.torch" if self._only_rule is not None else None
         self._rules = GroupRules(found, only)
         self.warn_lost_updates = bool(warn_lost_updates)
         self._swapped = []

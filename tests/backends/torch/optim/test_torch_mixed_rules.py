@@ -234,8 +234,8 @@ def test_a_class_of_one_rule_refuses_others():
     first, second = params()[:2]
     groups = [{"params": [first]}, {"params": [second], "rule": "lion"}]
     message = (
-        r"group 1: its rule is 'lion'; samestep.torch.AdamW is for adamw only; "
-        r"samestep.torch.Optimizer\('adamw'"
+        r"group 1: its rule is 'lion'; AdamW of samestep.torch is for adamw only; "
+        r"its Optimizer\('adamw'"
     )
     with pytest.raises(TypeError, match=message):
         classes.AdamW(groups)
