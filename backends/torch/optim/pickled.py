@@ -1,4 +1,4 @@
-"""What a pickle or a copy of a torch optimizer has of its ``state``."""
+"""A pickle or a copy of a torch optimizer has the ``state`` that is made here."""
 
 from __future__ import annotations
 

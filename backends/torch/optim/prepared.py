@@ -1,4 +1,4 @@
-"""What a torch optimizer keeps from step to step of what stands in its groups and its state."""
+"""A torch optimizer keeps from step to step what it made of its groups and its state."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Prepared(torch.optim.Optimizer):
     else stands there. ``_parts`` is what was made of them, None for nothing yet."""
 
     backend: Backend
+    warn_lost_updates: bool
     _backends: Backends
     _rules: GroupRules
     _alone: OneThread
