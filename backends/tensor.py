@@ -28,6 +28,7 @@ class AdoptedTensor:
 
     state: dict[str, Any]
     position = 0
+    copied_to: AdoptedTensor | None = None
 
     def __init__(self, name: str, owner: Any, arrays: Arrays) -> None:
         self.name, self.owner, self.arrays = name, owner, arrays
@@ -89,10 +90,10 @@ class AdoptedTensor:
         other.state, other.staged = state, False
         return other
 
-    def some_rows(self, where: Indices, scales: Collection[str]) -> SomeRows:
-        """Return those rows of the parameter and of its state, as they are now; ``scales`` are the names
-        of states that have a number for each block, of whole ones in a row."""
-        return SomeRows(self, where, scales)
+    def some_rows(self, where: Indices, vectors: Collection[str]) -> SomeRows:
+        """Return those rows of the parameter and of its state, as they are now; ``vectors`` are the
+        names of states that are a vector, of as many numbers for each row."""
+        return SomeRows(self, where, vectors)
 
 
 class SomeRows(AdoptedTensor):
@@ -104,10 +105,11 @@ class SomeRows(AdoptedTensor):
     name together, a single element if they are as many as the axes.
     """
 
-    def __init__(self, whole: AdoptedTensor, where: Indices, scales: Collection[str]) -> None:
+    def __init__(self, whole: AdoptedTensor, where: Indices, vectors: Collection[str]) -> None:
         self.name, self.owner, self.arrays = whole.name, whole.owner, whole.arrays
-        self.scales = scales
+        self.vectors = vectors
         self.whole, self.where, self.position = whole, where, whole.position
+        self.copied_to = whole.copied_to
         self.shape, self.complex = (len(where[0]), *whole.shape[len(where) :]), whole.complex
         self.dtype, self.compute, self.staged = whole.dtype, whole.compute, True
 
@@ -129,7 +131,7 @@ class SomeRows(AdoptedTensor):
     def _of_whole(self, name: str) -> Any:
         """Return a state of the whole parameter, seen with its rows."""
         array = self.arrays.view(self.whole.state[name])
-        if name not in self.scales:
+        if name not in self.vectors:
             return array
         rows = self.whole.shape[: len(self.where)]
         return array.reshape(*rows, len(array) // max(math.prod(rows), 1))

@@ -41,7 +41,8 @@ class TextLaunch(HostLaunch):
         if scales not in self.rule.scales:
             return tensor.flat_state(name)
         codec = BLOCKWISE[self.rule.storage[name]]
-        return BlockState(codec, tensor.flat_state(name), tensor.flat_state(scales))
+        codes, own = tensor.flat_state(name), tensor.flat_state(scales)
+        return BlockState(codec, codes, own, tensor.size)
 
     def take_keys(self, rows: Array) -> None:
         """Take the keys of this step's random bits, if any are needed."""

@@ -14,8 +14,8 @@ Tensor = torch.Tensor
 
 
 class BlockState:
-    """Elements of a vector of ``codes`` and its ``scales``, from ``first`` on, seen with a ``shape``: `to`
-    loads them and `copy_` stores new ones, as with a tensor.
+    """Elements of a vector of ``codes`` and its ``scales``, which are of ``total`` elements, from ``first``
+    on, seen with a ``shape``: `to` loads them and `copy_` stores new ones, as with a tensor.
 
     A slice of rows, behind the axis of a batch of one, may begin and end within a block. A block is
     stored with its last element, until when its first ones are ``waiting``; so all rows are stored in
@@ -27,13 +27,14 @@ class BlockState:
         codec: Blockwise,
         codes: Tensor,
         scales: Tensor,
+        total: int,
         shape: tuple[int, ...] | None = None,
         first: int = 0,
         waiting: list[Tensor] | None = None,
     ) -> None:
         self.codec, self.codes, self.scales, self.first = codec, codes, scales, first
         self.device, self.dtype = codes.device, codes.dtype
-        self.shape = tuple(codes.shape) if shape is None else shape
+        self.total, self.shape = total, (total,) if shape is None else shape
         self._waiting: list[Tensor] = [] if waiting is None else waiting
 
     def numel(self) -> int:
@@ -46,18 +47,27 @@ class BlockState:
         rest = self.shape[axis + 1 :]
         first = self.first + start * math.prod(rest)
         shape = (*self.shape[:axis], stop - start, *rest)
-        return BlockState(self.codec, self.codes, self.scales, shape, first, self._waiting)
+        return BlockState(
+            self.codec, self.codes, self.scales, self.total, shape, first, self._waiting
+        )
 
     def reshape(self, shape: tuple[int, ...]) -> BlockState:
         """Return the same memory, seen with another shape."""
-        return BlockState(self.codec, self.codes, self.scales, shape, self.first, self._waiting)
+        return BlockState(
+            self.codec, self.codes, self.scales, self.total, shape, self.first, self._waiting
+        )
 
     def to(self, dtype: torch.dtype) -> Tensor:
         """Return the elements, a new tensor."""
         size, end = self.codec.size, self.first + self.numel()
         start = self.first // size * size
-        stop = min(self.codec.count(end) * size, len(self.codes))
-        codes = self._by_block(self.codes[start:stop])
+        stop = min(self.codec.count(end) * size, self.total)
+        codes = self.codes[self.codec.bytes_of(start, stop)]
+        if self.codec.bits == 4:
+            codes = torch.stack([codes >> 4, codes & 15], dim=1).view(-1)[: stop - start]
+            sign = 8 if self.codec.signed else 0
+            codes = (codes.view(torch.int8) ^ sign) - sign
+        codes = _in_blocks(codes, self.codec.size)
         if self.codec.most is None:
             parts = self._map()[codes.int()].to(dtype)
         else:
@@ -73,15 +83,16 @@ class BlockState:
             self._waiting.clear()  # of a step that failed
         joined = torch.cat([*self._waiting, whole]) if self._waiting else whole
         end, size = self.first + self.numel(), self.codec.size
-        start, stop = end - len(joined), end if end == len(self.codes) else end // size * size
+        start, stop = end - len(joined), end if end == self.total else end // size * size
         self._waiting[:] = [joined[stop - start :].clone()] if stop < end else []
         if start < stop:
             blocks = slice(start // size, self.codec.count(stop))
-            self._store(joined[: stop - start], self.codes[start:stop], self.scales[blocks])
+            codes = self.codes[self.codec.bytes_of(start, stop)]
+            self._store(joined[: stop - start], codes, self.scales[blocks])
 
     def _store(self, values: Tensor, codes_there: Tensor, scales_there: Tensor) -> None:
         """Store whole blocks; in what order is said in ``core/language/blockwise.py``."""
-        blocks = self._by_block(values)
+        blocks = _in_blocks(values, self.codec.size)
         bits = (blocks + 0.0).view(torch.int32)
         if self.codec.mask == 0x7FFFFFFF:
             bits &= self.codec.mask
@@ -101,7 +112,8 @@ class BlockState:
                 roots = torch.maximum(roots, (good[:, None] & (blocks > 0)).to(roots.dtype))
             codes = torch.where(parts >= 0, roots, -roots)
         scales_there.copy_(torch.where(top < INFINITE, scales, torch.nan))
-        codes_there.copy_(codes.view(-1)[: len(values)])
+        codes = codes.view(-1)[: len(values)]
+        codes_there.copy_(codes if self.codec.bits == 8 else _packed(codes))
 
     def _map(self) -> Tensor:
         """Return the codec's map on the device of the codes."""
@@ -115,9 +127,16 @@ class BlockState:
         low = values[below]
         return torch.where(parts - low >= (values[above] - low) * 0.5, above, below)
 
-    def _by_block(self, vector: Tensor) -> Tensor:
-        """Return a vector as blocks, the last one filled up with zeros."""
-        missing = self.codec.count(len(vector)) * self.codec.size - len(vector)
-        if missing:
-            vector = torch.cat([vector, vector.new_zeros(missing)])
-        return vector.view(-1, self.codec.size)
+
+def _in_blocks(vector: Tensor, size: int) -> Tensor:
+    """Return a vector as rows of that size, the last one filled up with zeros."""
+    missing = -len(vector) % size
+    if missing:
+        vector = torch.cat([vector, vector.new_zeros(missing)])
+    return vector.view(-1, size)
+
+
+def _packed(codes: Tensor) -> Tensor:
+    """Return codes of 4 bits, two in a byte, the first one in its upper half."""
+    pairs = _in_blocks(codes.to(torch.int32) & 15, 2)
+    return (pairs[:, 0] << 4) | pairs[:, 1]

@@ -68,7 +68,8 @@ class TorchLaunch(HostLaunch):
         if scales not in self.rule.scales:
             return memory
         codec = BLOCKWISE[self.rule.storage[name]]
-        return BlockState(codec, memory, vector(tensor.flat_state(scales)).detach())
+        own = vector(tensor.flat_state(scales)).detach()
+        return BlockState(codec, memory, own, tensor.size)
 
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Decide what runs together, and look up its memory."""

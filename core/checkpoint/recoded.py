@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,10 +13,16 @@ from ..language.rule import Rule
 
 
 def recoded(
-    arrays: Mapping[str, Any], saved: Rule, rule: Rule, to_numpy: Callable[[Any], Any], where: str
+    arrays: Mapping[str, Any],
+    saved: Rule,
+    rule: Rule,
+    shape: tuple[int, ...],
+    to_numpy: Callable[[Any], Any],
+    where: str,
 ) -> dict[str, Any]:
-    """Return the arrays of a parameter's states as ``rule`` stores them, where that is in blocks; others
-    as float32, to be rounded where they are written. ``saved`` is the variant that stored them.
+    """Return the arrays of the states of a parameter of this ``shape`` as ``rule`` stores them, where
+    that is in blocks; others as float32, to be rounded where they are written. ``saved`` is the
+    variant that stored them.
 
     What has the codec that it is to have is taken as it is. Codes are loaded exactly, so that
     each state is rounded once. A state that ``arrays`` does not have is left out. Raises ValueError,
@@ -32,20 +39,22 @@ def recoded(
             continue
         values = to_numpy(values)
         if old is not None:
-            values = _loaded(old, values, to_numpy(arrays[scales_of(name)]), f"{where}{name}")
+            scales = to_numpy(arrays[scales_of(name)])
+            values = _loaded(old, values, scales, shape, f"{where}{name}")
         if new is not None:
             codes, found[scales_of(name)] = new.store(values.astype(np.float32).reshape(-1))
-            values = codes.reshape(values.shape)
+            values = codes.reshape(new.shape(values.shape))
         found[name] = values
     return {name: found[name] for name in rule.arrays if name in found}
 
 
-def _loaded(codec: Blockwise, codes: Any, scales: Any, what: str) -> Any:
-    """Return the elements, float32, in the shape of the codes."""
-    expected = (codec.count(codes.size),)
-    if codes.dtype.name != codec.dtype or scales.shape != expected:
+def _loaded(codec: Blockwise, codes: Any, scales: Any, shape: tuple[int, ...], what: str) -> Any:
+    """Return the elements, float32, in the parameter's shape."""
+    size = math.prod(shape)
+    expected, blocks = codec.shape(shape), (codec.count(size),)
+    if (codes.dtype.name, codes.shape, scales.shape) != (codec.dtype, expected, blocks):
         raise ValueError(
-            f"{what} has codes of {codes.dtype} and scales of shape {scales.shape}; expected "
-            f"{codec.dtype} and {expected}"
+            f"{what} has codes of {codes.dtype} and shape {codes.shape}, and scales of shape "
+            f"{scales.shape}; expected {codec.dtype}, {expected} and {blocks}"
         )
-    return codec.load(codes.reshape(-1), scales).reshape(codes.shape)
+    return codec.load(codes.reshape(-1), scales, size).reshape(shape)

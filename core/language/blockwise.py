@@ -1,4 +1,4 @@
-"""Codecs of blocks: 8 bits an element, and a float32 scale for each block of elements.
+"""Codecs of blocks: 8 or 4 bits an element, and a float32 scale for each block of elements.
 
 Blocks are neighbours in C's order, the last one may be short. A block's scale and codes follow from
 its own elements, so that no bit depends on threads, chunks or other blocks. What is here in NumPy is
@@ -21,6 +21,7 @@ search, which becomes no SIMD code.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +36,15 @@ SMALLEST_NORMAL, INFINITE = 0x00800000, 0x7F800000  # bits of float32
 
 @dataclass(frozen=True)
 class Blockwise:
-    """A codec of blocks of ``size`` elements. Codes have the ``dtype``; they are roots and go up to
-    ``most``, or, where that is None, numbers of a dynamic map's values."""
+    """A codec of blocks of ``size`` elements. Codes have the ``dtype``, or are two in a byte; they are
+    roots and go up to ``most``, or, where that is None, numbers of a map's values."""
 
     name: str
     size: int
     dtype: str
     signed: bool
     most: int | None = None
+    bits: int = 8
 
     @property
     def mask(self) -> int:
@@ -69,29 +71,53 @@ class Blockwise:
         """Return the number of blocks of so many elements."""
         return -(-elements // self.size)
 
-    def load(self, codes: NDArray[Any], scales: NDArray[Any]) -> NDArray[Any]:
-        """Return the elements, float32, of a vector of codes that begins with a block."""
-        values: NDArray[Any] = load_blocks(codes, scales, self.size, self.code)
-        return values
+    @property
+    def per_byte(self) -> int:
+        """The number of codes in a byte."""
+        return 8 // self.bits
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the codes of a parameter of this shape: the same, or a vector of bytes
+        that have two codes each."""
+        return shape if self.per_byte == 1 else (-(-math.prod(shape) // self.per_byte),)
+
+    def bytes_of(self, start: int, stop: int) -> slice:
+        """Return where in a vector of codes those of elements from ``start`` on and before ``stop`` are;
+        a block begins at ``start``."""
+        return slice(start // self.per_byte, -(-stop // self.per_byte))
+
+    def load(self, codes: NDArray[Any], scales: NDArray[Any], count: int) -> NDArray[Any]:
+        """Return so many elements, float32, of a vector of codes that begins with a block."""
+        values: NDArray[Any] = load_blocks(
+            codes, scales, self.size, self.code, self.mask, self.bits
+        )
+        return values[:count]
 
     def store(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return codes and scales of a vector of float32 elements."""
         with held(), np.errstate(all="ignore"):
-            codes, scales = store_blocks(values, self.size, self.code, self.mask, self.dtype)
+            codes, scales = store_blocks(
+                values, self.size, self.code, self.mask, self.bits, self.dtype
+            )
         return codes, scales
 
     def of_number(self, value: float) -> tuple[float, float]:
-        """Return the code and the scale of a block whose elements all have this value."""
-        codes, scales = self.store(np.array([value], np.float32))
+        """Return a number of the array of codes, and the scale, of a block whose elements all have this
+        value."""
+        codes, scales = self.store(np.full(self.per_byte, value, np.float32))
         return codes[0].item(), scales[0].item()
 
 
 # exported Python files contain the text of these functions
 
 
-def load_blocks(codes: Any, scales: Any, size: int, code: Any) -> Any:
+def load_blocks(codes: Any, scales: Any, size: int, code: Any, mask: int, bits: int) -> Any:
     """The elements, float32, of a vector of codes in blocks of that size; ``code`` is the largest root
-    or a map."""
+    or a map. Of an odd number of codes of 4 bits there is an element more."""
+    if bits == 4:
+        codes = np.stack([codes >> np.uint8(4), codes & np.uint8(15)], axis=1).reshape(-1)
+        sign = np.int8(8 if mask == 0x7FFFFFFF else 0)
+        codes = (codes.view(np.int8) ^ sign) - sign
     blocks = in_blocks(codes, size)
     if np.ndim(code):
         parts = code[blocks]
@@ -101,12 +127,13 @@ def load_blocks(codes: Any, scales: Any, size: int, code: Any) -> Any:
     return (parts * scales[:, None]).reshape(-1)[: codes.size]
 
 
-def store_blocks(values: Any, size: int, code: Any, mask: int, dtype: str) -> Any:
-    """Codes and scales of a vector of float32 elements in blocks of that size."""
+def store_blocks(values: Any, size: int, code: Any, mask: int, bits: int, dtype: str) -> Any:
+    """Codes and scales of a vector of float32 elements in blocks of that size. Two codes of 4 bits are
+    a byte, the first one its upper half; where there is none for the other half, that is 0."""
     blocks = in_blocks(values, size)
     # -0 becomes +0; other negative numbers, where their sign is kept, are above all others
-    bits = (blocks + np.float32(0)).view(np.uint32) & np.uint32(mask)
-    top = bits.max(axis=1, initial=0)
+    magnitudes = (blocks + np.float32(0)).view(np.uint32) & np.uint32(mask)
+    top = magnitudes.max(axis=1, initial=0)
     good = (top >= 0x00800000) & (top < 0x7F800000)  # normal and finite
     scales = np.where(good, top, np.uint32(0)).view(np.float32)
     inverse = np.float32(1) / np.where(good, scales, np.float32(1))
@@ -115,14 +142,18 @@ def store_blocks(values: Any, size: int, code: Any, mask: int, dtype: str) -> An
         below = np.maximum(np.searchsorted(code, parts, side="right") - 1, 0)
         above = np.minimum(below + 1, len(code) - 1)
         nearer = parts - code[below] >= (code[above] - code[below]) * np.float32(0.5)
-        codes = np.where(nearer, above, below).astype(dtype)
+        codes = np.where(nearer, above, below)
     else:
         roots = np.rint(np.float32(code) * np.sqrt(np.abs(parts)))
         if mask == 0xFFFFFFFF:  # no sign: nothing above 0 becomes 0
             roots = np.maximum(roots, good[:, None] & (blocks > 0))
-        codes = np.where(parts >= 0, roots, -roots).astype(dtype)
+        codes = np.where(parts >= 0, roots, -roots).astype(np.int32)
     scales = np.where(top < 0x7F800000, scales, np.float32(np.nan))
-    return codes.reshape(-1)[: values.size], scales
+    codes = codes.reshape(-1)[: values.size]
+    if bits == 4:
+        pairs = in_blocks(codes & 15, 2)
+        codes = pairs[:, 0] << 4 | pairs[:, 1]
+    return codes.astype(dtype), scales
 
 
 def in_blocks(values: Any, size: int) -> Any:
@@ -137,6 +168,8 @@ BLOCKWISE = {
     for each in (
         Blockwise("int8", 128, "int8", True, 127),
         Blockwise("uint8", 128, "uint8", False, 255),
+        Blockwise("int4", 128, "uint8", True, 7, bits=4),
+        Blockwise("uint4", 128, "uint8", False, 15, bits=4),
         Blockwise("dynamic8", 256, "uint8", True),
         Blockwise("udynamic8", 256, "uint8", False),
     )

@@ -2,7 +2,7 @@
 
 The codecs of 16 bits are storage dtypes: a load is exact, a store rounds once, to nearest even. What
 arrays, tensors and printed source have for parameters of that dtype loads and stores states, too.
-Those of 8 bits have a scale for each block of elements (`blockwise.py`). A rule does not see it: its
+Those of 8 and 4 bits have a scale for each block of elements (`blockwise.py`). A rule does not see it: its
 text computes with what was loaded, and what it returns is rounded only where it is stored. State
 that is smaller than the parameter stays in the compute dtype.
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .blockwise import BLOCKWISE
+from .dtypes import numpy_dtype
 
 CODECS = ("bfloat16", "float16", *BLOCKWISE)
 StateDtype = str | Mapping[str, str] | None  # of all states, of states by name, or none
@@ -21,6 +22,13 @@ StateDtype = str | Mapping[str, str] | None  # of all states, of states by name,
 def stored_dtype(codec: str) -> str:
     """Return the name of the dtype of the elements, or codes, that a codec stores."""
     return BLOCKWISE[codec].dtype if codec in BLOCKWISE else codec
+
+
+def stored_bits(codec: str) -> int:
+    """Return how many bits an element takes that a codec stores, without its part of a scale."""
+    if codec in BLOCKWISE:
+        return BLOCKWISE[codec].bits
+    return 8 * numpy_dtype(codec).itemsize
 
 
 def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
@@ -43,7 +51,7 @@ def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
 
 
 def without_sign(codec: str) -> str | None:
-    """Return the codec of 8 bits that is for what is never negative beside this one, which has a sign,
+    """Return the codec of as many bits that is for what is never negative beside this one, which has a sign,
     or None for another codec."""
     return f"u{codec}" if codec in BLOCKWISE and BLOCKWISE[codec].signed else None
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..pages import see
+from .blocks import PAIRS
+from .blockwise import BLOCKWISE
 from .kept import kept
 from .matrix_functions import FUNCTIONS
 from .rounding import KEY
@@ -133,6 +135,7 @@ class _Graph:
         self.asked, self.storage = tuple(asked), rule.storage
         self.nodes = reachable(outputs.values())
         _refuse_matrix_functions(rule, self.nodes)
+        _refuse_square_states(rule)
         self.small = {n: e for n, e in outputs.items() if rule.per.get(n, "element") != "element"}
         self.full = {
             n: e
@@ -140,6 +143,13 @@ class _Graph:
             if n not in self.small and not (e.op == "input" and e.name == n)  # as it was
         }
         self.arrays = ("param", "grad", *(n for n in rule.arrays if n not in self.small))
+        packed = [n for n in rule.scales.values() if BLOCKWISE[rule.storage[n]].bits == 4]
+        if packed and self.text_matrix:
+            raise TypeError(
+                f"rule {rule.name!r} reduces or keeps rows or columns; {packed[0]} cannot be stored in "
+                f"{rule.storage[packed[0]]}, of which two codes are a byte: expected "
+                f"{rule.storage[packed[0]].replace('4', '8')}, bfloat16, float16 or no state_dtype"
+            )
         for name, expr in self.small.items():
             if expr.per not in (rule.per[name], "scalar"):
                 raise TypeError(
@@ -252,6 +262,15 @@ def _refuse_matrix_functions(rule: Rule, nodes: Iterable[Expr]) -> None:
                 f"rule {rule.name!r} calls xp.{node.op}, which multiplies whole matrices, and printed "
                 "source has no product of matrices; it runs in an Optimizer, on every backend"
                 f"{see('howto/rule.md#functions-of-whole-matrices')}"
+            )
+
+
+def _refuse_square_states(rule: Rule) -> None:
+    for name, per in rule.per.items():
+        if per in PAIRS:
+            raise TypeError(
+                f"rule {rule.name!r} keeps the square state {name}, per {per}, but calls no function of "
+                f"whole matrices, which is what such a state is for{see('howto/rule.md')}"
             )
 
 

@@ -63,7 +63,9 @@ class Rule:
         State name to its initial value: a number, or a hyperparameter's name. Default 0.
     per : mapping
         State name to ``"row"``, ``"column"`` or ``"tensor"`` if it is smaller than the parameter:
-        of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too.
+        of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too. Or
+        ``"row_pair"`` or ``"column_pair"``: a square state of the parameter seen as a matrix, for
+        functions such as ``xp.row_gram``.
     carry : mapping
         Host state per parameter, float64: name to initial value.
     shared : mapping
@@ -186,8 +188,8 @@ class Rule:
         ----------
         state_dtype : str, mapping or None
             The name of a codec of `samestep.language.codecs`, for all states of the parameter's
-            size, where ``"int8"`` and ``"dynamic8"`` mean ``"uint8"`` and ``"udynamic8"`` for those
-            that are proved never to be negative; or state name to codec; or None, for the compute
+            size, where ``"int8"``, ``"int4"`` and ``"dynamic8"`` mean ``"uint8"``, ``"uint4"`` and
+            ``"udynamic8"`` for those that are proved never to be negative; or state name to codec; or None, for the compute
             dtype.
         rounding : {"nearest", "stochastic"}
             How states and parameters that are stored in 16 bits are rounded.
@@ -218,13 +220,20 @@ class Rule:
 
     @functools.cached_property
     def storage(self) -> Mapping[str, str]:
-        """The codec of each state that has one. One codec of 8 bits for all states means the one without
+        """The codec of each state that has one. One codec of blocks for all states means the one without
         a sign for those that are never negative, which traces the rule."""
         asked = self._asked
         if not isinstance(self.state_dtype, str) or not any(map(without_sign, asked.values())):
             return asked
         proved = never_negative(self)
         return {n: (n in proved and without_sign(codec)) or codec for n, codec in asked.items()}
+
+    @functools.cached_property
+    def vectors(self) -> frozenset[str]:
+        """The arrays that are vectors, whatever shape the parameter has: scales of blocks, and codes that
+        are two in a byte."""
+        packed = (n for n in self.scales.values() if BLOCKWISE[self.storage[n]].bits == 4)
+        return frozenset([*self.scales, *packed])
 
     @property
     def free(self) -> list[str]:

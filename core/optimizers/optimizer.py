@@ -59,13 +59,14 @@ class Optimizer(Adjustable, Checkpointed):
         otherwise and whose rule has them, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
         a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
         ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16",
-        "float16", "int8", "dynamic8" or, for what is never negative, "uint8", "udynamic8", or a dict of
-        these by the names of states; ``rounding`` of what is stored in 16
+        "float16", "int8", "int4", "dynamic8" or, for what is never negative, "uint8", "uint4",
+        "udynamic8", or a dict of these by the names of states; ``rounding`` of what is stored in 16
         bits, "nearest" or "stochastic", by random bits that follow from ``seed`` (see
         `samestep.language.rounding`); ``master="float32"``, ``master="split"`` or
         ``compensated=True``, for parameters of 16 bits: what rounding would lose is kept (see
         `samestep.parts`); ``average``, "ema" or "mean": an average of the parameter is kept, with ``average_decay`` and ``average_start``, the
-        steps before it that do not count;
+        steps before it that do not count; ``copy_to``, arrays of bfloat16 or float16 in the structure
+        of the parameters, into which each step writes float32 parameters, rounded;
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
 

@@ -15,7 +15,7 @@ WHOLE = (
     "clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients", "loss_scaler",
     "warn_lost_updates", "backend", "rules",
 )  # fmt: skip
-OF_GROUPS = ("rule", "frozen", "weight_decay_mask", "name")
+OF_GROUPS = ("rule", "frozen", "weight_decay_mask", "name", "copy_to")
 
 
 def is_group(group: Any) -> bool:

@@ -14,8 +14,9 @@ class Blocks(RandomBits):
     """The states of one program that have blocks, ``blocks``: the codec of each by its name.
 
     ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``scale_name`` has the scale
-    of the block in hand, by state, ``new_values`` the array of its new values, and ``placed`` the
-    elements that do not stand at index ``i`` of their array.
+    of the block in hand, by state, ``new_values`` the array of its new values, ``codes_of_block`` that of
+    its codes where they are two in a byte, and ``placed`` the elements that do not stand at index ``i``
+    of their array. ``codes`` are the arrays of codes of the function in hand, with their sizes.
     """
 
     def __init__(self, program: Program, target: Target, param_dtype: str, grad_dtype: str) -> None:
@@ -30,6 +31,9 @@ class Blocks(RandomBits):
         super().begin()
         self.scale_name = {name: self.new_name(scales_of(name)) for name in self.blocks}
         self.new_values = {name: self.new_name(f"new_{name}") for name in self.blocks}
+        packed = [name for name, codec in self.blocks.items() if codec.bits == 4]
+        self.codes_of_block = {name: self.new_name(f"{name}_codes") for name in packed}
+        self.codes: dict[str, int] = {}
         self.placed: dict[str, str] = {}
 
     def in_order(self, step: Step) -> bool:
@@ -77,8 +81,24 @@ class Blocks(RandomBits):
                 block = self.subscript(f"{place}{self.target.quotient}{codec.size}")
                 scale = f"{self.arrays[scales_of(name)]}[{block}]"
                 lines.append(self.target.let(self.scale_name[name], scale))
-            if name in dict(step.stores) and place == "start":
+            if place != "start":
+                continue
+            if name in dict(step.stores):
                 lines += self.target.room(self, self.new_values[name], longest)
+            if codec.bits == 4:
+                lines += self.target.codes(self, self.codes_of_block[name], longest)
+        return lines
+
+    def unpacked_codes(self, step: Step) -> Lines:
+        """Return statements before the loop over a block: codes that are two in a byte, each on its
+        own."""
+        lines: Lines = []
+        for name, codec in self.blocks_of(step).items():
+            if name in step.loads and codec.bits == 4:
+                places = self.target.packed(self.arrays[name], "start")
+                flip = "8" if codec.signed else "0"
+                call = self.helper("unpack", *places, "count", self.codes_of_block[name], flip)
+                lines.append(f"{call}{self.target.end}")
         return lines
 
     def scale_in_tile(self, step: Step, array: str) -> Lines:
@@ -105,9 +125,14 @@ class Blocks(RandomBits):
         lines: Lines = []
         for name, codec in self.blocks_of(step).items():
             if name in dict(step.stores):
+                codes = self.codes_of_block.get(name)
                 places = self.new_values[name], self.arrays[name], self.arrays[scales_of(name)]
                 part = "part" if codec.size < longest else ""
-                given = self.target.block_arguments(*places, codec, self.code(codec), part)
+                given = self.target.block_arguments(*places, codec, self.code(codec), part, codes)
                 stored = [f"{self.helper(store_name(codec), *given)}{self.target.end}"]
                 lines += self.loop("part", "count", stored, codec.size) if part else stored
+                if codes:
+                    packed = self.target.packed(self.arrays[name], "start")
+                    call = self.helper("pack", codes, "count", *packed)
+                    lines.append(f"{call}{self.target.end}")
         return lines

@@ -39,6 +39,7 @@ class CFamily(Target):
     helpers = map_texts("CONSTANT float @NAME[256] = {", "f", "};") | read("c_helpers.c")
     # fmt: off
     needed_by = {  # noqa: RUF012
+        "finite_or_zero": ("finite_or_zero", "cube_root"),
         "bits_of": (
             "to_bfloat16", "from_float16", "to_float16", "round_to_bfloat16", "round_to_float16",
             *HALVES, *BLOCKS,
@@ -86,15 +87,30 @@ class CFamily(Target):
     def room(self, printer: Printer, name: str, count: int) -> Lines:
         return [f"{self.real} {name}[{count}];"]
 
+    def codes(self, printer: Printer, name: str, count: int) -> Lines:
+        return [f"int8_t {name}[{count}];"]
+
+    def packed(self, codes: str, start: str) -> Lines:
+        return [f"{codes} + {start} / 2"]
+
     def block_arguments(
-        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+        self,
+        values: str,
+        codes: str,
+        scales: str,
+        codec: Blockwise,
+        code: str,
+        part: str,
+        room: str | None = None,
     ) -> Lines:
         count, start, scale = "count", "start", f"start / {codec.size}"
         if part:
             count, start = self.smaller(str(codec.size), f"count - {part}"), f"start + {part}"
             values, scale = f"{values} + {part}", f"({start}) / {codec.size}"
-        places = [f"(uint8_t *){codes} + {start}", f"{scales} + {scale}"]
-        return [values, count, *places, code, f"{codec.mask:#x}"]
+        place = f"{codes} + {start}" if room is None else f"{room} + {part}" if part else room
+        return [
+            values, count, f"(uint8_t *){place}", f"{scales} + {scale}", code, f"{codec.mask:#x}",
+        ]  # fmt: skip
 
     def constant(self, value: float) -> str:
         return f"{value:.0f}" if is_whole(value) else self.typed_constant(value)
@@ -133,7 +149,7 @@ class CFamily(Target):
 
     def helper_texts(self, called: set[str]) -> str:
         text = super().helper_texts(called).replace("@", self.prefix)
-        text = text.replace("CONSTANT", self.constant_array)
+        text = text.replace("CONSTANT", self.constant_array).replace("SQRT", self.function("sqrt"))
         return text.replace("FUNCTION", self.declared)
 
 

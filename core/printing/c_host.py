@@ -169,6 +169,8 @@ def first_blocks(p: Printer) -> Lines:
                 f"float {name}_scale;",
                 f"{stored};",
             ]
+            if codec.bits == 4:
+                lines.append(f"{name}_code = (uint8_t)((int)({name}_code & 15) * 17);")
     return lines
 
 

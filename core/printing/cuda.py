@@ -76,7 +76,7 @@ class Cuda(CFamily):
     reserved = CFamily.reserved | NAMES | {
         "coefficients", "control", "before", "before_groups", "each_group", "load", "store", "Width",
         "Group", "BLOCK", "element", "GLOBAL", "gridDim", "blockDim", "aligned",
-        "load_some", "store_some", "top_of_group",
+        "load_some", "store_some", "top_of_group", "unpacked", "packed",
     }  # fmt: skip
     declared = "static __device__ __forceinline__"
     constant_array = "static __device__ const"

@@ -40,7 +40,11 @@ def loops_over_blocks(
     for name in arrays:
         group = p.placed[name].removesuffix(".at[k]")
         place = f"{p.arrays[name]} + first"
-        if name in step.loads:
+        if name in p.codes_of_block:
+            if name in step.loads:
+                given = f"{p.arrays[name]} + first / 2, count, whole, {8 * blocks[name].signed}"
+                get.append(f"const Group<int8_t, {own}> {group} = unpacked<{own}>({given});")
+        elif name in step.loads:
             kind = f"Group<{C_TYPE[p.stored[name]]}, {own}>"
             get.append(f"{kind} {group} = load_some<{own}>({place}, count, whole);")
         elif name not in blocks:
@@ -56,11 +60,13 @@ def loops_over_blocks(
             get.append(f"Group<float, {own}> {new} = {{}};")
             lines.insert(0, f"__shared__ uint32_t {tops}[{threads}];")
             show.append(f"{tops}[threadIdx.x] = top_of_group({new}, {codec.mask:#x});")
+            half = " / 2" if codec.bits == 4 else ""
             encode_one = "to_map" if codec.most is None else "to_root"
             p.called.add(encode_one)
             encode += [
-                f"store_in_block<{encode_one}, {codec.size // own}>({new}, {tops}, count, whole,",
-                f"    (uint8_t *){p.arrays[name]} + first, {scale}, {p.code(codec)});",
+                f"store_in_block<{encode_one}, {codec.size // own}, {codec.per_byte}>("
+                f"{new}, {tops}, count, whole,",
+                f"    (uint8_t *){p.arrays[name]} + first{half}, {scale}, {p.code(codec)});",
             ]
     for name in [] if p.layout.matrix else p.rounded(step):
         first = f"{p.use('first_element')} + first"

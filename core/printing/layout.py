@@ -20,7 +20,7 @@ class Layout:
     ``slots`` starts. A tile has up to ``tile_columns`` columns. If the program ``rounds`` by random
     bits, a line of ``table`` ends with the parameter's position in the optimizer and, of a chunk, the
     index of its first element. ``block`` says of how many
-    elements each of the arrays of scales has one number.
+    elements an array has one number, where it is not one: of scales, and of packed codes.
     """
 
     def __init__(
@@ -34,9 +34,10 @@ class Layout:
         if self.matrix:
             self.numbers = [("strips", "size", STRIP_ROWS), ("chunks", "columns", ROW_CHUNK)]
         self.array = {name: 2 + i for i, name in enumerate(program.arrays)}
-        self.block = {
-            a: BLOCKWISE[program.rule.storage[s]].size for a, s in program.rule.scales.items()
-        }
+        coded = {a: BLOCKWISE[program.rule.storage[s]] for a, s in program.rule.scales.items()}
+        self.block = {a: codec.size for a, codec in coded.items()}
+        packed = {program.rule.scales[a]: c.per_byte for a, c in coded.items() if c.per_byte > 1}
+        self.block |= packed
         self.tensor = 2 + len(program.arrays)
         self.index = self.first_row = self.tensor + 1
         self.first_column = self.tensor + 2

@@ -48,6 +48,17 @@ class Numba(Target):
     )  # fmt: skip
     helpers = map_texts("NAME = np.array([", "", "], np.float32)") | TEXTS
     needed_by = {  # noqa: RUF012
+        "finite_or_zero": ("finite_or_zero", "cube_root"),
+        "added": (
+            "from_bfloat16",
+            "to_bfloat16",
+            "from_float16",
+            "to_float16",
+            "upper_half",
+            "from_halves",
+            "round_to_bfloat16",
+            "round_to_float16",
+        ),
         "bfloat16": ("from_bfloat16", "to_bfloat16"),
         "float16": ("from_float16", "to_float16"),
         "philox": ("random_of", "fill_random"),
@@ -79,15 +90,30 @@ class Numba(Target):
         printer.lanes[name] = count
         return []
 
+    def codes(self, printer: Printer, name: str, count: int) -> Lines:
+        printer.codes[name] = count
+        return []
+
+    def packed(self, codes: str, start: str) -> Lines:
+        return [codes, start]
+
     def block_arguments(
-        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+        self,
+        values: str,
+        codes: str,
+        scales: str,
+        codec: Blockwise,
+        code: str,
+        part: str,
+        room: str | None = None,
     ) -> Lines:
         count, start = "count", "start"
         if part:
             values, count = f"{values}[{part}:]", self.smaller(str(codec.size), f"count - {part}")
             start = f"start + {part}"
-        sizes = [str(codec.size), code, f"np.uint32({codec.mask:#x})"]
-        return [values, count, codes, start, scales, *sizes]
+        place = [codes, start] if room is None else [room, part or "0"]
+        block = f"({start}) // {codec.size}" if part else f"{start} // {codec.size}"
+        return [values, count, *place, scales, block, code, f"np.uint32({codec.mask:#x})"]
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)
@@ -193,6 +219,7 @@ def _pass(p: Printer, k: int) -> str:
     lines += [*_slots(p), *body]
     lanes = [f"{name} = np.empty({size}, {p.compute})" for name, size in p.lanes.items()]
     lanes += [f"{name} = np.empty({size}, np.uint16)" for name, size in p.buffers.items()]
+    lanes += [f"{name} = np.empty({size}, np.int8)" for name, size in p.codes.items()]
     loop = [f"for {unit} in range(first, last):", *indented(lines)]
     return _function(p, p.name_of("pass", k), [*lanes, *loop])
 

@@ -108,8 +108,13 @@ class Printer(Blocks):
         return self.target.assign(self.element(array), value)
 
     def element(self, array: str) -> str:
-        """Return the element of an array that the loop is at."""
-        return self.placed.get(array) or f"{self.arrays[array]}[{self.use('i')}]"
+        """Return the element of an array that the loop is at; of one with two codes in a byte, its
+        code."""
+        if array in self.placed:
+            return self.placed[array]
+        if array in self.codes_of_block:
+            return f"{self.codes_of_block[array]}[{self.subscript('lane')}]"
+        return f"{self.arrays[array]}[{self.use('i')}]"
 
     def scalar(self, name: str) -> tuple[str, str]:
         """Return the variable of a scalar and the statement that declares it."""
@@ -221,7 +226,8 @@ class Printer(Blocks):
         ):  # have so much to compute that memory does not wait
             random = self.random_of_block(step, most)
             number = self.target.let("count", count, index=True)
-            return [number, *random, *self.loop("lane", "count", body)]
+            codes = self.unpacked_codes(step)
+            return [number, *random, *codes, *self.loop("lane", "count", body)]
         if not self.target.fetches_ahead:
             return self.shared_loop("lane", count, body)
         ahead = self.fetches(step, first, "count")

@@ -74,12 +74,27 @@ class Target:
         """Declare an array of so many numbers, in a loop."""
         raise NotImplementedError
 
+    def codes(self, printer: Any, name: str, count: int) -> Lines:
+        """Declare an array of so many codes, in a loop."""
+        raise NotImplementedError
+
+    def packed(self, codes: str, start: str) -> Lines:
+        """Return the place of the codes, two in a byte, from element ``start`` on, as arguments."""
+        raise NotImplementedError
+
     def block_arguments(
-        self, values: str, codes: str, scales: str, codec: Blockwise, code: str, part: str
+        self,
+        values: str,
+        codes: str,
+        scales: str,
+        codec: Blockwise,
+        code: str,
+        part: str,
+        room: str | None = None,
     ) -> Lines:
         """Return the arguments of ``store_block``: ``count`` values, of which the first one is element
-        ``start``, or the block of them that begins at ``part``; where their codes and scale go; and what
-        the codes are read by."""
+        ``start``, or the block of them that begins at ``part``; where their codes and scale go, the
+        codes to ``room`` if it is given; and what the codes are read by."""
         raise NotImplementedError
 
     def flat_loops(self, printer: Any, step: Step, element: Lines) -> Lines:

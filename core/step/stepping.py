@@ -247,7 +247,7 @@ class Stepping:
                 numbers = hyper.numbers(clock.decays)
                 row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
                 check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy)
-            tensors[i] = tensor.some_rows(where, clock.rule.scales)
+            tensors[i] = tensor.some_rows(where, clock.rule.vectors)
         return Work(self._kept, tensors)
 
     # ---- work that is captured and replayed

@@ -100,6 +100,8 @@ def _integer(
         return lambda x: np.bitwise_count(x).astype(np.uint32), [dtype], TYPES["u32"]
     if name == "prmt" and not modifiers:
         return _permute, [dtype, dtype, dtype], dtype
+    if name == "bfi" and dtype.itemsize == 4 and not modifiers:
+        return _insert, [dtype, dtype, TYPES["u32"], TYPES["u32"]], dtype
     if name in INTEGER and not modifiers:
         return INTEGER[name], [dtype] * (1 if name in ("not", "neg", "abs") else 2), dtype
     return None
@@ -125,6 +127,15 @@ def _permute(a: Any, b: Any, selectors: Any) -> Any:
         byte = np.where(selector & 8, sign, byte)
         result |= byte.astype(np.uint32) << np.uint32(8 * place)
     return result
+
+
+def _insert(a: Any, b: Any, start: Any, count: Any) -> Any:
+    """The lowest ``count`` bits of ``a`` in the place of those of ``b`` from bit ``start`` on, as far
+    as there are such."""
+    start, count = (np.minimum(x & 0xFF, 32).astype(np.uint64) for x in (start, count))
+    mask = ((np.uint64(1) << count) - np.uint64(1)) << start
+    found = np.uint64(b) & ~mask | np.uint64(a) << start & mask
+    return (found & np.uint64(0xFFFFFFFF)).astype(np.uint32)
 
 
 def _shift(left: bool, dtype: np.dtype) -> Function:

@@ -59,7 +59,9 @@ def test_every_kernel_compiles_and_fits(label, tmp_path):
 
 
 @pytest.mark.parametrize("rule", ["adamw", "lamb"])
-@pytest.mark.parametrize("codecs", [("int8", "uint8"), ("dynamic8", "udynamic8")], ids=str)
+@pytest.mark.parametrize(
+    "codecs", [("int8", "uint8"), ("dynamic8", "udynamic8"), ("int4", "uint4")], ids=str
+)
 def test_kernels_of_states_in_blocks_fit(rule, codecs, tmp_path):
     codecs = dict(zip(("exp_avg", "exp_avg_sq"), codecs, strict=True))
     variant = ss.rules.registry[rule].stored_as(codecs)

@@ -89,9 +89,10 @@ def test_gradients_of_another_dtype(dtype):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("rule", "codecs"),
-    [("adamw", {"exp_avg": "int8", "exp_avg_sq": "uint8"}), ("lamb", {"exp_avg": "int8"})],
-    ids=["adamw", "lamb"],
-)
+    [("adamw", {"exp_avg": "int8", "exp_avg_sq": "uint8"}), ("lamb", {"exp_avg": "int8"}),
+     ("adamw", {"exp_avg": "int4", "exp_avg_sq": "uint4"})],
+    ids=["adamw", "lamb", "adamw-4"],
+)  # fmt: skip
 def test_states_in_blocks(rule, codecs, dtype):
     tensors = [*VECTORS, ((129,), 0, 0), ((66_000,), 0, 0)]
     reference = run(rule, "numpy", tensors, dtype, 2, state_dtype=codecs)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from candidates import CANDIDATES
 from samestep.tools.bench.timing import ratios
 from stored_formats import FORMATS, REFERENCE
 
@@ -31,13 +32,13 @@ def tables(found: Figures) -> tuple[str, str]:
     """Return a table of what formats cost and how wrong they are, and one of losses."""
     steps = [f"{step:,}" for step in found["settings"]["error"]["steps"]]
     names = [
-        name for name in dict.fromkeys((*FORMATS, *found["formats"])) if name in found["formats"]
+        name
+        for name in dict.fromkeys((*FORMATS, *CANDIDATES, *found["formats"]))
+        if name in found["formats"]
     ]
     formats = {name: found["formats"][name] for name in names}
     costs = [
-        [name, f"{f['bytes']:.4g}", _time(name, f["speed"]), *map(_percent, f["error"].values())]
-        for name, f in formats.items()
-        if "bytes" in f  # others' are not counted
+        [name, *_costs(name, f), *map(_percent, f["error"].values())] for name, f in formats.items()
     ]
     reference = formats[REFERENCE]
     rows = [
@@ -49,8 +50,14 @@ def tables(found: Figures) -> tuple[str, str]:
     return table(first, costs), table(second, rows)
 
 
-def _time(name: str, seconds: dict[str, list[float]]) -> str:
-    return NONE if name == REFERENCE else ratios(seconds, name, REFERENCE).shown()
+def _costs(name: str, figures: Figures) -> list[str]:
+    """Return the bytes and the time, as far as they are known: others' are not counted."""
+    held, seconds = figures.get("bytes"), figures.get("speed")
+    timed = seconds is not None and name != REFERENCE
+    return [
+        NONE if held is None else f"{held:.4g}",
+        ratios(seconds, name, REFERENCE).shown() if timed else NONE,
+    ]
 
 
 def _percent(fraction: float) -> str:

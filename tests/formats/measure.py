@@ -16,6 +16,7 @@ import digits_loss
 import movement_error
 import storage_costs
 import text_loss
+from candidates import CANDIDATES
 from formats_page import with_tables
 from samestep.tools.cli.installation import core_count, installed_versions
 from stored_formats import FORMATS, Format, others
@@ -54,12 +55,12 @@ def measure(before: Mapping[str, Any], parts: Settings, names: Sequence[str]) ->
     found = json.loads(json.dumps(before or {"settings": {}, "formats": {}}))
     found["versions"] = installed_versions("numpy", "numba", "torch")
     found["cores"] = core_count()
-    known: dict[str, Format] = {**FORMATS, **others()}
+    known: dict[str, Format] = {**FORMATS, **CANDIDATES, **others()}
     chosen = [known[name] for name in names or known]
     for part, settings in parts.items():
         found["settings"][part] = settings | (text_loss.sizes() if part == "text" else {})
         for form in chosen:
-            if part == "text" or form.name in FORMATS:
+            if part in form.parts:
                 print(part, form.name, flush=True)
                 figures = found["formats"].setdefault(form.name, {})
                 figures[part] = PARTS[part](form, **settings)
@@ -73,8 +74,9 @@ def main() -> None:
     given = options.parse_args()
     found = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
     for part in given.part or SETTINGS:
-        found = measure(found, {part: SETTINGS[part]}, given.format)
-        FIGURES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        for name in given.format or [*FORMATS, *CANDIDATES, *others()]:
+            found = measure(found, {part: SETTINGS[part]}, [name])
+            FIGURES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
 
 

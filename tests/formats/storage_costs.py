@@ -13,6 +13,8 @@ COUNTED = 1 << 16
 
 def bytes_per_parameter(form: Format) -> float:
     """Return the bytes of a parameter and its state; the gradient comes on top."""
+    if form.bytes is not None:
+        return form.bytes
     param = form.stored(np.ones(COUNTED, np.float32))
     (state,) = form.optimizer(param).state
     return (param.nbytes + sum(array.nbytes for array in state.values())) / COUNTED

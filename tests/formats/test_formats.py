@@ -14,6 +14,8 @@ pytest.importorskip("torch")
 
 import formats_page
 import measure
+import numpy as np
+from candidates import CANDIDATES, through_dynamic4, through_float8
 from stored_formats import FORMATS, REFERENCE
 
 PAGE = measure.PAGE.read_text(encoding="utf-8")
@@ -68,9 +70,33 @@ def test_control_another_figure_is_another_page() -> None:
 def test_the_file_has_every_format_as_it_is_measured() -> None:
     for part, settings in measure.SETTINGS.items():
         assert json.loads(json.dumps(settings)).items() <= FOUND["settings"][part].items()
-    for name, form in FORMATS.items():
-        assert set(FOUND["formats"][name]) == set(measure.SETTINGS), name
+    for name, form in {**FORMATS, **CANDIDATES}.items():
+        assert set(FOUND["formats"][name]) == set(form.parts), name
         assert FOUND["formats"][name]["bytes"] == measure.PARTS["bytes"](form), name
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_a_candidate_keeps_what_its_format_holds(name: str) -> None:
+    form, param = CANDIDATES[name], np.ones(300, np.float32)
+    optimizer = form.optimizer(param)
+    exact = FORMATS[REFERENCE].optimizer(param.copy())
+    grad = np.random.default_rng(1).standard_normal(300).astype(np.float32)
+    for each in (optimizer, exact):
+        each.step(grad)
+    (entry,), (other,) = optimizer.inside.state, exact.state
+    for key in ("exp_avg", "exp_avg_sq"):
+        np.testing.assert_array_equal(entry[key], form.through(other[key]))
+        np.testing.assert_allclose(form.through(entry[key]), entry[key], rtol=1e-6)
+        assert (entry[key] != other[key]).mean() > 0.9  # control
+
+
+def test_candidates_round_to_the_nearest_number_of_their_format() -> None:
+    parts = np.array([448, 17, -17.1, 0.0009, 0], np.float32)
+    assert through_float8(parts).tolist() == [448, 16, -18, 0, 0]
+    assert through_float8(abs(parts)).tolist() == [448, 16, 18, 2**-9, 0]  # no square becomes 0
+    parts = np.array([1, 0.3, -0.97, 0.001], np.float32)
+    assert through_dynamic4(parts).tolist() == np.float32([1, 0.2125, -0.8875, 0]).tolist()
+    assert through_dynamic4(abs(parts)).tolist() == [1, 5 / 16, 1, 1 / 16]
 
 
 @pytest.mark.parametrize("name", [REFERENCE, "bfloat16, stochastic"])

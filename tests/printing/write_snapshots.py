@@ -23,6 +23,7 @@ SUFFIX = {"numba": "py", "c": "c", "cuda": "cu"}
 OTHER_DTYPES = {"adamw": ("float64", "bfloat16", "float16"), "lamb": ("bfloat16",)}
 IN_BLOCKS = {
     "states_8_bits": {"exp_avg": "int8", "exp_avg_sq": "uint8"},
+    "states_4_bits": {"exp_avg": "int4", "exp_avg_sq": "uint4"},
     "states_dynamic8": {"exp_avg": "dynamic8", "exp_avg_sq": "udynamic8"},
 }
 TITLES = {"c": "C", "cuda": "CUDA", "numba": "Numba"}

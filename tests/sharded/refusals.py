@@ -53,6 +53,10 @@ def parts_of_blocks_are_refused(mesh, folder):
         )
         with refused(ValueError, message, optimizer):
             optimizer.add_param_group({"params": [param]})
+    optimizer = ours.AdamW(parameters().values(), state_dtype="int4")
+    param = torch.nn.Parameter(on(mesh, Shard(0))(torch.ones(4, 512)))
+    with refused(ValueError, "state_dtype='int4' stores two codes in a byte", optimizer):
+        optimizer.add_param_group({"params": [param]})
 
 
 @check

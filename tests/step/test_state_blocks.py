@@ -1,4 +1,4 @@
-"""States of 8 bits in blocks with a scale: the same bits everywhere, and nothing silently wrong."""
+"""States of 8 and 4 bits in blocks with a scale: the same bits everywhere, and nothing silently wrong."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from helpers import assert_same, on, snapshot, step
 from samestep.golden.compare import first_difference
 from samestep.language.blockwise import BLOCKWISE
 from samestep.language.dtypes import numpy_dtype
+from samestep.language.stages import stages
 from variants import SPECIAL, fitting
 
 SIZES = (0, 1, 31, 32, 33, 127, 128, 129, 255, 256, 257, 65_537)
 BOTH = {"exp_avg": "int8", "exp_avg_sq": "uint8"}
 DYNAMIC = {"exp_avg": "dynamic8", "exp_avg_sq": "udynamic8"}
+FOUR = {"exp_avg": "int4", "exp_avg_sq": "uint4"}
 OF_ROOTS, OF_MAPS = (
     [each for each in BLOCKWISE.values() if (each.most is None) == mapped]
     for mapped in (False, True)
@@ -45,6 +47,16 @@ def kept() -> ss.Rule:
         return param + s.lr * last, grad
 
     return ss.Rule("kept", scalars, update, defaults=dict(lr=0.5))
+
+
+def each_code(codec, codes, count):
+    """The codes of so many elements, each a number of its own; two in a byte, the first one above."""
+    if codec.bits == 8:
+        return codes
+    halves = np.stack([codes >> 4, codes & 15], axis=1).reshape(-1).astype(np.int8)
+    assert not halves[count:].any()  # the half that is left of an odd number
+    halves = halves[:count]
+    return np.where(halves > 7, halves - 16, halves) if codec.signed else halves
 
 
 def centred() -> ss.Rule:
@@ -85,15 +97,16 @@ def test_a_code_is_the_nearest_root_and_the_largest_element_is_exact(codec):
             assert scale == abs(part).max()
             roots = codec.most * np.sqrt(abs(part) / scale) * np.sign(part)
             roots = roots if codec.signed else np.maximum(roots, part > 0)
-            assert abs(roots - codes[where]).max() < 0.5001
-        loaded = codec.load(codes, scales)
+            assert abs(roots - each_code(codec, codes, size)[where]).max() < 0.5001
+        loaded = codec.load(codes, scales, size)
         largest = [abs(loaded[k * codec.size :][: codec.size]).max() for k in range(len(scales))]
         assert first_difference(np.array(largest, np.float32), scales) is None
         for ours, expected in zip(codec.store(loaded), (codes, scales), strict=True):
             assert first_difference(ours, expected) is None  # what was loaded is stored as it was
 
 
-def test_without_a_sign_nothing_above_0_becomes_0(any_backend):
+@pytest.mark.parametrize(("codec", "other"), [("uint8", "int8"), ("uint4", "int4")])
+def test_without_a_sign_nothing_above_0_becomes_0(any_backend, codec, other):
     """However much larger its neighbours are: the quotient may be below all float32 numbers, too."""
     rng = np.random.default_rng(1)
     values = (10 ** rng.uniform(-45, 38, (40, 128))).astype(np.float32)
@@ -101,23 +114,26 @@ def test_without_a_sign_nothing_above_0_becomes_0(any_backend):
     values[:, 1::7] = -0.0
     values[0], values[1] = 0, np.r_[np.inf, np.ones(127)]
     params = on(any_backend, [np.zeros(values.size, np.float32)])
-    optimizer = ss.Optimizer(kept(), params, backend=any_backend, state_dtype="uint8")
+    optimizer = ss.Optimizer(kept(), params, backend=any_backend, state_dtype=codec)
     step(optimizer, [values.reshape(-1)])
-    found = snapshot(optimizer)
-    codes, scales = found["last 0"].reshape(values.shape), found["last_scale 0"]
+    found, codec = snapshot(optimizer), BLOCKWISE[codec]
+    scales = found["last_scale 0"]
+    codes = each_code(codec, found["last 0"], values.size).reshape(values.shape)
     assert (codes[2:] > 0).tolist() == (values[2:] > 0).tolist()
-    loaded = BLOCKWISE["uint8"].load(codes.reshape(-1), scales).reshape(values.shape)
+    loaded = codec.load(found["last 0"], scales, values.size).reshape(values.shape)
     assert (loaded[2:] > 0).tolist() == (values[2:] > 0).tolist()
     assert not codes[:2].any()
-    signed, _ = BLOCKWISE["int8"].store(values.reshape(-1))  # the control: a codec with a sign
+    signed, _ = BLOCKWISE[other].store(values.reshape(-1))  # the control: a codec with a sign
+    signed = each_code(BLOCKWISE[other], signed, values.size)
     assert (signed.reshape(values.shape)[2:] == 0).sum() > (values[2:] == 0).sum()
 
 
-def test_gradients_of_very_different_size_in_a_block_train(any_backend):
+@pytest.mark.parametrize("codecs", [BOTH, FOUR], ids=["8", "4"])
+def test_gradients_of_very_different_size_in_a_block_train(any_backend, codecs):
     """A square that became 0 beside a mean that did not would move a parameter by that divided by eps."""
     stiffness = np.logspace(-4, 0, 128, dtype=np.float32)
     params = on(any_backend, [np.ones(128, np.float32)])
-    optimizer = ss.AdamW(params, lr=0.01, weight_decay=0.0, backend=any_backend, state_dtype=BOTH)
+    optimizer = ss.AdamW(params, lr=0.01, weight_decay=0.0, backend=any_backend, state_dtype=codecs)
     for _ in range(60):
         step(optimizer, [stiffness * snapshot(optimizer)["param 0"]])
         assert abs(snapshot(optimizer)["param 0"]).max() <= 1.5
@@ -141,7 +157,7 @@ def test_a_code_is_the_number_of_the_nearest_value_of_the_map(codec):
     ties = abs(near[:, 1] - near[:, 0]) < 1e-7 * abs(blocks)  # the middle is rounded
     assert (codes == nearest)[~ties].all()
     assert ties.sum() < 300
-    loaded = codec.load(codes, scales * np.float32(0.3))
+    loaded = codec.load(codes, scales * np.float32(0.3), len(codes))
     assert first_difference(codec.store(loaded)[0], codes) is None
 
 
@@ -150,32 +166,43 @@ def test_a_code_is_the_number_of_the_nearest_value_of_the_map(codec):
     [("adamw", BOTH), ("lamb", {"exp_avg_sq": "uint8"}), ("lamb", "int8"),
      (centred(), {"last": "int8", "mean": "bfloat16"}), ("adamw", DYNAMIC), ("lamb", "dynamic8"),
      ("adamw", {"exp_avg": "int8", "exp_avg_sq": "udynamic8"}),
-     ("lamb", {"exp_avg": "dynamic8", "exp_avg_sq": "uint8"})],
+     ("lamb", {"exp_avg": "dynamic8", "exp_avg_sq": "uint8"}), ("adamw", FOUR), ("lamb", "int4"),
+     (centred(), {"last": "int4", "mean": "int8"}), ("adamw", {"exp_avg": "int4"}),
+     ("adamw", {"exp_avg": "dynamic8", "exp_avg_sq": "uint4"}),
+     ("lamb", {"exp_avg": "int4", "exp_avg_sq": "udynamic8"})],
     ids=["adamw-both", "lamb-one", "lamb-int8", "own-mixed", "adamw-maps", "lamb-map",
-         "adamw-two-sizes", "lamb-two-sizes"],
+         "adamw-two-sizes", "lamb-two-sizes", "adamw-4", "lamb-int4", "own-4-and-8", "adamw-one-4",
+         "adamw-4-of-two-sizes", "lamb-4-of-two-sizes"],
 )  # fmt: skip
 def test_all_backends_give_the_same_bits(any_backend, rule, codecs):
     expected = run(rule, "numpy", state_dtype=codecs)
     assert_same(run(rule, any_backend, state_dtype=codecs), expected)
 
 
+@pytest.mark.parametrize("codec", ["int8", "int4"])
 @pytest.mark.parametrize("name", sorted(ss.rules.registry))
-def test_every_rule_stores_its_states_in_blocks(name):
-    """On vectors, and on matrices of one column of rules that take no others."""
+def test_every_rule_stores_its_states_in_blocks(name, codec):
+    """On vectors, and on matrices of one column of rules that take no others; which have none of 4
+    bits."""
+    if codec == "int4" and stages(ss.rules.registry[name]).calls:
+        with pytest.raises(TypeError, match=r"reduces or keeps rows or columns.* expected int8"):
+            run(name, "numpy", state_dtype=codec)
+        return
     hyper = dict(momentum=0.9) if name in ("sgd", "rmsprop") else {}
-    expected = run(name, "numpy", sizes=(300, 129), state_dtype="int8", **hyper)
+    expected = run(name, "numpy", sizes=(300, 129), state_dtype=codec, **hyper)
     states = [key for key in expected if key.endswith("_scale 0")]
     assert states or name == "signsgd"
     pytest.importorskip("numba")
-    assert_same(run(name, "numba", sizes=(300, 129), state_dtype="int8", **hyper), expected)
+    assert_same(run(name, "numba", sizes=(300, 129), state_dtype=codec, **hyper), expected)
 
 
+@pytest.mark.parametrize("codecs", [BOTH, FOUR], ids=["8", "4"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_parameters_of_16_bits(any_backend, dtype):
+def test_parameters_of_16_bits(any_backend, dtype, codecs):
     def made(backend):
         rng = np.random.default_rng(3)
         params = [rng.standard_normal(300).astype(numpy_dtype(dtype))]
-        optimizer = ss.AdamW(on(backend, params), backend=backend, state_dtype=BOTH)
+        optimizer = ss.AdamW(on(backend, params), backend=backend, state_dtype=codecs)
         step(optimizer, [rng.standard_normal(300).astype(numpy_dtype(dtype))])
         return snapshot(optimizer)
 
@@ -203,27 +230,29 @@ def test_special_blocks(any_backend, codec):
     for i in (6, 7, *([] if signed else [2, 5, 8])):
         assert np.isnan(loaded[i]).all()
         assert np.isnan(found[0][f"last_scale {i}"]).all()
-        assert (found[0][f"last {i}"] == BLOCKWISE[codec].zero).all()
+        codes = each_code(BLOCKWISE[codec], found[0][f"last {i}"], len(grads[i]))
+        assert (codes == BLOCKWISE[codec].zero).all()
     assert np.isfinite(loaded[9]).all()
     if signed:  # a map's lowest value is above -1
         assert loaded[8][[0, -1]].tolist() == [
-            -3 if codec == "int8" else 3 * BLOCKWISE[codec].map[0],
+            3 * BLOCKWISE[codec].map[0] if BLOCKWISE[codec].most is None else -3,
             3,
         ]
         assert loaded[2][0] == np.float32(1e30)
 
 
-def test_threads_change_no_bit(monkeypatch):
+@pytest.mark.parametrize("codecs", [BOTH, FOUR], ids=["8", "4"])
+def test_threads_change_no_bit(monkeypatch, codecs):
     pytest.importorskip("numba")
     sizes = (300_001, 65_536, 5)
     found = []
     for threads in ("1", "2"):
         monkeypatch.setenv("SAMESTEP_THREADS", threads)
-        found.append(run("adamw", "numba", sizes=sizes, state_dtype=BOTH))
+        found.append(run("adamw", "numba", sizes=sizes, state_dtype=codecs))
     assert_same(*found)
 
 
-@pytest.mark.parametrize("codec", ["uint8", "udynamic8"])
+@pytest.mark.parametrize("codec", ["uint8", "udynamic8", "uint4"])
 def test_initial_values_are_stored_in_blocks_and_come_back_at_a_reset(any_backend, codec):
     params = on(any_backend, [np.ones((3, 50), np.float32), np.ones((), np.float32)])
     optimizer = ss.Adagrad(
@@ -251,15 +280,16 @@ def test_a_state_of_zeros_begins_with_the_code_of_zero(any_backend):
     assert (snapshot(optimizer)["exp_avg 0"] == 127).all()
 
 
+@pytest.mark.parametrize("codec", ["int8", "int4"])
 @pytest.mark.parametrize("rule", ["adamw", "lamb"])
-def test_blocks_go_with_rounding_by_random_bits(any_backend, rule):
+def test_blocks_go_with_rounding_by_random_bits(any_backend, rule, codec):
     """Of what is stored in 16 bits beside them: parameters, and another state."""
     found = []
     for backend in ("numpy", any_backend):
         rng = np.random.default_rng(3)
         dtype = numpy_dtype("bfloat16")
         params = on(backend, [rng.standard_normal(n).astype(dtype) for n in (300, 7, 66_000)])
-        codecs = {"exp_avg": "int8", "exp_avg_sq": "bfloat16"}
+        codecs = {"exp_avg": codec, "exp_avg_sq": "bfloat16"}
         options = dict(state_dtype=codecs, rounding="stochastic", seed=5)
         optimizer = ss.Optimizer(rule, params, backend=backend, **options)
         step(optimizer, [rng.standard_normal(n).astype(dtype) for n in (300, 7, 66_000)])
@@ -281,7 +311,7 @@ def stepped(backend: str, steps: range, optimizer: ss.Optimizer) -> ss.Optimizer
     return optimizer
 
 
-@pytest.mark.parametrize("codecs", [BOTH, DYNAMIC], ids=["roots", "maps"])
+@pytest.mark.parametrize("codecs", [BOTH, DYNAMIC, FOUR], ids=["roots", "maps", "4"])
 def test_a_resumed_run_is_the_uninterrupted_one(any_backend, tmp_path, codecs):
     whole = stepped(any_backend, range(4), made(any_backend, state_dtype=codecs))
     first = stepped(any_backend, range(2), made(any_backend, state_dtype=codecs))
@@ -296,8 +326,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(any_backend, tmp_path, codecs):
         assert_same(snapshot(stepped(any_backend, range(2, 4), optimizer)), snapshot(whole))
 
 
-@pytest.mark.parametrize("saved", [None, "bfloat16", "int8", BOTH, DYNAMIC], ids=str)
-@pytest.mark.parametrize("codecs", [None, "int8", BOTH, DYNAMIC], ids=str)
+@pytest.mark.parametrize("saved", [None, "bfloat16", "int8", BOTH, DYNAMIC, FOUR], ids=str)
+@pytest.mark.parametrize("codecs", [None, "int8", BOTH, DYNAMIC, FOUR], ids=str)
 def test_a_state_dict_of_other_codecs_is_loaded_exactly_and_stored_once(any_backend, saved, codecs):
     source = stepped(any_backend, range(2), made(any_backend, state_dtype=saved))
     target, exact = made(any_backend, state_dtype=codecs), made(any_backend)
@@ -320,12 +350,12 @@ def test_a_state_dict_of_other_codecs_is_loaded_exactly_and_stored_once(any_back
     ("name", "array", "message"),
     [
         ("exp_avg_scale", np.zeros(3, np.float32), "exp_avg_scale has shape|scales of shape"),
-        ("exp_avg", np.zeros(1000, np.float32), "has dtype float32|codes of float32"),
+        ("exp_avg", np.zeros(1000, np.float32), "has dtype float32|codes of float32|has shape"),
     ],
 )
-@pytest.mark.parametrize("codecs", [None, BOTH], ids=str)
+@pytest.mark.parametrize("codecs", [None, BOTH, FOUR], ids=str)
 def test_arrays_that_are_no_blocks_are_refused(name, array, message, codecs):
-    saved = made("numpy", state_dtype=BOTH).state_dict()
+    saved = made("numpy", state_dtype=codecs or BOTH).state_dict()
     saved["state"][0]["step"] = 1
     saved["state"][0][name] = array
     with pytest.raises((TypeError, ValueError), match=message):
@@ -335,7 +365,9 @@ def test_arrays_that_are_no_blocks_are_refused(name, array, message, codecs):
 # ---- states that are never negative
 
 
-@pytest.mark.parametrize(("codec", "expected"), [("int8", BOTH), ("dynamic8", DYNAMIC)])
+@pytest.mark.parametrize(
+    ("codec", "expected"), [("int8", BOTH), ("dynamic8", DYNAMIC), ("int4", FOUR)]
+)
 def test_one_codec_for_all_has_no_sign_where_a_state_is_never_negative(
     any_backend, codec, expected
 ):
@@ -344,7 +376,7 @@ def test_one_codec_for_all_has_no_sign_where_a_state_is_never_negative(
     assert ss.rules.registry["adamw"].stored_as(codec).storage == expected
 
 
-@pytest.mark.parametrize("codec", ["int8", "dynamic8"])
+@pytest.mark.parametrize("codec", ["int8", "dynamic8", "int4"])
 def test_a_codec_with_a_sign_is_refused_by_name_for_squares(any_backend, codec):
     with pytest.raises(ValueError, match=f"'exp_avg_sq'.* is '{codec}', .*; expected 'u{codec}'"):
         made(any_backend, state_dtype={"exp_avg_sq": codec})
@@ -352,6 +384,13 @@ def test_a_codec_with_a_sign_is_refused_by_name_for_squares(any_backend, codec):
 
 
 # ---- errors
+
+
+def test_rules_of_rows_and_columns_have_no_states_of_4_bits(any_backend):
+    matrix, vector = (on(any_backend, [np.ones(s, np.float32)]) for s in ((3, 4), 5))
+    with pytest.raises(TypeError, match=r"exp_avg cannot be stored in int4, .* expected int8"):
+        ss.Adafactor(matrix, beta1=0.9, backend=any_backend, state_dtype="int4")
+    ss.Adafactor(vector, beta1=0.9, backend=any_backend, state_dtype="int4")
 
 
 @pytest.mark.parametrize(
@@ -373,7 +412,8 @@ def test_a_state_may_not_have_the_name_of_scales():
         ss.Optimizer(rule, [np.ones(3, np.float32)], state_dtype={"mean": "int8"})
 
 
-def test_the_bytes_of_a_state():
-    optimizer = ss.AdamW([np.ones(n, np.float32) for n in SIZES], state_dtype=BOTH)
+@pytest.mark.parametrize(("codecs", "per_byte"), [(BOTH, 1), (FOUR, 2)], ids=["8", "4"])
+def test_the_bytes_of_a_state(codecs, per_byte):
+    optimizer = ss.AdamW([np.ones(n, np.float32) for n in SIZES], state_dtype=codecs)
     found = sum(array.nbytes for entry in optimizer.state for array in entry.values())
-    assert found == sum(2 * (n + 4 * math.ceil(n / 128)) for n in SIZES)
+    assert found == sum(2 * (math.ceil(n / per_byte) + 4 * math.ceil(n / 128)) for n in SIZES)

@@ -16,13 +16,15 @@ def made(backend: str, param: np.ndarray, **hyper) -> ss.Optimizer:
     return ss.AdamW(on(backend, [param]), lr=0.1, backend=backend, **hyper)
 
 
-@pytest.mark.parametrize("rows", [(256,), (2, 128)], ids=str)
-def test_named_rows_step_as_a_tensor_of_them_and_others_stay(any_backend, rows):
+@pytest.mark.parametrize(
+    ("rows", "codecs"), [((256,), CODECS), ((2, 128), CODECS), ((3, 128), "int4")], ids=str
+)
+def test_named_rows_step_as_a_tensor_of_them_and_others_stay(any_backend, rows, codecs):
     rng = np.random.default_rng(2)
     start = rng.standard_normal((6, *rows)).astype(np.float32)
     grads = [rng.standard_normal((3, *rows)).astype(np.float32) for _ in range(3)]
     dense = rng.standard_normal(start.shape).astype(np.float32)
-    whole, some = made(any_backend, start), made(any_backend, start[[1, 4]])
+    whole, some = (made(any_backend, each, state_dtype=codecs) for each in (start, start[[1, 4]]))
     step(whole, [dense])  # so that no state is zero
     step(some, [dense[[1, 4]]])
     before = snapshot(whole)

@@ -9,7 +9,7 @@ import torch
 
 from ....language.rule import Rule
 from ....parameters.entries import check_one_rule, family_of, is_group, label
-from ....parameters.keywords import divided
+from ....parameters.keywords import check_read, divided
 from .groups import RULE, Groups, plain
 
 
@@ -65,6 +65,7 @@ class GroupRules:
         rules = [self.of_new(group, k) for k, group in enumerate(groups)]
         of_own, of_groups = divided(self.own, rules, hyper)
         self.own.hyperparameters(plain(of_own))
+        check_read(hyper, groups or [{}], rules or [self.own])
         if groups and len(groups) == len(given):
             given = [{**more, **group} for more, group in zip(of_groups, groups, strict=True)]
         return given, {**self.own.known_hyperparameters, **of_own}

@@ -100,10 +100,11 @@ def loaded_state(
         found = read_entry(as_saved, own, where)
         if found is not None:
             step, carry, arrays = found
+            part = tuple(local(param).shape)  # of a DTensor in this process
             on_host = functools.partial(_on_host, f"{where}a state", param)
-            stored = recoded(arrays, as_saved, variant, on_host, where)
+            stored = recoded(arrays, as_saved, variant, part, on_host, where)
             copies = {name: _copied(array, param, where + name) for name, array in stored.items()}
-            copies |= {  # of a DTensor what is recoded is the part in this process
+            copies |= {  # what is recoded is the part in this process
                 name: placed(name, copies[name], param, variant)
                 for name, array in stored.items()
                 if array is not arrays.get(name)

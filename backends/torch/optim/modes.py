@@ -9,6 +9,7 @@ import torch
 
 from ....interrupts import held
 from ....step.evaluation import MODE, is_evaluating
+from ....step.swapped import check_own
 from . import averages
 from .parts import Parts
 from .prepared import Prepared
@@ -35,7 +36,7 @@ class Modes(Prepared):
     def _change_mode(self, evaluating: bool) -> None:
         if not self._keeps_averages():
             return
-        averages.check_own(self._swapped)
+        check_own(self._swapped)
         groups = self.param_groups
         if is_evaluating(groups) == evaluating:
             return
@@ -69,4 +70,4 @@ class Modes(Prepared):
         pickling raise RuntimeError. Raises as `averaged` does.
         """
         self._settle()
-        return averages.averages(self, self._swapped)
+        return averages.averages(self)

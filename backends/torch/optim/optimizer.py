@@ -15,11 +15,12 @@ from ....checkpoint.torch_layout import layout_of
 from ....interrupts import held, hold, holding, release
 from ....language.rule import Rule
 from ....pages import see
+from ....parameters.keywords import READ_WITH, check_read
 from ....rules import find_rule
 from ....step.evaluation import is_evaluating, refuse_step
 from ....step.one_thread import OneThread
+from ....step.swapped import check_own
 from ...torch_tensors.tracing import refuse_traced
-from .averages import check_own
 from .backends import Backends, chosen_backend
 from .eager import not_compiled
 from .first_state import Entries, check_slots, first_entries, first_entry
@@ -89,7 +90,7 @@ class Optimizer(Modes, StateDicts):
         only = f"{type(self).__name__} of samestep.torch" if self._only_rule is not None else None
         self._rules = GroupRules(found, only)
         self.warn_lost_updates = bool(warn_lost_updates)
-        self._swapped = []
+        self._swapped = False
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
             remedy = "; a step is captured without it, by prepare()" if capturable else ""
@@ -119,6 +120,8 @@ class Optimizer(Modes, StateDicts):
         refuse_traced("making an optimizer")
         k, rules = len(self.param_groups), self._rules
         rule = rules.of_new(param_group, k)
+        parts = {name: self.defaults[name] for name in READ_WITH.values()}
+        check_read(parts, [param_group], [rule], k)
         try:
             self._append_group(param_group, rule)
             self._check_group(k)

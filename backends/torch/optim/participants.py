@@ -103,8 +103,8 @@ class Participants:
         self._read = [itemgetter(*rule.known_hyperparameters) for rule in rules]
         self._hyper_held: list[Any] = []
         self._hyper_seen: bytes | None = None  # which objects they are
-        self._dicts: list[Any] = []  # of these, and what was in them
-        self._dicts_seen: list[Any] = []
+        self._dicts: list[dict[str, Any]] = []  # those among them, and what was in them
+        self._dicts_seen: list[dict[str, Any]] = []
         self._refresh(groups)
         self._carried = tuple(dict.fromkeys(n for clock in self._clocks for n in clock.rule.carry))
         scalars = (name for rule in rules for name in layout_of(rule).scalars)

@@ -22,7 +22,7 @@ class Prepared(torch.optim.Optimizer):
     _backends: Backends
     _rules: GroupRules
     _alone: OneThread
-    _swapped: list[bool]  # not empty: averages are in the places of the parameters
+    _swapped: bool  # whether averages are in the places of the parameters
     _parts: Parts | None
 
     def _forget(self) -> None:

@@ -48,9 +48,10 @@ def placed(name: str, array: Any, param: Any, rule: Rule) -> Any:
     from torch.distributed.tensor import DTensor
 
     whole: dict[str, Any] = {}
-    if name in rule.scales:
-        blocks = BLOCKWISE[rule.storage[rule.scales[name]]].count(param.numel())
-        whole = dict(shape=torch.Size([blocks]), stride=(1,))
+    if name in rule.vectors:
+        codec, size = BLOCKWISE[rule.storage[rule.scales.get(name, name)]], param.numel()
+        count = codec.count(size) if name in rule.scales else codec.bytes_of(0, size).stop
+        whole = dict(shape=torch.Size([count]), stride=(1,))
     elif array.ndim == param.ndim:  # otherwise a row or column of a replicated parameter
         whole = dict(shape=param.shape, stride=torch.empty(param.shape, device="meta").stride())
     return DTensor.from_local(array, param.device_mesh, param.placements, run_check=False, **whole)
@@ -107,6 +108,11 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
             "ones"
         )
     for codec in {BLOCKWISE[rule.storage[state]] for state in rule.scales.values()}:
+        if codec.bits == 4:
+            raise ValueError(
+                f"{name} is placed {param.placements}; state_dtype={rule.state_dtype!r} stores two "
+                "codes in a byte, of replicated DTensors only. Use int8, bfloat16, float16 or None"
+            )
         if not _has_whole_blocks(param, codec):
             raise ValueError(
                 f"{name} of shape {tuple(param.shape)} is placed {param.placements}; "

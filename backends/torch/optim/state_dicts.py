@@ -6,8 +6,8 @@ from typing import Any
 
 from ....interrupts import held
 from ....step.one_thread import OneThread
+from ....step.swapped import check_own
 from ...torch_tensors.tracing import refuse_traced
-from .averages import check_own
 from .backends import Backends
 from .eager import not_compiled
 from .load import in_own_order, loaded_groups, loaded_state
@@ -64,5 +64,5 @@ class StateDicts(Prepared):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._backends = Backends(state["backend"])
-        self._alone, self._swapped = OneThread(), []
+        self._alone, self._swapped = OneThread(), False
         self._forget()

@@ -30,13 +30,13 @@ from .rule_text import RuleText, attributes_of, function_text, method_text
 RESERVED = {
     "init", "step", "namespace", "scalars_of", "checked", "rule_for", "launch", "run", "pool",
     "update_one", "update_part", "total", "sum_rows", "sum_columns", "add_to_lanes", "lanes_for",
-    "fold", "sum_in_lanes", "add_lines", "add_neighbours", "sum_as_row", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "finite_or_zero", "maximum", "minimum",
+    "fold", "sum_in_lanes", "add_lines", "add_neighbours", "sum_as_row", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "cube_root", "finite_or_zero", "maximum", "minimum",
     "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
     "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
-    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "update_blocks", "dynamic8_map", "udynamic8_map", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
+    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "pack", "unpack", "update_blocks", "dynamic8_map", "udynamic8_map", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
     "MATRICES", "VECTORS", "SMALL_WORK", "HYPER", "random_key", "random_bits", "random_of", "fill_random",
     "round_to_bfloat16", "round_to_float16", "philox", "halves", "rounded_bits", "at_most", "where",
-    "by_chance", "WORD", "upper_half", "lower_half", "from_halves", "from_int16", "to_int16",
+    "by_chance", "WORD", "added", "upper_half", "lower_half", "from_halves", "from_int16", "to_int16",
 }  # fmt: skip
 TEXTS = read("python_file.py.txt")
 
@@ -124,7 +124,7 @@ class PythonFile:
             lines.append(f"STORED = {literal(self.storage)}  # states in other dtypes")
         if self.blocks:
             each = ", ".join(f"{literal(n)}: {_of_blocks(c)}" for n, c in self.blocks.items())
-            about = "  # size, largest code or map, bits that find the largest element, dtype"
+            about = "  # size, largest code or map, bits that find the largest element and of a code, dtype"
             lines.append(f"BLOCKS = {{{each}}}{about}")
         variants, choice = ["RULE"], "RULE"
         if len(self.rules) > 1:
@@ -164,13 +164,20 @@ class PythonFile:
             "INIT": self.signature("params"),
             "GIVEN": self.given(),
             "CARRY": carry,
-            "BLOCKS": TEXTS["first blocks"].splitlines() if self.blocks else [],
+            "BLOCKS": self._first_blocks(),
             "FIRST": "*first(name, value)" if self.storage else "value, COMPUTE",
             "KEY": ['row |= random_key(h.seed, entry["step"] + 1)'] * self.rounds,
         }
         stored = f"\n{TEXTS['first stored']}" if self.storage else ""
         key = f"\n{TEXTS['random key']}" if self.rounds else ""
         return filled(TEXTS["host"], words) + stored + key
+
+    def _first_blocks(self) -> list[str]:
+        """Return the lines that store a state in blocks before the first step."""
+        whole, pairs = "codes.reshape(shape)", " if BLOCKS[name][3] == 8 else codes"
+        packed = any(codec.bits == 4 for codec in self.blocks.values())
+        words: Words = {"CODES": whole + pairs * packed}
+        return filled(TEXTS["first blocks"], words).splitlines() if self.blocks else []
 
     def maps(self) -> str:
         """Return the maps of codecs, where printed kernels do not have them."""
@@ -196,7 +203,7 @@ class PythonFile:
 def _of_blocks(codec: Blockwise) -> str:
     """Return what the functions of blocks take, as a tuple."""
     code = name_of_map(codec.name) if codec.most is None else codec.most
-    return f"({codec.size}, {code}, {codec.mask}, {literal(codec.dtype)})"
+    return f"({codec.size}, {code}, {codec.mask}, {codec.bits}, {literal(codec.dtype)})"
 
 
 def joined(*parts: str) -> str:

@@ -4,6 +4,23 @@ FUNCTION REAL @sign(REAL x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 //// finite_or_zero
 
 FUNCTION REAL @finite_or_zero(REAL x) { return x - x == 0 ? x : 0; }
+//// cube_root
+
+/* the cube root of a number that is not negative, of correctly rounded operations, unlike cbrt */
+FUNCTION REAL @cube_root(REAL x)
+{
+    const REAL root = SQRT(x);
+    REAL near = SQRT(root);
+    for (int turn = 0; turn < 4; turn++) near = SQRT(SQRT(near) * root);
+    REAL inverse = 1 / near;
+    for (int turn = 0; turn < 4; turn++) {
+        const REAL off = 1 - x * inverse * inverse * inverse;
+        inverse = inverse + inverse * (off * ((REAL)(1 / 3.0) + (REAL)(2 / 9.0) * off));
+    }
+    near = x * inverse * inverse;
+    near = near + near * ((1 - near * inverse) * (REAL)(2 / 3.0));
+    return @finite_or_zero(x) == 0 ? x : near;
+}
 //// maximum
 
 FUNCTION REAL @maximum(REAL a, REAL b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
@@ -106,15 +123,15 @@ FUNCTION float @scale_of_block(uint32_t top)
 }
 //// to_root
 
-/* the code of an element, as a byte; inverse is 0 in a block of zeros or NaN. Where most is 255 there
-   is no sign, and nothing above 0 becomes 0 */
+/* the code of an element, as a byte; inverse is 0 in a block of zeros or NaN. Where most is 255 or 15
+   there is no sign, and nothing above 0 becomes 0 */
 FUNCTION uint8_t @to_root(float x, float inverse, float most)
 {
     const float part = inverse > 0 ? x * inverse : 0;
     const float root = most * sqrtf(fabsf(part));
     const float shifted = (part >= 0 ? root : -root) + 12582912.0f; /* which rounds it */
     const uint8_t code = (uint8_t)@bits_of(shifted);
-    return code == 0 && most > 127 && inverse > 0 && x > 0 ? 1 : code;
+    return code == 0 && (most == 255 || most == 15) && inverse > 0 && x > 0 ? 1 : code;
 }
 //// from_map
 
@@ -164,6 +181,26 @@ FUNCTION void @store_mapped_block(
     *scale = @scale_of_values(values, count, mask);
     const float inverse = *scale > 0 ? 1 / *scale : 0;
     for (int64_t lane = 0; lane < count; lane++) codes[lane] = @to_map(values[lane], inverse, map);
+}
+//// unpack
+
+/* the codes of 4 bits of count elements, which are two in a byte, the first one in its upper half,
+   each on its own; flip is 8 where they have a sign, else 0 */
+FUNCTION void @unpack(const uint8_t *RESTRICT pairs, int64_t count, int8_t *RESTRICT codes, int flip)
+{
+    for (int64_t k = 0; k < (count + 1) / 2; k++) {
+        codes[2 * k] = (int8_t)(((pairs[k] >> 4) ^ flip) - flip);
+        codes[2 * k + 1] = (int8_t)(((pairs[k] & 15) ^ flip) - flip);
+    }
+}
+//// pack
+
+/* put count codes of 4 bits two in a byte; half a byte that is left is 0 */
+FUNCTION void @pack(const int8_t *RESTRICT codes, int64_t count, uint8_t *RESTRICT pairs)
+{
+    for (int64_t k = 0; k < count / 2; k++)
+        pairs[k] = (uint8_t)((codes[2 * k] & 15) << 4 | (codes[2 * k + 1] & 15));
+    if (count % 2) pairs[count / 2] = (uint8_t)((codes[count - 1] & 15) << 4);
 }
 //// round_to_bfloat16
 

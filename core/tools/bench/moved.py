@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...language.codecs import stored_dtype
-from ...language.dtypes import numpy_dtype
+from ...language.codecs import stored_bits
 from ...language.passes import program
 from ...language.rule import Rule
 
@@ -28,15 +27,14 @@ def bytes_by_program(rule: Rule, params: Sequence[Array]) -> int:
     All arrays but states with a codec are taken to have the parameter's dtype; those that are
     smaller than the parameter, scales of blocks among them, are not counted.
     """
-    return sum(_bytes_of_element(rule.for_shape(p.shape), p.itemsize) * p.size for p in params)
+    return sum(_bits_of_element(rule.for_shape(p.shape), p.itemsize) * p.size // 8 for p in params)
 
 
-def _bytes_of_element(rule: Rule, itemsize: int) -> int:
+def _bits_of_element(rule: Rule, itemsize: int) -> int:
     passes = program(rule).passes
     moved = [name for step in passes for name in (*step.loads, *(name for name, _ in step.stores))]
     return sum(
-        numpy_dtype(stored_dtype(rule.storage[name])).itemsize if name in rule.storage else itemsize
-        for name in moved
+        stored_bits(rule.storage[name]) if name in rule.storage else 8 * itemsize for name in moved
     )
 
 

@@ -26,7 +26,7 @@ RULES = (
     "Rule (all its variants), label, case, or module:name of your own; repeatable. "
     "Default: all built-in ones."
 )
-PARTS = "master=float32 or master=split, compensated, average=ema or average=mean; repeatable."
+PARTS = "master=float32 or master=split, compensated, average=ema or average=mean, copy_to=bfloat16 or copy_to=float16; repeatable."
 OPTIONS = f"Structural option to switch on, such as amsgrad, or off: no_factored; also {PARTS}"
 CLIPPING = " Also clip_value and clip_norm."
 SHAPES = (
@@ -36,7 +36,8 @@ SHAPES = (
 PARAM_DTYPE = "Dtype of parameters: float64, float32, bfloat16 or float16."
 GRAD_DTYPE = "Dtype of gradients, if not that of parameters."
 STATE_DTYPE = (
-    "What states are stored in: bfloat16, float16, int8, uint8, dynamic8 or udynamic8; or one of "
+    "What states are stored in: bfloat16, float16, int8, int4 or dynamic8, their forms without a sign "
+    "uint8, uint4 and udynamic8; or one of "
     "them, exp_avg=int8, repeatable."
 )
 ROUNDING = "How what is stored in 16 bits is rounded: nearest or stochastic."

@@ -71,15 +71,15 @@ static inline float scale_of_block(uint32_t top)
     return top < 0x00800000 ? 0 : float_of(top);
 }
 
-/* the code of an element, as a byte; inverse is 0 in a block of zeros or NaN. Where most is 255 there
-   is no sign, and nothing above 0 becomes 0 */
+/* the code of an element, as a byte; inverse is 0 in a block of zeros or NaN. Where most is 255 or 15
+   there is no sign, and nothing above 0 becomes 0 */
 static inline uint8_t to_root(float x, float inverse, float most)
 {
     const float part = inverse > 0 ? x * inverse : 0;
     const float root = most * sqrtf(fabsf(part));
     const float shifted = (part >= 0 ? root : -root) + 12582912.0f; /* which rounds it */
     const uint8_t code = (uint8_t)bits_of(shifted);
-    return code == 0 && most > 127 && inverse > 0 && x > 0 ? 1 : code;
+    return code == 0 && (most == 255 || most == 15) && inverse > 0 && x > 0 ? 1 : code;
 }
 
 /* the scale of a block of count values; mask has the sign if none may be negative */

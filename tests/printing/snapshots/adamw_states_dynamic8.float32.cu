@@ -200,9 +200,22 @@ template <int N> static __device__ __forceinline__ uint32_t top_of_group(const G
     }
     return top;
 }
+/* up to N codes of 4 bits, which are two in a byte, the first one in its upper half, each on its own;
+   flip is 8 where they have a sign, else 0 */
+template <int N>
+static __device__ __forceinline__ Group<int8_t, N> unpacked(const uint8_t *pairs, int count, bool whole, int flip)
+{
+    const Group<uint8_t, N / 2> found = load_some<N / 2>(pairs, (count + 1) / 2, whole);
+    Group<int8_t, N> codes;
+    for (int k = 0; k < N; k++) {
+        const int code = k % 2 ? found.at[k / 2] & 15 : found.at[k / 2] >> 4;
+        codes.at[k] = (int8_t)((code ^ flip) - flip);
+    }
+    return codes;
+}
 /* store a thread's part of a block, which so many THREADS have; tops are those of all threads, and
-   code is what ENCODE takes: the largest code, or a map */
-template <auto ENCODE, int THREADS, int N, typename Code>
+   code is what ENCODE takes: the largest code, or a map. Codes are one or two PER_BYTE */
+template <auto ENCODE, int THREADS, int PER_BYTE, int N, typename Code>
 static __device__ __forceinline__ void store_in_block(
     const Group<float, N> &values, const uint32_t *tops, int count, bool whole, uint8_t *codes,
     float *scale, Code code)
@@ -213,9 +226,13 @@ static __device__ __forceinline__ void store_in_block(
     for (int k = 0; k < THREADS; k++) top = tops_of_block[k] > top ? tops_of_block[k] : top;
     const float found = scale_of_block(top), inverse = found > 0 ? 1 / found : 0;
     if (threadIdx.x % THREADS == 0 && count > 0) *scale = found;
-    Group<uint8_t, N> group;
-    for (int k = 0; k < N; k++) group.at[k] = ENCODE(values.at[k], inverse, code);
-    store_some(codes, group, count, whole);
+    Group<uint8_t, N / PER_BYTE> group = {};
+    for (int k = 0; k < N; k++) {
+        const uint8_t one = ENCODE(values.at[k], inverse, code);
+        if (PER_BYTE == 1) group.at[k] = one;
+        else group.at[k / 2] |= (uint8_t)((one & 15) << (k % 2 ? 0 : 4));
+    }
+    store_some(codes, group, (count + PER_BYTE - 1) / PER_BYTE, whole);
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2) adamw_update(
@@ -274,9 +291,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) adamw_update(
         exp_avg_tops[threadIdx.x] = top_of_group(new_exp_avg, 0x7fffffff);
         exp_avg_sq_tops[threadIdx.x] = top_of_group(new_exp_avg_sq, 0xffffffff);
         __syncthreads();
-        store_in_block<to_map, 32>(new_exp_avg, exp_avg_tops, count, whole,
+        store_in_block<to_map, 32, 1>(new_exp_avg, exp_avg_tops, count, whole,
             (uint8_t *)exp_avgs + first, exp_avg_scales + first / 256, dynamic8_map);
-        store_in_block<to_map, 32>(new_exp_avg_sq, exp_avg_sq_tops, count, whole,
+        store_in_block<to_map, 32, 1>(new_exp_avg_sq, exp_avg_sq_tops, count, whole,
             (uint8_t *)exp_avg_sqs + first, exp_avg_sq_scales + first / 256, udynamic8_map);
         __syncthreads();
     }

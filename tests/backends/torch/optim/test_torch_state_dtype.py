@@ -122,16 +122,19 @@ def test_a_codec_cannot_change_between_steps():
 
 
 BOTH = {"exp_avg": "int8", "exp_avg_sq": "uint8"}
+FOUR = {"exp_avg": "int4", "exp_avg_sq": "uint4"}
 OF_BLOCKS = {"exp_avg": torch.int8, "exp_avg_scale": torch.float32,
              "exp_avg_sq": torch.uint8, "exp_avg_sq_scale": torch.float32}  # fmt: skip
 
 
-def test_states_in_blocks_are_tensors_of_codes_and_scales_and_resume():
-    whole_params, whole = made(state_dtype=BOTH)
+@pytest.mark.parametrize("codecs", [BOTH, FOUR], ids=["8", "4"])
+def test_states_in_blocks_are_tensors_of_codes_and_scales_and_resume(codecs):
+    dtypes = OF_BLOCKS if codecs is BOTH else OF_BLOCKS | {"exp_avg": torch.uint8}
+    whole_params, whole = made(state_dtype=codecs)
     take(whole_params, whole, range(4))
-    params, first = made(state_dtype=BOTH)
+    params, first = made(state_dtype=codecs)
     take(params, first, range(2))
-    others, other = made(state_dtype=BOTH)
+    others, other = made(state_dtype=codecs)
     with torch.no_grad():
         for new, old in zip(others, params, strict=True):
             new.copy_(old)
@@ -139,26 +142,28 @@ def test_states_in_blocks_are_tensors_of_codes_and_scales_and_resume():
     take(others, other, range(2, 4))
     for ours, expected in zip(others, whole_params, strict=True):
         assert same(ours, expected)
-        for name, dtype in OF_BLOCKS.items():
+        for name, dtype in dtypes.items():
             assert other.state[ours][name].dtype == dtype
             assert same(other.state[ours][name], whole.state[expected][name])
 
 
-def test_states_of_torch_and_of_blocks_are_loaded_into_each_other():
+@pytest.mark.parametrize(("codecs", "most"), [(BOTH, 127), (FOUR, 7)], ids=["8", "4"])
+def test_states_of_torch_and_of_blocks_are_loaded_into_each_other(codecs, most):
+    dtypes = OF_BLOCKS if codecs is BOTH else OF_BLOCKS | {"exp_avg": torch.uint8}
     params, _ = made()
     theirs = torch.optim.AdamW(params, lr=0.01)
     take(params, theirs, range(2))
-    ours, back = st.AdamW(params, lr=0.01, state_dtype=BOTH), torch.optim.AdamW(params, lr=0.01)
+    ours, back = st.AdamW(params, lr=0.01, state_dtype=codecs), torch.optim.AdamW(params, lr=0.01)
     ours.load_state_dict(theirs.state_dict())
     plain = st.AdamW(params, lr=0.01)
     plain.load_state_dict(ours.state_dict())
     back.load_state_dict(plain.state_dict())
     for param in params:
-        assert {n: ours.state[param][n].dtype for n in OF_BLOCKS} == OF_BLOCKS
+        assert {n: ours.state[param][n].dtype for n in dtypes} == dtypes
         expected = theirs.state[param]["exp_avg"]
         largest = expected.abs().max()
         error = (back.state[param]["exp_avg"] - expected).abs().max()
-        assert 0 < error <= largest * (1 / 127 + 1e-6)
+        assert 0 < error <= largest * (1 / most + 1e-6)
 
 
 def test_codes_of_another_dtype_are_refused():
