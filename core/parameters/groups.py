@@ -19,7 +19,7 @@ from .clock import Clock
 from .contents import Contents
 from .copies import adopt_copies, with_copies
 from .decay_mask import decay_mask
-from .entries import OF_GROUPS, has_too_much, hyper_of, is_group, label, name_entry, rule_of
+from .entries import OF_GROUPS, family_of, has_too_much, hyper_of, is_group, label, name_entry
 from .hyper import GroupHyper, as_held, as_seen, is_fixed, numbers_at, options_asked_for
 from .products import check_products
 from .trees import flat_count, flatten, flatten_like, listed
@@ -86,7 +86,7 @@ class Groups:
             )
         alone = self.single and self.division is None and index == 0
         where = "" if alone else label(index, group)
-        family = self._family(group, where)
+        family = family_of(group, self._rule, self.families, where)
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
         copies = adopt_copies(self._backend, group.get("copy_to"), spec, tensors, where)
@@ -137,19 +137,6 @@ class Groups:
         self.tensors += tensors
         self.clocks += clocks
         self._expect_gradients()
-
-    def _family(self, group: Mapping[str, Any], where: str) -> Rule:
-        """Return the rule of a group. Raises TypeError or ValueError for what is no rule, and for
-        another one with the name of one that is there."""
-        family = rule_of(group, self._rule, where)
-        for known in (self._rule, *self.families):
-            if known.name == family.name and known is not family:
-                raise ValueError(
-                    f"{where}its rule is called {family.name!r}, and so is another rule of this "
-                    "optimizer; they are told apart by their names: rename it, or give options of "
-                    "one rule in the group"
-                )
-        return family
 
     def _expect_gradients(self) -> None:
         """Note what gradients look like: ``grad_specs`` are their structures, ``flat`` the `flat_count`

@@ -34,21 +34,35 @@ def with_keywords(
         rule_of(group, rule, label(k, group)) if is_group(group) else rule
         for k, group in enumerate(groups)
     ]
+    of_rule, of_groups = divided(rule, rules, hyper)
+    numbers = numbers_at(rule, of_rule, 0, others=("weight_decay_mask", *WHOLE))
+    check_read(hyper, groups, rules)
+    decay = ["weight_decay" in each.known_hyperparameters for each in rules]
+    given = []
+    for k, (group, mask, copy) in enumerate(zip(groups, masks, copies, strict=True)):
+        masked = {"weight_decay_mask": mask} if decay[k] or not any(decay) else {}
+        entries = {**masked, "copy_to": copy, **of_groups[k]}
+        given.append({**entries, **group} if is_group(group) else group)
+    return as_held(of_rule, numbers), given
+
+
+def divided(
+    rule: Rule, rules: Sequence[Rule], hyper: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the keywords that are for ``rule``, all of them if no group has another one, and for each
+    group, whose ``rules`` these are, those that it gets besides: what another rule knows.
+
+    Raises TypeError for a keyword that none of several rules has.
+    """
     known = {each: each.known_hyperparameters for each in (rule, *rules)}
     if len(known) > 1:
         _check_known(hyper, known)
     of_rule = {name: v for name, v in hyper.items() if len(known) == 1 or name in known[rule]}
-    numbers = numbers_at(rule, of_rule, 0, others=("weight_decay_mask", *WHOLE))
-    check_read(hyper, groups, rules)
-    some_decay = any("weight_decay" in known[each] for each in rules)
-    given = []
-    for own, group, mask, copy in zip(rules, groups, masks, copies, strict=True):
-        has = known[own]
-        more = {} if own is rule else {name: v for name, v in hyper.items() if name in has}
-        masked = {"weight_decay_mask": mask} if "weight_decay" in has or not some_decay else {}
-        entries = {**masked, "copy_to": copy, **more}
-        given.append({**entries, **group} if is_group(group) else group)
-    return as_held(of_rule, numbers), given
+    more = [
+        {} if own is rule else {name: v for name, v in hyper.items() if name in known[own]}
+        for own in rules
+    ]
+    return of_rule, more
 
 
 def check_read(

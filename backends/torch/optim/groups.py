@@ -13,6 +13,9 @@ from ....pages import see
 from ....parts.by_keyword import variant_of
 
 Groups = list[dict[str, Any]]
+RULE = (
+    "rule"  # the entry of a group that names its rule; without it the rule is the optimizer's own
+)
 
 
 class Slot(NamedTuple):
@@ -71,9 +74,9 @@ def numbers_of(rule: Rule, groups: Groups, k: int) -> dict[str, Any]:
     return rule.hyperparameters(values, where(groups, k))
 
 
-def all_numbers(rule: Rule, groups: Groups) -> list[dict[str, Any]]:
-    """Return the hyperparameters of all groups, see `numbers_of`."""
-    return [numbers_of(rule, groups, k) for k in range(len(groups))]
+def all_numbers(rules: Sequence[Rule], groups: Groups) -> list[dict[str, Any]]:
+    """Return the hyperparameters of all groups, whose ``rules`` these are, see `numbers_of`."""
+    return [numbers_of(rule, groups, k) for k, rule in enumerate(rules)]
 
 
 def plain(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
@@ -98,15 +101,19 @@ def _plain(value: Any, name: str) -> Any:
     return value
 
 
-def rules_of(rule: Rule, numbers: list[dict[str, Any]], held: Sequence[Slot]) -> list[Rule]:
-    """Return each group's variant of the rule. ``held`` are the parameters that have state: an option
+def rules_of(
+    rules: Sequence[Rule], numbers: list[dict[str, Any]], held: Sequence[Slot]
+) -> list[Rule]:
+    """Return the variant of each group's rule. ``held`` are the parameters that have state: an option
     that is also a number may have become zero, and its state is still there."""
     return [
-        _variant(rule, n, [slot for slot in held if slot.group == k]) for k, n in enumerate(numbers)
+        variant(rule, n, [slot for slot in held if slot.group == k])
+        for k, (rule, n) in enumerate(zip(rules, numbers, strict=True))
     ]
 
 
-def _variant(rule: Rule, numbers: Mapping[str, Any], held: list[Slot]) -> Rule:
+def variant(rule: Rule, numbers: Mapping[str, Any], held: Sequence[Slot]) -> Rule:
+    """Return the variant of a rule that a group asks for, see `rules_of`."""
     options = rule.chosen_options(numbers)
     for name, on in options.items():
         if held and not on and name in rule.defaults and name not in rule.choices:
