@@ -28,6 +28,7 @@ class AdoptedTensor:
 
     state: dict[str, Any]
     position = 0
+    copied_to: AdoptedTensor | None = None
 
     def __init__(self, name: str, owner: Any, arrays: Arrays) -> None:
         self.name, self.owner, self.arrays = name, owner, arrays
@@ -108,6 +109,7 @@ class SomeRows(AdoptedTensor):
         self.name, self.owner, self.arrays = whole.name, whole.owner, whole.arrays
         self.vectors = vectors
         self.whole, self.where, self.position = whole, where, whole.position
+        self.copied_to = whole.copied_to
         self.shape, self.complex = (len(where[0]), *whole.shape[len(where) :]), whole.complex
         self.dtype, self.compute, self.staged = whole.dtype, whole.compute, True
 

@@ -34,6 +34,7 @@ class Tensor(Protocol):
 
     rows_and_columns: tuple[int, int]  # the shape as a matrix
     position: int  # among all parameters of the optimizer: random bits are counted by it
+    copied_to: Tensor | None  # the caller's copy in 16 bits, which is the state `copy`
     staged: bool  # not contiguous: `pull` copies it in before a step and `push` back after it
 
     def flat_state(self, name: str) -> Any:
@@ -188,10 +189,13 @@ class Backend(Protocol):
     """The protocol of a backend; see ``backends/numpy/`` for the smallest one.
 
     ``product_dtypes`` are those of fewer bits than the compute dtype in which it multiplies matrices.
+    ``library`` is the module of its arrays, of which functions of matrices call ``linalg.eigh``,
+    ``isfinite`` and ``where``.
     """
 
     name: str
     product_dtypes: Collection[str]
+    library: Any
 
     def accepts(self, array: Any) -> bool:
         """Say whether ``array`` is of a type that this backend updates in place."""
@@ -267,6 +271,10 @@ class Backend(Protocol):
 
     def capturing(self) -> bool:
         """Say whether work is only being recorded, to be replayed later."""
+
+    def leaves_out(self, control: Any) -> bool:
+        """Say whether launches with this control of a verdict leave everything as it is; on a device this
+        waits."""
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,26 @@ ADAFACTOR = dict(lr=0.48, beta2_decay=-0.7, eps=(1e-4, 1.0), d=0.1, weight_decay
 ADAFACTOR_LATER = dict(lr=0.03, d=0.8, beta2_decay=-0.9)
 ADOPT = dict(lr=0.02, betas=(0.9, 0.97), eps=0.05, weight_decay=0.02, clip_exponent=0.25)
 ADOPT_LATER = dict(lr=0.005, betas=(0.8, 0.95), clip_exponent=0.2)
+# steps are projected by rows, as a whole, or not; a larger delta would change one of them
+SGDP = dict(
+    lr=0.06, momentum=0.9, dampening=0.2, eps=1e-4, weight_decay=0.02, delta=1.647, wd_ratio=0.3
+)
+SGDP_LATER = dict(lr=0.03, momentum=0.8, delta=0.5, nesterov=True)
+CAME = dict(
+    lr=0.02, betas=(0.9, 0.97, 0.8), eps=(1e-4, 1e-3), clip_threshold=0.5, weight_decay=0.05
+)
+CAME_LATER = dict(lr=0.01, betas=(0.8, 0.9, 0.7), clip_threshold=0.8)
 PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4.0)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
+SHAMPOO = dict(
+    lr=0.05,
+    betas=(0.9, 0.97),
+    eps=0.5,
+    weight_decay=0.1,
+    precondition_frequency=2.0,
+    start_preconditioning_step=2.0,
+)
+SHAMPOO_LATER = dict(lr=0.02, betas=(0.8, 1.0), precondition_frequency=1.0, exponent=0.4)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
@@ -153,6 +171,11 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             summed_momentum=True,
         ),
     ),
+    "shampoo": (dict(SHAMPOO, maximize=True), dict(SHAMPOO_LATER, sgd_grafting=True)),
+    "shampoo_grafting_beta2": (
+        dict(SHAMPOO, grafting_beta2=0.9, grafting_eps=0.01),
+        dict(SHAMPOO_LATER, grafting_beta2=0.8, sgd_grafting=True),
+    ),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),
@@ -173,6 +196,18 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adopt_decoupled_weight_decay": (dict(ADOPT, maximize=True), ADOPT_LATER),
     "laprop": (ADAM, ADAM_LATER),
     "grams": (ADAM, ADAM_LATER),
+    "madgrad": (
+        dict(lr=0.02, momentum=0.9, weight_decay=0.02, eps=1e-3),
+        dict(lr=0.01, momentum=0.7, weight_decay=0.05),
+    ),
+    # its parameter is a difference of sums, whose roundings would be large beside it
+    "ftrl": (
+        dict(lr=2**-4, l1=2**-7, l2=2**-4, beta=2**-6, initial_accumulator_value=2**-16),
+        dict(lr=2**-5, l1=2**-6, l2=2**-3),
+    ),
+    "sgdp": (SGDP, SGDP_LATER),
+    "adam_mini": (ADAM, ADAM_LATER),
+    "came": (CAME, CAME_LATER),
     "sgd_schedulefree": (
         dict(lr=0.3, momentum=0.9, weight_decay=0.03, r=0.5, weight_lr_power=1.5, warmup_steps=3.0),
         dict(lr=0.2, weight_decay=0.05, r=0.7),

@@ -20,7 +20,17 @@ from ..rules import find_rule
 from .around import all_cases
 from .cases import Case
 from .format import EXTENSION, VALUES, Golden, Header, chosen, own_folder, to_bytes
-from .inputs import ORDINARY, STEPS, as_matrix, gradients, leave_out_huge, parameters, tame
+from .inputs import (
+    MATRICES,
+    ORDINARY,
+    SQUARED,
+    STEPS,
+    as_matrix,
+    gradients,
+    leave_out_huge,
+    parameters,
+    tame,
+)
 from .replay import replay
 
 STORED_STEPS = (1, 2, 5, 10)
@@ -110,9 +120,10 @@ def make(case: Case, oracle: ModuleType | None) -> Golden:
     elif variant.shared:
         leave_out_huge(start, steps)
     if stages(case.variant).calls:
-        start = {name: as_matrix(name, array) for name, array in start.items()}
+        shapes = SQUARED if stages(case.variant).squares else MATRICES
+        start = {name: as_matrix(name, array, shapes) for name, array in start.items()}
         steps = [
-            {name: None if grad is None else as_matrix(name, grad) for name, grad in grads.items()}
+            {n: None if grad is None else as_matrix(n, grad, shapes) for n, grad in grads.items()}
             for grads in steps
         ]
     inputs = {f"param.0.{name}": array for name, array in start.items()}

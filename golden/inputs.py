@@ -24,6 +24,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 ORDINARY: Shapes = {"weight": (6, 11), "bias": (13,), "scale": ()}  # the oracle computes these
 # the shapes of those that are no matrices, for rules that take only matrices
 MATRICES: Shapes = {"bias": (13, 1), "scale": (1, 1), "special": (4, 8), "huge": (4, 4)}
+# of rules with square states: sums of products that overflow with either sign would be infinite or not
+# as a library adds them, and here the one product that is such a sum has no sign
+SQUARED: Shapes = {**MATRICES, "huge": (16, 1)}
 PARAMETER_RANGE = (-1, 1)  # powers of two
 GRADIENT_RANGE = (-6, -1)
 STEPS = 10
@@ -79,9 +82,9 @@ def tame(start: dict[str, Array], steps: list[Gradients]) -> None:
     unbounded[2] = inf
 
 
-def as_matrix(name: str, array: Array) -> Array:
+def as_matrix(name: str, array: Array, shapes: Shapes) -> Array:
     """Return the parameter of that name, or its gradient, in a shape of two axes or more."""
-    return array.reshape(MATRICES.get(name, array.shape))
+    return array.reshape(shapes.get(name, array.shape))
 
 
 def special(form: Format) -> list[float]:

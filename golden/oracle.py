@@ -19,6 +19,7 @@ from . import (
     formulas,
     formulas_of_averages,
     formulas_of_parts,
+    formulas_of_square_states,
     formulas_of_totals,
     formulas_since_adam,
 )
@@ -30,6 +31,7 @@ DIGITS = 50
 FORMULAS = {
     **vars(formulas),
     **vars(formulas_of_averages),
+    **vars(formulas_of_square_states),
     **vars(formulas_since_adam),
     **vars(formulas_of_totals),
     **formulas_of_parts.FORMULAS,

@@ -60,8 +60,8 @@ def replay(golden: Golden, rule: Rule, backend: str) -> dict[str, Array]:
             for name in stepped:
                 carry = [found[name][key] for key in variant.carry]
                 result[f"carry.{step}.{name}"] = np.array(carry, np.float64)
-            for name, carry in carries.items():
-                carry |= {key: found[name][key] for key in variant.shared}
+            for name, own in carries.items():
+                own |= {key: found[name][key] for key in variant.shared}
         if optimizer.grad_norm is not None:
             result[f"grad_norm.{step}"] = np.array([optimizer.grad_norm], np.float64)
         if step in header.stored_steps:

@@ -14,6 +14,7 @@ from ..launching.arithmetic import check_caller
 from . import driver
 from .device import Device, entered
 from .device_judge import DeviceJudge
+from .device_verdict import RESULTS
 from .launch import CudaLaunch
 from .staging import Download
 
@@ -43,6 +44,12 @@ class CudaBackend(BackendBase):
     def capturing(self) -> bool:
         with entered(self.device):
             return driver.capturing(self.device.stream())
+
+    def leaves_out(self, control: int) -> bool:
+        with entered(self.device):
+            download = Download(self.device, control, RESULTS)
+            download.start()
+            return bool(download.wait()[1] != 0)
 
     def check_arithmetic(self) -> None:
         """Check how this thread rounds scalars; kernels keep subnormal numbers whatever the processor

@@ -26,6 +26,7 @@ class CupyBackend(CudaBackend):
     """Arrays on a CUDA device, updated there by printed kernels on the current stream."""
 
     name = "cupy"
+    library = cupy
 
     def __init__(self) -> None:
         self.device: CupyArrays = CupyArrays(cupy.cuda.Device().id)

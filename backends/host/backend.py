@@ -33,6 +33,7 @@ class HostBackend(BackendBase, DecidesOnHost):
 
     name = ""
     arrays: HostArrays = ARRAYS
+    library = np
 
     def accepts(self, array: Any) -> bool:
         return foreign.on_host(array) if is_tensor(array) else isinstance(array, np.ndarray)

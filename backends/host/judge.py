@@ -57,6 +57,9 @@ class DecidesOnHost:
     def capturing(self) -> bool:
         return False
 
+    def leaves_out(self, control: None) -> bool:
+        return False
+
 
 def clip_coefficient(norm: float, limit: float | None) -> float:
     """Return the factor that makes gradients of this norm no longer than ``limit``."""

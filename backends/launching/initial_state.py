@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...language.around import check_bits
+from ...language.blocks import state_shape
 from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import numpy_dtype
 from ...language.rule import Rule
@@ -33,9 +34,7 @@ def initial_state(
             raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
         full = tensor.complex and per is None
         dtype = np.result_type(real, np.complex64) if full else real
-        shape = {"row": tensor.shape[:1], "column": tensor.shape[1:], "tensor": ()}.get(
-            per or "", tensor.shape
-        )
+        shape = state_shape(tensor.shape, per)
         start = rule.initial.get(name, 0.0)
         value = hyper[start] if isinstance(start, str) else start
         codec = rule.storage.get(name)

@@ -33,6 +33,7 @@ class TorchOnDevice(BackendBase):
 
     name: str
     implementation: str
+    library = torch
     product_dtypes = NARROW
 
     def __init__(self, name: str, device: TorchArrays) -> None:

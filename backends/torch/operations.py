@@ -91,7 +91,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "copy": torch.clone,
 }
 CONDITIONS = frozenset(FUNCTIONS[op] for op in COMPARISONS)
-COMPOSITES = ("sign", "maximum", "minimum")
+COMPOSITES = ("sign", "cube_root", "maximum", "minimum")
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +169,12 @@ def operations(rule: Rule, kind: str, k: int, scaled: bool, storage: torch.dtype
 
 class _SingleOperations(Vocabulary):
     """``xp`` that defines the composites: what they compare and choose are nodes."""
+
+    def sqrt(self, x: Any) -> Any:
+        return operation("sqrt", x)
+
+    def finite_or_zero(self, x: Any) -> Any:
+        return operation("finite_or_zero", x, 0.0)
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         numbers = [arg.value for arg in condition.args if arg.op == "constant"]

@@ -13,6 +13,7 @@ import numpy as np
 from ..language.around import STRUCTURAL
 from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import dtype_of
+from ..parameters.copies import kept_state, refresh_copies
 from ..parameters.entries import name_entry
 from ..parameters.hyper import as_held, numbers_at
 from ..parameters.names import dotted_names
@@ -49,7 +50,7 @@ def take(run: Run, copied: bool = True) -> dict[str, Any]:
     own = functools.partial(run.backend.to_numpy, copied=copied)
     state, sums = {}, {}
     for i, (tensor, clock) in enumerate(zip(run.groups.tensors, run.groups.clocks, strict=True)):
-        arrays = {name: own(array) for name, array in tensor.state.items()}
+        arrays = {name: own(array) for name, array in kept_state(tensor).items()}
         state[i] = {"step": clock.step, **clock.carry, **arrays}
     if run.micro_steps:
         found = run.stepping.accumulation
@@ -80,6 +81,7 @@ def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
     entry, rule = run.groups.entries[k], run.groups.families[k]
     return {
         **{name: entry[name] for name in (*rule.known_hyperparameters, "frozen")},
+        "copy_to": None,  # arrays of the caller's
         **name_entry(entry),
         **({} if rule is run.rule else {"rule": rule.name}),
         "options": dict(run.groups.rules[k].options),
@@ -159,6 +161,7 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
         clocks[i] = replace(clocks[i], step=step, carry=carry)
         for name, values in arrays.items() if copied else ():
             run.backend.copy_into(tensor.state[name], values)
+    refresh_copies(run.backend, tensors)
     run.forget()
     if count := snapshot.get("micro_steps", 0):
         accumulation = run.stepping.accumulation
@@ -242,12 +245,13 @@ def _checked_state(
     step, carry, values = (0, dict(clock.rule.carry), {}) if found is None else found
     as_array = functools.partial(run.backend.to_numpy, copied=False)
     values = recoded(values, saved, clock.rule, tensor.shape, as_array, where)
-    if len(values) < len(clock.rule.arrays):
+    kept = kept_state(tensor)
+    if len(values) < len(kept):
         fresh = run.backend.new_state(tensor, clock.rule, numbers[clock.group])
         values = {**{n: as_array(a) for n, a in fresh.items()}, **values}
     arrays = {
-        name: _checked_array(run.backend, values[name], tensor.state[name], f"{where}{name}")
-        for name in clock.rule.arrays
+        name: _checked_array(run.backend, values[name], array, f"{where}{name}")
+        for name, array in kept.items()
     }
     return step, carry, arrays
 

@@ -9,18 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-CHOICES = {"master": ("float32", "split"), "average": ("ema", "mean")}
+CHOICES = {
+    "master": ("float32", "split"),
+    "average": ("ema", "mean"),
+    "copy_to": ("bfloat16", "float16"),  # of arrays that an optimizer is given
+}
 # the structural ones, with what leaves them out, in the order in which parts go around a rule
-STRUCTURAL: dict[str, Any] = {"master": None, "compensated": False, "average": None}
+STRUCTURAL: dict[str, Any] = {
+    "master": None,
+    "compensated": False,
+    "average": None,
+    "copy_to": None,
+}
 DEFAULTS: Mapping[str, Any] = {**STRUCTURAL, "average_decay": 0.999, "average_start": 0.0}
 CARRIED = ("averaged",)  # by the parts
 OF_PARTS = ("master", "remainder", "lost", "average", *CARRIED)  # their states and carries
+COPY = "copy"  # a state that is the caller's, and that no checkpoint has
 OF_16_BITS = ("master", "compensated")
 
 
 def prefix(name: str, value: Any) -> str:
     """Return what the name of a rule with such a part begins with: ``master_adamw``, ``split_adamw``,
-    ``ema_adamw``."""
+    ``ema_adamw``, ``copied_adamw``."""
+    if name == "copy_to":
+        return "copied_"
     return f"{name if value in (True, 'float32') else value}_"
 
 
@@ -53,6 +65,11 @@ def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:
                 f"updates rounding loses: leave it out (a group with {name}={STRUCTURAL[name]!r} "
                 "takes others)"
             )
+    if around.get("copy_to") and dtype != "float32":
+        raise TypeError(
+            f"{what}; copy_to is for parameters of float32, which it copies in 16 bits: leave it out (a "
+            "group with copy_to=None takes others). Parameters of 16 bits have master='float32' instead"
+        )
     if around.get("master") == "split" and dtype != "bfloat16":
         raise TypeError(
             f"{what}; master='split' is for parameters of bfloat16, which is the upper half of a float32 "

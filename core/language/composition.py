@@ -185,11 +185,15 @@ def check_names_apart(part: str, rule: Rule, names: Iterable[str]) -> None:
 
 def with_states(update: Function, rule: Rule, *states: str) -> Function:
     """Return ``update`` with the arguments of the rule's own, and more ``states`` as the last."""
-    arguments = inspect.signature(rule.update)
-    new = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in states]
-    update.__signature__ = arguments.replace(  # type: ignore[attr-defined]
-        parameters=[*arguments.parameters.values(), *new]
-    )
+    return with_arguments(update, (*rule.state, *states))
+
+
+def with_arguments(update: Function, states: Iterable[str]) -> Function:
+    """Return ``update`` with these ``states`` as its arguments behind the usual ones."""
+    names = ("xp", "s", "param", "grad", *states)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in names]
+    update.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return update
 
 

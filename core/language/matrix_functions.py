@@ -10,9 +10,12 @@ has the same bits on one machine and library only, whatever stacks the matrices 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from .kronecker import column_gram, inverse_root, multiplied, row_gram
 
 Stack = Any  # an array or tensor of three axes, contiguous
 Matmul = Callable[[Any, Any, Any], Any]
@@ -70,11 +73,31 @@ def newton_schulz_memory(rows: int, columns: int) -> int:
 
 @dataclass(frozen=True)
 class MatrixFunction:
-    """``compute(matmul, stack, memory, *numbers)`` overwrites a stack; ``memory(rows, columns)`` is how
-    many more elements it needs for each matrix."""
+    """``compute(matmul, *values, *memory, *numbers)``: a function whose ``result`` is the matrix overwrites
+    its first value; one whose result is a square writes it to one value more, behind the others.
+
+    ``values`` says what each value has a number for: ``"element"``, ``"row_pair"``, ``"column_pair"``, or
+    ``"pair"`` for either. ``memory(rows, columns)`` is how many more elements it needs for each matrix,
+    None if it takes no memory. ``decomposes``: it takes the backend's
+    ``library``, too.
+    """
 
     compute: Callable[..., None]
-    memory: Callable[[int, int], int]
+    memory: Callable[[int, int], int] | None = None
+    values: tuple[str, ...] = ("element",)
+    result: str = "element"
+    decomposes: bool = False
+
+    @property
+    def in_blocks(self) -> bool:
+        """True if a large matrix is cut into blocks for it, which its square states are of."""
+        return self.values != ("element",)
 
 
-FUNCTIONS = {"newton_schulz": MatrixFunction(newton_schulz, newton_schulz_memory)}
+FUNCTIONS = {
+    "newton_schulz": MatrixFunction(newton_schulz, newton_schulz_memory),
+    "row_gram": MatrixFunction(row_gram, None, ("element", "row_pair"), "row_pair"),
+    "column_gram": MatrixFunction(column_gram, None, ("element", "column_pair"), "column_pair"),
+    "inverse_root": MatrixFunction(inverse_root, None, ("pair", "pair"), "pair", decomposes=True),
+    "multiplied": MatrixFunction(multiplied, operator.mul, ("element", "row_pair", "column_pair")),
+}

@@ -12,7 +12,7 @@ PER = ("row", "column", "tensor")
 # what optimizers, their groups and functional forms take for themselves, or for every rule
 TAKEN = frozenset({
     "self", "rule", "rules", "params", "grads", "state", "backend", "frozen", "maximize", "lazy", "state_dtype",
-    "options", "rounding", "seed", "master", "compensated", "average",
+    "options", "rounding", "seed", "master", "compensated", "average", "copy_to",
     "clip_global_norm", "skip_nonfinite", "loss_scaler", "accumulation_steps", "weight_decay_mask",
     "cast_gradients", "warn_lost_updates",
     "foreach", "fused", "capturable", "differentiable", "param_names", "initial_lr", "param", "grad", "name",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..pages import see
+from .blocks import PAIRS
 from .blockwise import BLOCKWISE
 from .kept import kept
 from .matrix_functions import FUNCTIONS
@@ -134,6 +135,7 @@ class _Graph:
         self.asked, self.storage = tuple(asked), rule.storage
         self.nodes = reachable(outputs.values())
         _refuse_matrix_functions(rule, self.nodes)
+        _refuse_square_states(rule)
         self.small = {n: e for n, e in outputs.items() if rule.per.get(n, "element") != "element"}
         self.full = {
             n: e
@@ -260,6 +262,15 @@ def _refuse_matrix_functions(rule: Rule, nodes: Iterable[Expr]) -> None:
                 f"rule {rule.name!r} calls xp.{node.op}, which multiplies whole matrices, and printed "
                 "source has no product of matrices; it runs in an Optimizer, on every backend"
                 f"{see('howto/rule.md#functions-of-whole-matrices')}"
+            )
+
+
+def _refuse_square_states(rule: Rule) -> None:
+    for name, per in rule.per.items():
+        if per in PAIRS:
+            raise TypeError(
+                f"rule {rule.name!r} keeps the square state {name}, per {per}, but calls no function of "
+                f"whole matrices, which is what such a state is for{see('howto/rule.md')}"
             )
 
 

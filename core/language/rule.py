@@ -63,7 +63,9 @@ class Rule:
         State name to its initial value: a number, or a hyperparameter's name. Default 0.
     per : mapping
         State name to ``"row"``, ``"column"`` or ``"tensor"`` if it is smaller than the parameter:
-        of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too.
+        of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too. Or
+        ``"row_pair"`` or ``"column_pair"``: a square state of the parameter seen as a matrix, for
+        functions such as ``xp.row_gram``.
     carry : mapping
         Host state per parameter, float64: name to initial value.
     shared : mapping

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from ..pages import see
+from .blocks import PAIRS
 from .names import LONGEST_OF_FILE, PER, TAKEN, check_names
 
 
@@ -48,8 +49,12 @@ def check_definition(rule: Any) -> None:
     if rule.average_share is not None and "z" not in rule.state:
         raise TypeError(f"{rule_is}average_share needs a state named 'z'; it has {rule.state}")
     for name, value in rule.per.items():
-        if value not in PER:
-            raise ValueError(f"{rule_is}per[{name!r}] must be one of {PER}, not {value!r}")
+        if value not in (*PER, *PAIRS):
+            raise ValueError(
+                f"{rule_is}per[{name!r}] must be one of {(*PER, *sorted(PAIRS))}, not {value!r}"
+            )
+        if value in PAIRS and rule.initial.get(name, 0) != 0:
+            raise ValueError(f"{rule_is}the square state {name} starts at 0, not as initial says")
     _check_numbers(rule, rule_is)
 
 

@@ -18,6 +18,7 @@ OPERATIONS: dict[str, Callable[..., int]] = {
     "neg": lambda a: -a,
     "abs": lambda a: 1,
     "sqrt": lambda a: 1,
+    "cube_root": lambda a: 1,
     "maximum": max,
     "minimum": min,
     "where": lambda condition, a, b: a if a == b else 0,

@@ -5,41 +5,56 @@ element can compute it. So the rule's text is cut there, into rules like any oth
 the argument of one function into an array beside the state, and changes nothing else; the function
 overwrites that array; the next stage reads it where the text calls the function. The last stage
 updates parameter and state. So sums, clipping, codecs and parts need to know nothing of matrices.
+
+Square states are for such functions alone: stages neither read nor write them. A function that
+returns one leaves the array of its argument as it is, for the next function of the same value.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .composition import with_states
+from .blocks import PAIRS
+from .composition import with_arguments
 from .kept import kept
 from .matrix_functions import FUNCTIONS, MatrixFunction
 from .results import as_tuple
 from .rule import Rule
-from .tracer import trace_update
+from .tracer import Expr, trace_update
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a matrix function: ``array`` is the name of what it overwrites, ``scalars`` are the
-    names of its numbers in a row, ``dtype`` is that of its products, None for the compute dtype."""
+    """A call of a matrix function after the stage ``after``. ``values`` are the names of its arrays: of an
+    argument that this stage or an earlier one computed, of square states, and of results.
+
+    ``result`` is the name of what it writes, ``per`` what that has a number for: the array that it
+    overwrites, per element, or a new square. ``scalars`` are the names of its numbers in a row,
+    ``dtype`` is that of its products, None for the compute dtype.
+    """
 
     function: MatrixFunction
-    array: str
+    values: tuple[str, ...]
+    result: str
+    per: str
     scalars: tuple[str, ...]
     dtype: str | None
+    after: int
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The ``rules`` of all stages, and the ``calls`` between them: one less."""
+    """The ``rules`` of all stages, the ``calls`` between them in the order of the text, the ``arrays`` that
+    the stages but for the last compute, and what each square state becomes: ``squares``, the name of a result or its own."""
 
     rules: tuple[Rule, ...]
     calls: tuple[Call, ...]
+    arrays: tuple[str, ...]
+    squares: Mapping[str, str]
 
 
 @kept
@@ -48,39 +63,79 @@ def stages(rule: Rule) -> Stages:
 
     Raises TypeError for arguments that such a function does not take.
     """
-    calls = tuple(_calls(rule))
-    if not calls:
-        return Stages((rule,), ())
-    arrays = [call.array for call in calls]
-    return Stages(tuple(_stage(rule, k, arrays) for k in range(len(calls) + 1)), calls)
+    recorded = _Recorded(rule)
+    if not recorded.calls:
+        return Stages((rule,), (), (), {})
+    count = len(recorded.arrays) + 1
+    return Stages(
+        tuple(_stage(rule, k, recorded) for k in range(count)),
+        tuple(recorded.calls),
+        tuple(recorded.arrays),
+        recorded.squares,
+    )
 
 
-def _calls(rule: Rule) -> Iterator[Call]:
-    """Yield the calls in the order of the text."""
-    found: list[Any] = []
+class _Recorded:
+    """The calls in the order of the text, and the names of their arrays."""
 
-    @functools.wraps(rule.update)
-    def update(xp: Any, s: Any, param: Any, grad: Any, *state: Any) -> Any:
-        return rule.update(_Recording(xp, found), s, param, grad, *state)
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.calls: list[Call] = []
+        self.arrays: list[str] = []
+        self._names: dict[int, str] = {}  # of a traced value: of a square, or an array that has it
+        self._seen: list[Any] = []  # these values, so that no other one gets the same identity
 
-    trace_update(dataclasses.replace(rule, update=update, delta=None, decay=None))
-    for k, node in enumerate(found):
-        scalars = tuple(str(number.name) for number in node.args[1:])
-        yield Call(FUNCTIONS[node.op], _unused(rule, f"{node.op}_{k + 1}"), scalars, node.value)
+        @functools.wraps(rule.update)
+        def update(xp: Any, s: Any, param: Any, grad: Any, *state: Any) -> Any:
+            self._seen += state
+            self._names |= {id(value): name for name, value in zip(rule.state, state, strict=True)}
+            return rule.update(_Recording(xp, self), s, param, grad, *state)
 
+        # the rule's own results are traced with its calls, so that their nodes are the same
+        after, _ = trace_update(dataclasses.replace(rule, update=update, delta=None, decay=None))
+        pairs = [name for name, per in rule.per.items() if per in PAIRS]
+        self.squares = {name: self._names[id(after[name])] for name in pairs}
 
-def _unused(rule: Rule, name: str) -> str:
-    """Return a name that no state has."""
-    while name in rule.state:
-        name += "_"
-    return name
+    def add(self, result: Expr) -> None:
+        """Take note of a call of a function, by the node of its result."""
+        self._seen.append(result)
+        name, function = result.op, FUNCTIONS[result.op]
+        count = len(function.values)
+        values, numbers = result.args[:count], result.args[count:]
+        of_values = tuple(
+            self._array(name, value) if per == "element" else self._names[id(value)]
+            for value, per in zip(values, function.values, strict=True)
+        )
+        if function.result == "element":  # the array has another value from here on
+            made = of_values[0]
+            del self._names[id(values[0])]
+        else:
+            made = self._names[id(result)] = self._unused(f"{name}_{len(self.calls) + 1}")
+        scalars = tuple(str(number.name) for number in numbers)
+        after = max(len(self.arrays) - 1, 0)
+        self.calls.append(Call(function, of_values, made, result.per, scalars, result.value, after))
+
+    def _array(self, name: str, value: Expr) -> str:
+        """Return the name of an array that has this value: a new one, unless there is one."""
+        known = self._names.get(id(value))
+        if known not in self.arrays:
+            word = name if FUNCTIONS[name].result == "element" else "argument"
+            known = self._names[id(value)] = self._unused(f"{word}_{len(self.calls) + 1}")
+            self.arrays.append(known)
+        return known
+
+    def _unused(self, name: str) -> str:
+        """Return a name that no state has."""
+        while name in self.rule.state:
+            name += "_"
+        return name
 
 
 class _Recording:
-    """The traced ``xp``, with the node of each call of a matrix function in ``found``."""
+    """The traced ``xp``, which has each call of a matrix function taken note of."""
 
-    def __init__(self, xp: Any, found: list[Any]) -> None:
-        self._xp, self._found = xp, found
+    def __init__(self, xp: Any, recorded: _Recorded) -> None:
+        self._xp, self._recorded = xp, recorded
 
     def __getattr__(self, name: str) -> Any:
         word = getattr(self._xp, name)
@@ -89,7 +144,7 @@ class _Recording:
 
         def call(*args: Any, **given: Any) -> Any:
             result = word(*args, **given)
-            self._found.append(result)
+            self._recorded.add(result)
             return result
 
         return call
@@ -103,39 +158,51 @@ class _ArgumentError(Exception):
 
 
 class _OfStage:
-    """The ``xp`` of a stage: functions of earlier stages are ``known``, the next one ends the text."""
+    """The ``xp`` of a stage: matrices that functions returned before it are ``known``, the first call of
+    the array that it computes, ``own``, ends the text. A square is only passed on: nothing."""
 
-    def __init__(self, xp: Any, known: Sequence[Any]) -> None:
-        self._xp, self._known = xp, iter(known)
+    def __init__(
+        self, xp: Any, calls: Sequence[Call], known: Mapping[str, Any], own: str | None
+    ) -> None:
+        self._xp, self._calls, self._known, self._own = xp, iter(calls), known, own
 
     def __getattr__(self, name: str) -> Any:
         return self._call if name in FUNCTIONS else getattr(self._xp, name)
 
     def _call(self, *args: Any, **given: Any) -> Any:
-        for result in self._known:
-            return result
-        raise _ArgumentError(args[0])
+        call = next(self._calls)
+        if self._own in call.values:
+            raise _ArgumentError(args[0])
+        return self._known.get(call.result)
 
 
-def _stage(rule: Rule, k: int, arrays: Sequence[str]) -> Rule:
+def _stage(rule: Rule, k: int, recorded: _Recorded) -> Rule:
     """Return stage ``k``: the last one where there is no array to compute any more."""
+    arrays, calls = recorded.arrays, recorded.calls
     is_last = k == len(arrays)
-    present, own = arrays[: k + 1], len(rule.state)
+    own = None if is_last else arrays[k]
+    stored = [name for name in rule.state if rule.per.get(name) not in PAIRS]
 
     @functools.wraps(rule.update)
     def update(xp: Any, s: Any, param: Any, grad: Any, *state: Any) -> Any:
+        given = dict(zip((*stored, *arrays), state, strict=False))
+        known = {name: given[name] for name in arrays[:k]}
+        stage = _OfStage(xp, calls, known, own)
         try:
-            results = rule.update(_OfStage(xp, state[own : own + k]), s, param, grad, *state[:own])
+            after = as_tuple(rule.update(stage, s, param, grad, *map(given.get, rule.state)))
         except _ArgumentError as found:
-            return (param, *state[: own + k], found.value)
-        return (*as_tuple(results), *state[own:])
+            return (param, *state[: len(stored) + k], found.value)
+        named = dict(zip(("param", *rule.state), after, strict=True))
+        return (named["param"], *(named[name] for name in stored), *known.values())
 
     return dataclasses.replace(
         rule,
-        name=f"{rule.label}_{'last' if is_last else f'before_{arrays[k]}'}",
-        update=with_states(update, rule, *present),
+        name=f"{rule.label}_{'last' if is_last else f'before_{own}'}",
+        update=with_arguments(update, (*stored, *arrays[: k + 1])),
         delta=None,
         decay=None,
+        per={name: per for name, per in rule.per.items() if per not in PAIRS},
+        initial={name: value for name, value in rule.initial.items() if name in stored},
         options={},
         choices={},
         factory=None,

@@ -16,6 +16,8 @@ from typing import Any
 
 from ..pages import see
 from . import refusals, vocabulary
+from .blocks import PAIRS
+from .matrix_functions import FUNCTIONS
 from .names import PER, check_names
 from .places import place_of_error, place_of_function
 from .refusals import Closed, Words, attributes, words_of
@@ -36,7 +38,7 @@ class Expr(Closed):
     """One operation of a traced rule.
 
     ``per`` says how many of it there are: one for the whole launch row ("scalar"), one per
-    "tensor", per "row", per "column", or one per "element"; in ``scalars`` it is "host". ``name``
+    "tensor", per "row", per "column", per pair of rows or columns, or one per "element"; in ``scalars`` it is "host". ``name``
     is the local variable the rule's text first bound it to, or None.
     """
 
@@ -93,8 +95,12 @@ for _op in ("neg", "abs"):
 
 
 def _join(args: tuple[Expr, ...]) -> str:
-    """Return the ``per`` of an operation's result."""
+    """Return the ``per`` of an operation's result. Raise TypeError for a square state."""
     found = {arg.per for arg in args} - {"scalar"}
+    if found & PAIRS:
+        raise TypeError(
+            "a square state is only for functions of whole matrices, such as xp.row_gram"
+        )
     if "host" in found:
         return "host"
     if "element" in found or {"row", "column"} <= found:
@@ -124,6 +130,9 @@ class TracedVocabulary(Words, Vocabulary):
 
     def where(self, condition: Any, a: Any, b: Any) -> Expr:
         return operation("where", condition, a, b)
+
+    def cube_root(self, x: Any) -> Expr:
+        return operation("cube_root", x)
 
     def sign(self, x: Any) -> Expr:
         return operation("sign", x)
@@ -157,6 +166,20 @@ class TracedVocabulary(Words, Vocabulary):
             )
         return _of_matrix("newton_schulz", dtype, x, *numbers)
 
+    def row_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Expr:
+        return _of_matrix("row_gram", None, x, before, keep, add)
+
+    def column_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Expr:
+        return _of_matrix("column_gram", None, x, before, keep, add)
+
+    def inverse_root(
+        self, gram: Any, before: Any, refresh: Any, scale: Any, eps: Any, exponent: Any
+    ) -> Expr:
+        return _of_matrix("inverse_root", None, gram, before, refresh, scale, eps, exponent)
+
+    def multiplied(self, x: Any, left: Any, right: Any) -> Expr:
+        return _of_matrix("multiplied", None, x, left, right)
+
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)
         if self.along_rows and (summand.per, per) == ("element", "tensor"):
@@ -187,17 +210,22 @@ def _summand(x: Any, per: str) -> Expr:
     return value
 
 
-def _of_matrix(name: str, dtype: str | None, x: Any, *numbers: Any) -> Expr:
+def _of_matrix(name: str, dtype: str | None, *args: Any) -> Expr:
     """Return a new node for a function of a whole matrix, whose value is the dtype of its products.
-    Raise TypeError for an argument that is not one value per element, or a number that is no scalar."""
-    if as_expr(x).per != "element":
-        raise TypeError(f"{name} is for a value per element, not per {as_expr(x).per}")
+    Raise TypeError for an argument that is not one value per element, or the square state that it
+    takes, or a number that is no scalar."""
+    function = FUNCTIONS[name]
+    values, numbers = args[: len(function.values)], args[len(function.values) :]
+    pair = next((per for value in values if (per := as_expr(value).per) in PAIRS), "pair")
+    for value, per in zip(values, function.values, strict=True):
+        expected = pair if per == "pair" else per
+        if as_expr(value).per != expected:
+            raise TypeError(f"{name} is for a value per {expected}, not per {as_expr(value).per}")
     for number in numbers:
         if not isinstance(number, Expr) or number.op != "scalar":
             raise TypeError(f"{name} takes scalars as numbers, such as s.steps, not {number!r}")
-    result = operation(name, x, *numbers)
-    result.value = dtype
-    return result
+    per = pair if function.result == "pair" else function.result
+    return Expr(name, tuple(map(as_expr, args)), per, value=dtype)
 
 
 class TracedScalars(Words):
@@ -266,6 +294,12 @@ def trace_update(rule: Any, along_rows: bool = False) -> tuple[dict[str, Expr], 
         found = dict(zip(names, map(as_expr, results), strict=True))
         if any(value.op in COMPARISONS for value in found.values()):
             raise TypeError("update returned a comparison")
+        for name, value in found.items():
+            per = rule.per.get(name, "element")
+            if value.per != per and not PAIRS.isdisjoint((value.per, per)):
+                raise TypeError(
+                    f"{name} is kept per {per}, but update returns a value per {value.per}"
+                )
     return found, xp.asked
 
 

@@ -1,7 +1,8 @@
 """The closed vocabulary of rules: the functions of ``xp`` in ``update`` and in ``scalars``.
 
-``minimum``, ``maximum`` and ``sign`` are composites here, on every target and on the reference
-too, because the libraries' own disagree on NaN and on -0.0.
+``minimum``, ``maximum``, ``sign`` and ``cube_root`` are composites here, on every target and on the
+reference too, because the libraries' own disagree: on NaN and on -0.0, and in the last bits of a
+cube root.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .kronecker import column_gram, inverse_root, multiplied, row_gram
 from .matrix_functions import newton_schulz, newton_schulz_memory
 
 # an array, a tensor, a traced expression or a number: whatever the target computes with
@@ -74,6 +76,42 @@ class Vocabulary:
         matrix: its first axis against all others. The numbers are scalars: ``s.a, s.b, s.c,
         s.steps``. ``dtype`` is that of its products, where it is not the compute dtype: "bfloat16"."""
         raise NotImplementedError
+
+    def row_gram(self, x: Value, before: Value, keep: Value, add: Value) -> Value:
+        """Return the square state ``keep * before + add * X X^T``, a number for each pair of rows. ``x`` is
+        the parameter seen as a matrix, in blocks where it is large; the numbers are scalars."""
+        raise NotImplementedError
+
+    def column_gram(self, x: Value, before: Value, keep: Value, add: Value) -> Value:
+        """Return the square state ``keep * before + add * X^T X``, a number for each pair of columns."""
+        raise NotImplementedError
+
+    def inverse_root(
+        self, gram: Value, before: Value, refresh: Value, scale: Value, eps: Value, exponent: Value
+    ) -> Value:
+        """Return ``(scale * gram + eps I)^-exponent`` of a square state, or ``before`` where the scalar
+        ``refresh`` is 0."""
+        raise NotImplementedError
+
+    def multiplied(self, x: Value, left: Value, right: Value) -> Value:
+        """Return the products ``left X right`` of ``x`` with a square state of its rows and one of its
+        columns."""
+        raise NotImplementedError
+
+    def cube_root(self, x: Value) -> Value:
+        """Return the cube root of ``x``, which is not negative, within 1.5 units in the last place; NaN
+        below 0. The libraries' own differ."""
+        root = self.sqrt(x)
+        near = self.sqrt(root)
+        for _ in range(4):  # 1/4 + 1/16 + 1/64 + ... = 1/3
+            near = self.sqrt(self.sqrt(near) * root)
+        inverse = 1 / near
+        for _ in range(4):  # each has three times as many correct digits
+            off = 1 - x * inverse * inverse * inverse
+            inverse = inverse + inverse * (off * (1 / 3 + 2 / 9 * off))
+        near = x * inverse * inverse
+        near = near + near * ((1 - near * inverse) * (2 / 3))
+        return self.where(self.finite_or_zero(x) == 0, x, near)
 
     def sign(self, x: Value) -> Value:
         """1, -1, or ``x`` itself where it is a zero or NaN."""
@@ -184,6 +222,29 @@ class NumpyVocabulary(Vocabulary):
         stack = np.array(x)[None]
         memory = np.empty(newton_schulz_memory(*x.shape), self.dtype)
         newton_schulz(np.matmul, stack, memory, *numbers)
+        return stack[0]
+
+    def row_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Any:
+        after = np.empty_like(before)[None]
+        row_gram(np.matmul, x[None], before[None], after, keep, add)
+        return after[0]
+
+    def column_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Any:
+        after = np.empty_like(before)[None]
+        column_gram(np.matmul, x[None], before[None], after, keep, add)
+        return after[0]
+
+    def inverse_root(
+        self, gram: Any, before: Any, refresh: Any, scale: Any, eps: Any, exponent: Any
+    ) -> Any:
+        after = np.empty_like(before)[None]
+        numbers = refresh, scale, eps, exponent
+        inverse_root(np.matmul, gram[None], before[None], after, *numbers, library=np)
+        return after[0]
+
+    def multiplied(self, x: Any, left: Any, right: Any) -> Any:
+        stack = np.array(x)[None]
+        multiplied(np.matmul, stack, left[None], right[None], np.empty(x.size, self.dtype))
         return stack[0]
 
     def _typed(self, x: Any) -> Any:

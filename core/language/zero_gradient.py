@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..pages import see
+from .around import COPY
 from .blockwise import BLOCKWISE
 from .kept import kept
 from .matrix_functions import FUNCTIONS
@@ -15,7 +16,7 @@ from .tracer import Expr, trace_update
 
 ZERO = Expr("constant", (), "scalar", value=0.0)
 # zero if the first operand is
-OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "sign", "finite_or_zero", "stored"})
+OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "cube_root", "sign", "finite_or_zero", "stored"})
 
 
 def check_rule(
@@ -70,7 +71,11 @@ def rests(rule: Rule, scalars: Mapping[str, Any]) -> bool:
     equals: dict[int, Expr] = {}
     for node in reachable(outputs.values()):
         equals[id(node)] = _where_grad_is_zero(node, [equals[id(a)] for a in node.args], scalars)
-    return all(equals[id(e)].op == "input" and equals[id(e)].name == n for n, e in outputs.items())
+    # a copy is what its parameter was at the last step
+    own = {n: "param" if n in rule.kept_in and n == COPY else n for n in outputs}
+    return all(
+        equals[id(e)].op == "input" and equals[id(e)].name == own[n] for n, e in outputs.items()
+    )
 
 
 def _where_grad_is_zero(node: Expr, args: list[Expr], scalars: Mapping[str, Any]) -> Expr:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
-from ..interrupts import held
-from ..pages import see
 from ..parameters.trees import unflatten
+from ..protocol import Tensor
 from ..step.accumulation import RULE as SUMS
 from ..step.run import Run
+from ..step.swapped import Pairs, check_kept, swapped
 
 
 def averaged(run: Run) -> Any:
@@ -33,34 +32,31 @@ def averaged(run: Run) -> Any:
     return trees[0] if groups.single and len(trees) == 1 else trees
 
 
-@contextlib.contextmanager
-def averages(run: Run) -> Iterator[None]:
+def averages(run: Run) -> AbstractContextManager[None]:
     """Swap the averages in, and back; see `samestep.Optimizer.averages`."""
-    tensors, own = [], []
-    try:
-        # an interrupt that came meanwhile takes effect as this block ends: all is put back then, too
-        with run.alone, held():
-            averages = _averages(run)
-            tensors = list(run.groups.tensors)
-            own = [run.backend.to_numpy(tensor.array) for tensor in tensors]
-            run.swapped = True
-            _write(run, tensors, averages)
-        yield
-    finally:
-        if own:
-            with held():
-                _write(run, tensors, own)
-                run.swapped = False
+
+    def pairs() -> Pairs:
+        found = zip(run.groups.tensors, _averages(run), strict=True)
+        return [(tensor, average) for tensor, average in found if average is not tensor.array]
+
+    def copy(tensor: Tensor) -> Any:
+        return run.backend.to_numpy(tensor.array)
+
+    def write(values: Pairs) -> None:
+        for tensor, value in values:
+            run.backend.copy_into(tensor.array, value)
+        run.backend.change_marker([tensor for tensor, _ in values])()
+
+    def note(swapped_in: bool) -> None:
+        run.swapped = swapped_in
+
+    return swapped(run.alone, pairs, copy, write, note)
 
 
 def _averages(run: Run) -> list[Any]:
     """Return the average of each parameter; the parameter itself until a step counts, or where its
     group keeps none. Raises ValueError if no group does."""
-    if not any("average" in rule.around for rule in run.groups.rules):
-        raise ValueError(
-            "this optimizer keeps no averages; make it with average='ema' or average='mean'"
-            f"{see('howto/averages.md')}"
-        )
+    check_kept(any("average" in rule.around for rule in run.groups.rules))
     run.check_own()
     run.settle()
     run.follow()
@@ -68,10 +64,3 @@ def _averages(run: Run) -> list[Any]:
         tensor.state["average"] if clock.carry.get("averaged") else tensor.array
         for tensor, clock in zip(run.groups.tensors, run.groups.clocks, strict=True)
     ]
-
-
-def _write(run: Run, tensors: list[Any], values: list[Any]) -> None:
-    for tensor, value in zip(tensors, values, strict=True):
-        if value is not tensor.array:
-            run.backend.copy_into(tensor.array, value)
-    run.backend.change_marker(tensors)()

@@ -65,7 +65,8 @@ class Optimizer(Adjustable, Checkpointed):
         `samestep.language.rounding`); ``master="float32"``, ``master="split"`` or
         ``compensated=True``, for parameters of 16 bits: what rounding would lose is kept (see
         `samestep.parts`); ``average``, "ema" or "mean": an average of the parameter is kept, with ``average_decay`` and ``average_start``, the
-        steps before it that do not count;
+        steps before it that do not count; ``copy_to``, arrays of bfloat16 or float16 in the structure
+        of the parameters, into which each step writes float32 parameters, rounded;
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
 

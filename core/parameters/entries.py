@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..language.names import suggestion
@@ -15,7 +15,7 @@ WHOLE = (
     "clip_global_norm", "skip_nonfinite", "accumulation_steps", "cast_gradients", "loss_scaler",
     "warn_lost_updates", "backend", "rules",
 )  # fmt: skip
-OF_GROUPS = ("rule", "frozen", "weight_decay_mask", "name")
+OF_GROUPS = ("rule", "frozen", "weight_decay_mask", "name", "copy_to")
 
 
 def is_group(group: Any) -> bool:
@@ -48,10 +48,37 @@ def rule_of(group: Mapping[str, Any], default: Rule, where: str = "") -> Rule:
         raise type(error)(f"{where}{error}") from None
 
 
-def check_one_rule(rule: Rule, groups: Any, what: str, first: int = 0, rules: Any = None) -> None:
+def family_of(
+    group: Mapping[str, Any], default: Rule, others: Iterable[Rule], where: str = ""
+) -> Rule:
+    """Return the rule of a group, as `rule_of` does, of an optimizer that has the ``others``, too.
+
+    Raises ValueError for another rule with the name of one that is there.
+    """
+    named = {rule.name: rule for rule in (*others, default)}
+    given = group.get("rule")
+    rule = named[given] if isinstance(given, str) and given in named else None
+    rule = rule or rule_of(group, default, where)
+    if named.get(rule.name, rule) is not rule:
+        raise ValueError(
+            f"{where}its rule is called {rule.name!r}, and so is another rule of this optimizer; they "
+            "are told apart by their names: rename it, or give options of one rule in the group"
+        )
+    return rule
+
+
+def check_one_rule(
+    rule: Rule,
+    groups: Any,
+    what: str,
+    first: int = 0,
+    rules: Any = None,
+    instead: str = "ss.Optimizer",
+) -> None:
     """Raise TypeError for ``groups``, or ``rules`` by name, of other rules than this one, which
-    ``what`` is for only. ``first`` is the place of the first group."""
-    remedy = f"{what} is for {rule.name} only; ss.Optimizer({rule.name!r}, ...) takes others, too"
+    ``what`` is for only. ``first`` is the place of the first group, ``instead`` the class that takes
+    others."""
+    remedy = f"{what} is for {rule.name} only; {instead}({rule.name!r}, ...) takes others, too"
     if rules is not None:
         raise TypeError(f"rules: {remedy}")
     written = filter(is_group, groups if isinstance(groups, (list, tuple)) else ())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from operator import call, itemgetter
 from typing import Any
 
+from ..language.around import COPY
 from ..language.dtypes import dtype_of
 from ..language.outside import Constant, check_constants, constants
 from ..language.rule import Option, Rule
@@ -16,8 +17,9 @@ from ..protocol import Backend, Tensor
 from .by_name import Division
 from .clock import Clock
 from .contents import Contents
+from .copies import adopt_copies, with_copies
 from .decay_mask import decay_mask
-from .entries import OF_GROUPS, has_too_much, hyper_of, is_group, label, name_entry, rule_of
+from .entries import OF_GROUPS, family_of, has_too_much, hyper_of, is_group, label, name_entry
 from .hyper import GroupHyper, as_held, as_seen, is_fixed, numbers_at, options_asked_for
 from .products import check_products
 from .trees import flat_count, flatten, flatten_like, listed
@@ -84,10 +86,14 @@ class Groups:
             )
         alone = self.single and self.division is None and index == 0
         where = "" if alone else label(index, group)
-        family = self._family(group, where)
+        family = family_of(group, self._rule, self.families, where)
+        leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
+        tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
+        copies = adopt_copies(self._backend, group.get("copy_to"), spec, tensors, where)
         given = {
             **(self._defaults if family is self._rule else {}),
             **hyper_of(group, where),
+            "copy_to": copies[0].dtype if copies else None,
         }
         hyper = numbers_at(family, given, steps_taken, where, OF_GROUPS)
         held = as_held(given, hyper)
@@ -96,10 +102,8 @@ class Groups:
             rule = variant_of(family, hyper, asked)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{where}{error}") from None
-        leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
-        tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
         if check_overlap:
-            self._backend.check_overlap([*self.tensors, *tensors])
+            self._backend.check_overlap([*with_copies(self.tensors), *tensors, *copies])
         decays = decay_mask(group.get("weight_decay_mask"), rule, spec, leaves, names, where)
         clocks: list[Clock] = []
         for tensor, decays_here in zip(tensors, decays, strict=True):
@@ -112,6 +116,8 @@ class Groups:
             tensor.state = self._backend.new_state(tensor, variant, hyper)
             clocks.append(Clock(variant, index, 0, dict(variant.carry), decays_here))
         self._backend.arrange_states(tensors)
+        for tensor, copy in zip(tensors, copies, strict=bool(copies)):
+            tensor.copied_to, tensor.state[COPY] = copy, copy.owner
         self.entries.append(
             {
                 "params": group["params"],
@@ -131,19 +137,6 @@ class Groups:
         self.tensors += tensors
         self.clocks += clocks
         self._expect_gradients()
-
-    def _family(self, group: Mapping[str, Any], where: str) -> Rule:
-        """Return the rule of a group. Raises TypeError or ValueError for what is no rule, and for
-        another one with the name of one that is there."""
-        family = rule_of(group, self._rule, where)
-        for known in (self._rule, *self.families):
-            if known.name == family.name and known is not family:
-                raise ValueError(
-                    f"{where}its rule is called {family.name!r}, and so is another rule of this "
-                    "optimizer; they are told apart by their names: rename it, or give options of "
-                    "one rule in the group"
-                )
-        return family
 
     def _expect_gradients(self) -> None:
         """Note what gradients look like: ``grad_specs`` are their structures, ``flat`` the `flat_count`
@@ -184,7 +177,7 @@ class Groups:
             ) from None
         leaves = [leaf for i, tree in enumerate(trees) for leaf in self._leaves(i, tree)]
         tensors = list(map(self._successor, self.tensors, leaves))
-        self._backend.check_overlap(tensors)
+        self._backend.check_overlap(with_copies(tensors))
         for group, tree in zip(self.entries, trees, strict=True):
             group["params"] = tree
         self.tensors[:] = tensors
@@ -212,7 +205,7 @@ class Groups:
                 f"expected {expected[0]} and {expected[1]}, as when the optimizer was made"
                 f"{see('in_place.md')}"
             )
-        new.state, new.position = old.state, old.position
+        new.state, new.position, new.copied_to = old.state, old.position, old.copied_to
         return new
 
     def numbers(self, steps_taken: int) -> list[dict[str, Any]]:

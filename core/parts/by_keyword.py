@@ -8,6 +8,7 @@ from typing import Any
 from ..language.around import OF_16_BITS, STRUCTURAL
 from ..language.rule import Option, Rule
 from .averages import averaged
+from .copies import copied
 from .half import compensated, float32_master, split_master
 
 MASTERS = {"float32": float32_master, "split": split_master}
@@ -15,6 +16,7 @@ PARTS: Mapping[str, Callable[[Rule, Any], Rule]] = {
     "master": lambda rule, value: MASTERS[value](rule),
     "compensated": lambda rule, value: compensated(rule),
     "average": averaged,
+    "copy_to": copied,
 }
 
 

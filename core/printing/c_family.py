@@ -39,6 +39,7 @@ class CFamily(Target):
     helpers = map_texts("CONSTANT float @NAME[256] = {", "f", "};") | read("c_helpers.c")
     # fmt: off
     needed_by = {  # noqa: RUF012
+        "finite_or_zero": ("finite_or_zero", "cube_root"),
         "bits_of": (
             "to_bfloat16", "from_float16", "to_float16", "round_to_bfloat16", "round_to_float16",
             *HALVES, *BLOCKS,
@@ -148,7 +149,7 @@ class CFamily(Target):
 
     def helper_texts(self, called: set[str]) -> str:
         text = super().helper_texts(called).replace("@", self.prefix)
-        text = text.replace("CONSTANT", self.constant_array)
+        text = text.replace("CONSTANT", self.constant_array).replace("SQRT", self.function("sqrt"))
         return text.replace("FUNCTION", self.declared)
 
 

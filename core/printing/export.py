@@ -32,7 +32,8 @@ def export(
     ----------
     rule : Rule or str
         A rule or the name of a built-in one; ``options`` are its structural options,
-        ``master``, ``compensated`` and ``average`` as in `samestep.Optimizer`, and
+        ``master``, ``compensated`` and ``average`` as in `samestep.Optimizer`, ``copy_to``, the dtype of
+        the copy that it has, and
         ``clip_value=True`` or ``clip_norm=True`` for an update that clips its gradient first.
     target : {"c", "cuda", "numpy", "numba"}
         C99 that C++ takes, too; CUDA C++; a Python module that needs NumPy alone, or NumPy and

@@ -48,6 +48,17 @@ class Numba(Target):
     )  # fmt: skip
     helpers = map_texts("NAME = np.array([", "", "], np.float32)") | TEXTS
     needed_by = {  # noqa: RUF012
+        "finite_or_zero": ("finite_or_zero", "cube_root"),
+        "added": (
+            "from_bfloat16",
+            "to_bfloat16",
+            "from_float16",
+            "to_float16",
+            "upper_half",
+            "from_halves",
+            "round_to_bfloat16",
+            "round_to_float16",
+        ),
         "bfloat16": ("from_bfloat16", "to_bfloat16"),
         "float16": ("from_float16", "to_float16"),
         "philox": ("random_of", "fill_random"),

@@ -8,16 +8,20 @@ from .adadelta import adadelta
 from .adafactor import adafactor
 from .adagrad import adagrad
 from .adam import adam, adamw
+from .adam_mini import adam_mini
 from .adamax import adamax
 from .adan import adan
 from .ademamix import ademamix
 from .adopt import adopt
 from .asgd import asgd
+from .came import came
+from .ftrl import ftrl
 from .grams import grams
 from .lamb import lamb
 from .laprop import laprop
 from .lars import lars
 from .lion import lion
+from .madgrad import madgrad
 from .mars import mars_adamw, mars_lion
 from .muon import muon
 from .nadam import nadam
@@ -29,6 +33,8 @@ from .rmsprop import rmsprop
 from .rprop import rprop
 from .schedulefree import adamw_schedulefree, radam_schedulefree, sgd_schedulefree
 from .sgd import sgd
+from .sgdp import sgdp
+from .shampoo import shampoo
 from .signsgd import signsgd, signum
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
@@ -64,12 +70,18 @@ classes: dict[str, Rule] = {
     "ADOPT": adopt(),
     "LaProp": laprop,
     "Grams": grams,
+    "MADGRAD": madgrad(),
+    "FTRL": ftrl,
+    "SGDP": sgdp(),
+    "AdamMini": adam_mini(),
+    "CAME": came(),
     "SGDScheduleFree": sgd_schedulefree,
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,
     "Muon": muon(),
     "NorMuon": normuon(),
     "Prodigy": prodigy,
+    "Shampoo": shampoo(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -14,6 +14,7 @@ from ..interrupts import held
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import Rule
 from ..language.scalars import scalar_names
+from ..parameters.copies import with_copies
 from ..protocol import Backend, Dtypes, Gradients, Tensor
 from .staged_launch import launch_of
 
@@ -57,7 +58,7 @@ class Bucket:
         self._launch.set_rows(row_of_tensor)
         stepping = list(compress(self._tensors, [row >= 0 for row in row_of_tensor]))
         self._staged = [tensor for tensor in stepping if tensor.staged]
-        self.mark_changed = self._backend.change_marker(stepping)
+        self.mark_changed = self._backend.change_marker(with_copies(stepping))
 
     def set_rows(self, rows: Sequence[tuple[float, ...]]) -> None:
         """Round scalars from float64 to the compute dtype, once; the last of a row is the

@@ -11,17 +11,18 @@ from ..interrupts import held
 from ..language.blockwise import BLOCKWISE
 from ..language.dtypes import dtype_of
 from ..language.rule import Option, Rule
-from ..pages import see
 from ..parameters.by_name import Division, as_groups
-from ..parameters.entries import listed_group
+from ..parameters.copies import copies_of_groups, kept_state, refresh_copies, with_copies
+from ..parameters.entries import is_group, label, listed_group, rule_of
 from ..parameters.groups import Groups
-from ..parameters.keywords import with_keywords
+from ..parameters.keywords import READ_WITH, check_read, with_keywords
 from ..parameters.trees import flatten
 from .evaluation import change_mode, check_has_modes, refuse_step
 from .one_thread import OneThread
 from .outcome import Outcome
 from .settings import Settings
 from .stepping import Stepping
+from .swapped import check_own
 
 
 class Run:
@@ -64,7 +65,8 @@ class Run:
         self.groups = Groups(rule, defaults, self.backend, single, division)
         for k, group in enumerate(groups):
             self.groups.add(group, {} if options is None else options[k], 0)
-        self.backend.check_overlap(self.groups.tensors)
+        self.backend.check_overlap(with_copies(self.groups.tensors))
+        refresh_copies(self.backend, self.groups.tensors)
         self.settings, self.alone = settings, OneThread()
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
         self.evaluating = False
@@ -96,7 +98,16 @@ class Run:
                 "a group cannot be added while gradients are being accumulated; flush() ends that"
             )
         self.follow()
+        if is_group(group):
+            own = rule_of(group, self.rule, label(len(self.groups.entries), group))
+            parts = (
+                {name: self.defaults[name] for name in READ_WITH.values()}
+                if own is self.rule
+                else {}
+            )
+            check_read(parts, [group], [own], len(self.groups.entries))
         self.groups.add(listed_group(group), {}, self.steps_taken, check_overlap=True)
+        refresh_copies(self.backend, self.groups.tensors)
         self.forget()
 
     def change(self, **settings: Any) -> None:
@@ -127,11 +138,7 @@ class Run:
 
     def check_own(self) -> None:
         """Raise RuntimeError while averages are in the places of the parameters."""
-        if self.swapped:
-            raise RuntimeError(
-                "the averages are in the places of the parameters: leave `with opt.averages():` first"
-                f"{see('howto/averages.md')}"
-            )
+        check_own(self.swapped)
 
     def follow(self) -> None:
         """Update other arrays from now on, where they were put in the places of parameters."""
@@ -164,7 +171,7 @@ class Run:
         self.settle()
         numbers, tensors, clocks = self.groups.numbers(0), self.groups.tensors, self.groups.clocks
         for i, (tensor, clock) in enumerate(zip(tensors, clocks, strict=True)):
-            for name, array in tensor.state.items():
+            for name, array in kept_state(tensor).items():
                 state = clock.rule.scales.get(name, name)
                 value = clock.rule.initial.get(state, 0.0)
                 value = numbers[clock.group][value] if isinstance(value, str) else value
@@ -233,5 +240,7 @@ def start(
         masks: Sequence[Any] = [weight_decay_mask] * len(groups)
     else:
         masks = division.masks(weight_decay_mask)
-    defaults, groups = with_keywords(rule, groups, hyper, masks)
+    hyper = dict(hyper)
+    copies = copies_of_groups(hyper.pop("copy_to", None), len(groups), single, division)
+    defaults, groups = with_keywords(rule, groups, hyper, masks, copies)
     return Run(rule, defaults, backend, groups, single, settings, division=division)

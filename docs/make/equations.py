@@ -20,14 +20,38 @@ GREEK = {
 }  # fmt: skip
 SUM, PRODUCT, ATOM = 1, 2, 3  # how tightly the outermost operation of a text binds
 RELATIONS = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}
-# the function of a whole matrix, whose name stands in the lines above
-NEWTON_SCHULZ = (
-    "<mtd><mi>newton_schulz</mi></mtd><mtd><mo>:</mo><mspace width='0.4em'/>"
-    "<mi>X</mi><mo>←</mo><mi>a</mi><mi>X</mi><mo>+</mo><mo>(</mo><mi>b</mi><mi>G</mi><mo>+</mo>"
-    "<mi>c</mi><msup><mi>G</mi><mn>2</mn></msup><mo>)</mo><mi>X</mi><mo>,</mo>"
-    "<mspace width='0.4em'/><mi>G</mi><mo>=</mo><mi>X</mi><msup><mi>X</mi><mi>T</mi></msup>"
-    "<mo>,</mo><mspace width='0.4em'/><mtext>ns_steps times</mtext></mtd>"
-)
+SPACE = "<mspace width='0.4em'/>"
+
+
+def _definition(function: str, text: str) -> str:
+    """Return a line that says what a function is whose name stands in the lines above."""
+    return f"<mtd><mi>{function}</mi></mtd><mtd><mo>:</mo>{SPACE}{text}</mtd>"
+
+
+def _product(gram: str) -> str:
+    return (
+        "<mi>keep</mi><mo>⋅</mo><mi>before</mi><mo>+</mo><mi>add</mi><mo>⋅</mo>"
+        f"{gram}<mo>,</mo>{SPACE}<mtext>of (X, before, keep, add)</mtext>"
+    )
+
+
+TRANSPOSED = "<msup><mi>X</mi><mi>T</mi></msup>"
+DEFINITIONS = {
+    "newton_schulz": (
+        "<mi>X</mi><mo>←</mo><mi>a</mi><mi>X</mi><mo>+</mo><mo>(</mo><mi>b</mi><mi>G</mi><mo>+</mo>"
+        "<mi>c</mi><msup><mi>G</mi><mn>2</mn></msup><mo>)</mo><mi>X</mi><mo>,</mo>"
+        f"{SPACE}<mi>G</mi><mo>=</mo><mi>X</mi>{TRANSPOSED}"
+        f"<mo>,</mo>{SPACE}<mtext>ns_steps times</mtext>"
+    ),
+    "row_gram": _product(f"<mi>X</mi>{TRANSPOSED}"),
+    "column_gram": _product(f"{TRANSPOSED}<mi>X</mi>"),
+    "inverse_root": (
+        "<msup><mrow><mo>(</mo><mi>scale</mi><mo>⋅</mo><mi>G</mi><mo>+</mo><mi>ε</mi><mi>I</mi>"
+        "<mo>)</mo></mrow><mrow><mo>−</mo><mi>exponent</mi></mrow></msup><mo>,</mo>"
+        f"{SPACE}<mtext>of (G, before, refresh, scale, ε, exponent); before where refresh is 0</mtext>"
+    ),
+    "multiplied": (f"<mi>L</mi><mi>X</mi><mi>R</mi><mo>,</mo>{SPACE}<mtext>of (X, L, R)</mtext>"),
+}
 
 Text = tuple[str, int]
 
@@ -43,8 +67,8 @@ def equations(rule: Rule) -> str:
     host.add(long, carry)
     element = _Lines({name: host.text(value) for name, value in inline.items()})
     element.add(results)
-    if any(node.op == "newton_schulz" for node in reachable(results.values())):
-        element.lines.append(NEWTON_SCHULZ)
+    called = {node.op for node in reachable(results.values())}
+    element.lines += [_definition(n, text) for n, text in DEFINITIONS.items() if n in called]
     rows = "".join(f"<mtr>{line}</mtr>" for line in [*host.lines, *element.lines])
     return f'<math display="block"><mtable displaystyle="true">{rows}</mtable></math>'
 
@@ -113,6 +137,8 @@ class _Lines:
             return f"<mo>−</mo>{_within(args[0], PRODUCT)}", SUM
         if op == "sqrt":
             return f"<msqrt>{args[0][0]}</msqrt>", ATOM
+        if op == "cube_root":
+            return f"<mroot>{_row(args[0][0])}<mn>3</mn></mroot>", ATOM
         if op in ("ipow", "pow"):
             return f"<msup>{_within(args[0], ATOM)}{_row(args[1][0])}</msup>", PRODUCT
         if op == "exp":

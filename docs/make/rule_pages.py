@@ -33,7 +33,10 @@ If in doubt, take AdamW, and try learning rates a factor of three apart.
 | very many steps on noisy gradients | AdEMAMix, MARSAdamW, Adan |
 | no idea how many steps there will be | AdamWScheduleFree, RAdamScheduleFree, SGDScheduleFree |
 | time to tune the learning rate and a schedule | SGD with momentum |
-| little memory | Adafactor, Lion, Signum, SGD |
+| time to tune the learning rate, but no schedule | MADGRAD |
+| little memory | Adafactor, CAME, AdamMini, Lion, Signum, SGD |
+| weights of which only the direction matters, before normalization | SGDP |
+| a linear model of very many features, most of which should be exactly 0 | FTRL |
 | embedding tables with sparse gradients | SparseAdam, Adagrad, SGD |
 | very large batches | LAMB, LARS, NovoGrad |
 | exact gradients of all data, badly scaled parameters | Rprop |

@@ -13,6 +13,7 @@ def final_loss(form: Format, seed: int, epochs: int) -> float:
     """Train, and return the mean cross-entropy over all training images at the end.
 
     The network computes in float32 with the stored weights; a gradient has the dtype of its weight.
+    Of a rule that evaluates an average it is the average's.
     """
     digits = load()
     images, labels = digits.train_images, digits.train_labels
@@ -28,6 +29,8 @@ def final_loss(form: Format, seed: int, epochs: int) -> float:
             optimizer.step(
                 [{name: form.stored(grad) for name, grad in layer.items()} for layer in grads]
             )
+    if optimizer.rule.average_share is not None:
+        optimizer.eval()
     return loss_and_gradients(_float32(weights), images, labels)[0]
 
 

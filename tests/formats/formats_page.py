@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -19,7 +19,12 @@ Figures = Mapping[str, Any]
 
 def with_tables(page: str, found: Figures) -> str:
     """Return the page with its tables, which are the only ones on it, of these figures."""
-    made = iter(tables(found))
+    return replaced(page, tables(found))
+
+
+def replaced(page: str, tables: Iterable[str]) -> str:
+    """Return the page with these tables in the places of its own, of which there are as many."""
+    made = iter(tables)
     return TABLE.sub(lambda match: next(made), page)
 
 
@@ -44,7 +49,7 @@ def tables(found: Figures) -> tuple[str, str]:
     ]
     first = ["format", "bytes", "time", *(f"error after {step}" for step in steps)]
     second = ["format", "digits", "beside float32", "text", "beside float32"]
-    return _table(first, costs), _table(second, rows)
+    return table(first, costs), table(second, rows)
 
 
 def _costs(name: str, figures: Figures) -> list[str]:
@@ -71,19 +76,21 @@ def _losses(figures: Figures, reference: Figures, part: str) -> list[str]:
     if failed:
         return [f"{failed} of {len(losses)} not finite", NONE]
     more = [a - b for a, b in zip(losses, reference[part], strict=True)]
-    beside = NONE if figures is reference else _spread(more, _difference)
-    return [_spread(losses, "{:#.4g}".format), beside]
+    beside = NONE if figures is reference else spread(more, _difference)
+    return [spread(losses, "{:#.4g}".format), beside]
 
 
 def _difference(number: float) -> str:
     return f"{number:+.4f}" if abs(number) < 100 else f"{number:+.1e}"
 
 
-def _spread(numbers: Sequence[float], shown: Callable[[float], str]) -> str:
+def spread(numbers: Sequence[float], shown: Callable[[float], str]) -> str:
+    """Return the median of the numbers, with the least and the most."""
     middle, least, most = map(shown, (median(numbers), min(numbers), max(numbers)))
     return f"{middle} [{least} {most}]"
 
 
-def _table(columns: list[str], rows: list[list[str]]) -> str:
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -41,7 +41,7 @@ class Format:
     def optimizer(self, params: Any, seed: int = 0) -> ss.Optimizer:
         return ss.AdamW(params, backend=BACKEND, **self.keywords(seed))
 
-    def torch_optimizer(self, params: list[Any], seed: int) -> Any:
+    def torch_optimizer(self, params: list[tuple[str, Any]], seed: int) -> Any:
         module = importlib.import_module("samestep.torch")
         return module.AdamW(params, **self.keywords(seed))
 

@@ -5,8 +5,11 @@ The text is this documentation: pages that people wrote, joined.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from stored_formats import Format
@@ -71,7 +74,14 @@ def sizes() -> dict[str, int]:
 
 
 def final_loss(form: Format, seed: int, steps: int) -> float:
-    """Train, and return the mean cross-entropy of a character of the text that is held out, in nats.
+    """Train, and return the mean cross-entropy of a character of the text that is held out, in nats."""
+    (loss,) = losses(form, seed, steps, steps)
+    return loss
+
+
+def losses(form: Format, seed: int, steps: int, every: int) -> Iterator[float]:
+    """Train, and yield the loss as of `final_loss` after ``every`` so many steps; of a rule that
+    evaluates an average it is the average's.
 
     The model computes in float32 with the stored weights; a gradient has the dtype of its weight.
     """
@@ -82,17 +92,29 @@ def final_loss(form: Format, seed: int, steps: int) -> float:
     stored = {
         key: param.detach().to(dtype).requires_grad_() for key, param in model.named_parameters()
     }
-    optimizer = form.torch_optimizer([*stored.values()], seed)
+    optimizer = form.torch_optimizer([*stored.items()], seed)
     end = int(len(text()) * (1 - HELD_OUT))
     order = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         starts = torch.randint(end - CONTEXT - 1, (BATCH,), generator=order)
         optimizer.zero_grad()
         _loss(model, stored, starts).backward()
         optimizer.step()
-    with torch.no_grad():
-        starts = torch.linspace(end, len(text()) - CONTEXT - 1, TESTED).long()
-        return float(_loss(model, stored, starts))
+        if step % every == 0:
+            with torch.no_grad(), evaluated(optimizer):
+                starts = torch.linspace(end, len(text()) - CONTEXT - 1, TESTED).long()
+                yield float(_loss(model, stored, starts))
+
+
+@contextlib.contextmanager
+def evaluated(optimizer: Any) -> Iterator[None]:
+    """Have the parameters to evaluate in their places, where an optimizer trains others."""
+    if not hasattr(optimizer, "eval"):  # another library's
+        yield
+        return
+    optimizer.eval()
+    yield
+    optimizer.train()
 
 
 def _loss(model: Transformer, stored: dict[str, Tensor], starts: Tensor) -> Tensor:

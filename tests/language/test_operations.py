@@ -9,6 +9,7 @@ from c_target import COptimizer
 from helpers import off, on, step
 from samestep.golden.compare import first_difference
 from samestep.language.dtypes import COMPUTE_DTYPE, numpy_dtype
+from samestep.language.vocabulary import NumpyVocabulary
 from variants import DTYPES, SPECIAL
 
 
@@ -34,6 +35,7 @@ OPERATIONS = {
     "divide": (lambda xp, a, b: a / b, np.divide),
     "negate": (lambda xp, a, b: -a, lambda a, b: -a),
     "sqrt": (lambda xp, a, b: xp.sqrt(a), lambda a, b: np.sqrt(a)),
+    "cube_root": (lambda xp, a, b: xp.cube_root(a), lambda a, b: NumpyVocabulary(a.dtype, a.dtype).cube_root(a)),
     "abs": (lambda xp, a, b: xp.abs(a), lambda a, b: np.abs(a)),
     "builtin_abs": (lambda xp, a, b: abs(a), lambda a, b: np.abs(a)),
     "sign": (
@@ -107,6 +109,26 @@ def test_an_operation_is_its_definition(name, dtype, any_backend, tmp_path):
     assert first_difference(off(any_backend, ours), expected) is None
     COptimizer(rule_of(operation), printed, tmp_path).step(b)
     assert first_difference(printed, expected) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_cube_root_is_within_one_and_a_half_units_in_the_last_place(dtype):
+    """From the smallest subnormal number to the largest; other tests compare the targets with it."""
+    mpmath = pytest.importorskip("mpmath")
+    info, rng = np.finfo(dtype), np.random.default_rng(0)
+    low, high = np.log2(info.smallest_subnormal), np.log2(info.max)
+    exponents = [
+        *np.linspace(low, high, 400),
+        *rng.uniform(low, high, 400),
+        *rng.uniform(-3, 3, 200),
+    ]
+    with np.errstate(over="ignore"):
+        x = np.minimum(np.exp2(exponents), info.max).astype(dtype)
+    roots = NumpyVocabulary(np.dtype(dtype), np.dtype(dtype)).cube_root(x)
+    with mpmath.workdps(30):
+        exact = [mpmath.mpf(float(each)) ** (mpmath.mpf(1) / 3) for each in x]
+        errors = [abs(mpmath.mpf(float(r)) - e) for r, e in zip(roots, exact, strict=True)]
+    assert max(e / np.spacing(r) for e, r in zip(errors, roots, strict=True)) < 1.5
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

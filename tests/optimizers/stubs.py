@@ -63,6 +63,8 @@ def type_of(parameter: inspect.Parameter) -> str:
         return "Any"
     if parameter.name == "state_dtype":
         return "str | Mapping[str, str] | None"
+    if parameter.name == "copy_to":  # arrays, in the structure of the parameters
+        return "Any"
     if parameter.name in CHOICES:
         return "str | None"
     if isinstance(default, (bool, str)):

@@ -182,6 +182,29 @@ def test_what_cannot_be_averaged_says_why():
         optimizer.step(ss.IndexedSlices(np.ones((1, 3)), np.array([1])))
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("average_decay", "average"), ("average_start", "average"), ("seed", "rounding")],
+)
+def test_what_nothing_reads_is_refused(name, part):
+    """Its default may be given, as that of a group that is copied; and where one group reads it."""
+    weights, other = [np.ones(3, np.float32)], [np.ones(2, np.float32)]
+    asked = {"average": "ema", "rounding": "stochastic"}[part]
+    value, default = {"average_decay": (0.5, 0.999)}.get(name, (3, 0))
+    expected = rf"{name} has no effect without {part}=.*{asked}'.*: give that, too, or leave it out"
+    with pytest.raises(TypeError, match=f"^{expected}"):
+        ss.AdamW(weights, **{name: value})
+    with pytest.raises(TypeError, match=f"^group 1: {expected}"):
+        ss.AdamW([{"params": weights}, {"params": other, name: value}])
+    optimizer = ss.AdamW(weights, **{name: default})
+    with pytest.raises(TypeError, match=f"^group 1: {expected}"):
+        optimizer.add_param_group({"params": other, name: value})
+    optimizer.add_param_group({**optimizer.param_groups[0], "params": other})
+    groups = [{"params": weights}, {"params": other, part: asked}]
+    ss.AdamW(groups, **{name: value})
+    ss.AdamW(weights, **{name: value, part: asked})
+
+
 def test_an_infinite_parameter_has_itself_as_its_average(any_backend):
     weights = on(any_backend, np.array([-np.inf, 1.0, np.inf]))
     optimizer = ss.SGD(weights, lr=0.1, average="ema", average_decay=0.5, backend=any_backend)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,12 @@ VERSIONS = {
     "optimi": "0.3.3",
     "pytorch_optimizer": "4.1.0",
     "prodigyopt": "1.1.2",
+    # of https://github.com/facebookresearch/optimizers
+    "distributed_shampoo": "commit f60660661194de26d3ee78bae6d15820ff8e583d",
+    "madgrad": "1.3",
+    "adamp": "0.3.0",
+    "adam_mini": "1.1.1",
+    "came_pytorch": "0.1.3",
 }
 RUNS = ("first", "second")  # of ten steps each, less those without all gradients
 BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
@@ -27,18 +34,57 @@ ADAM = dict(lr=LR, betas=BETAS, eps=EPS, weight_decay=0.1)
 
 
 class Case(NamedTuple):
-    """A class of samestep with hyperparameters, and one of a package that does the same."""
+    """A class of samestep with hyperparameters, and one of a package that does the same with its own, or
+    with what a function returns where the package is; and the names of parameters that both take."""
 
     ours: str
     hyper: dict[str, Any]
     theirs: str
-    their_hyper: dict[str, Any]
+    their_hyper: dict[str, Any] | Callable[[], dict[str, Any]]
+    names: tuple[str, ...] = tuple(ORDINARY)
+
+
+def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives hyperparameters in float64, with ``eps`` added to all eigenvalues. It keeps some
+    numbers in float32, so those here are powers of two."""
+
+    def found() -> dict[str, Any]:
+        import torch
+        from distributed_shampoo import AdamPreconditionerConfig as Adam
+        from distributed_shampoo import RootInvShampooPreconditionerConfig as RootInv
+        from distributed_shampoo import SGDPreconditionerConfig as Sgd
+        from distributed_shampoo import SingleDeviceDistributedConfig as Single
+        from distributed_shampoo.preconditioner import matrix_functions_types as types
+
+        added = types.PerturbationConfig(perturb_before_computation=False)
+        grafting = hyper.pop("grafting", None)
+        return dict(
+            **hyper,
+            grafting_config=Sgd() if grafting == "sgd" else Adam(**grafting) if grafting else None,
+            preconditioner_config=RootInv(
+                amortized_computation_config=types.EigenConfig(
+                    rank_deficient_stability_config=added
+                ),
+                factor_matrix_dtype=torch.float64,
+                inv_factor_matrix_dtype=torch.float64,
+            ),
+            distributed_config=Single(target_parameter_dimensionality=2),
+        )
+
+    return found
 
 
 # without epsilon: the authors multiply it by the estimate of the next step
-PRODIGY = dict(betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
+PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
+SHAMPOO = dict(lr=2**-4, betas=(0.5, 0.5), weight_decay=2**-3)
+SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
+CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
+SGDP = dict(
+    lr=LR, momentum=0.8, dampening=0.2, eps=EPS, weight_decay=0.1, delta=2.0, wd_ratio=0.3,
+    nesterov=True,  # without, its buffer is projected in place
+)  # fmt: skip
 CASES = {
     "sgd_schedulefree": Case(
         "SGDScheduleFree",
@@ -101,6 +147,29 @@ CASES = {
         dict(ADAM, clip_lambda=lambda step: (step - 1) ** 0.25, foreach=False),
     ),
     "grams": Case("Grams", ADAM, "pytorch_optimizer:Grams", dict(ADAM, **DECOUPLED)),
+    "shampoo_of_sums": Case(
+        "Shampoo",
+        dict(SHAMPOO, betas=(0.5, 1.0), eps=2**-10),
+        "distributed_shampoo:DistributedShampoo",
+        distributed_shampoo(**{**SHAMPOO, "betas": (0.5, 1.0)}, epsilon=2**-10),
+        ("weight",),
+    ),
+    "shampoo_sgd_grafting": Case(
+        "Shampoo",
+        dict(SHAMPOO, eps=2**-10, sgd_grafting=True, **SEVERAL),
+        "distributed_shampoo:DistributedShampoo",
+        distributed_shampoo(**SHAMPOO, epsilon=2**-10, grafting="sgd", **SEVERAL),
+        ("weight",),
+    ),
+    "shampoo_adam_grafting": Case(
+        "Shampoo",
+        dict(SHAMPOO, eps=2**-10, grafting_beta2=0.5, grafting_eps=2**-16, **SEVERAL),
+        "distributed_shampoo:DistributedShampoo",
+        distributed_shampoo(
+            **SHAMPOO, epsilon=2**-10, grafting=dict(beta2=0.5, epsilon=2**-16), **SEVERAL
+        ),
+        ("weight",),
+    ),
     "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),
     "prodigy_options": Case(
         "Prodigy",
@@ -108,6 +177,22 @@ CASES = {
         "prodigyopt:Prodigy",
         dict(PRODIGY, lr=0.5, safeguard_warmup=True, use_bias_correction=True, growth_rate=1.1),
     ),
+    "madgrad": Case(
+        "MADGRAD",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, eps=EPS),
+        "madgrad:MADGRAD",
+        dict(lr=LR, momentum=0.8, weight_decay=0.1, eps=EPS),
+    ),
+    # its sum of squares starts at 0
+    "ftrl": Case(
+        "FTRL",
+        dict(lr=LR, l1=0.1, l2=0.2, beta=0.3, initial_accumulator_value=0.0),
+        "pytorch_optimizer:FTRL",
+        dict(lr=LR, lambda_1=0.1, lambda_2=0.2, beta=0.3, foreach=False),
+    ),
+    "sgdp": Case("SGDP", SGDP, "adamp:SGDP", SGDP),
+    "adam_mini": Case("AdamMini", ADAM, "adam_mini:Adam_mini", dict(ADAM, verbose=False)),
+    "came": Case("CAME", CAME, "came_pytorch:CAME", CAME),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),
@@ -132,10 +217,12 @@ def run(case: Case) -> dict[str, list[float]]:
 
     module, name = case.theirs.split(":")
     start, steps = inputs()
-    params = {name: torch.tensor(array, requires_grad=True) for name, array in start.items()}
-    optimizer = getattr(importlib.import_module(module), name)(
-        [*params.values()], **case.their_hyper
-    )
+    params = {name: torch.tensor(start[name], requires_grad=True) for name in case.names}
+    given: list[Any] = [*params.values()]
+    if name == "Adam_mini":  # which finds out by names that a matrix has a block for each row
+        given = [("mlp" if param.ndim > 1 else "block", param) for param in given]
+    hyper = case.their_hyper if isinstance(case.their_hyper, dict) else case.their_hyper()
+    optimizer = getattr(importlib.import_module(module), name)(given, **hyper)
     if has_modes := hasattr(optimizer, "train"):
         optimizer.train()
     for grads in steps:

@@ -108,6 +108,10 @@ def test_no_setting_makes_a_nan(settings, backend):
         ("adafactor", 1, 4e19, np.nan),
         ("stableadamw", 1, 4e19, 1 - 1e-5),
         ("mars_adamw", 1, 4e19, 1),
+        ("madgrad", 1, 4e19, 1),
+        ("ftrl", 1, 4e19, np.nan),
+        ("adam_mini", 1, 4e19, 1),
+        ("came", 1, 4e19, np.nan),
         ("stableadamw", 1, np.inf, np.nan),
     ],
 )

@@ -24,9 +24,12 @@ REDUCING = [
     "StableAdamW",
     "MARSAdamW",
     "MARSLion",
+    "SGDP",
+    "AdamMini",
+    "CAME",
     "Prodigy",
 ]
-OF_MATRICES = ["Muon", "NorMuon"]  # which refuse vectors, sharded or not
+OF_MATRICES = ["Muon", "NorMuon", "Shampoo"]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 
 

@@ -119,13 +119,13 @@ def test_a_rule_without_such_functions_is_its_only_stage():
 
 def test_the_text_is_cut_at_each_call():
     found = stages(ss.Rule("twice", scalars, twice, whitening.defaults))
-    assert [call.array for call in found.calls] == ["newton_schulz_1", "newton_schulz_2"]
+    assert [call.result for call in found.calls] == ["newton_schulz_1", "newton_schulz_2"]
     assert [call.scalars for call in found.calls] == [("a", "b", "c", "steps")] * 2
     read = [[load for each in program(rule).passes for load in each.loads] for rule in found.rules]
     assert read == [
         ["grad", "grad"],
         ["newton_schulz_1"],
-        ["param", *(c.array for c in found.calls)],
+        ["param", *(c.result for c in found.calls)],
     ]
     wrote = [[n for each in program(r).passes for n, _ in each.stores] for r in found.rules]
     assert wrote == [["newton_schulz_1"], ["newton_schulz_2"], ["param"]]
@@ -211,11 +211,11 @@ def test_bits_do_not_depend_on_what_else_is_there(any_backend):
 
 
 def test_a_large_stack_is_cut_where_memory_is(any_backend, monkeypatch):
-    from samestep.step import staged_launch
+    from samestep.step import matrix_work
 
     shapes = [(5, 7)] * 9
     expected = run(whitening, any_backend, shapes)
-    monkeypatch.setattr(staged_launch, "STACK", 80)
+    monkeypatch.setattr(matrix_work, "STACK", 80)
     for found, param in zip(run(whitening, any_backend, shapes), expected, strict=True):
         assert_same_bits(found, param)
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from ....interrupts import held
-from ....pages import see
-
-REMEDY = "make it with average='ema' or average='mean'"
+from ....step.swapped import Pairs, check_kept, check_own, swapped
 
 
 def averaged(optimizer: Any) -> list[list[torch.Tensor]]:
@@ -21,43 +18,34 @@ def averaged(optimizer: Any) -> list[list[torch.Tensor]]:
     return [[next(found) for _ in group["params"]] for group in optimizer.param_groups]
 
 
-@contextlib.contextmanager
-def averages(optimizer: Any, swapped: list[bool]) -> Iterator[None]:
-    """Swap the averages in, and back. ``swapped`` is not empty meanwhile."""
-    check_own(swapped)
-    params = [param for group in optimizer.param_groups for param in group["params"]]
-    pairs = list(zip(params, _averages(optimizer), strict=True))
-    pairs = [(param, average) for param, average in pairs if param is not average]
-    own = [param.detach().clone() for param, _ in pairs]
-    try:
-        # an interrupt that came meanwhile takes effect as this block ends: all is put back then, too
-        with held(), torch.no_grad():
-            swapped.append(True)
-            for param, average in pairs:
-                param.copy_(average)
-        yield
-    finally:
-        with held(), torch.no_grad():
-            for (param, _), value in zip(pairs, own, strict=True):
+def averages(optimizer: Any) -> AbstractContextManager[None]:
+    """Swap the averages in, and back; see `samestep.torch.Optimizer.averages`."""
+
+    def pairs() -> Pairs:
+        check_own(optimizer._swapped)
+        params = [param for group in optimizer.param_groups for param in group["params"]]
+        found = zip(params, _averages(optimizer), strict=True)
+        return [(param, average) for param, average in found if param is not average]
+
+    def copy(param: torch.Tensor) -> torch.Tensor:
+        return param.detach().clone()
+
+    def write(values: Pairs) -> None:
+        with torch.no_grad():
+            for param, value in values:
                 param.copy_(value)
-            swapped.clear()
 
+    def note(swapped_in: bool) -> None:
+        optimizer._swapped = swapped_in
 
-def check_own(swapped: list[bool]) -> None:
-    """Raise RuntimeError while averages are in the places of the parameters."""
-    if swapped:
-        raise RuntimeError(
-            "the averages are in the places of the parameters: leave `with opt.averages():` first"
-            f"{see('howto/averages.md')}"
-        )
+    return swapped(contextlib.nullcontext(), pairs, copy, write, note)
 
 
 def _averages(optimizer: Any) -> list[torch.Tensor]:
     """Return the average of each parameter; the parameter itself until a step counts, or where its
     group keeps none. Raises ValueError if no group does."""
     groups = optimizer.param_groups
-    if not any(group["average"] for group in groups):
-        raise ValueError(f"this optimizer keeps no averages; {REMEDY}{see('howto/averages.md')}")
+    check_kept(any(group["average"] for group in groups))
     found = []
     for param in (param for group in groups for param in group["params"]):
         entry = optimizer.state.get(param, {})

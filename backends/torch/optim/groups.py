@@ -9,9 +9,13 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ....language.rule import Rule
+from ....pages import see
 from ....parts.by_keyword import variant_of
 
 Groups = list[dict[str, Any]]
+RULE = (
+    "rule"  # the entry of a group that names its rule; without it the rule is the optimizer's own
+)
 
 
 class Slot(NamedTuple):
@@ -70,13 +74,19 @@ def numbers_of(rule: Rule, groups: Groups, k: int) -> dict[str, Any]:
     return rule.hyperparameters(values, where(groups, k))
 
 
-def all_numbers(rule: Rule, groups: Groups) -> list[dict[str, Any]]:
-    """Return the hyperparameters of all groups, see `numbers_of`."""
-    return [numbers_of(rule, groups, k) for k in range(len(groups))]
+def all_numbers(rules: Sequence[Rule], groups: Groups) -> list[dict[str, Any]]:
+    """Return the hyperparameters of all groups, whose ``rules`` these are, see `numbers_of`."""
+    return [numbers_of(rule, groups, k) for k, rule in enumerate(rules)]
 
 
 def plain(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Return hyperparameters with numbers in place of tensors, and tuples in place of lists."""
+    """Return hyperparameters with numbers in place of tensors, and tuples in place of lists. Raises
+    TypeError for the one that these classes do not have."""
+    if values.get("copy_to") is not None:
+        raise TypeError(
+            f"{where}copy_to is for samestep.Optimizer, which takes tensors, too; these classes write "
+            f"parameters and `state` only: leave it out{see('explain/half.md')}"
+        )
     return {name: _plain(value, where + name) for name, value in values.items()}
 
 
@@ -91,15 +101,19 @@ def _plain(value: Any, name: str) -> Any:
     return value
 
 
-def rules_of(rule: Rule, numbers: list[dict[str, Any]], held: Sequence[Slot]) -> list[Rule]:
-    """Return each group's variant of the rule. ``held`` are the parameters that have state: an option
+def rules_of(
+    rules: Sequence[Rule], numbers: list[dict[str, Any]], held: Sequence[Slot]
+) -> list[Rule]:
+    """Return the variant of each group's rule. ``held`` are the parameters that have state: an option
     that is also a number may have become zero, and its state is still there."""
     return [
-        _variant(rule, n, [slot for slot in held if slot.group == k]) for k, n in enumerate(numbers)
+        variant(rule, n, [slot for slot in held if slot.group == k])
+        for k, (rule, n) in enumerate(zip(rules, numbers, strict=True))
     ]
 
 
-def _variant(rule: Rule, numbers: Mapping[str, Any], held: list[Slot]) -> Rule:
+def variant(rule: Rule, numbers: Mapping[str, Any], held: Sequence[Slot]) -> Rule:
+    """Return the variant of a rule that a group asks for, see `rules_of`."""
     options = rule.chosen_options(numbers)
     for name, on in options.items():
         if held and not on and name in rule.defaults and name not in rule.choices:

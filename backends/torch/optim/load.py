@@ -36,13 +36,13 @@ OF_OUR_OWN = ("foreach", "fused", "capturable", "differentiable", *STRUCTURE)
 
 
 def in_own_order(
-    rule: Rule, groups: Sequence[dict[str, Any]], snapshot: Mapping[str, Any]
+    rules: Sequence[Rule], groups: Sequence[dict[str, Any]], snapshot: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the snapshot with each group's parameters in the order of ours, by their names where
-    both have names. Raises TypeError or ValueError for one of another rule or of other groups."""
+    both have names. Raises TypeError or ValueError for one of other rules or of other groups."""
     sizes = [len(group["params"]) for group in groups]
     names = [group.get("param_names") for group in groups]
-    return fitted(snapshot, [rule] * len(groups), sizes, names)
+    return fitted(snapshot, rules, sizes, names)
 
 
 def loaded_groups(
@@ -67,14 +67,17 @@ def loaded_groups(
     return result
 
 
-def loaded_state(rule: Rule, groups: Groups, snapshot: Mapping[str, Any]) -> defaultdict[Any, Any]:
+def loaded_state(
+    rules: Sequence[Rule], groups: Groups, snapshot: Mapping[str, Any]
+) -> defaultdict[Any, Any]:
     """Return the snapshot's state by parameter, with copies of the arrays on the parameter's device.
     What others keep there, such as the slow weights of a Lookahead, is copied with it.
 
     Raises TypeError or ValueError for other entries than the rule has, if they are another rule's.
     """
     keys = [key for group in snapshot["param_groups"] for key in group["params"]]
-    names, saved = _names_of_rules(rule), snapshot["state"]
+    names = frozenset().union(*map(_names_of_rules, {*rules}))
+    saved = snapshot["state"]
     slots = {
         key: slot._replace(entry={n: v for n, v in saved.get(key, {}).items() if n in names})
         for key, slot in zip(keys, all_slots(groups, {}), strict=True)
@@ -82,7 +85,7 @@ def loaded_state(rule: Rule, groups: Groups, snapshot: Mapping[str, Any]) -> def
     held = [slot for slot in slots.values() if slot.entry]
     for slot in held:
         check_shaped(slot.name, slot.param)
-    rules = rules_of(rule, all_numbers(rule, groups), held)
+    variants = rules_of(rules, all_numbers(rules, groups), held)
     state: defaultdict[Any, Any] = defaultdict(dict)
     for key, entry in saved.items():
         if key not in slots:  # as torch: not of a parameter, so it is none of our business
@@ -91,7 +94,7 @@ def loaded_state(rule: Rule, groups: Groups, snapshot: Mapping[str, Any]) -> def
         param, name, k, own = slots[key]
         where = f"state dict, {name}: "
         others = {n: _theirs(value, param) for n, value in entry.items() if n not in names}
-        variant = rules[k].for_shape(tuple(param.shape))
+        variant = variants[k].for_shape(tuple(param.shape))
         saved_dtype = snapshot["param_groups"][k].get("state_dtype")
         as_saved = variant.stored_as(checked_state_dtype(saved_dtype, where))
         found = read_entry(as_saved, own, where)

@@ -28,7 +28,7 @@ from ....step.outcome import Outcome
 from ....step.settings import Settings
 from ....step.stepping import Stepping
 from ...launching.initial_state import initial_state
-from .groups import Groups, Slot, all_numbers, all_slots, device_of, rules_of, where
+from .groups import RULE, Groups, Slot, all_numbers, all_slots, device_of, rules_of, where
 from .shards import check_placement, check_rule, is_dtensor, is_part, local, local_gradient, placed
 
 
@@ -65,18 +65,19 @@ class Participants:
     def __init__(
         self,
         backend: Backend,
-        rule: Rule,
+        rules: Sequence[Rule],
         groups: Groups,
         state: Mapping[Any, Any],
         device: torch.device,
     ) -> None:
-        slots, numbers = all_slots(groups, state), all_numbers(rule, groups)
+        slots, numbers = all_slots(groups, state), all_numbers(rules, groups)
         self._positions = [
             i for i, s in enumerate(slots) if s.has_state and device_of(s.param) == device
         ]
         self._all_here = len(self._positions) == len(slots)
         self._members = members = [slots[i] for i in self._positions]
-        self._rule, self._rules = rule, rules_of(rule, numbers, members)
+        self._families, self._rules = rules, rules_of(rules, numbers, members)
+        self._named = [group.get(RULE) for group in groups]
         tensors: list[Any] = []
         self._clocks: list[Clock] = []
         for position, member in zip(self._positions, members, strict=True):
@@ -99,19 +100,22 @@ class Participants:
         self._backend, self._tensors = backend, tensors
         self._stepping = Stepping(backend, tensors, self._clocks)
         self._outcome: Outcome | None = None  # of the last step
-        self._read = itemgetter(*rule.known_hyperparameters)
+        self._read = [itemgetter(*rule.known_hyperparameters) for rule in rules]
         self._hyper_held: list[Any] = []
         self._hyper_seen: bytes | None = None  # which objects they are
+        self._dicts: list[dict[str, Any]] = []  # those among them, and what was in them
+        self._dicts_seen: list[dict[str, Any]] = []
         self._refresh(groups)
         self._carried = tuple(dict.fromkeys(n for clock in self._clocks for n in clock.rule.carry))
-        self._next_scalars = layout_of(rule).scalars
+        scalars = (name for rule in rules for name in layout_of(rule).scalars)
+        self._next_scalars = tuple(dict.fromkeys(scalars))
         numbers_of_all = ("step", *self._carried, *self._next_scalars)
         self._numbers = Numbers(numbers_of_all, len(members))
         self._write_numbers()
         for i, (tensor, member) in enumerate(zip(tensors, members, strict=True)):
-            names = ("step", *self._clocks[i].rule.carry, *self._next_scalars)
-            counts = {name: self._numbers.views[name][i] for name in names}
             own = self._clocks[i].rule
+            names = ("step", *own.carry, *layout_of(own).scalars)
+            counts = {name: self._numbers.views[name][i] for name in names}
             arrays = {n: placed(n, a, member.param, own) for n, a in tensor.state.items()}
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
@@ -141,13 +145,21 @@ class Participants:
     def _refresh(self, groups: Groups) -> None:
         """Take over hyperparameters that were changed from outside."""
         try:
-            held = list(chain.from_iterable(map(self._read, groups)))
+            held = [group.get(RULE) for group in groups]
+            for read, group in zip(self._read, groups, strict=True):
+                held += read(group)
         except KeyError:  # the message is that of `all_numbers`
             held = []
         seen = self._hyper_seen is not None and identities(held) == self._hyper_seen
         if seen and self._dicts == self._dicts_seen:
             return
-        numbers = all_numbers(self._rule, groups)
+        for k, (named, group) in enumerate(zip(self._named, groups, strict=True)):
+            if group.get(RULE) != named:
+                raise ValueError(
+                    f"{where(groups, k)}its rule cannot be changed: {RULE!r} is {group.get(RULE)!r}, "
+                    f"and was {named!r}"
+                )
+        numbers = all_numbers(self._families, groups)
         for k, rule in enumerate(self._rules):
             rule.check_options(numbers[k], where(groups, k))
         hyper = [GroupHyper(group) for group in numbers]
@@ -194,7 +206,7 @@ class Participants:
 
     def change_mode(self, groups: Groups, evaluating: bool) -> None:
         """Turn the parameters into the averages that their rule keeps, or back."""
-        numbers = all_numbers(self._rule, groups)
+        numbers = all_numbers(self._families, groups)
         change_mode(self._backend, self._tensors, self._clocks, numbers, evaluating)
         if self._dtensors:
             torch.autograd.graph.increment_version([member.param for member in self._members])
@@ -220,7 +232,7 @@ class Participants:
         if self._next_scalars:
             numbers = self._hyper[clock.group].numbers(clock.decays)
             row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
-            column += [float(row[name]) for name in self._next_scalars]
+            column += [float(row.get(name, 0.0)) for name in self._next_scalars]
         return column
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,27 +21,28 @@ BackendOf = Callable[[torch.Tensor], Backend]
 class Parts:
     """The parameters that have state, in one part for each device; a step is taken by all or none.
 
-    ``backend_of(param)`` is the backend of the parameter's device. Raises what `Participants`
+    ``backend_of(param)`` is the backend of the parameter's device, ``rules`` are those of the groups.
+    Raises what `Participants`
     raises. ``absent``: the positions of parameters that have no state.
     """
 
     def __init__(
-        self, backend_of: BackendOf, rule: Rule, groups: Groups, state: Mapping[Any, Any]
+        self, backend_of: BackendOf, rules: Sequence[Rule], groups: Groups, state: Mapping[Any, Any]
     ) -> None:
         slots = all_slots(groups, state)
         of_device: dict[torch.device, torch.Tensor] = {}
         for slot in slots:
             if slot.has_state:
                 of_device.setdefault(device_of(slot.param), slot.param)
-        if rule.shared and len(of_device) > 1:
+        if len(of_device) > 1 and (shared := [rule for rule in rules if rule.shared]):
             where = ", ".join(map(str, of_device))
             raise ValueError(
-                f"{rule.name} goes by sums over all parameters, and these are on {where}; make one "
+                f"{shared[0].name} goes by sums over all parameters, and these are on {where}; make one "
                 "optimizer for each device"
             )
         self._backends = [backend_of(param) for param in of_device.values()]
         self._parts = [
-            Participants(backend, rule, groups, state, device)
+            Participants(backend, rules, groups, state, device)
             for backend, device in zip(self._backends, of_device, strict=True)
         ]
         self.absent = [i for i, slot in enumerate(slots) if not slot.has_state]

@@ -4,6 +4,23 @@ FUNCTION REAL @sign(REAL x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
 //// finite_or_zero
 
 FUNCTION REAL @finite_or_zero(REAL x) { return x - x == 0 ? x : 0; }
+//// cube_root
+
+/* the cube root of a number that is not negative, of correctly rounded operations, unlike cbrt */
+FUNCTION REAL @cube_root(REAL x)
+{
+    const REAL root = SQRT(x);
+    REAL near = SQRT(root);
+    for (int turn = 0; turn < 4; turn++) near = SQRT(SQRT(near) * root);
+    REAL inverse = 1 / near;
+    for (int turn = 0; turn < 4; turn++) {
+        const REAL off = 1 - x * inverse * inverse * inverse;
+        inverse = inverse + inverse * (off * ((REAL)(1 / 3.0) + (REAL)(2 / 9.0) * off));
+    }
+    near = x * inverse * inverse;
+    near = near + near * ((1 - near * inverse) * (REAL)(2 / 3.0));
+    return @finite_or_zero(x) == 0 ? x : near;
+}
 //// maximum
 
 FUNCTION REAL @maximum(REAL a, REAL b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }

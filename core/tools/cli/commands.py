@@ -26,7 +26,7 @@ RULES = (
     "Rule (all its variants), label, case, or module:name of your own; repeatable. "
     "Default: all built-in ones."
 )
-PARTS = "master=float32 or master=split, compensated, average=ema or average=mean; repeatable."
+PARTS = "master=float32 or master=split, compensated, average=ema or average=mean, copy_to=bfloat16 or copy_to=float16; repeatable."
 OPTIONS = f"Structural option to switch on, such as amsgrad, or off: no_factored; also {PARTS}"
 CLIPPING = " Also clip_value and clip_norm."
 SHAPES = (

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...language.blocks import state_shape
 from ...language.blockwise import BLOCKWISE
 from ...language.codecs import stored_dtype
 from ...language.dtypes import COMPUTE_DTYPE, numpy_dtype
@@ -61,8 +62,7 @@ def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> 
 def state_shapes(rule: Rule, shape: Shape) -> dict[str, Shape]:
     """Return the shape of each state of a parameter of this shape."""
     variant = rule.for_shape(shape)
-    smaller = {"row": shape[:1], "column": shape[1:], "tensor": ()}
-    shapes = {name: smaller.get(variant.per.get(name, ""), shape) for name in variant.state}
+    shapes = {name: state_shape(shape, variant.per.get(name)) for name in variant.state}
     coded = {n: BLOCKWISE[c].shape(shape) for n, c in variant.storage.items() if c in BLOCKWISE}
     return shapes | coded
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).parents[2] / "cuda_double"
-MODULES = ("", "cuda", "cuda.runtime", "cuda.memory")
+MODULES = ("", "cuda", "cuda.runtime", "cuda.memory", "linalg")
 OWN = {"run_everything", "OK"}  # what the double has besides
 
 

@@ -63,7 +63,9 @@ def test_nothing_is_compiled_or_loaded_after_the_first_step(rule, monkeypatch):
         if not isinstance(value, bool)
     }
     numbers |= {"etas": (0.4, 1.3)} if rule == "rprop" else {}
-    numbers |= {"ns_steps": 4.0} if "ns_steps" in numbers else {}
+    bounds = optimizer.rule.bounds
+    whole = [name for name in numbers if getattr(bounds.get(name), "whole", False)]
+    numbers |= {name: optimizer.rule.defaults[name] + 1 for name in whole}
     with Compilations(monkeypatch) as seen:
         optimizer.step(random_like(params, 1))
         for name, value in numbers.items():

@@ -7,7 +7,7 @@ raises. ``tests/backends/cupy/cupy_drift.py`` holds names and signatures against
 
 from __future__ import annotations
 
-from . import cuda
+from . import cuda, linalg
 from ._array import (
     arange,
     array,
@@ -16,9 +16,11 @@ from ._array import (
     asnumpy,
     empty,
     from_dlpack,
+    isfinite,
     matmul,
     ndarray,
     stack,
+    where,
     zeros,
 )
 from ._memory import get_default_memory_pool
@@ -26,5 +28,5 @@ from ._memory import get_default_memory_pool
 __version__ = "14.2.0"
 __all__ = [
     "arange", "array", "asarray", "ascontiguousarray", "asnumpy", "cuda", "empty", "from_dlpack",
-    "get_default_memory_pool", "matmul", "ndarray", "stack", "zeros",
+    "get_default_memory_pool", "isfinite", "linalg", "matmul", "ndarray", "stack", "where", "zeros",
 ]  # fmt: skip

@@ -206,10 +206,14 @@ class ndarray:
     def cumsum(self, axis: Any = None, dtype: Any = None, out: Any = None) -> ndarray:
         return self._computed(lambda: self._array.cumsum(axis), np.int64)
 
-    def _reduced(self, name: str) -> ndarray:
-        new = ndarray((), self.dtype)
-        later(lambda: new._array.__setitem__(..., getattr(self._array, name)()))
+    def _reduced(self, name: str, axis: Any = None) -> ndarray:
+        shape = () if axis is None else np.empty(self.shape, bool).any(axis).shape
+        new = ndarray(shape, self.dtype)
+        later(lambda: new._array.__setitem__(..., getattr(self._array, name)(axis)))
         return new
+
+    def all(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        return self._reduced("all", axis)
 
     def any(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
         return self._reduced("any")
@@ -219,6 +223,12 @@ class ndarray:
 
     def max(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
         return self._reduced("max")
+
+    def __abs__(self) -> ndarray:
+        return self._computed(lambda: abs(self._array))
+
+    def __rsub__(self, other: float) -> ndarray:
+        return self._computed(lambda: other - self._array)
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -282,7 +292,7 @@ def _in_place(name: str) -> Any:
 
 for _name in ("iadd", "imul"):
     setattr(ndarray, f"__{_name}__", _in_place(f"__{_name}__"))
-for _name in ("add", "sub", "mul", "truediv", "mod", "and", "or"):
+for _name in ("add", "sub", "mul", "truediv", "mod", "and", "or", "pow"):
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 for _name in ("eq", "ne", "lt", "ge"):
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__", bool))
@@ -348,6 +358,14 @@ def from_dlpack(array: Any, *, device: Any = None, copy: Any = None) -> ndarray:
     seen = np.from_dlpack(OnHost())
     memory = UnownedMemory(seen.ctypes.data, seen.nbytes, (seen, array), number)
     return ndarray(seen.shape, seen.dtype, MemoryPointer(memory, 0), seen.strides)
+
+
+def isfinite(x: ndarray) -> ndarray:
+    return x._computed(lambda: np.isfinite(x._array), bool)
+
+
+def where(condition: ndarray, x: ndarray, y: float) -> ndarray:
+    return x._computed(lambda: np.where(condition._array, x._array, y))
 
 
 def stack(

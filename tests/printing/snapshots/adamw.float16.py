@@ -33,6 +33,17 @@ def finite_or_zero(x):
     return x if x - x == float32(0) else float32(0)
 
 
+@intrinsic
+def added(typing, a, b):
+    """The sum in 32 bits: Numba's own has 64, of which a vector holds half as many."""
+    signature = types.uint32(types.uint32, types.uint32)
+
+    def codegen(context, builder, signature, args):
+        return builder.add(*args)
+
+    return signature, codegen
+
+
 @njit(**options)
 def from_float16(bits):
     sign_bit = np.uint32(bits & np.uint16(0x8000)) << np.uint32(16)
@@ -49,9 +60,9 @@ def to_float16(x):
     magnitude = np.uint32(bits & np.uint32(0x7FFFFFFF))
     # adding 0.5 rounds what becomes subnormal, at float16's last place
     shifted = np.uint32(magnitude).view(np.float32) + np.float32(0.5)
-    small = np.float32(shifted).view(np.uint32) - np.uint32(0x3F000000)
+    small = added(np.float32(shifted).view(np.uint32), np.uint32(0xC1000000))  # less 0x3F000000
     odd = (magnitude >> np.uint32(13)) & np.uint32(1)
-    normal = (magnitude + np.uint32(0xC8000FFF) + odd) >> np.uint32(13)
+    normal = added(added(magnitude, np.uint32(0xC8000FFF)), np.uint32(odd)) >> np.uint32(13)
     large = np.uint32(0x7E00) if magnitude > np.uint32(0x7F800000) else np.uint32(0x7C00)
     half = small if magnitude < np.uint32(0x38800000) else normal
     half = large if magnitude >= np.uint32(0x47800000) else half

@@ -105,6 +105,18 @@ def test_state_of_torch_is_loaded_and_parts_begin():
         assert float(ours.state[param]["step"]) == 3
 
 
+def test_what_nothing_reads_is_refused():
+    param, other = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    expected = "average_decay has no effect without average='ema' or average='mean'"
+    with pytest.raises(TypeError, match=f"^{expected}"):
+        st.AdamW([param], average_decay=0.5)
+    optimizer = st.AdamW(iter([param]))
+    with pytest.raises(TypeError, match=f"^group 1: {expected}"):
+        optimizer.add_param_group({"params": [other], "average_decay": 0.5})
+    optimizer.add_param_group({**optimizer.param_groups[0], "params": [other]})
+    st.AdamW([{"params": [param]}, {"params": [other], "average": "ema"}], average_decay=0.5)
+
+
 def test_averages_are_swapped_in_and_back():
     params, optimizer = made(average="ema", average_decay=0.5, master="float32")
     assert torch.equal(optimizer.averaged()[0][0], params[0].float())

@@ -1,0 +1,68 @@
+"""State dicts, pickles and copies of a torch optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....interrupts import held
+from ....step.one_thread import OneThread
+from ....step.swapped import check_own
+from ...torch_tensors.tracing import refuse_traced
+from .backends import Backends
+from .eager import not_compiled
+from .load import in_own_order, loaded_groups, loaded_state
+from .parts import Parts
+from .pickled import with_own_counts
+from .prepared import Prepared
+
+
+class StateDicts(Prepared):
+    """An optimizer that is saved and goes on, whatever it was saved by."""
+
+    @not_compiled
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a state dict of this optimizer's, of torch's optimizer of the same name, or
+        of a `samestep.Optimizer` on any backend. Its tensors are copied. Parameters are found by
+        their names where both have ``param_names`` (torch goes by position), else by position.
+
+        Raises TypeError or ValueError if it does not fit; nothing is changed then.
+        """
+        refuse_traced("loading a state dict")
+        state_dict = state_dict.copy()
+        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = pre_hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        with held(), self._alone:
+            self._forget()
+            rules = self._rules.of(self.param_groups)
+            state_dict = in_own_order(rules, self.param_groups, state_dict)
+            groups = loaded_groups(self.param_groups, state_dict)
+            state = loaded_state(rules, groups, state_dict)
+            parts = Parts(self._backends.of, rules, groups, state)
+            self.state, self.param_groups, self._parts = state, groups, parts
+        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+            post_hook(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return torch's state dict, with the last step counted: that may wait for a device."""
+        with self._alone:
+            self._settle()
+            return super().state_dict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        check_own(self._swapped)
+        self._settle()
+        saved = super().__getstate__()
+        return {
+            **saved,
+            "state": with_own_counts(self.state, self._rules.by_name.values()),
+            "_rules": self._rules,
+            "warn_lost_updates": self.warn_lost_updates,
+            "backend": self._backends.name,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._backends = Backends(state["backend"])
+        self._alone, self._swapped = OneThread(), False
+        self._forget()

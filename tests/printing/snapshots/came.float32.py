@@ -1,0 +1,452 @@
+"""came: fused update of float32 parameters with float32 gradients.
+
+Luo et al., CAME: Confidence-guided Adaptive Memory Efficient Optimization, arXiv:2307.02047,
+Algorithm 2.
+
+Printed by samestep from the rule's own text; do not edit.
+A line of `table` is a tile: row of `rows` (negative: skip), rows, address of param, address of
+grad, address of exp_avg, line of `tensors`, first row, first column.
+A line of `rows` holds lr, beta1, rest1, beta2, rest2, beta3, rest3, eps1, eps2, clip_threshold,
+decay, grad_coefficient.
+"""
+
+import numpy as np
+from numba import carray, njit, types
+from numba.extending import intrinsic
+from numpy import float32, uint64
+
+options = dict(nogil=True, error_model="numpy", fastmath=False, cache=True)
+sqrt = np.sqrt
+
+
+@intrinsic
+def pointer(typing, address, dtype):
+    """An address as a pointer to elements of `dtype`."""
+    signature = types.CPointer(dtype.dtype)(types.int64, dtype)
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return signature, codegen
+
+
+@njit(**options)
+def finite_or_zero(x):
+    return x if x - x == float32(0) else float32(0)
+
+
+@njit(**options)
+def maximum(a, b):
+    return a if a != a else (b if b != b else (a if a > b else b))
+
+
+@intrinsic
+def prefetch(typing, address):
+    """Ask for the cache line at an address. Nothing happens if there is no memory."""
+    from llvmlite import ir
+
+    def codegen(context, builder, signature, args):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        read, keep, data = (ir.Constant(number, choice) for choice in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(args[0], byte), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@njit(**options)
+def fetch_ahead(array, first, count):
+    """Ask for what follows soon after the `count` elements from `first` on: where few arrays are
+    read, the processor's own prefetching leaves the memory idle part of the time."""
+    for i in range(first + 512, first + 512 + count, 64 // array.itemsize):
+        prefetch(array.ctypes.data + i * array.itemsize)
+
+
+@njit(**options)
+def fold(lanes, width):
+    """The sum of that many `lanes`, a power of two, by halves; two times at once."""
+    while width >= 4:
+        width //= 4
+        for i in range(width):
+            lower, upper = lanes[i] + lanes[i + 2 * width], lanes[i + width] + lanes[i + 3 * width]
+            lanes[i] = lower + upper
+    return lanes[0] + lanes[1] if width == 2 else lanes[0]
+
+
+@njit(**options)
+def lanes_for(n, lanes):
+    """How many of the lanes a sum of `n` elements needs: the others stay +0."""
+    width = 1
+    while width < n and width < lanes:
+        width *= 2
+    return width
+
+
+@njit(**options)
+def add_lines(lines):
+    """Add up `lines` by neighbours, into line 0."""
+    count, width = lines.shape
+    step = 1
+    while step < count:
+        for line in range(0, count - step, 2 * step):
+            for i in range(width):
+                lines[line, i] = lines[line, i] + lines[line + step, i]
+        step *= 2
+
+
+@njit(**options)
+def sum_as_row(values, sums):
+    """Sum a vector in the fixed order of a sum along a row, into `sums[0]`."""
+    chunks = (values.size + 1024 - 1) // 1024
+    lanes = np.empty(256, float32)
+    for chunk in range(chunks):
+        part = values[chunk * 1024 : (chunk + 1) * 1024]
+        width = lanes_for(part.size, 256)
+        lanes[:width] = 0
+        for start in range(0, part.size, 256):
+            for lane in range(min(256, part.size - start)):
+                lanes[lane] = lanes[lane] + part[uint64(start + lane)]
+        sums[chunk] = fold(lanes, width)
+    add_lines(sums[:chunks].reshape(chunks, 1))
+
+
+@njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
+def came_pass0(table, rows, tensors, workspace, first, last):
+    sum0_lanes = np.empty(256, float32)
+    for tile in range(first, last):
+        row, height = table[tile, 0], table[tile, 1]
+        if row < 0:
+            continue
+        tensor = table[tile, 5]
+        first_row, first_column = table[tile, 6], table[tile, 7]
+        size, columns = tensors[tensor, 1], tensors[tensor, 2]
+        tile_width = min(16384, columns - first_column)
+        grads = carray(pointer(table[tile, 3], np.float32), (height - 1) * columns + tile_width)
+        sum0_at = tensors[tensor, 8]
+        sum1_at = tensors[tensor, 9]
+        eps1 = rows[row, 7]
+        grad_coefficient = rows[row, 11]
+        whole = tile_width - tile_width % 1024
+        width = lanes_for(tile_width - whole, 256)
+        for strip in range(0, height, 64):
+            sum1_line = sum1_at + (first_row + strip) // 64 * columns + first_column
+            for column in range(tile_width):
+                workspace[uint64(sum1_line + column)] = float32(0)
+            for r in range(strip, min(strip + 64, height)):
+                for chunk in range(0, whole, 1024):
+                    sum0_line = sum0_at + (first_column + chunk) // 1024 * size + first_row
+                    for block in range(0, 256, 64):
+                        for start in range(chunk + block, chunk + 1024, 256):
+                            fetch_ahead(grads, r * columns + start + 512, 64)
+                        for lane in range(block, block + 64):
+                            sum0_lane = float32(0)
+                            for start in range(chunk, chunk + 1024, 256):
+                                column = start + lane
+                                i = uint64(r * columns + column)
+                                grad = grad_coefficient * grads[i]
+                                square = grad * grad + eps1
+                                workspace[uint64(sum1_line + column)] = workspace[uint64(sum1_line + column)] + square
+                                sum0_lane = sum0_lane + square
+                            sum0_lanes[lane] = sum0_lane
+                    workspace[uint64(sum0_line + r)] = fold(sum0_lanes, 256)
+                if whole < tile_width:
+                    sum0_line = sum0_at + (first_column + whole) // 1024 * size + first_row
+                    sum0_lanes[:width] = 0
+                    for start in range(whole, tile_width, 256):
+                        count = min(256, tile_width - start)
+                        fetch_ahead(grads, r * columns + start, count)
+                        for lane in range(count):
+                            column = start + lane
+                            i = uint64(r * columns + column)
+                            grad = grad_coefficient * grads[i]
+                            square = grad * grad + eps1
+                            workspace[uint64(sum1_line + column)] = workspace[uint64(sum1_line + column)] + square
+                            sum0_lanes[lane] = sum0_lanes[lane] + square
+                    workspace[uint64(sum0_line + r)] = fold(sum0_lanes, width)
+
+
+@njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
+def came_fold1(table, rows, tensors, workspace, first, last):
+    for tensor in range(first, last):
+        row, size = tensors[tensor, 0], tensors[tensor, 1]
+        columns = tensors[tensor, 2]
+        if row < 0:
+            continue
+        strips = (size + 63) // 64
+        chunks = (columns + 1023) // 1024
+        exp_avg_sq_rows = carray(pointer(tensors[tensor, 4], np.float32), size)
+        exp_avg_sq_cols = carray(pointer(tensors[tensor, 5], np.float32), columns)
+        sum0_at = tensors[tensor, 8]
+        sum1_at = tensors[tensor, 9]
+        exp_avg_sq_row_at = tensors[tensor, 13]
+        exp_avg_sq_col_at = tensors[tensor, 14]
+        total0_at = tensors[tensor, 15]
+        row_factor_at = tensors[tensor, 16]
+        col_factor_at = tensors[tensor, 17]
+        add_lines(workspace[sum0_at : sum0_at + chunks * size].reshape(chunks, size))
+        add_lines(workspace[sum1_at : sum1_at + strips * columns].reshape(strips, columns))
+        beta2 = rows[row, 3]
+        rest2 = rows[row, 4]
+        for r in range(size):
+            exp_avg_sq_row = beta2 * exp_avg_sq_rows[r] + rest2 * (workspace[uint64(sum0_at + r)] / float32(columns))
+            workspace[uint64(exp_avg_sq_row_at + r)] = exp_avg_sq_row
+        for column in range(columns):
+            exp_avg_sq_col = beta2 * exp_avg_sq_cols[column] + rest2 * (workspace[uint64(sum1_at + column)] / float32(size))
+            workspace[uint64(exp_avg_sq_col_at + column)] = exp_avg_sq_col
+            col_factor = float32(1) / sqrt(exp_avg_sq_col)
+            workspace[uint64(col_factor_at + column)] = col_factor
+        sum_as_row(workspace[exp_avg_sq_row_at : exp_avg_sq_row_at + size], workspace[total0_at:])
+        total0 = workspace[total0_at]
+        for r in range(size):
+            row_factor = float32(1) / sqrt(workspace[uint64(exp_avg_sq_row_at + r)] / (total0 / float32(size)))
+            workspace[uint64(row_factor_at + r)] = row_factor
+
+
+@njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
+def came_pass1(table, rows, tensors, workspace, first, last):
+    sum2_lanes = np.empty(256, float32)
+    for tile in range(first, last):
+        row, height = table[tile, 0], table[tile, 1]
+        if row < 0:
+            continue
+        tensor = table[tile, 5]
+        first_row, first_column = table[tile, 6], table[tile, 7]
+        size, columns = tensors[tensor, 1], tensors[tensor, 2]
+        tile_width = min(16384, columns - first_column)
+        grads = carray(pointer(table[tile, 3], np.float32), (height - 1) * columns + tile_width)
+        sum2_at = tensors[tensor, 10]
+        row_factor_at = tensors[tensor, 16]
+        col_factor_at = tensors[tensor, 17]
+        grad_coefficient = rows[row, 11]
+        whole = tile_width - tile_width % 1024
+        width = lanes_for(tile_width - whole, 256)
+        for r in range(height):
+            row_factor = workspace[uint64(row_factor_at + first_row + r)]
+            for chunk in range(0, whole, 1024):
+                sum2_line = sum2_at + (first_column + chunk) // 1024 * size + first_row
+                for block in range(0, 256, 64):
+                    for start in range(chunk + block, chunk + 1024, 256):
+                        fetch_ahead(grads, r * columns + start + 512, 64)
+                    for lane in range(block, block + 64):
+                        sum2_lane = float32(0)
+                        for start in range(chunk, chunk + 1024, 256):
+                            column = start + lane
+                            i = uint64(r * columns + column)
+                            col_factor = workspace[uint64(col_factor_at + first_column + column)]
+                            grad = grad_coefficient * grads[i]
+                            update = grad * row_factor * col_factor
+                            sum2_lane = sum2_lane + update * update
+                        sum2_lanes[lane] = sum2_lane
+                workspace[uint64(sum2_line + r)] = fold(sum2_lanes, 256)
+            if whole < tile_width:
+                sum2_line = sum2_at + (first_column + whole) // 1024 * size + first_row
+                sum2_lanes[:width] = 0
+                for start in range(whole, tile_width, 256):
+                    count = min(256, tile_width - start)
+                    fetch_ahead(grads, r * columns + start, count)
+                    for lane in range(count):
+                        column = start + lane
+                        i = uint64(r * columns + column)
+                        col_factor = workspace[uint64(col_factor_at + first_column + column)]
+                        grad = grad_coefficient * grads[i]
+                        update = grad * row_factor * col_factor
+                        sum2_lanes[lane] = sum2_lanes[lane] + update * update
+                workspace[uint64(sum2_line + r)] = fold(sum2_lanes, width)
+
+
+@njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
+def came_fold2(table, rows, tensors, workspace, first, last):
+    for tensor in range(first, last):
+        row, size = tensors[tensor, 0], tensors[tensor, 1]
+        columns = tensors[tensor, 2]
+        if row < 0:
+            continue
+        chunks = (columns + 1023) // 1024
+        sum2_at = tensors[tensor, 10]
+        row_factor_at = tensors[tensor, 16]
+        total1_at = tensors[tensor, 18]
+        row_factor_at_2 = tensors[tensor, 19]
+        add_lines(workspace[sum2_at : sum2_at + chunks * size].reshape(chunks, size))
+        sum_as_row(workspace[sum2_at : sum2_at + size], workspace[total1_at:])
+        total1 = workspace[total1_at]
+        clip_threshold = rows[row, 9]
+        for r in range(size):
+            row_factor = workspace[uint64(row_factor_at + r)] / maximum(sqrt(total1 / float32(size * columns)) / clip_threshold, float32(1))
+            workspace[uint64(row_factor_at_2 + r)] = row_factor
+
+
+@njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
+def came_pass2(table, rows, tensors, workspace, first, last):
+    sum3_lanes = np.empty(256, float32)
+    for tile in range(first, last):
+        row, height = table[tile, 0], table[tile, 1]
+        if row < 0:
+            continue
+        tensor = table[tile, 5]
+        first_row, first_column = table[tile, 6], table[tile, 7]
+        size, columns = tensors[tensor, 1], tensors[tensor, 2]
+        tile_width = min(16384, columns - first_column)
+        grads = carray(pointer(table[tile, 3], np.float32), (height - 1) * columns + tile_width)
+        exp_avgs = carray(pointer(table[tile, 4], np.float32), (height - 1) * columns + tile_width)
+        sum3_at = tensors[tensor, 11]
+        sum4_at = tensors[tensor, 12]
+        col_factor_at = tensors[tensor, 17]
+        row_factor_at_2 = tensors[tensor, 19]
+        beta1 = rows[row, 1]
+        rest1 = rows[row, 2]
+        grad_coefficient = rows[row, 11]
+        whole = tile_width - tile_width % 1024
+        width = lanes_for(tile_width - whole, 256)
+        for strip in range(0, height, 64):
+            sum4_line = sum4_at + (first_row + strip) // 64 * columns + first_column
+            for column in range(tile_width):
+                workspace[uint64(sum4_line + column)] = float32(0)
+            for r in range(strip, min(strip + 64, height)):
+                row_factor = workspace[uint64(row_factor_at_2 + first_row + r)]
+                for chunk in range(0, whole, 1024):
+                    sum3_line = sum3_at + (first_column + chunk) // 1024 * size + first_row
+                    for block in range(0, 256, 32):
+                        for start in range(chunk + block, chunk + 1024, 256):
+                            fetch_ahead(grads, r * columns + start + 512, 32)
+                            fetch_ahead(exp_avgs, r * columns + start + 512, 32)
+                        for lane in range(block, block + 32):
+                            sum3_lane = float32(0)
+                            for start in range(chunk, chunk + 1024, 256):
+                                column = start + lane
+                                i = uint64(r * columns + column)
+                                col_factor = workspace[uint64(col_factor_at + first_column + column)]
+                                grad = grad_coefficient * grads[i]
+                                exp_avg = exp_avgs[i]
+                                update = grad * row_factor * col_factor
+                                exp_avg = beta1 * exp_avg + rest1 * update
+                                residual = (update - exp_avg) * (update - exp_avg)
+                                exp_avgs[i] = exp_avg
+                                workspace[uint64(sum4_line + column)] = workspace[uint64(sum4_line + column)] + residual
+                                sum3_lane = sum3_lane + residual
+                            sum3_lanes[lane] = sum3_lane
+                    workspace[uint64(sum3_line + r)] = fold(sum3_lanes, 256)
+                if whole < tile_width:
+                    sum3_line = sum3_at + (first_column + whole) // 1024 * size + first_row
+                    sum3_lanes[:width] = 0
+                    for start in range(whole, tile_width, 256):
+                        count = min(256, tile_width - start)
+                        fetch_ahead(grads, r * columns + start, count)
+                        fetch_ahead(exp_avgs, r * columns + start, count)
+                        for lane in range(count):
+                            column = start + lane
+                            i = uint64(r * columns + column)
+                            col_factor = workspace[uint64(col_factor_at + first_column + column)]
+                            grad = grad_coefficient * grads[i]
+                            exp_avg = exp_avgs[i]
+                            update = grad * row_factor * col_factor
+                            exp_avg = beta1 * exp_avg + rest1 * update
+                            residual = (update - exp_avg) * (update - exp_avg)
+                            exp_avgs[i] = exp_avg
+                            workspace[uint64(sum4_line + column)] = workspace[uint64(sum4_line + column)] + residual
+                            sum3_lanes[lane] = sum3_lanes[lane] + residual
+                    workspace[uint64(sum3_line + r)] = fold(sum3_lanes, width)
+
+
+@njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
+def came_fold3(table, rows, tensors, workspace, first, last):
+    for tensor in range(first, last):
+        row, size = tensors[tensor, 0], tensors[tensor, 1]
+        columns = tensors[tensor, 2]
+        if row < 0:
+            continue
+        strips = (size + 63) // 64
+        chunks = (columns + 1023) // 1024
+        exp_avg_res_rows = carray(pointer(tensors[tensor, 6], np.float32), size)
+        exp_avg_res_cols = carray(pointer(tensors[tensor, 7], np.float32), columns)
+        sum3_at = tensors[tensor, 11]
+        sum4_at = tensors[tensor, 12]
+        row_at = tensors[tensor, 20]
+        col_at = tensors[tensor, 21]
+        exp_avg_res_row_at = tensors[tensor, 22]
+        exp_avg_res_col_at = tensors[tensor, 23]
+        total2_at = tensors[tensor, 24]
+        row_factor_at_3 = tensors[tensor, 25]
+        col_factor_at_2 = tensors[tensor, 26]
+        add_lines(workspace[sum3_at : sum3_at + chunks * size].reshape(chunks, size))
+        add_lines(workspace[sum4_at : sum4_at + strips * columns].reshape(strips, columns))
+        beta3 = rows[row, 5]
+        rest3 = rows[row, 6]
+        eps2 = rows[row, 8]
+        for r in range(size):
+            row_2 = workspace[uint64(sum3_at + r)] / float32(columns) + eps2
+            workspace[uint64(row_at + r)] = row_2
+            exp_avg_res_row = beta3 * exp_avg_res_rows[r] + rest3 * row_2
+            workspace[uint64(exp_avg_res_row_at + r)] = exp_avg_res_row
+        for column in range(columns):
+            col = workspace[uint64(sum4_at + column)] / float32(size) + eps2
+            workspace[uint64(col_at + column)] = col
+            exp_avg_res_col = beta3 * exp_avg_res_cols[column] + rest3 * col
+            workspace[uint64(exp_avg_res_col_at + column)] = exp_avg_res_col
+            col_factor = float32(1) / sqrt(exp_avg_res_col)
+            workspace[uint64(col_factor_at_2 + column)] = col_factor
+        sum_as_row(workspace[exp_avg_res_row_at : exp_avg_res_row_at + size], workspace[total2_at:])
+        total2 = workspace[total2_at]
+        for r in range(size):
+            row_factor = float32(1) / sqrt(workspace[uint64(exp_avg_res_row_at + r)] / (total2 / float32(size)))
+            workspace[uint64(row_factor_at_3 + r)] = row_factor
+
+
+@njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
+def came_pass3(table, rows, tensors, workspace, first, last):
+    for tile in range(first, last):
+        row, height = table[tile, 0], table[tile, 1]
+        if row < 0:
+            continue
+        tensor = table[tile, 5]
+        first_row, first_column = table[tile, 6], table[tile, 7]
+        size, columns = tensors[tensor, 1], tensors[tensor, 2]
+        tile_width = min(16384, columns - first_column)
+        params = carray(pointer(table[tile, 2], np.float32), (height - 1) * columns + tile_width)
+        exp_avgs = carray(pointer(table[tile, 4], np.float32), (height - 1) * columns + tile_width)
+        row_factor_at_3 = tensors[tensor, 25]
+        col_factor_at_2 = tensors[tensor, 26]
+        lr = rows[row, 0]
+        decay = rows[row, 10]
+        for r in range(height):
+            row_factor = workspace[uint64(row_factor_at_3 + first_row + r)]
+            for start in range(0, tile_width, 256):
+                count = min(256, tile_width - start)
+                fetch_ahead(params, r * columns + start, count)
+                fetch_ahead(exp_avgs, r * columns + start, count)
+                for lane in range(count):
+                    column = start + lane
+                    i = uint64(r * columns + column)
+                    col_factor = workspace[uint64(col_factor_at_2 + first_column + column)]
+                    param = params[i]
+                    exp_avg = exp_avgs[i]
+                    step_2 = lr * (exp_avg * row_factor * col_factor)
+                    params[i] = param - (step_2 + decay * finite_or_zero(param))
+
+
+@njit("void(int64[:, ::1], float32[:, ::1], int64[:, ::1], float32[::1], int64, int64)", **options)
+def came_fold4(table, rows, tensors, workspace, first, last):
+    for tensor in range(first, last):
+        row, size = tensors[tensor, 0], tensors[tensor, 1]
+        columns = tensors[tensor, 2]
+        if row < 0:
+            continue
+        exp_avg_sq_rows = carray(pointer(tensors[tensor, 4], np.float32), size)
+        exp_avg_sq_cols = carray(pointer(tensors[tensor, 5], np.float32), columns)
+        exp_avg_res_rows = carray(pointer(tensors[tensor, 6], np.float32), size)
+        exp_avg_res_cols = carray(pointer(tensors[tensor, 7], np.float32), columns)
+        exp_avg_sq_row_at = tensors[tensor, 13]
+        exp_avg_sq_col_at = tensors[tensor, 14]
+        exp_avg_res_row_at = tensors[tensor, 22]
+        exp_avg_res_col_at = tensors[tensor, 23]
+        for r in range(size):
+            exp_avg_sq_row = workspace[uint64(exp_avg_sq_row_at + r)]
+            exp_avg_res_row = workspace[uint64(exp_avg_res_row_at + r)]
+            exp_avg_sq_rows[r] = exp_avg_sq_row
+            exp_avg_res_rows[r] = exp_avg_res_row
+        for column in range(columns):
+            exp_avg_sq_col = workspace[uint64(exp_avg_sq_col_at + column)]
+            exp_avg_res_col = workspace[uint64(exp_avg_res_col_at + column)]
+            exp_avg_sq_cols[column] = exp_avg_sq_col
+            exp_avg_res_cols[column] = exp_avg_res_col
