@@ -82,6 +82,8 @@ ADAFACTOR_LATER = dict(lr=0.03, d=0.8, beta2_decay=-0.9)
 ADOPT = dict(lr=0.02, betas=(0.9, 0.97), eps=0.05, weight_decay=0.02, clip_exponent=0.25)
 ADOPT_LATER = dict(lr=0.005, betas=(0.8, 0.95), clip_exponent=0.2)
 PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4.0)
+DADAPT = dict(betas=(0.9, 0.97), eps=1e-2, weight_decay=0.3, d0=0.01, lr=0.8)
+DADAPT_LATER = dict(lr=0.5, betas=(0.8, 0.95), growth_rate=1.05, use_bias_correction=True)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 
@@ -188,6 +190,11 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "prodigy": (
         dict(PRODIGY, lr=0.8, safeguard_warmup=True, maximize=True),
         dict(lr=0.5, growth_rate=0.9, use_bias_correction=True, safeguard_warmup=False),
+    ),
+    "dadapt_adam": (DADAPT, DADAPT_LATER),
+    "dadapt_adam_decoupled_weight_decay": (
+        dict(DADAPT, lr=20.0, d0=7e-4, weight_decay=0.5, growth_rate=1.1, maximize=True),
+        dict(lr=25.0, betas=(0.8, 0.95), use_bias_correction=True),
     ),
     "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),
 }

@@ -13,6 +13,7 @@ from .adan import adan
 from .ademamix import ademamix
 from .adopt import adopt
 from .asgd import asgd
+from .dadaptation import dadapt_adam
 from .grams import grams
 from .lamb import lamb
 from .laprop import laprop
@@ -70,6 +71,7 @@ classes: dict[str, Rule] = {
     "Muon": muon(),
     "NorMuon": normuon(),
     "Prodigy": prodigy,
+    "DAdaptAdam": dadapt_adam(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -20,6 +20,7 @@ VERSIONS = {
     "optimi": "0.3.3",
     "pytorch_optimizer": "4.1.0",
     "prodigyopt": "1.1.2",
+    "dadaptation": "3.2",
 }
 RUNS = ("first", "second")  # of ten steps each, less those without all gradients
 BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
@@ -37,6 +38,7 @@ class Case(NamedTuple):
 
 # without epsilon: the authors multiply it by the estimate of the next step
 PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
+DADAPT = dict(lr=1.0, betas=BETAS, eps=EPS, d0=1e-2, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CASES = {
@@ -107,6 +109,19 @@ CASES = {
         dict(PRODIGY, lr=0.5, safeguard_warmup=True, use_bias_correction=True, growth_rate=1.1),
         "prodigyopt:Prodigy",
         dict(PRODIGY, lr=0.5, safeguard_warmup=True, use_bias_correction=True, growth_rate=1.1),
+    ),
+    "dadapt_adam": Case("DAdaptAdam", DADAPT, "dadaptation:DAdaptAdam", DADAPT),
+    "dadapt_adam_options": Case(
+        "DAdaptAdam",
+        dict(DADAPT, use_bias_correction=True, growth_rate=1.1),
+        "dadaptation:DAdaptAdam",
+        dict(DADAPT, use_bias_correction=True, growth_rate=1.1),
+    ),
+    "dadapt_adam_decoupled": Case(
+        "DAdaptAdam",
+        dict(DADAPT, decoupled_weight_decay=True),
+        "dadaptation:DAdaptAdam",
+        dict(DADAPT, decouple=True),
     ),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)

@@ -25,6 +25,7 @@ REDUCING = [
     "MARSAdamW",
     "MARSLion",
     "Prodigy",
+    "DAdaptAdam",
 ]
 OF_MATRICES = ["Muon", "NorMuon"]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
