@@ -53,7 +53,7 @@ def through_dynamic4(values: Array, size: int = 128) -> Array:
 class Candidate(Format):
     """A format that states are passed ``through``."""
 
-    parts = ("bytes", "error", "digits", "text")
+    parts = ("bytes", "error", "text")
     through: Callable[[Array], Array] = through_float8
 
     def optimizer(self, params: Any, seed: int = 0) -> Any:

@@ -38,7 +38,9 @@ def tables(found: Figures) -> tuple[str, str]:
     ]
     formats = {name: found["formats"][name] for name in names}
     costs = [
-        [name, *_costs(name, f), *map(_percent, f["error"].values())] for name, f in formats.items()
+        [name, *_costs(name, f), *map(_percent, f["error"].values())]
+        for name, f in formats.items()
+        if "error" in f  # which others' take to be installed
     ]
     reference = formats[REFERENCE]
     rows = [
