@@ -1280,6 +1280,40 @@ class Prodigy(Optimizer):
         warn_lost_updates: bool = True,
     ) -> None: ...
 
+class DAdaptAdam(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 1.0,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.0,
+        d0: Number = 1e-06,
+        growth_rate: Number = 0.0,
+        use_bias_correction: bool = False,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        copy_to: Any = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        warn_lost_updates: bool = True,
+    ) -> None: ...
+
 class Shampoo(Optimizer):
     def __init__(
         self,

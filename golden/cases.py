@@ -91,6 +91,8 @@ CAME = dict(
 )
 CAME_LATER = dict(lr=0.01, betas=(0.8, 0.9, 0.7), clip_threshold=0.8)
 PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4.0)
+DADAPT = dict(betas=(0.9, 0.97), eps=1e-2, weight_decay=0.3, d0=0.01, lr=0.8)
+DADAPT_LATER = dict(lr=0.5, betas=(0.8, 0.95), growth_rate=1.05, use_bias_correction=True)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
 SHAMPOO = dict(
     lr=0.05,
@@ -223,6 +225,11 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "prodigy": (
         dict(PRODIGY, lr=0.8, safeguard_warmup=True, maximize=True),
         dict(lr=0.5, growth_rate=0.9, use_bias_correction=True, safeguard_warmup=False),
+    ),
+    "dadapt_adam": (DADAPT, DADAPT_LATER),
+    "dadapt_adam_decoupled_weight_decay": (
+        dict(DADAPT, lr=20.0, d0=7e-4, weight_decay=0.5, growth_rate=1.1, maximize=True),
+        dict(lr=25.0, betas=(0.8, 0.95), use_bias_correction=True),
     ),
     "stableadamw": (dict(ADAM, betas=(0.9, 0.8), eps=1e-3), dict(lr=0.005, betas=(0.8, 0.7))),
 }

@@ -8,17 +8,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import mpmath
 
 from .formulas import State, Vector, average, root
-
-
-def estimated(h: SimpleNamespace, common: State, d_hat: Any) -> None:
-    """Let the estimate grow to ``d_hat``, by ``growth_rate`` in one step at most."""
-    d = common["d"] or h.d0
-    common["d"] = max(d, min(d_hat, d * h.growth_rate) if h.growth_rate else d_hat)
 
 
 def before_prodigy(h: SimpleNamespace, common: State) -> None:
@@ -52,4 +45,32 @@ def prodigy(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vecto
     return p - gamma * d * (m / (root(v) + d * h.eps) + h.weight_decay * p)
 
 
-BEFORE = {"prodigy": before_prodigy}
+def before_dadapt_adam(h: SimpleNamespace, common: State) -> None:
+    d = common["d"] or h.d0
+    d_hat = common["r"] / common["norm"] if common["norm"] else d
+    common["d"] = max(d, min(d_hat, d * h.growth_rate) if h.growth_rate else d_hat)
+    common["r"] *= mpmath.sqrt(h.betas[1])
+    common["norm"] = mpmath.mpf(0)
+
+
+def dadapt_adam(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    (beta1, beta2), common = h.betas, s["common"]
+    rest, step = 1 - mpmath.sqrt(beta2), common["d"] * h.lr
+    if h.use_bias_correction:
+        step = step * mpmath.sqrt(1 - beta2**t) / (1 - beta1**t)
+    decay = 0
+    if h.decoupled_weight_decay:
+        decay = step * h.weight_decay * p
+    else:
+        g = g + h.weight_decay * p
+    if t > 1:  # before, there is no sum
+        s["numerator"] = rest * step * (g * s["grad_sum"] / (root(s["exp_avg_sq"]) + h.eps)).sum()
+    m = average(s, "exp_avg", beta1, step * g)
+    v = average(s, "exp_avg_sq", beta2, g**2)
+    s["denominator"] = rest * abs(average(s, "grad_sum", mpmath.sqrt(beta2), step * g)).sum()
+    common["r"] += s["numerator"]
+    common["norm"] += s["denominator"]
+    return p - m / (root(v) + h.eps) - decay
+
+
+BEFORE = {"prodigy": before_prodigy, "dadapt_adam": before_dadapt_adam}

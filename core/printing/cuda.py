@@ -291,7 +291,8 @@ def _loops_over_groups(p: Printer, step: Step, element: Lines) -> Lines:
     count = WIDEST // min(numpy_dtype(p.stored[a]).itemsize for a in touched)
     if step.sums:  # lanes take registers, too: with 8 neighbours sm_90 spills
         count = min(count, 4)
-        if len(touched) + len(step.sums) > MOST_GROUPS:
+        most = MOST_GROUPS - (p.compute == "float64")  # its roots and divisions take registers
+        if len(touched) + len(step.sums) > most:
             count = max(count // 2, 1)
     pointers = ", ".join(p.arrays[array] for array in touched)
     lines = [f"const int before = before_groups<{count}>({pointers});"]

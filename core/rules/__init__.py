@@ -15,6 +15,7 @@ from .ademamix import ademamix
 from .adopt import adopt
 from .asgd import asgd
 from .came import came
+from .dadaptation import dadapt_adam
 from .ftrl import ftrl
 from .grams import grams
 from .lamb import lamb
@@ -81,6 +82,7 @@ classes: dict[str, Rule] = {
     "Muon": muon(),
     "NorMuon": normuon(),
     "Prodigy": prodigy,
+    "DAdaptAdam": dadapt_adam(),
     "Shampoo": shampoo(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}

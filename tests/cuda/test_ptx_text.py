@@ -27,13 +27,15 @@ def moved_by_groups(kernel: ptx.Kernel) -> Counter[tuple[str, int]]:
 
 def expected_groups(printed, step) -> Counter[tuple[str, int]]:
     """The same from the program: groups of neighbours of all arrays, by 16 bytes at most. Where a pass
-    adds up there are fewer, and half as many where arrays and sums are more than seven: registers."""
+    adds up there are fewer, and half as many where arrays and sums are more than seven (six in
+    float64): registers."""
     dtypes = {name: numpy_dtype(printed.stored[name]).itemsize for name in printed.program.arrays}
     stores = [name for name, _ in step.stores]
     arrays = {*step.loads, *stores}
     count = 16 // min(dtypes[name] for name in arrays)
     count = min(count, 4) if step.sums else count
-    count //= 2 if step.sums and len(arrays) + len(step.sums) > 7 else 1
+    most = 6 if printed.compute == "float64" else 7
+    count //= 2 if step.sums and len(arrays) + len(step.sums) > most else 1
     found: Counter[tuple[str, int]] = Counter()
     if count == 1:  # scalar accesses
         return found

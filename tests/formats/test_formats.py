@@ -86,7 +86,6 @@ def test_a_candidate_keeps_what_its_format_holds(name: str) -> None:
     (entry,), (other,) = optimizer.inside.state, exact.state
     for key in ("exp_avg", "exp_avg_sq"):
         np.testing.assert_array_equal(entry[key], form.through(other[key]))
-        np.testing.assert_allclose(form.through(entry[key]), entry[key], rtol=1e-6)
         assert (entry[key] != other[key]).mean() > 0.9  # control
 
 

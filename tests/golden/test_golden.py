@@ -16,6 +16,7 @@ from samestep.golden import (
     formulas_of_averages,
     formulas_of_parts,
     formulas_of_square_states,
+    formulas_of_totals,
     formulas_since_adam,
     oracle,
 )
@@ -130,6 +131,7 @@ def test_every_built_in_rule_has_a_formula():
             formulas,
             formulas_of_averages,
             formulas_of_square_states,
+            formulas_of_totals,
             formulas_since_adam,
         )
         for name, function in inspect.getmembers(module, inspect.isfunction)
@@ -277,6 +279,7 @@ def test_formulas_share_no_code_with_the_rules():
         "formulas_of_averages.py",
         "formulas_of_parts.py",
         "formulas_of_square_states.py",
+        "formulas_of_totals.py",
         "formulas_since_adam.py",
     ):
         imported |= imports_of((GOLDEN / file).read_text())

@@ -27,6 +27,7 @@ VERSIONS = {
     "adamp": "0.3.0",
     "adam_mini": "1.1.1",
     "came_pytorch": "0.1.3",
+    "dadaptation": "3.2",
 }
 RUNS = ("first", "second")  # of ten steps each, less those without all gradients
 BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
@@ -76,6 +77,7 @@ def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
 
 # without epsilon: the authors multiply it by the estimate of the next step
 PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
+DADAPT = dict(lr=1.0, betas=BETAS, eps=EPS, d0=1e-2, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 SHAMPOO = dict(lr=2**-4, betas=(0.5, 0.5), weight_decay=2**-3)
 SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
@@ -193,6 +195,19 @@ CASES = {
     "sgdp": Case("SGDP", SGDP, "adamp:SGDP", SGDP),
     "adam_mini": Case("AdamMini", ADAM, "adam_mini:Adam_mini", dict(ADAM, verbose=False)),
     "came": Case("CAME", CAME, "came_pytorch:CAME", CAME),
+    "dadapt_adam": Case("DAdaptAdam", DADAPT, "dadaptation:DAdaptAdam", DADAPT),
+    "dadapt_adam_options": Case(
+        "DAdaptAdam",
+        dict(DADAPT, use_bias_correction=True, growth_rate=1.1),
+        "dadaptation:DAdaptAdam",
+        dict(DADAPT, use_bias_correction=True, growth_rate=1.1),
+    ),
+    "dadapt_adam_decoupled": Case(
+        "DAdaptAdam",
+        dict(DADAPT, decoupled_weight_decay=True),
+        "dadaptation:DAdaptAdam",
+        dict(DADAPT, decouple=True),
+    ),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),

@@ -28,6 +28,7 @@ REDUCING = [
     "AdamMini",
     "CAME",
     "Prodigy",
+    "DAdaptAdam",
 ]
 OF_MATRICES = ["Muon", "NorMuon", "Shampoo"]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
