@@ -24,6 +24,7 @@ BY_STEPS = {
     ("backends/numpy/launch.py", "run"),
     ("backends/torch/launch.py", "ready"),
     ("backends/torch/launch.py", "run"),
+    ("backends/torch/optim/averages.py", "write"),
     ("backends/torch/optim/optimizer.py", "_step"),
     ("backends/host/judge.py", "_over_all"),
     ("core/step/launches.py", "set_rows"),
