@@ -178,7 +178,10 @@ def _pass(p: Printer, k: int) -> str:
     # Over tiles, which move 4 bytes at a time, three keep the threads that hide the way to memory.
     # Eight elements a thread, and the search of a map, spill on sm_75 in the same way.
     crowded = step.sums or any(codec.most is None for codec in p.blocks_of(step).values())
-    bounds = f"{BLOCK}, {3 if layout.matrix else 2}" if crowded else f"{BLOCK}"
+    # A pass that stores besides, and sums along both axes, spills on sm_120 with three in float32.
+    both = {node.per for node in step.sums} == {"row", "column"} and step.stores
+    three = layout.matrix and not (both and p.target.real == "float")
+    bounds = f"{BLOCK}, {3 if three else 2}" if crowded else f"{BLOCK}"
     if "grad" in step.loads:
         p.use("coefficients")
     return _kernel(p, p.name_of("pass", k), step, [*lines, *_slots(p), *body], bounds)
@@ -193,7 +196,10 @@ def _fold(p: Printer, launch: Launch, fold: Step, body: Callable[[], Lines]) -> 
         for name in p.program.small
         if p.arrays[name] in p.used
     ]
-    return _kernel(p, launch.name, fold, [*lines, *_slots(p), *statements])
+    # In float64, left alone, ptxas aims at four blocks here, too, and spills on sm_120.
+    crowded = launch.over == "table" and p.target.real == "double"
+    bounds = f"{BLOCK}, 2" if crowded else f"{BLOCK}"
+    return _kernel(p, launch.name, fold, [*lines, *_slots(p), *statements], bounds)
 
 
 def _line_of_table(p: Printer) -> Lines:
@@ -248,7 +254,7 @@ def _sizes(p: Printer) -> Lines:
     return [line for k, name in enumerate(names, 1) for line in p.integer(name, f"tensor[{k}]")]
 
 
-def _kernel(p: Printer, name: str, step: Step, lines: Lines, bounds: str = f"{BLOCK}") -> str:
+def _kernel(p: Printer, name: str, step: Step, lines: Lines, bounds: str) -> str:
     arguments = [
         "const int64_t *__restrict__ table",
         f"const {p.target.real} *__restrict__ rows",

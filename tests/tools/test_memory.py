@@ -223,8 +223,8 @@ def test_variants_that_keep_the_same_state_share_a_row(capsys: Any) -> None:
         ("--params 9 --param-dtype int8", "--param-dtype int8: expected one of"),
         ("--params 9 --grad-dtype float16", "--grad-dtype float16: gradients of float32"),
         (
-            "--params 9 --state-dtype int4",
-            "state_dtype is 'int4'; expected one of bfloat16, float16",
+            "--params 9 --state-dtype int2",
+            "state_dtype is 'int2'; expected one of bfloat16, float16",
         ),
         ("--params 9 --state-dtype a=b --state-dtype float16", "expected one for all states, or"),
         ("--params 9 --param-dtype float64 --state-dtype float16", "of float64 parameters have no"),

@@ -463,7 +463,7 @@ extern "C" __global__ void __launch_bounds__(256) came_fold2_part2(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3) came_pass2(
+extern "C" __global__ void __launch_bounds__(256, 2) came_pass2(
     const int64_t *__restrict__ table, const float *__restrict__ rows,
     const double *__restrict__ coefficients, const double *__restrict__ control,
     const int64_t *__restrict__ tensors, float *workspace)

@@ -235,7 +235,7 @@ def test_checkpoints_go_from_one_to_the_other():
 
 
 def test_a_backend_whose_state_is_no_tensors_is_refused(monkeypatch):
-    from samestep.backends.torch.optim import optimizer
+    from samestep.backends.torch.optim import backends
 
     class Arrays(type(pair()[0].backend)):
         def new_state(self, tensor, rule, hyper):
@@ -243,7 +243,7 @@ def test_a_backend_whose_state_is_no_tensors_is_refused(monkeypatch):
 
     ours, _ = pair()
     arrays = Arrays(ours.backend.name, ours.backend.device)
-    monkeypatch.setattr(optimizer, "get_backend", lambda *_: arrays)
+    monkeypatch.setattr(backends, "get_backend", lambda *_: arrays)
     give(ours, gradients(0))
     with pytest.raises(TypeError, match=r'as a numpy.ndarray; expected a tensor \("torch:fused"'):
         ours.step()

@@ -8,7 +8,8 @@ import pytest
 import samestep.torch as st
 import torch
 from conftest import needs_double
-from samestep.backends.torch.optim import groups, optimizer, participants, parts
+from samestep.backends.torch.optim import backends as of_devices
+from samestep.backends.torch.optim import first_state, groups, participants, parts
 from test_torch_device import assert_alike, device, give, gradients, pair, parameters
 
 pytestmark = needs_double
@@ -24,7 +25,7 @@ def several(monkeypatch):
         there, reference = pair(name, **hyper)
         on_device = {id(p) for p in parameters(there)[first::2]}
         backends = {False: "numba", True: "doubled"}
-        original = optimizer.get_backend
+        original = of_devices.get_backend
 
         def device_of(param):
             return ELSEWHERE if id(param) in on_device else param.device
@@ -32,11 +33,11 @@ def several(monkeypatch):
         def get_backend(name, params):
             return original(backends[id(params[0]) in on_device], params)
 
-        for module in (groups, participants, parts, optimizer):
+        for module in (first_state, groups, participants, parts, of_devices):
             monkeypatch.setattr(module, "device_of", device_of)
-        monkeypatch.setattr(optimizer, "get_backend", get_backend)
+        monkeypatch.setattr(of_devices, "get_backend", get_backend)
         ours = getattr(st, name)(parameters(there), **hyper)
-        assert {b.name for b in ours._backends.values()} == set(backends.values())
+        assert {b.name for b in ours._backends.all()} == set(backends.values())
         ours.on_device = on_device
         return ours, reference
 

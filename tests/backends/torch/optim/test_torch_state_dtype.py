@@ -105,8 +105,8 @@ def test_what_cannot_be_stored_is_refused_before_the_group_is_added():
     double = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
     with pytest.raises(TypeError, match="state_dtype='bfloat16' is for real parameters"):
         st.AdamW([double], state_dtype="bfloat16")
-    with pytest.raises(ValueError, match="state_dtype is 'int4'"):
-        made(state_dtype="int4")
+    with pytest.raises(ValueError, match="state_dtype is 'int2'"):
+        made(state_dtype="int2")
     _, optimizer = made(state_dtype="bfloat16")
     with pytest.raises(ValueError, match="names 'nothing'"):
         optimizer.add_param_group({"params": [double], "state_dtype": {"nothing": "float16"}})
