@@ -227,7 +227,10 @@ def test_variants_that_keep_the_same_state_share_a_row(capsys: Any) -> None:
             "state_dtype is 'int2'; expected one of bfloat16, float16",
         ),
         ("--params 9 --state-dtype a=b --state-dtype float16", "expected one for all states, or"),
-        ("--params 9 --param-dtype float64 --state-dtype float16", "of float64 parameters have no"),
+        (
+            "--params 9 --param-dtype float64 --state-dtype float16",
+            "codecs load to float32, and steps of float64",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(words: str, message: str, capsys: Any) -> None:
