@@ -112,8 +112,8 @@ class Numba(Target):
             values, count = f"{values}[{part}:]", self.smaller(str(codec.size), f"count - {part}")
             start = f"start + {part}"
         place = [codes, start] if room is None else [room, part or "0"]
-        block = f"({start}) // {codec.size}" if part else f"{start} // {codec.size}"
-        return [values, count, *place, scales, block, code, f"np.uint32({codec.mask:#x})"]
+        block = [start, str(codec.size)]
+        return [values, count, *place, scales, *block, code, f"np.uint32({codec.mask:#x})"]
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)

@@ -56,14 +56,16 @@ def scale_of_values(values, count, mask):
 
 
 @njit(**options)
-def store_block(values, count, codes, start, scales, block, most, mask):
-    """Store a block of `count` values as codes from `start` on, rounded roots, and a scale. Where
-    the mask keeps the sign, nothing above 0 becomes 0."""
+def store_block(values, count, codes, start, scales, first, size, most, mask):
+    """Store a block of `count` values, which begins at element `first`, as codes from `start` on,
+    rounded roots, and a scale. Where there is no sign, nothing above 0 becomes 0."""
     scale = scale_of_values(values, count, mask)
-    scales[uint64(block)] = scale
+    scales[uint64(first // size)] = scale
     good = scale > np.float32(0)
     inverse = np.float32(1) / scale if good else np.float32(0)
-    least = np.float32(1) if good and mask > np.uint32(0x7FFFFFFF) else np.float32(0)
+    # told by `most`, not by the mask: only so LLVM makes a loop without it where there is a sign
+    unsigned = most == np.float32(255) or most == np.float32(15)
+    least = np.float32(1) if good and unsigned else np.float32(0)
     for lane in range(count):
         value = values[uint64(lane)]
         part = value * inverse if good else np.float32(0)
@@ -135,7 +137,7 @@ def adamw_update(table, rows, first, last):
                 params[i] = param - (delta + decay * finite_or_zero(param))
                 new_exp_avg[uint64(lane)] = exp_avg
                 new_exp_avg_sq[uint64(lane)] = exp_avg_sq
-            store_block(new_exp_avg, count, exp_avg_codes, 0, exp_avg_scales, start // 128, float32(7), np.uint32(0x7fffffff))
+            store_block(new_exp_avg, count, exp_avg_codes, 0, exp_avg_scales, start, 128, float32(7), np.uint32(0x7fffffff))
             pack(exp_avg_codes, count, exp_avgs, start)
-            store_block(new_exp_avg_sq, count, exp_avg_sq_codes, 0, exp_avg_sq_scales, start // 128, float32(15), np.uint32(0xffffffff))
+            store_block(new_exp_avg_sq, count, exp_avg_sq_codes, 0, exp_avg_sq_scales, start, 128, float32(15), np.uint32(0xffffffff))
             pack(exp_avg_sq_codes, count, exp_avg_sqs, start)

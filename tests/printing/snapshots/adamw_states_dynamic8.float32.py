@@ -134,11 +134,11 @@ def scale_of_values(values, count, mask):
 
 
 @njit(**options)
-def store_mapped_block(values, count, codes, start, scales, block, map_values, mask):
-    """Store a block of `count` values as codes from `start` on, the numbers of the map's nearest values,
-    and a scale."""
+def store_mapped_block(values, count, codes, start, scales, first, size, map_values, mask):
+    """Store a block of `count` values, which begins at element `first`, as codes from `start` on, the
+    numbers of the map's nearest values, and a scale."""
     scale = scale_of_values(values, count, mask)
-    scales[uint64(block)] = scale
+    scales[uint64(first // size)] = scale
     good = scale > np.float32(0)
     inverse = np.float32(1) / scale if good else np.float32(0)
     for lane in range(count):
@@ -192,5 +192,5 @@ def adamw_update(table, rows, first, last):
                 params[i] = param - (delta + decay * finite_or_zero(param))
                 new_exp_avg[uint64(lane)] = exp_avg
                 new_exp_avg_sq[uint64(lane)] = exp_avg_sq
-            store_mapped_block(new_exp_avg, count, exp_avgs, start, exp_avg_scales, start // 256, dynamic8_map, np.uint32(0x7fffffff))
-            store_mapped_block(new_exp_avg_sq, count, exp_avg_sqs, start, exp_avg_sq_scales, start // 256, udynamic8_map, np.uint32(0xffffffff))
+            store_mapped_block(new_exp_avg, count, exp_avgs, start, exp_avg_scales, start, 256, dynamic8_map, np.uint32(0x7fffffff))
+            store_mapped_block(new_exp_avg_sq, count, exp_avg_sqs, start, exp_avg_sq_scales, start, 256, udynamic8_map, np.uint32(0xffffffff))
