@@ -36,7 +36,13 @@ class CudaBackend(BackendBase):
             (address,) = self.device.addresses([vector]).tolist()
             download = Download(self.device, address, len(arrays))
             download.start()
-        return download.wait
+
+        def arrived() -> NDArray[np.float64]:
+            nonlocal vector
+            numbers, vector = download.wait(), None  # kept until it was read
+            return numbers
+
+        return arrived
 
     def judge(self, squares: bool, sums: Sequence[Any]) -> Judge:
         return DeviceJudge(self.device, squares, sums)
