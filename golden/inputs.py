@@ -67,9 +67,10 @@ def _gradients(stream: Iterator[int], dtype: str, step: int, larger: Shapes) -> 
 def leave_out(start: dict[str, Array], steps: list[Gradients], *names: str) -> None:
     """Leave out tensors that would decide a sum over all parameters by themselves, or whose squares
     have roots that rounding decides."""
-    for each in (start, *steps):
-        for name in names:
-            del each[name]
+    for name in names:
+        del start[name]
+        for grads in steps:
+            del grads[name]
 
 
 def tame(start: dict[str, Array], steps: list[Gradients]) -> None:
