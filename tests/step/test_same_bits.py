@@ -93,7 +93,15 @@ def test_every_backend_gives_the_bits_of_the_reference(rule, any_other_backend, 
         [None if rng.random() < 0.1 else values(rng, shape, dtype, special) for shape in shapes]
         for _ in range(4)
     ]
-    reference = run(rule, hyper, changed, arrays, steps, "numpy")
+    try:
+        reference = run(rule, hyper, changed, arrays, steps, "numpy")
+    except (
+        ValueError
+    ) as error:  # rates that are estimated may grow beyond float32; so on all backends
+        assert "is infinite in float32" in str(error)
+        with pytest.raises(ValueError, match="is infinite in float32"):
+            run(rule, hyper, changed, arrays, steps, any_other_backend)
+        return
     assert_same(run(rule, hyper, changed, arrays, steps, any_other_backend), reference)
 
 

@@ -83,6 +83,7 @@ def text(exported: Exported) -> str:
         step += f"\n{filled(TEXTS['blocks'], words)}{file.block_functions(loads=True)}"
     needed = {f"from_{dtype}", f"from_{grad_dtype}"} | ({f"to_{dtype}"} if not rounds else set())
     needed |= {"from_bfloat16", "to_bfloat16"} if bits else set()
+    needed |= {"to_bfloat16"} if file.storage else set()  # what states start with
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(
         f"{file.docstring('NumPy alone', reducing or bool(file.blocks))}\n{file.imports()}",

@@ -123,9 +123,9 @@ class PythonFile:
         if self.storage:
             lines.append(f"STORED = {literal(self.storage)}  # states in other dtypes")
         if self.blocks:
-            each = ", ".join(f"{literal(n)}: {_of_blocks(c)}" for n, c in self.blocks.items())
-            about = "  # size, largest code or map, bits that find the largest element and of a code, dtype"
-            lines.append(f"BLOCKS = {{{each}}}{about}")
+            each = [f"    {literal(n)}: {_of_blocks(c)},\n" for n, c in self.blocks.items()]
+            about = "# size, largest code or map, bits that find the largest element and of a code, dtype"
+            lines += [about, f"BLOCKS = {{\n{''.join(each)}}}"]
         variants, choice = ["RULE"], "RULE"
         if len(self.rules) > 1:
             variants, choice = ["MATRICES", "VECTORS"], "MATRICES if param.ndim >= 2 else VECTORS"
