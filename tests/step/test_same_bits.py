@@ -95,10 +95,7 @@ def test_every_backend_gives_the_bits_of_the_reference(rule, any_other_backend, 
     ]
     try:
         reference = run(rule, hyper, changed, arrays, steps, "numpy")
-    except (
-        ValueError
-    ) as error:  # rates that are estimated may grow beyond float32; so on all backends
-        assert "is infinite in float32" in str(error)
+    except ValueError:  # rates that are estimated may grow beyond float32: so on all backends
         with pytest.raises(ValueError, match="is infinite in float32"):
             run(rule, hyper, changed, arrays, steps, any_other_backend)
         return

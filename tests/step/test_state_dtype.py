@@ -181,13 +181,13 @@ def test_a_rule_with_codecs_is_one_object_also_after_pickling():
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ("int4", ValueError, "state_dtype is 'int4'; expected one of bfloat16, float16, int8"),
+        ("int2", ValueError, "state_dtype is 'int2'; expected one of bfloat16, float16, int8"),
         (
             16,
             TypeError,
             r"state_dtype is 16; expected one of bfloat16, .*, udynamic8, a dict",
         ),
-        ({"exp_avg": "int4"}, ValueError, r"state_dtype\['exp_avg'\] is 'int4'"),
+        ({"exp_avg": "int2"}, ValueError, r"state_dtype\['exp_avg'\] is 'int2'"),
         ({"exp_avg": None}, TypeError, r"state_dtype\['exp_avg'\] is None"),
         ({"exp_avgs": "float16"}, ValueError, "names 'exp_avgs'; did you mean 'exp_avg'?"),
     ],
