@@ -85,6 +85,15 @@ def check_read(
             raise _unread("", name, part)
 
 
+def check_read_by_new(
+    group: Mapping[str, Any], rule: Rule, default: Rule, defaults: Mapping[str, Any], k: int
+) -> None:
+    """Raise what `check_read` does for a group that is added at ``k``; one with the ``default`` rule has
+    the optimizer's ``defaults``."""
+    parts = {name: defaults[name] for name in READ_WITH.values()} if rule is default else {}
+    check_read(parts, [group], [rule], k)
+
+
 def _unread(where: str, name: str, part: str) -> TypeError:
     """Make the error for a hyperparameter that nothing reads."""
     expected = " or ".join(

@@ -15,7 +15,7 @@ from ..parameters.by_name import Division, as_groups
 from ..parameters.copies import copies_of_groups, kept_state, refresh_copies, with_copies
 from ..parameters.entries import is_group, label, listed_group, rule_of
 from ..parameters.groups import Groups
-from ..parameters.keywords import READ_WITH, check_read, with_keywords
+from ..parameters.keywords import check_read_by_new, with_keywords
 from ..parameters.trees import flatten
 from .evaluation import change_mode, check_has_modes, refuse_step
 from .one_thread import OneThread
@@ -100,13 +100,9 @@ class Run:
             )
         self.follow()
         if is_group(group):
-            own = rule_of(group, self.rule, label(len(self.groups.entries), group))
-            parts = (
-                {name: self.defaults[name] for name in READ_WITH.values()}
-                if own is self.rule
-                else {}
-            )
-            check_read(parts, [group], [own], len(self.groups.entries))
+            k = len(self.groups.entries)
+            own = rule_of(group, self.rule, label(k, group))
+            check_read_by_new(group, own, self.rule, self.defaults, k)
         count = len(self.groups.tensors)
         self.groups.add(listed_group(group), {}, self.steps_taken, check_overlap=True)
         refresh_copies(self.backend, self.groups.tensors[count:])

@@ -86,14 +86,15 @@ class StagedLaunch:
     def ready(self, rows: Any, gradients: Any) -> None:
         """Take what the launches need. Raise RuntimeError where a step with square states is captured: the
         host decides at each step whether they are refreshed."""
-        if self._stages.squares and self._backend.capturing():
+        capturing = self._backend.capturing()
+        if self._stages.squares and capturing:
             raise RuntimeError(
                 f"a step of {self._rule.name} cannot be captured: whether it refreshes the roots of "
                 f"its square states is decided on the host; take it as it is{see('cuda.md')}"
             )
         for launch in self._launches:
             launch.ready(rows, gradients)
-        if self._backend.capturing():
+        if capturing:
             self._captured = self._numbers(rows)
 
     def run(self, rows: Any, gradients: Any, control: Any) -> None:

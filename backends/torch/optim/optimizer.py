@@ -16,7 +16,7 @@ from ....interrupts import held, hold, holding, release
 from ....language.rule import Rule
 from ....pages import see
 from ....parameters.entries import is_group
-from ....parameters.keywords import READ_WITH, check_read
+from ....parameters.keywords import check_read_by_new
 from ....rules import find_rule
 from ....step.evaluation import is_evaluating, refuse_step
 from ....step.one_thread import OneThread
@@ -123,9 +123,7 @@ class Optimizer(Modes, StateDicts):
             param_group = dict(param_group)
         k, rules = len(self.param_groups), self._rules
         rule = rules.of_new(param_group, k)
-        of_own = READ_WITH.values() if rule is self.rule else ()
-        parts = {name: self.defaults[name] for name in of_own}
-        check_read(parts, [param_group], [rule], k)
+        check_read_by_new(param_group, rule, self.rule, self.defaults, k)
         try:
             self._append_group(param_group, rule)
             self._check_group(k)
