@@ -239,7 +239,9 @@ def test_on_a_device_everything_stays_there():
     number or a host scalar as divisor would be multiplied by as its reciprocal."""
     script = """
 from samestep.language.stages import stages
-of_any_shape = [name for name, rule in ss.rules.registry.items() if not stages(rule).calls]
+# a sum over all parameters is read by the host, which needs elements
+of_any_shape = [name for name, rule in ss.rules.registry.items()
+                if not stages(rule).calls and not any(rule.shared.values())]
 for name in ("torch", "torch:forloop", "torch:foreach"):
     for rule in of_any_shape:
         with FakeTensorMode(allow_non_fake_inputs=True):

@@ -364,7 +364,9 @@ def isfinite(x: ndarray) -> ndarray:
     return x._computed(lambda: np.isfinite(x._array), bool)
 
 
-def where(condition: ndarray, x: ndarray, y: float) -> ndarray:
+def where(condition: ndarray, x: Any = None, y: Any = None) -> ndarray:
+    assert x is not None
+    assert y is not None
     return x._computed(lambda: np.where(condition._array, x._array, y))
 
 
