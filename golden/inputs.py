@@ -24,9 +24,6 @@ Shapes = Mapping[str, tuple[int, ...]]
 ORDINARY: Shapes = {"weight": (6, 11), "bias": (13,), "scale": ()}  # the oracle computes these
 # the shapes of those that are no matrices, for rules that take only matrices
 MATRICES: Shapes = {"bias": (13, 1), "scale": (1, 1), "special": (4, 8), "huge": (4, 4)}
-# of rules with square states: sums of products that overflow with either sign would be infinite or not
-# as a library adds them, and here the one product that is such a sum has no sign
-SQUARED: Shapes = {**MATRICES, "huge": (16, 1)}
 PARAMETER_RANGE = (-1, 1)  # powers of two
 GRADIENT_RANGE = (-6, -1)
 STEPS = 10
@@ -67,24 +64,25 @@ def _gradients(stream: Iterator[int], dtype: str, step: int, larger: Shapes) -> 
     return arrays
 
 
-def leave_out_huge(start: dict[str, Array], steps: list[Gradients]) -> None:
-    """Leave out what would decide a sum over all parameters by itself."""
-    del start["huge"]
-    for grads in steps:
-        del grads["huge"]
+def leave_out(start: dict[str, Array], steps: list[Gradients], *names: str) -> None:
+    """Leave out tensors that would decide a sum over all parameters by themselves, or whose squares
+    have roots that rounding decides."""
+    for each in (start, *steps):
+        for name in names:
+            del each[name]
 
 
 def tame(start: dict[str, Array], steps: list[Gradients]) -> None:
     """Leave out what would decide the norm of all gradients by itself, but for one infinity."""
-    leave_out_huge(start, steps)
+    leave_out(start, steps, "huge")
     unbounded = steps[NONFINITE_STEP - 1]["special"]
     assert unbounded is not None
     unbounded[2] = inf
 
 
-def as_matrix(name: str, array: Array, shapes: Shapes) -> Array:
+def as_matrix(name: str, array: Array) -> Array:
     """Return the parameter of that name, or its gradient, in a shape of two axes or more."""
-    return array.reshape(shapes.get(name, array.shape))
+    return array.reshape(MATRICES.get(name, array.shape))
 
 
 def special(form: Format) -> list[float]:

@@ -14,13 +14,15 @@ where the gradient is 0.
 
 Deviations: the difference of the roots is ``grad**2`` divided by their sum, which does not cancel. The
 power of n is Keras's default, the root. Keras's shrinkage, a decay that is not in n, is left out.
-``lr`` may not be 0.
+``lr`` is at least 1e-30, for its inverse to be a number of float32.
 
 Limit: a gradient of float32 from 1.8e19 on, whose square is infinite (float64: 1.3e154), makes its
 element NaN.
 """
 
-from ..language.intervals import NONNEGATIVE, POSITIVE
+import math
+
+from ..language.intervals import NONNEGATIVE, Interval
 from ..language.rule import Rule
 
 
@@ -46,7 +48,7 @@ ftrl = Rule(
     delta=delta,
     defaults=dict(lr=1e-3, l1=0.0, l2=0.0, beta=0.0, initial_accumulator_value=0.1),
     bounds=dict(
-        lr=POSITIVE,
+        lr=Interval(1e-30, math.inf, high_open=True),
         l1=NONNEGATIVE,
         l2=NONNEGATIVE,
         beta=NONNEGATIVE,
