@@ -94,6 +94,8 @@ PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4
 DADAPT = dict(betas=(0.9, 0.97), eps=1e-2, weight_decay=0.3, d0=0.01, lr=0.8)
 DADAPT_LATER = dict(lr=0.5, betas=(0.8, 0.95), growth_rate=1.05, use_bias_correction=True)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
+SM3 = dict(lr=0.05, momentum=0.9, beta2=0.97, eps=1e-3)
+SM3_LATER = dict(lr=0.1, beta2=1.0)
 SHAMPOO = dict(
     lr=0.05,
     betas=(0.9, 0.97),
@@ -178,6 +180,8 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(SHAMPOO, grafting_beta2=0.9, grafting_eps=0.01),
         dict(SHAMPOO_LATER, grafting_beta2=0.8, sgd_grafting=True),
     ),
+    "sm3": (SM3, dict(SM3_LATER, momentum=0.7)),
+    "sm3_no_momentum": (dict(SM3, momentum=0.0, maximize=True), SM3_LATER),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),

@@ -190,6 +190,18 @@ def adagrad(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vecto
     return p - h.lr / (1 + (t - 1) * h.lr_decay) * g / (root(s["sum"]) + h.eps)
 
 
+def sm3(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    keep, take = (1, 1) if h.beta2 == 1 else (h.beta2, 1 - h.beta2)
+    if p.ndim == 2 and h.factored:
+        previous = np.minimum.outer(s["accumulator_row"], s["accumulator_col"])
+        v = keep * previous + take * g**2
+        s["accumulator_row"], s["accumulator_col"] = v.max(axis=1), v.max(axis=0)
+    else:
+        v = s["accumulator"] = keep * s["accumulator"] + take * g**2
+    d = g / root(v + h.eps)
+    return p - h.lr * (average(s, "exp_avg", h.momentum, d) if h.momentum else d)
+
+
 def adadelta(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     g = g + h.weight_decay * p
     v = average(s, "square_avg", h.rho, g**2)

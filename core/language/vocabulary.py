@@ -24,7 +24,7 @@ class Vocabulary:
     composites.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
-    along each row) or one ``per="column"``.
+    along each row, or its largest absolute value) or one ``per="column"``.
     """
 
     def sqrt(self, x: Value) -> Value:
@@ -59,6 +59,10 @@ class Vocabulary:
         raise NotImplementedError
 
     def sum(self, x: Value, per: str = "tensor") -> Value:
+        raise NotImplementedError
+
+    def max_abs(self, x: Value, per: str) -> Value:
+        """Return the largest absolute value ``per`` row or column; NaN where one is NaN."""
         raise NotImplementedError
 
     def size(self, x: Value, per: str = "tensor") -> Value:

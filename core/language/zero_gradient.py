@@ -12,7 +12,7 @@ from .kept import kept
 from .matrix_functions import FUNCTIONS
 from .passes import reachable
 from .rule import Rule
-from .tracer import Expr, trace_update
+from .tracer import REDUCTIONS, Expr, trace_update
 
 ZERO = Expr("constant", (), "scalar", value=0.0)
 # zero if the first operand is
@@ -25,12 +25,12 @@ def check_rule(
     """Raise TypeError, naming the parameter, if this rule, or clipping its gradient by norm, cannot
     go by some rows. Clipped by value, zero is still zero."""
     reducing = any(
-        node.op == "sum" or node.op in FUNCTIONS for node in reachable(_graph(rule).values())
+        node.op in REDUCTIONS or node.op in FUNCTIONS for node in reachable(_graph(rule).values())
     )
     if reducing or "clip_norm" in clips:
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; {rule.name if reducing else clips[-1]} "
-            f"adds up over all of the parameter and needs a dense one{see('howto/sparse.md')}"
+            f"sums or compares over all of the parameter and needs a dense one{see('howto/sparse.md')}"
         )
     if rule.average_share is not None:  # the z of a row that has never stepped is not there yet
         raise TypeError(

@@ -153,6 +153,8 @@ class _Lines:
             return args[0]
         if op == "sum":
             return _call(f"<msub><mo>∑</mo><mtext>{node.per}</mtext></msub>", args[0][0])
+        if op == "largest":
+            return _call(f"<msub><mi>max</mi><mtext>{node.per}</mtext></msub>", args[0][0])
         name = {"maximum": "max", "minimum": "min"}.get(op, op)
         return _call(f"<mi>{name}</mi>", "<mo>,</mo>".join(arg[0] for arg in args))
 

@@ -29,6 +29,7 @@ REDUCING = [
     "CAME",
     "Prodigy",
     "DAdaptAdam",
+    "SM3",
 ]
 OF_MATRICES = ["Muon", "NorMuon", "Shampoo"]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}

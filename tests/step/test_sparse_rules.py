@@ -26,6 +26,8 @@ def test_what_the_text_says_about_resting_is_so(rule, decay):
     if "weight_decay" not in rule.defaults and decay:
         return
     hyper = {"weight_decay": decay} if "weight_decay" in rule.defaults else {}
+    if rule.name == "sm3":  # by beta2=1 its maxima stay what they are, which no text can say
+        hyper["beta2"] = 0.9
     said = rests(rule, row_of(rule, **hyper))
     assert said == (rule.label in AT_REST | {"lars_no_momentum"} and not decay)
     if decay == 1e-300:  # which the text sees and rounding hides
@@ -54,7 +56,9 @@ def test_other_rules_refuse_rows_unless_they_are_lazy(rule, any_backend):
         hyper["lazy"] = False
     optimizer = ss.Optimizer(rule, params, backend=any_backend, **hyper)
     if program(rule).sums:
-        with refused(optimizer, TypeError, r"params\[0\] is sparse, of some rows; .* adds up over"):
+        with refused(
+            optimizer, TypeError, r"params\[0\] is sparse, of some rows; .* sums or compares over"
+        ):
             optimizer.step(grads)
     elif rule.average_share is not None:
         optimizer.param_groups[0]["lazy"] = True
