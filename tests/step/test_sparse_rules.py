@@ -73,6 +73,25 @@ def test_other_rules_refuse_rows_unless_they_are_lazy(rule, any_backend):
         assert optimizer.steps == [1, 1]
 
 
+@pytest.mark.parametrize("per", ["tensor", "row", "column"])
+def test_a_rule_that_counts_elements_takes_rows_if_it_counts_those_of_a_row(per):
+    rule = ss.Rule(
+        "own",
+        lambda xp, step, carry, h: (dict(lr=h.lr), carry),
+        lambda xp, s, param, grad: param - s.lr * (grad / xp.size(grad, per=per)),
+        dict(lr=0.25),
+    )
+    param = np.ones((4, 2))
+    optimizer = ss.Optimizer(rule, param, backend="numpy")
+    rows = IndexedSlices(np.ones((2, 2)), np.array([0, 2]))
+    if per == "row":
+        optimizer.step(rows)
+        assert param.tolist() == [[0.875] * 2, [1, 1]] * 2
+        return
+    with refused(optimizer, TypeError, r"is sparse, of some rows; own .* counts its elements"):
+        optimizer.step(rows)
+
+
 def test_a_text_that_hides_its_zero_is_not_trusted():
     def update(xp, s, param, grad, total):
         kept = xp.where(grad > 0, total, total)  # at rest, but not by the words that are known
