@@ -106,12 +106,9 @@ def _row(p: Printer, step: Step, element: Lines) -> Lines:
     within = [f"const bool inside = {inside};", column]
     loop = [UNROLL, "for (int k = 0; k < wide.n; k++) {"]
     lines = ["const int64_t at = r * columns;", *declared, *loop, *indented([*within, *loads]), "}"]
-    uses_column = "column" in p.used
-    lines += [
-        *loop,
-        *indented([*(within if uses_column else within[: bool(step.sums)]), *element]),
-        "}",
-    ]
+    adds_rows = any(node.per == "row" for node in step.sums)
+    needed = within if "column" in p.used else within[:adds_rows]
+    lines += [*loop, *indented([*needed, *element]), "}"]
     if stores:
         lines += [*loop, *indented([*within, *(f"if (inside) {store}" for store in stores)]), "}"]
     return lines

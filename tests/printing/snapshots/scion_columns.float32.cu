@@ -96,7 +96,6 @@ extern "C" __global__ void __launch_bounds__(256, 3) scion_columns_pass0(
                         }
                         _Pragma("unroll")
                         for (int k = 0; k < wide.n; k++) {
-                            const bool inside = lane + 256 * k < tile_width;
                             float grad = grad_coefficient * grad_row[k];
                             float momentum_buffer = momentum_buffer_row[k];
                             momentum_buffer = rest * momentum_buffer + alpha * grad;
