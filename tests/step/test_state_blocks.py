@@ -186,7 +186,7 @@ def test_every_rule_stores_its_states_in_blocks(name, codec):
     """On vectors, and on matrices of one column of rules that take no others. Rules that see vectors
     as matrices, too, have none of 4 bits."""
     rule = ss.rules.registry[name].for_shape((300,))
-    if codec == "int4" and (stages(rule).calls or program(rule).text_matrix):
+    if codec == "int4" and any(program(stage).text_matrix for stage in stages(rule).rules):
         with pytest.raises(TypeError, match=r"reduces or keeps rows or columns.* expected int8"):
             run(name, "numpy", state_dtype=codec)
         return
