@@ -106,6 +106,8 @@ SHAMPOO = dict(
 )
 SHAMPOO_LATER = dict(lr=0.02, betas=(0.8, 1.0), precondition_frequency=1.0, exponent=0.4)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
+SCION = dict(lr=0.02, scale=1.5, weight_decay=0.6, alpha=0.3)
+SCION_LATER = dict(lr=0.005, scale=2.0, alpha=0.5)
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
 # structural options are on; one that is also a number, such as momentum, has its value here.
@@ -175,6 +177,10 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             summed_momentum=True,
         ),
     ),
+    "scion": (dict(SCION, ns_steps=3.0, eps=0.5), SCION_LATER),
+    "scion_sign": (SCION, SCION_LATER),
+    "scion_rows": (dict(SCION, eps=0.05), SCION_LATER),
+    "scion_columns": (dict(SCION, eps=0.05, maximize=True), SCION_LATER),
     "shampoo": (dict(SHAMPOO, maximize=True), dict(SHAMPOO_LATER, sgd_grafting=True)),
     "shampoo_grafting_beta2": (
         dict(SHAMPOO, grafting_beta2=0.9, grafting_eps=0.01),

@@ -117,12 +117,9 @@ def _row(p: Printer, step: Step, element: Lines) -> Lines:
         loop[0] = '_Pragma("unroll 1")'
         return [*lines, *loop, *indented([*within, *declared, *loads, *element, *stores]), "}"]
     lines += [*declared, *loop, *indented([*within, *loads]), "}"]
-    uses_column = "column" in p.used
-    lines += [
-        *loop,
-        *indented([*(within if uses_column else within[: bool(step.sums)]), *element]),
-        "}",
-    ]
+    adds_rows = any(node.per == "row" for node in step.sums)
+    needed = within if "column" in p.used else within[:adds_rows]
+    lines += [*loop, *indented([*needed, *element]), "}"]
     if stores:
         lines += [*loop, *indented([*within, *stores]), "}"]
     return lines

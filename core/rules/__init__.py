@@ -33,6 +33,7 @@ from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
 from .schedulefree import adamw_schedulefree, radam_schedulefree, sgd_schedulefree
+from .scion import scion, scion_columns, scion_rows, scion_sign
 from .sgd import sgd
 from .sgdp import sgdp
 from .shampoo import shampoo
@@ -82,6 +83,10 @@ classes: dict[str, Rule] = {
     "RAdamScheduleFree": radam_schedulefree,
     "Muon": muon(),
     "NorMuon": normuon(),
+    "Scion": scion(),
+    "ScionSign": scion_sign,
+    "ScionRows": scion_rows,
+    "ScionColumns": scion_columns,
     "Prodigy": prodigy,
     "DAdaptAdam": dadapt_adam(),
     "Shampoo": shampoo(),

@@ -6,6 +6,7 @@ float64. It needs PyTorch and the packages that `CASES` names, in the versions t
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from collections.abc import Callable
@@ -75,6 +76,22 @@ def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
     return found
 
 
+def scion(norm: str, **hyper: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives hyperparameters, with the package's Newton-Schulz in float64 instead of
+    bfloat16."""
+
+    def found() -> dict[str, Any]:
+        import torch
+        from pytorch_optimizer.optimizer import scion
+
+        iteration = scion.zero_power_via_newton_schulz_5
+        exact = functools.partial(getattr(iteration, "func", iteration), dtype=torch.float64)
+        scion.zero_power_via_newton_schulz_5 = exact
+        return dict(**hyper, norm_type=scion.LMONorm[norm], foreach=False)
+
+    return found
+
+
 # without epsilon: the authors multiply it by the estimate of the next step
 PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DADAPT = dict(lr=1.0, betas=BETAS, eps=EPS, d0=1e-2, weight_decay=0.5)
@@ -83,6 +100,9 @@ SHAMPOO = dict(lr=2**-4, betas=(0.5, 0.5), weight_decay=2**-3)
 SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
+# its weight decay is 1 with `constraint`, and its epsilon 1e-8
+SCION = dict(lr=LR, scale=1.5, alpha=0.2)
+THEIR_SCION = dict(lr=LR, scale=1.5, momentum=0.2, constraint=True)
 SGDP = dict(
     lr=LR, momentum=0.8, dampening=0.2, eps=EPS, weight_decay=0.1, delta=2.0, wd_ratio=0.3,
     nesterov=True,  # without, its buffer is projected in place
@@ -194,6 +214,28 @@ CASES = {
     ),
     "sgdp": Case("SGDP", SGDP, "adamp:SGDP", SGDP),
     "adam_mini": Case("AdamMini", ADAM, "adam_mini:Adam_mini", dict(ADAM, verbose=False)),
+    "scion": Case(
+        "Scion", SCION, "pytorch_optimizer:SCION", scion("SPECTRAL", **THEIR_SCION), ("weight",)
+    ),
+    "scion_unconstrained": Case(
+        "Scion",
+        dict(SCION, weight_decay=0.1),
+        "pytorch_optimizer:SCION",
+        scion("SPECTRAL", **{**THEIR_SCION, "constraint": False}, weight_decay=0.1),
+        ("weight",),
+    ),
+    "scion_sign": Case(
+        "ScionSign", SCION, "pytorch_optimizer:SCION", scion("SIGN", **THEIR_SCION), ("weight",)
+    ),
+    "scion_rows": Case(
+        "ScionRows", SCION, "pytorch_optimizer:SCION", scion("ROW", **THEIR_SCION), ("weight",)
+    ),
+    "scion_columns": Case(
+        "ScionColumns", SCION, "pytorch_optimizer:SCION", scion("COL", **THEIR_SCION), ("weight",)
+    ),
+    "scion_columns_of_a_vector": Case(
+        "ScionColumns", SCION, "pytorch_optimizer:SCION", scion("BIAS", **THEIR_SCION), ("bias",)
+    ),
     "came": Case("CAME", CAME, "came_pytorch:CAME", CAME),
     "dadapt_adam": Case("DAdaptAdam", DADAPT, "dadaptation:DAdaptAdam", DADAPT),
     "dadapt_adam_options": Case(

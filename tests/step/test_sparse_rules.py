@@ -57,7 +57,7 @@ def test_other_rules_refuse_rows_unless_they_are_lazy(rule, any_backend):
     optimizer = ss.Optimizer(rule, params, backend=any_backend, **hyper)
     if program(rule).sums:
         with refused(
-            optimizer, TypeError, r"params\[0\] is sparse, of some rows; .* sums or compares over"
+            optimizer, TypeError, r"params\[0\] is sparse, of some rows; .* compares or counts over"
         ):
             optimizer.step(grads)
     elif rule.average_share is not None:
@@ -75,6 +75,25 @@ def test_other_rules_refuse_rows_unless_they_are_lazy(rule, any_backend):
         optimizer.param_groups[0]["lazy"] = True
         optimizer.step(grads)
         assert optimizer.steps == [1, 1]
+
+
+@pytest.mark.parametrize("per", ["tensor", "row", "column"])
+def test_a_rule_that_counts_elements_takes_rows_if_it_counts_those_of_a_row(per):
+    rule = ss.Rule(
+        "own",
+        lambda xp, step, carry, h: (dict(lr=h.lr), carry),
+        lambda xp, s, param, grad: param - s.lr * (grad / xp.size(grad, per=per)),
+        dict(lr=0.25),
+    )
+    param = np.ones((4, 2))
+    optimizer = ss.Optimizer(rule, param, backend="numpy")
+    rows = IndexedSlices(np.ones((2, 2)), np.array([0, 2]))
+    if per == "row":
+        optimizer.step(rows)
+        assert param.tolist() == [[0.875] * 2, [1, 1]] * 2
+        return
+    with refused(optimizer, TypeError, r"is sparse, of some rows; own .* or counts over all"):
+        optimizer.step(rows)
 
 
 def test_a_text_that_hides_its_zero_is_not_trusted():

@@ -33,7 +33,7 @@ def text(exported: Exported) -> str:
         + f",\n    {_streams(program.rule, dtype)}" * file.rounds
         for program in exported.programs
     ]
-    reducing = any(program.sums or program.small for program in exported.programs)
+    reducing = any(program.asked or program.small for program in exported.programs)
     used = _vocabulary(str(file.text_of_rule))
     methods = [method_text(getattr(WholeArrays, name)) for name in ("__init__", *used)]
     if "stored" in attributes_of("xp", str(file.text_of_rule)):
