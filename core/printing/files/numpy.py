@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ...language import random_signs, rounding, summation
 from ...language.rounding import ROUNDED, streams
 from ...language.rule import Rule
@@ -129,7 +132,8 @@ def _streams(rule: Rule, dtype: str) -> str:
 
 def _random_bits(rounds: bool, signs: bool) -> str:
     """Return the functions that round by random bits, or make random signs, if there are any."""
-    functions = [rounding.philox, rounding.halves] if rounds or signs else []
+    functions: list[Callable[..., Any]] = []
+    functions += [rounding.philox, rounding.halves] if rounds or signs else []
     functions += [rounding.rounded_bits, rounding.at_most, rounding.where] if rounds else []
     functions += [random_signs.random_signs] if signs else []
     texts = [f"\n\n{function_text(each)}\n" for each in functions]
