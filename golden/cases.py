@@ -103,6 +103,15 @@ SHAMPOO = dict(
     start_preconditioning_step=2.0,
 )
 SHAMPOO_LATER = dict(lr=0.02, betas=(0.8, 1.0), precondition_frequency=1.0, exponent=0.4)
+SOAP = dict(
+    lr=0.05,
+    betas=(0.9, 0.97),
+    eps=0.05,
+    weight_decay=0.1,
+    precondition_frequency=2.0,
+    shampoo_beta=0.95,
+)
+SOAP_LATER = dict(lr=0.02, betas=(0.8, 0.9), precondition_frequency=1.0, shampoo_beta=0.85)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
@@ -178,6 +187,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(SHAMPOO, grafting_beta2=0.9, grafting_eps=0.01),
         dict(SHAMPOO_LATER, grafting_beta2=0.8, sgd_grafting=True),
     ),
+    "soap": (dict(SOAP, maximize=True), SOAP_LATER),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),

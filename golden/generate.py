@@ -38,6 +38,11 @@ STORED_STEPS = (1, 2, 5, 10)
 # order of the products makes, and one rounding to 16 bits
 TOLERANCE = {"float64": 8.0, "float32": 8.0, "float16": 1.0, "bfloat16": 1.0}
 STATE_TOLERANCE = 80.0  # four times, too, in ulps of a state's largest element: squares of products
+# of rules that rotate to eigenvectors: four times what another library's decompositions make of them,
+# which are as sensitive as eigenvalues are close; the states are bases and what follows from them
+ROTATED_TOLERANCE = {"float64": 32.0, "float32": 32.0, "float16": 1.0, "bfloat16": 1.0}
+BASIS_TOLERANCE = 6000.0
+ROTATING = frozenset({"eigenbasis", "rotated"})
 # Who says so. Part of the files, so it names the version that wrote them first, not this one.
 PROVENANCE = "NumPy reference of samestep 0.1.0"
 
@@ -170,18 +175,29 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         else oracle.announcement(case.rule.name, list(ORDINARY), list(STORED_STEPS)),
         provenance=PROVENANCE,
         settings=dict(case.settings) if case.suffix else None,
-        tolerance=TOLERANCE[case.dtype] if stages(rule).calls else None,
+        tolerance=_tolerance(rule, case.dtype),
         state_tolerance=_state_tolerance(rule),
     )
+
+
+def _tolerance(rule: Rule, dtype: str) -> float | None:
+    """Return the tolerance of parameters, None for a rule without products of matrices."""
+    functions = [call.function for call in stages(rule).calls]
+    tolerance = ROTATED_TOLERANCE if FUNCTIONS["rotated"] in functions else TOLERANCE
+    return tolerance[dtype] if functions else None
 
 
 def _state_tolerance(rule: Rule) -> dict[str, float] | None:
     """Return the tolerance of each state that follows from products of matrices, None without any."""
     after, _ = trace_update(rule)
-    return {
-        name: STATE_TOLERANCE
+    called = {
+        name: FUNCTIONS.keys() & {node.op for node in reachable([after[name]])}
         for name in rule.state
-        if any(node.op in FUNCTIONS for node in reachable([after[name]]))
+    }
+    return {
+        name: BASIS_TOLERANCE if functions & ROTATING else STATE_TOLERANCE
+        for name, functions in called.items()
+        if functions
     } or None
 
 

@@ -30,7 +30,7 @@ REDUCING = [
     "Prodigy",
     "DAdaptAdam",
 ]
-OF_MATRICES = ["Muon", "NorMuon", "Shampoo"]  # which refuse vectors, sharded or not
+OF_MATRICES = ["Muon", "NorMuon", "Shampoo", "SOAP"]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 
 
