@@ -123,7 +123,10 @@ class LaunchTable:
         rows = np.array(row_of_tensor, np.int64)
         self.table[:, 0] = rows[self.tensor_of_chunk]
         if self.layout.reducing:
-            self.tensors[:, 0] = rows
+            empty = (
+                self.tensors[:, 1] * self.tensors[:, 2] == 0
+            )  # nothing to sum: their mean is 0 / 0
+            self.tensors[:, 0] = np.where(empty, -1, rows)
 
     @property
     def elements(self) -> int:

@@ -26,7 +26,7 @@ def recoded(
 
     What has the codec that it is to have is taken as it is. Codes are loaded exactly, so that
     each state is rounded once. A state that ``arrays`` does not have is left out. Raises ValueError,
-    beginning with ``where``, for scales that are not one for each block.
+    beginning with ``where``, for another shape, or scales that are not one for each block.
     """
     found: dict[str, Any] = {}
     for name in [n for n in rule.state if n in arrays]:
@@ -41,6 +41,10 @@ def recoded(
         if old is not None:
             scales = to_numpy(arrays[scales_of(name)])
             values = _loaded(old, values, scales, shape, f"{where}{name}")
+        elif tuple(values.shape) != tuple(shape):
+            raise ValueError(
+                f"{where}{name} has shape {tuple(values.shape)}; expected {tuple(shape)}"
+            )
         if new is not None:
             codes, found[scales_of(name)] = new.store(values.astype(np.float32).reshape(-1))
             values = codes.reshape(new.shape(values.shape))

@@ -122,6 +122,7 @@ def restore(run: Run, snapshot: Mapping[str, Any], copied: bool = True) -> None:
     Checks everything first, then changes. If not ``copied``, the snapshot's schedules become the
     run's own, and its arrays are the run's own already.
     """
+    run.check_own()
     run.settle()
     tensors, clocks = run.groups.tensors, run.groups.clocks
     members = _members(run)

@@ -36,9 +36,15 @@ def prefix(name: str, value: Any) -> str:
     return f"{name if value in (True, 'float32') else value}_"
 
 
+def in_order(hyper: Mapping[str, Any]) -> list[str]:
+    """Return the names of all parts, in the order in which these go around a rule. The halves of a split
+    master come last: they are of what all other parts return, which is rounded only then."""
+    return sorted(STRUCTURAL, key=lambda name: hyper.get(name) == "split")
+
+
 def name_inside(rule: str, hyper: Mapping[str, Any]) -> str:
     """Return the name of the rule that the parts are around, which ``hyper`` ask for."""
-    for name in reversed(STRUCTURAL):
+    for name in reversed(in_order(hyper)):
         if value := hyper.get(name):
             rule = rule.removeprefix(prefix(name, value))
     return rule
@@ -49,7 +55,7 @@ def checked_choice(name: str, value: Any, where: str = "") -> Any:
     one."""
     if name not in CHOICES:
         return bool(value)
-    if value is None or value in CHOICES[name]:
+    if value is None or (isinstance(value, str) and value in CHOICES[name]):
         return value
     expected = " or ".join(map(repr, CHOICES[name]))
     raise ValueError(f"{where}{name} is {value!r}; expected {expected}, or None")

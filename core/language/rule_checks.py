@@ -46,6 +46,12 @@ def check_definition(rule: Any) -> None:
     check_names("state", rule.state, rule_is, {"step"})
     check_names("carry", rule.carry, rule_is, {"step", "param", "grad", *rule.state})
     _check_shared(rule, rule_is)
+    for name, names in rule.choices.items():
+        if name not in rule.options or rule.options[name] not in names:
+            raise TypeError(
+                f"{rule_is}choices[{name!r}] is {names}, and options is {dict(rule.options)}, which must "
+                "have one of them"
+            )
     if rule.average_share is not None and "z" not in rule.state:
         raise TypeError(f"{rule_is}average_share needs a state named 'z'; it has {rule.state}")
     for name, value in rule.per.items():

@@ -207,5 +207,5 @@ def _stage(rule: Rule, k: int, recorded: _Recorded) -> Rule:
         choices={},
         factory=None,
         shape_options=None,
-        state_dtype=dict(rule.storage) or None,
+        state_dtype={n: c for n, c in rule.storage.items() if n not in rule.kept_in} or None,
     )

@@ -20,6 +20,7 @@ def init(rule: Rule, params: Any, *, backend: str | None = None, **hyper: Any) -
     Raises TypeError or ValueError as `samestep.Optimizer` does, and for groups of other rules.
     """
     params = listed(params)
+    _check_no_copies(hyper)
     check_one_rule(rule, params, "init", rules=hyper.get("rules"))
     return Optimizer(rule, copy.deepcopy(params), backend=backend, **hyper).state_dict()
 
@@ -40,6 +41,7 @@ def apply(
     from ..checkpoint.state_dict import SETTINGS
 
     params = listed(params)
+    _check_no_copies(hyper)
     check_one_rule(rule, params, "apply", rules=hyper.get("rules"))
     settings = {name: hyper[name] for name in SETTINGS if name in hyper}
     hyper = {name: value for name, value in hyper.items() if name not in SETTINGS}
@@ -65,3 +67,10 @@ def apply(
 
 
 Rule.init, Rule.apply = init, apply
+
+
+def _check_no_copies(hyper: dict[str, Any]) -> None:
+    if hyper.get("copy_to") is not None:
+        raise TypeError(
+            "copy_to is for optimizers, which write into arrays of the caller's: round what apply returns"
+        )

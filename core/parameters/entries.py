@@ -59,12 +59,19 @@ def family_of(
     given = group.get("rule")
     rule = named[given] if isinstance(given, str) and given in named else None
     rule = rule or rule_of(group, default, where)
-    if named.get(rule.name, rule) is not rule:
+    there = named.get(rule.name, rule)
+    if not is_same_rule(there, rule):
         raise ValueError(
             f"{where}its rule is called {rule.name!r}, and so is another rule of this optimizer; they "
             "are told apart by their names: rename it, or give options of one rule in the group"
         )
-    return rule
+    return there
+
+
+def is_same_rule(one: Rule, other: Rule) -> bool:
+    """Say whether two rules are one; copies and pickles build the rule of a factory anew."""
+    built = [(r.name, r.factory, r.options, r.storage, r.rounding) for r in (one, other)]
+    return one is other or (one.factory is not None and built[0] == built[1])
 
 
 def check_one_rule(
@@ -84,7 +91,7 @@ def check_one_rule(
     written = filter(is_group, groups if isinstance(groups, (list, tuple)) else ())
     for k, group in enumerate(written, first):
         own = rule_of(group, rule, label(k, group))
-        if own is not rule:
+        if not is_same_rule(own, rule):
             raise TypeError(f"{label(k, group)}its rule is {own.name!r}; {remedy}")
 
 

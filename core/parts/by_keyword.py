@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..language.around import OF_16_BITS, STRUCTURAL
+from ..language.around import OF_16_BITS, STRUCTURAL, in_order
 from ..language.rule import Option, Rule
 from .averages import averaged
 from .copies import copied
@@ -29,8 +29,8 @@ def variant_of(
     for parts that do not go together, or one that cannot be left out.
     """
     variant = rule.variant(**(rule.chosen_options(hyper) if options is None else options))
-    for name, without in STRUCTURAL.items():
-        value, own = hyper[name], variant.around.get(name, without)
+    for name in in_order(hyper):
+        value, own = hyper[name], variant.around.get(name, STRUCTURAL[name])
         if value == own:
             continue
         if own:

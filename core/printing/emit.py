@@ -91,7 +91,7 @@ def checked(
     clips = tuple(name for name in CLIPS if options.get(name))
     found = find_rule(rule)
     asked = {n: checked_choice(n, v) for n, v in options.items() if n in STRUCTURAL}
-    structural = {n: bool(on) for n, on in options.items() if n not in CLIPS and n not in asked}
+    structural = {n: on for n, on in options.items() if n not in CLIPS and n not in asked}
     codecs = found.state_dtype if state_dtype is None else checked_state_dtype(state_dtype)
     rounds = found.rounding if rounding is None else checked_rounding(rounding)
     hyper = {**STRUCTURAL, **found.around, **asked, "state_dtype": codecs, "rounding": rounds}

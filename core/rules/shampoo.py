@@ -140,6 +140,7 @@ def shampoo(grafting_beta2=False):
             precondition_frequency=STEPS,
             start_preconditioning_step=STEPS,
             exponent=POSITIVE,
+            eps=POSITIVE,
             grafting_beta2=FRACTION,
             grafting_eps=NONNEGATIVE,
         ),

@@ -16,7 +16,7 @@ from ..language.rule import Rule
 from ..language.scalars import scalar_names
 from ..parameters.copies import with_copies
 from ..protocol import Backend, Dtypes, Gradients, Tensor
-from .staged_launch import launch_of
+from .staged_launch import StagedLaunch, launch_of
 
 Assign = Callable[[Dtypes], tuple[Sequence[Rule], Sequence[Any]]]
 
@@ -101,6 +101,11 @@ class Bucket:
         self._launch.run(self._rows, gradients, control)
         for tensor in self._staged:
             tensor.push()
+
+    def check_prepared(self) -> None:
+        """Raise RuntimeError for rows that work that was captured cannot take."""
+        if isinstance(self._launch, StagedLaunch):
+            self._launch.check_prepared(self._rows)
 
     def prepare(self) -> None:
         """Hand the rows to work that was captured."""

@@ -144,6 +144,7 @@ class WithSquares:
             self._backend.on_matrices(self._store)
 
     def _store(self, matmul: Any) -> None:
-        for state, result in self._becomes.items():
-            if state != result:
-                self._squares[state][...] = self._squares[result]
+        moved = {state: result for state, result in self._becomes.items() if state != result}
+        old = {name: 1 * self._squares[name] for name in moved.values() if name in moved}
+        for state, result in moved.items():
+            self._squares[state][...] = old.get(result, self._squares[result])

@@ -92,6 +92,7 @@ class Run:
     def add_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own. Raises as `start` does, and
         RuntimeError between micro-batches; a group with an error is not added."""
+        self.check_own()
         self.settle()
         if self.micro_steps:
             raise RuntimeError(
@@ -106,8 +107,9 @@ class Run:
                 else {}
             )
             check_read(parts, [group], [own], len(self.groups.entries))
+        count = len(self.groups.tensors)
         self.groups.add(listed_group(group), {}, self.steps_taken, check_overlap=True)
-        refresh_copies(self.backend, self.groups.tensors)
+        refresh_copies(self.backend, self.groups.tensors[count:])
         self.forget()
 
     def change(self, **settings: Any) -> None:
@@ -165,6 +167,8 @@ class Run:
         with held():
             change_mode(self.backend, tensors, self.groups.clocks, hyper, evaluating)
             self.evaluating = evaluating
+            if not evaluating:  # a state dict that was loaded meanwhile wrote averages there
+                refresh_copies(self.backend, tensors)
 
     def reset(self) -> None:
         """Set state and counts to what they were before the first step, in the same memory."""
@@ -182,6 +186,7 @@ class Run:
             clocks[i] = replace(clock, step=0, carry=dict(clock.rule.carry))
         self.steps_taken, self.skipped_steps, self.skipped = 0, 0, False
         self.evaluating = False
+        refresh_copies(self.backend, tensors)
         self._measured, self._checked_settings = None, None
         if self._stepping is not None:
             self._stepping.restart()

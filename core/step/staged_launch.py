@@ -93,6 +93,8 @@ class StagedLaunch:
             )
         for launch in self._launches:
             launch.ready(rows, gradients)
+        if self._backend.capturing():
+            self._captured = self._numbers(rows)
 
     def run(self, rows: Any, gradients: Any, control: Any) -> None:
         """Run the stages, and the functions between them. Nothing has changed before the last stage."""
@@ -107,10 +109,26 @@ class StagedLaunch:
             work.store(self._row_of_tensor)
 
     def _call(self, call: Call, rows: Any) -> None:
-        columns = [self._names.index(name) for name in call.scalars]
-        numbers = rows[:, columns].astype(self._compute).tolist()
+        numbers = self._numbers_of(call, rows)
         for work in self._work:
             work.run(call, self._memory, self._row_of_tensor, numbers)
+
+    def _numbers_of(self, call: Call, rows: Any) -> list[list[float]]:
+        columns = [self._names.index(name) for name in call.scalars]
+        found: list[list[float]] = rows[:, columns].astype(self._compute).tolist()
+        return found
+
+    def _numbers(self, rows: Any) -> list[list[list[float]]]:
+        return [self._numbers_of(call, rows) for call in self._stages.calls]
+
+    def check_prepared(self, rows: Any) -> None:
+        """Raise RuntimeError for other numbers of matrix functions than those that were captured: the
+        host hands them to a library."""
+        if self._numbers(rows) != self._captured:
+            raise RuntimeError(
+                f"prepare: a hyperparameter that a matrix function of {self._rule.name} takes has changed "
+                f"since the capture, such as ns_steps: capture the step again{see('cuda.md')}"
+            )
 
     def prepare(self, rows: Any) -> None:
         """Hand the next rows to recorded work."""

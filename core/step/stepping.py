@@ -242,8 +242,8 @@ class Stepping:
         for i, where in gradients.rows.items():
             clock, tensor = self._clocks[i], self._tensors[i]
             hyper = self._hyper[clock.group]
-            check_blocks(tensor.name, clock.rule, math.prod(tensor.shape[len(where) :]))
             if dtypes[i] is not None:
+                check_blocks(tensor.name, clock.rule, math.prod(tensor.shape[len(where) :]))
                 numbers = hyper.numbers(clock.decays)
                 row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
                 check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy)
@@ -294,6 +294,8 @@ class Stepping:
             raise RuntimeError("prepare: clip_global_norm was switched on or off since the capture")
         outcome = Outcome(verdict, limit is not None)
         outcome.carries = self._set_rows(self._work.updates, 1.0)
+        for bucket in self._work.updates:
+            bucket.check_prepared()
         if limit is not None and self._work.measurement is not None:
             self._work.measurement.prepare(1.0, limit)
         for bucket in self._work.updates:

@@ -202,3 +202,45 @@ def test_the_classes_of_torch_refuse_it():
         st.AdamW([param], copy_to=[torch.ones(3).bfloat16()])
     with pytest.raises(TypeError, match=r"copy_to is for samestep\.Optimizer"):
         st.AdamW([{"params": [param], "copy_to": "bfloat16"}])
+
+
+def test_copies_are_of_the_parameters_after_train_reset_and_averages():
+    """What writes averages into the parameters for a while leaves the copies alone in the end."""
+    copies = blank("numpy")
+    ours = made("numpy", copies, "adamw_schedulefree")
+    for number in range(3):
+        ours.step(arrays(number + 1))
+    ours.eval()
+    ours.load_state_dict(ours.state_dict())
+    ours.train()
+    assert_rounded("numpy", ours, copies)
+    ours.eval()
+    ours.load_state_dict(ours.state_dict())
+    ours.reset()
+    assert_rounded("numpy", ours, copies)
+
+    copies = blank("numpy")
+    ours = made("numpy", copies, average="ema")
+    ours.step(arrays(1))
+    saved = ours.state_dict()
+    with ours.averages():
+        with pytest.raises(RuntimeError, match="averages"):
+            ours.add_param_group({"params": arrays(5)[0], "copy_to": None})
+        with pytest.raises(RuntimeError, match="averages"):
+            ours.load_state_dict(saved)
+    assert_rounded("numpy", ours, copies)
+
+
+def test_a_group_that_is_added_leaves_the_copies_of_others():
+    copies = blank("numpy")
+    ours = made("numpy", copies, rounding="stochastic")
+    ours.step(arrays(1))
+    before = copy.deepcopy(copies)
+    ours.add_param_group({"params": arrays(5)[1], "copy_to": arrays(6, "bfloat16")[1]})
+    for found, expected in zip(copies, before, strict=True):
+        assert first_difference(found, expected) is None
+
+
+def test_the_functional_form_refuses_it():
+    with pytest.raises(TypeError, match="round what apply returns"):
+        ss.rules.registry["adamw"].init(arrays(0), copy_to=blank("numpy"))

@@ -281,3 +281,31 @@ def test_parts_around_others(any_backend):
         theirs.step([grad.astype(np.float32) for grad in arrays("bfloat16", number + 1)])
     for entry, expected in zip(off(any_backend, ours.state), theirs.state, strict=True):
         assert first_difference(entry["slow"], expected["slow"]) is None
+
+
+@pytest.mark.parametrize("average", ["ema", "mean"])
+def test_the_average_of_a_split_master_is_that_of_the_float32_one(average, any_backend):
+    rng = np.random.default_rng(0)
+    start, *grads = (rng.standard_normal(300).astype(numpy_dtype("bfloat16")) for _ in range(5))
+    found = []
+    for master in ("float32", "split"):
+        params = on(any_backend, [start.copy()])
+        optimizer = ss.AdamW(params, lr=1e-3, master=master, average=average, backend=any_backend)
+        for grad in grads:
+            step(optimizer, [grad])
+        found.append(off(any_backend, optimizer.averaged())[0])
+    assert first_difference(*found) is None
+
+
+@pytest.mark.parametrize("name", ["muon", "normuon", "shampoo"])
+def test_a_split_master_of_rules_of_matrices(name):
+    rng = np.random.default_rng(0)
+    start, *grads = (rng.standard_normal((6, 5)).astype(numpy_dtype("bfloat16")) for _ in range(4))
+    found = []
+    for master in ("float32", "split"):
+        param = start.copy()
+        optimizer = ss.Optimizer(name, [param], master=master, average="ema")
+        for grad in grads:
+            optimizer.step([grad])
+        found.append(optimizer.averaged()[0])
+    assert first_difference(*found) is None

@@ -205,3 +205,25 @@ def test_a_square_starts_at_zero():
 
     with pytest.raises(ValueError, match="the square state square starts at 0"):
         rule(update, initial=dict(square=1.0))
+
+
+def test_a_square_may_keep_what_another_one_was():
+    def update(xp, s, param, grad, gram, before):
+        return param, xp.row_gram(grad, gram, s.one, s.one), gram
+
+    own = ss.Rule(
+        "keeping",
+        lambda xp, step, carry, h: (dict(one=1.0), carry),
+        update,
+        defaults=dict(lr=0.1),
+        per=dict(gram="row_pair", before="row_pair"),
+    )
+    optimizer = ss.Optimizer(own, np.zeros((1, 1)))
+    for step in range(3):
+        optimizer.step(np.ones((1, 1)))
+        assert optimizer.state[0]["before"].item() == step
+
+
+def test_a_root_of_nothing_added_is_refused():
+    with pytest.raises(ValueError, match="eps must be"):
+        ss.Shampoo(np.ones((4, 3)), eps=0.0)

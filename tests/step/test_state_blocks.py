@@ -418,3 +418,22 @@ def test_the_bytes_of_a_state(codecs, per_byte):
     optimizer = ss.AdamW([np.ones(n, np.float32) for n in SIZES], state_dtype=codecs)
     found = sum(array.nbytes for entry in optimizer.state for array in entry.values())
     assert found == sum(2 * (math.ceil(n / per_byte) + 4 * math.ceil(n / 128)) for n in SIZES)
+
+
+@pytest.mark.parametrize("codec", ["int4", "int8"])
+def test_states_of_another_shape_are_refused_before_they_are_stored(codec):
+    wide, tall = np.ones((3, 50), np.float32), np.ones((50, 3), np.float32)
+    saved = ss.AdamW(wide)
+    saved.step(np.ones_like(wide))
+    with pytest.raises(ValueError, match="shape"):
+        ss.AdamW(tall, state_dtype=codec).load_state_dict(saved.state_dict())
+
+
+def test_a_frozen_parameter_may_have_gradients_of_rows_of_any_length():
+    frozen, free = np.ones((10, 100), np.float32), np.ones((10, 128), np.float32)
+    groups = [{"params": frozen, "frozen": True}, {"params": free}]
+    optimizer = ss.SGD(groups, momentum=0.9, state_dtype="int8", lazy=True)
+    rows = [ss.IndexedSlices(np.ones((1, n), np.float32), [2]) for n in (100, 128)]
+    optimizer.step(rows)
+    assert (frozen == 1).all()
+    assert (free[2] < 1).all()

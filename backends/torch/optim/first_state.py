@@ -10,6 +10,7 @@ import torch
 from ....language.rule import Rule
 from ....language.text_checks import check
 from ....parameters.hyper import GroupHyper
+from ....parameters.products import check_products
 from ...launching.initial_state import check_parameter
 from ...torch_tensors.view import kind_of
 from .backends import Backends
@@ -27,6 +28,7 @@ def adopted(backends: Backends, slot: Slot, rule: Rule, numbers: dict[str, Any])
     shaped = rule.for_shape(tensor.shape)
     check(shaped)
     check_parameter(tensor, shaped)
+    check_products(backends.of(slot.param), shaped, f"{slot.name}: ")
     return tensor
 
 

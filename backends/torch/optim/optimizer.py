@@ -15,6 +15,7 @@ from ....checkpoint.torch_layout import layout_of
 from ....interrupts import held, hold, holding, release
 from ....language.rule import Rule
 from ....pages import see
+from ....parameters.entries import is_group
 from ....parameters.keywords import READ_WITH, check_read
 from ....rules import find_rule
 from ....step.evaluation import is_evaluating, refuse_step
@@ -118,9 +119,12 @@ class Optimizer(Modes, StateDicts):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
         refuse_traced("making an optimizer")
+        if is_group(param_group):  # what is refused is not written into
+            param_group = dict(param_group)
         k, rules = len(self.param_groups), self._rules
         rule = rules.of_new(param_group, k)
-        parts = {name: self.defaults[name] for name in READ_WITH.values()}
+        of_own = READ_WITH.values() if rule is self.rule else ()
+        parts = {name: self.defaults[name] for name in of_own}
         check_read(parts, [param_group], [rule], k)
         try:
             self._append_group(param_group, rule)
@@ -143,6 +147,7 @@ class Optimizer(Modes, StateDicts):
             self.defaults = usual
         if rule is not self.rule:
             self._rules = self._rules.and_of(rule)
+        if RULE in self.param_groups[-1] or rule is not self.rule:
             self.param_groups[-1][RULE] = rule.name
 
     def _check_group(self, k: int) -> None:
@@ -205,6 +210,9 @@ class Optimizer(Modes, StateDicts):
 
         Raises RuntimeError if no step of these parameters was captured.
         """
+        check_own(self._swapped)
+        if self._keeps_averages() and is_evaluating(self.param_groups):
+            refuse_step()
         parts = self._parts
         if parts is None:
             raise RuntimeError(

@@ -22,6 +22,7 @@ from ....language.rule import Rule
 from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
 from ....parameters.hyper import GroupHyper, as_seen, is_fixed
+from ....parameters.products import check_products
 from ....protocol import Backend
 from ....step.evaluation import change_mode
 from ....step.outcome import Outcome
@@ -84,6 +85,7 @@ class Participants:
             tensor = backend.adopt(member.name, local(member.param))
             tensor.position = position
             own = self._rules[member.group].for_shape(tensor.shape)
+            check_products(backend, own, f"{member.name}: ")
             step, carry, arrays = _split(own, member)
             tensor.state = {
                 name: _usable(member, name, arrays[name], shape, dtype.name)

@@ -23,10 +23,11 @@ class Prepared(torch.optim.Optimizer):
     _rules: GroupRules
     _alone: OneThread
     _swapped: bool  # whether averages are in the places of the parameters
-    _parts: Parts | None
+    _parts: Parts | None = None
 
     def _forget(self) -> None:
         """Look at everything anew at the next step; parameters may be elsewhere by then."""
+        self._settle()
         self._parts = None
         self.backend = self._backends.anew(self._params())
 

@@ -52,7 +52,7 @@ def placed(name: str, array: Any, param: Any, rule: Rule) -> Any:
         codec, size = BLOCKWISE[rule.storage[rule.scales.get(name, name)]], param.numel()
         count = codec.count(size) if name in rule.scales else codec.bytes_of(0, size).stop
         whole = dict(shape=torch.Size([count]), stride=(1,))
-    elif array.ndim == param.ndim:  # otherwise a row or column of a replicated parameter
+    elif name not in rule.per:  # otherwise a row, a column or a square of a replicated parameter
         whole = dict(shape=param.shape, stride=torch.empty(param.shape, device="meta").stride())
     return DTensor.from_local(array, param.device_mesh, param.placements, run_check=False, **whole)
 

@@ -157,7 +157,7 @@ def _memory(p: Printer) -> str:
 def _start(p: Printer, name: str) -> str:
     value = p.rule.initial.get(p.rule.scales.get(name, name), 0.0)
     text = f"the hyperparameter {value}" if isinstance(value, str) else f"{value:g}"
-    if name in p.layout.block:
+    if name in p.rule.scales:
         return f"the scales of {text}"
     return f"the codes of {text}" if name in p.blocks else text
 

@@ -264,3 +264,22 @@ def test_prepare_is_for_what_was_captured(any_backend):
     optimizer.step(on(any_backend, grads(0)))
     with refused(optimizer, RuntimeError, "prepare: no step of these parameters"):
         optimizer.prepare()
+
+
+def test_other_numbers_of_a_matrix_function_than_the_captured_ones_are_refused():
+    ours = ss.Muon(on("cupy", [np.ones((4, 3), np.float32)]), backend="cupy")
+    there = on("cupy", [np.full((4, 3), 0.5, np.float32)])
+    stream = cupy.cuda.Stream(non_blocking=True)
+    cupy.cuda.Device().synchronize()
+    with stream:
+        ours.step(there)
+        stream.begin_capture()
+        ours.step(there)
+        stream.end_capture()
+        ours.param_groups[0]["lr"] = 0.01
+        ours.prepare()
+        taken = ours.steps_taken
+        ours.param_groups[0]["ns_steps"] = 2
+        with pytest.raises(RuntimeError, match="of muon takes has changed since the capture"):
+            ours.prepare()
+    assert ours.steps_taken == taken

@@ -11,6 +11,7 @@ import torch
 from samestep.backends.torch import in_place, operations
 from samestep.language import kept
 from samestep.language.passes import program
+from samestep.language.tracer import COMPARISONS
 from torch import fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from variants import variants
@@ -94,6 +95,10 @@ def mistakes(rule):
         torch.manual_seed(0)
         shapes = [SHAPES.get(per, ()) for per in per_of_inputs(rule, each)]
         given = [torch.rand(shape, dtype=torch.float64) + 0.5 for shape in shapes]
+        numbers = len(program(rule).scalars) + 1 + len(program(rule).size_kinds)
+        for k, node in enumerate(each.received, numbers):
+            if node.op in COMPARISONS:
+                given[k] = given[k] > 1
         pure = fx.Interpreter(fx.GraphModule({}, each.graph))
         with np.errstate(invalid="ignore"):  # a root of what is no second moment
             results = pure.run(*[x.clone() for x in given])

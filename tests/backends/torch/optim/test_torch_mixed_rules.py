@@ -259,3 +259,36 @@ def test_modes_of_a_rule_that_evaluates_an_average_leave_the_others_alone():
     assert not torch.equal(second, before[1])
     with pytest.raises(RuntimeError, match="averages"):
         optimizer.step()
+
+
+def test_a_rule_object_may_be_the_optimizer_s_own_or_a_copy_of_one_that_is_there():
+    rule, others = ss.rules.registry["adamw"], params()
+    optimizer = classes.Optimizer(
+        rule, [{"params": [others[0]], "rule": rule}, {"params": [others[1]], "rule": "sgd"}]
+    )
+    again = copy.deepcopy(optimizer)
+    for k, each in enumerate((optimizer, again)):
+        each.add_param_group({"params": [others[2 + k]], "rule": rule})
+        assert [group["rule"] for group in each.param_groups] == ["adamw", "sgd", "adamw"]
+
+
+def test_what_is_refused_is_not_written_into_and_parts_are_those_of_its_own_rule():
+    others = params()
+    optimizer = classes.Optimizer("muon", [others[0]], average="ema")
+    group = {"params": [others[1]], "rule": ss.rules.registry["adamw"], "lr": -1.0}
+    with pytest.raises(ValueError, match="lr"):
+        optimizer.add_param_group(group)
+    assert group["rule"] is ss.rules.registry["adamw"]
+    with pytest.raises(TypeError, match="average_decay has no effect"):
+        optimizer.add_param_group({"params": [others[1]], "rule": "adamw", "average_decay": 0.9})
+
+
+def test_products_that_a_backend_lacks_are_refused_before_a_step():
+    with pytest.raises(ValueError, match="has no such products"):
+        classes.Optimizer("muon", params(), ns_dtype="bfloat16", backend="numpy")
+    saved = classes.Muon(params(), ns_dtype="bfloat16", backend="torch")
+    for param, grad in zip(saved.param_groups[0]["params"], grads(0), strict=True):
+        param.grad = grad
+    saved.step()
+    with pytest.raises(ValueError, match="has no such products"):
+        classes.Muon(params(), backend="numba").load_state_dict(saved.state_dict())
