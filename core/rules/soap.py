@@ -14,8 +14,9 @@ each basis is refreshed every ``precondition_frequency`` steps, by one step of p
 
 Parameters are matrices, in blocks, as those of Shampoo are (see ``shampoo.py``).
 
-Deviations from the reference: ``shampoo_beta`` has the value that its -1 stands for; it keeps a basis
-for each axis of a tensor, none for a side above 10,000; it sorts the eigenvectors at each refresh, and
+Deviations from the reference: ``shampoo_beta`` has the value that its -1 stands for; its options other
+than those here are left out; it decomposes in float32, here in the compute dtype; it keeps a basis for
+each axis of a tensor, none for a side above 10,000; it sorts the eigenvectors at each refresh, and
 the second moment with them, here each stays in its column; it refreshes where the step is a multiple of
 the frequency, and decays the parameter after the step (here decay is subtracted together with it, see
 ``adam.py``). While a product has no full rank, as that of the longer side at first, Adam's step depends on
