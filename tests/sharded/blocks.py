@@ -46,7 +46,9 @@ def blocks_have_the_bits_of_the_whole(mesh, folder):
     for place in (on(mesh, Shard(0)), on(both, Replicate(), Shard(0)), on(mesh, Replicate())):
         for codec, shapes in CODECS.items():
             whole, params = parameters(shapes=shapes), parameters(place, shapes)
-            first, second = (ours.AdamW(each, lr=0.1, state_dtype=codec) for each in (whole, params))
+            first, second = (
+                ours.AdamW(each, lr=0.1, state_dtype=codec) for each in (whole, params)
+            )
             step(whole, first, 0, 3)
             step(params, second, 0, 3, place)
             same(params, second, whole, first)

@@ -52,7 +52,9 @@ def parts_of_blocks_are_refused(mesh, folder):
         optimizer = ours.AdamW(parameters().values(), state_dtype=codec)
         for shape, axis in refused_ones:
             param = torch.nn.Parameter(on(mesh, Shard(axis))(torch.ones(shape)))
-            message = rf"group\[1\]\[0\] of shape .* is placed .*; state_dtype='{codec}' stores .* of 128"
+            message = (
+                rf"group\[1\]\[0\] of shape .* is placed .*; state_dtype='{codec}' stores .* of 128"
+            )
             with refused(ValueError, message, optimizer):
                 optimizer.add_param_group({"params": [param]})
 
