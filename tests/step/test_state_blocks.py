@@ -415,6 +415,17 @@ def test_states_of_another_shape_are_refused_before_they_are_stored(codec):
         ss.AdamW(tall, state_dtype=codec).load_state_dict(saved.state_dict())
 
 
+def test_codes_of_4_bits_do_not_tell_shapes_apart_but_a_file_does(tmp_path):
+    """As `load_state_dict` and the page on fewer bits say."""
+    wide, tall = np.ones((3, 50), np.float32), np.ones((50, 3), np.float32)
+    saved = ss.AdamW(wide, state_dtype="int4")
+    saved.step(np.ones_like(wide))
+    saved.save(tmp_path / "run.safetensors")
+    ss.AdamW(tall, state_dtype="int4").load_state_dict(saved.state_dict())
+    with pytest.raises(ValueError, match=r"has shape \(50, 3\).*saved were \(3, 50\)"):
+        ss.AdamW.load(tmp_path / "run.safetensors", tall)
+
+
 def test_a_frozen_parameter_may_have_gradients_of_rows_of_any_length():
     frozen, free = np.ones((10, 100), np.float32), np.ones((10, 128), np.float32)
     groups = [{"params": frozen, "frozen": True}, {"params": free}]
