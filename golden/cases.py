@@ -115,6 +115,15 @@ SHAMPOO = dict(
     start_preconditioning_step=2.0,
 )
 SHAMPOO_LATER = dict(lr=0.02, betas=(0.8, 1.0), precondition_frequency=1.0, exponent=0.4)
+SOAP = dict(
+    lr=0.05,
+    betas=(0.9, 0.97),
+    eps=0.05,
+    weight_decay=0.1,
+    precondition_frequency=2.0,
+    shampoo_beta=0.95,
+)
+SOAP_LATER = dict(lr=0.02, betas=(0.8, 0.9), precondition_frequency=1.0, shampoo_beta=0.85)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 SCION = dict(lr=0.02, scale=1.5, weight_decay=0.6, alpha=0.3)
 SCION_LATER = dict(lr=0.005, scale=2.0, alpha=0.5)
@@ -198,6 +207,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "sm3": (SM3, dict(SM3_LATER, momentum=0.7)),
     "sm3_no_momentum": (dict(SM3, momentum=0.0, maximize=True), SM3_LATER),
+    "soap": (dict(SOAP, maximize=True), SOAP_LATER),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),
@@ -261,6 +271,7 @@ LARGER: dict[str, Shapes] = {
     "lars_no_momentum.float32": {"long": (2_050,)},
     "adafactor.float32": {"tall": (67, 3), "wide": (1, 515), "kernel": (5, 3, 2)},
     "adafactor_beta1_states_of_matrices.float32": {"tall": (67, 3), "wide": (1, 515)},
+    "came_states_4_bits_of_matrices.float32": {"tall": (67, 3)},
     "adafactor_chunks.float16": {"wide": (1, 2_141)},
     "adafactor_beta1_strips.float16": {"tall": (1_033, 1)},
 }

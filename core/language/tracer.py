@@ -178,8 +178,17 @@ class TracedVocabulary(Words, Vocabulary):
     ) -> Expr:
         return _of_matrix("inverse_root", None, gram, before, refresh, scale, eps, exponent)
 
+    def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Expr:
+        return _of_matrix("eigenbasis", None, gram, before, refresh, start)
+
     def multiplied(self, x: Any, left: Any, right: Any) -> Expr:
         return _of_matrix("multiplied", None, x, left, right)
+
+    def rotated(self, x: Any, left: Any, right: Any) -> Expr:
+        return _of_matrix("rotated", None, x, left, right)
+
+    def rotated_back(self, x: Any, left: Any, right: Any) -> Expr:
+        return _of_matrix("rotated_back", None, x, left, right)
 
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)

@@ -40,6 +40,7 @@ from .sgdp import sgdp
 from .shampoo import shampoo
 from .signsgd import signsgd, signum
 from .sm3 import sm3
+from .soap import soap
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
 from .yogi import yogi
@@ -93,6 +94,7 @@ classes: dict[str, Rule] = {
     "DAdaptAdam": dadapt_adam(),
     "Shampoo": shampoo(),
     "SM3": sm3(),
+    "SOAP": soap,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

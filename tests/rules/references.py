@@ -11,6 +11,7 @@ import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,12 @@ class Case(NamedTuple):
     theirs: str
     their_hyper: dict[str, Any] | Callable[[], dict[str, Any]]
     names: tuple[str, ...] = tuple(ORDINARY)
+    square: bool = False  # of a matrix only as many columns as rows
+
+    def of(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what it takes of parameters or gradients."""
+        own = {name: arrays[name] for name in self.names}
+        return {n: a[:, : len(a)].copy() for n, a in own.items()} if self.square else own
 
 
 def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
@@ -112,12 +119,29 @@ def apollo_mini(**hyper: Any) -> Callable[[], dict[str, Any]]:
     return found
 
 
+def soap(**hyper: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives hyperparameters, and has its QR in float64, too, where it says float32."""
+
+    def found() -> dict[str, Any]:
+        import torch
+        from pytorch_optimizer.optimizer import soap as module
+
+        module.torch = SimpleNamespace(**{**vars(torch), "float32": torch.float64})
+        return hyper
+
+    return found
+
+
 # without epsilon: the authors multiply it by the estimate of the next step
 PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DADAPT = dict(lr=1.0, betas=BETAS, eps=EPS, d0=1e-2, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 SHAMPOO = dict(lr=2**-4, betas=(0.5, 0.5), weight_decay=2**-3)
 SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
+# without decay: that package decays the parameter after the step
+SOAP = dict(
+    lr=LR, betas=BETAS, eps=EPS, weight_decay=0.0, shampoo_beta=0.9, precondition_frequency=2
+)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
 # the authors' decay is of the parameter after the step; they say in a group what is projected, and how
@@ -217,6 +241,11 @@ CASES = {
         ),
         ("weight",),
     ),
+    # of a square matrix: of another one the first product has a null space, where that package takes the
+    # basis that the library returns
+    "soap": Case(
+        "SOAP", SOAP, "pytorch_optimizer:SOAP", soap(**SOAP), names=("weight",), square=True
+    ),
     "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),
     "prodigy_options": Case(
         "Prodigy",
@@ -305,7 +334,7 @@ def run(case: Case) -> dict[str, list[float]]:
 
     module, name = case.theirs.split(":")
     start, steps = inputs()
-    params = {name: torch.tensor(start[name], requires_grad=True) for name in case.names}
+    params = {n: torch.tensor(array, requires_grad=True) for n, array in case.of(start).items()}
     given: list[Any] = [*params.values()]
     if name == "Adam_mini":  # which finds out by names that a matrix has a block for each row
         given = [("mlp" if param.ndim > 1 else "block", param) for param in given]
@@ -316,8 +345,9 @@ def run(case: Case) -> dict[str, list[float]]:
     if has_modes := hasattr(optimizer, "train"):
         optimizer.train()
     for grads in steps:
+        own = case.of(grads)
         for name, param in params.items():
-            param.grad = torch.tensor(grads[name])
+            param.grad = torch.tensor(own[name])
         optimizer.step()
     if has_modes:
         optimizer.eval()
