@@ -127,6 +127,12 @@ def _explained(shown: str) -> Iterator[str]:
             "`finite_or_zero(x)` is x, or 0 where x is infinite or NaN: such a parameter neither "
             "decays nor counts in a norm."
         )
+    if "random sign" in shown:
+        yield (
+            "A random sign is 1 or -1 for each column: minus where the highest bit of 16 is set, of "
+            "Philox4x32-10 with the key (seed, renewal) and the counter (index / 8, 0, 0, 2**32 - 1), "
+            "whose four words are the bits of eight neighbours, the low half of a word first."
+        )
 
 
 def _example(made: str, *imports: str) -> Iterator[str]:

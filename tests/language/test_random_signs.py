@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import samestep as ss
 from c_target import COptimizer
-from helpers import off, on
+from helpers import off, on, refused
 from samestep.golden.compare import assert_same_bits
 from samestep.golden.formulas_of_projections import philox, random_sign
 from samestep.language.random_signs import random_signs
+from samestep.step.indexed_slices import IndexedSlices
 
 
 def scalars(xp, step, carry, h):
@@ -70,6 +71,21 @@ def test_signs_are_balanced_and_of_no_other_seed_or_renewal():
     gram = np.array(sets) @ np.array(sets).T
     assert np.abs(gram - 100_000 * np.eye(4)).max() < 5 * 100_000**0.5
     assert max(abs(signs.sum()) for signs in sets) < 5 * 100_000**0.5
+
+
+def test_signs_of_some_rows_are_refused():
+    """They would be those of other rows, which are counted from 0."""
+    rule = ss.Rule(
+        "own",
+        scalars,
+        lambda xp, s, param, grad: (
+            param - grad * xp.random_signs(grad, s.seed, s.renewal, per="row")
+        ),
+        dict(own_seed=0.0),
+    )
+    optimizer = ss.Optimizer(rule, [np.ones((4, 2))], backend="numpy")
+    with refused(optimizer, TypeError, "is sparse, of some rows; own .* needs a dense one"):
+        optimizer.step([IndexedSlices(np.ones((2, 2)), np.array([0, 2]))])
 
 
 def test_control_a_sign_by_another_bit_is_noticed():
