@@ -238,7 +238,9 @@ class Printer(Blocks):
         return [self.helper("fetch_ahead", self.arrays[name], first, count) for name in step.loads]
 
     def add(self, place: str, node: Expr) -> str:
-        """Return the statement that adds one element's part of a sum."""
+        """Return the statement that adds one element's part of a sum, or keeps the largest."""
+        if node.op == "largest":
+            return self.target.assign(place, self.helper("larger", self.text(node.args[0]), place))
         return self.target.assign(place, f"{place} + {self.text(node.args[0], 3)}")
 
     def width(self, n: str, lanes: int) -> str:

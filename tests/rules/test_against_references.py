@@ -16,10 +16,10 @@ RECORDED = json.loads(VALUES.read_text(encoding="utf-8"))
 def difference(case: Case, recorded: dict[str, list[float]], **hyper: float) -> float:
     """Return the largest difference from recorded parameters, relative to the largest one."""
     start, steps = inputs()
-    params = {name: start[name] for name in case.names}
+    params = case.of(start)
     optimizer = getattr(ss, case.ours)(params, backend="numpy", **{**case.hyper, **hyper})
     for grads in steps:
-        optimizer.step({name: grads[name] for name in case.names})
+        optimizer.step(case.of(grads))
     if optimizer.rule.average_share is not None:
         optimizer.eval()
     return max(

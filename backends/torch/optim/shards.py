@@ -87,7 +87,9 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
     if not is_part(param):
         return
     named = clipped(rule, clips)
-    sums = f"{named.name} sums over the elements of a tensor, which are in several processes"
+    sums = (
+        f"{named.name} sums over or counts the elements of a tensor, which are in several processes"
+    )
     if not is_dtensor(param):
         if _reduces(named):
             raise ValueError(f"{name} is flattened by FullyShardedDataParallel, and {sums}")
@@ -152,4 +154,4 @@ def _chunks(count: int, processes: int) -> list[int]:
 def _reduces(rule: Rule) -> bool:
     found = stages(rule)
     programs = map(program, found.rules)
-    return bool(found.calls or any(each.sums or each.small for each in programs))
+    return bool(found.calls or any(each.asked or each.small for each in programs))
