@@ -1,9 +1,9 @@
 """PSGD-Kron: a running mean of gradients, whitened by two factors that are fitted by products alone.
 
-Li, Preconditioned Stochastic Gradient Descent, arXiv:1512.04202, whose preconditioner is here ``P = Q Q`` of
-two Kronecker factors ``Q``, with the fit that is named QUAD (no paper has it) in his
-https://github.com/lixilinx/psgd_torch (psgd.py, ``update_precond_kron_whiten_quad``), the accepted reference,
-and in https://github.com/evanatyourservice/quad_torch, whose step is taken:
+Li, Preconditioned Stochastic Gradient Descent, arXiv:1512.04202; the preconditioner ``P = Q Q`` of two
+Kronecker factors and its fit, named QUAD, are those of the author's https://github.com/lixilinx/psgd_torch
+(psgd.py, ``update_precond_kron_whiten_quad``), the accepted reference; the step is that of
+https://github.com/evanatyourservice/quad_torch:
 
     X = row_factor^2 @ (running mean of G) @ column_factor^2
     M = I - preconditioner_lr / 2 / (norm of X X^T + columns) * (X X^T - columns * I)
@@ -11,22 +11,24 @@ and in https://github.com/evanatyourservice/quad_torch, whose step is taken:
     step = lr * update_rms * X, clipped so that its root mean square is at most lr * update_rms * clip_rms
 
 The factors are symmetric, so neither a triangular solve nor a decomposition is needed. They are fitted every
-``precondition_frequency`` steps, with psgd_torch's ``preconditioner_lr``; quad_torch's decays from 0.7 to 0.3,
-which a schedule does here. Gradients are divided by the root mean square of the first one, and both
-factors begin as the identity, which is the references' first scale. ``update_rms`` of 0.2 is quad_torch's
-``lr_style="adam"``, 1 its None. A parameter of more than two axes is a matrix of its first axis against
-all others, in blocks where a side is above 1,024 (see ``shampoo.py``); one of fewer is an error.
+``precondition_frequency`` steps. Both begin as the identity, and the mean is divided by the root mean square
+of the first gradient, which is quad_torch's first scale. ``update_rms`` of 0.2 is its ``lr_style="adam"``, 1
+its None. ``preconditioner_lr`` is psgd_torch's; quad_torch's decays from 0.7 to 0.3, which a schedule does.
 
-Deviations from the references: nothing is drawn. Theirs fit by chance and add noise of ``damping`` to the
-gradient; here every few steps, and ``damping * columns * row_factor^4`` is added to ``X X^T``, so no power
-of the preconditioner grows for ever. Their norm is a lower bound from a start that is drawn or is the longest
-row, here one that goes by traces (see ``../language/whitening.py``). They divide by a fading maximum of that
-bound, here by the bound itself, psgd_torch's ``betaL=0``. The first step fits nothing. The step is that of the
-factors before the fit, as in psgd_torch's earlier ``precond_grad_kron_whiten_quad``; now both take those
-after it, which costs four more products and two more arrays. Both take a diagonal for vectors and for the longer side of a matrix (``max_skew_dense``), here
-both sides have a square. Their factors are balanced now and then, which changes no product. quad_torch
-merges the axes to the matrix that is nearest to a square, and decays the parameter before the step (here
-decay is subtracted together with it, see ``adam.py``).
+A parameter of more than two axes is a matrix of its first axis against all others, in blocks where a side
+is above 1,024 (see ``shampoo.py``). One of fewer is an error: vectors are for another rule of the same
+optimizer.
+
+Deviations from the references: nothing is drawn. psgd_torch fits at steps that it draws, and both add noise
+of ``damping`` to the gradient; here ``damping * columns * row_factor^4`` is added to ``X X^T`` instead, so
+``P`` stays below ``1 / damping`` where there is no gradient. Their norm is a lower bound from a start that
+is drawn or is the longest row, here one that goes by traces (see ``../language/whitening.py``); they divide
+by a fading maximum of it, here by the norm itself, psgd_torch's ``betaL=0``. The first step fits nothing.
+The step is that of the factors before the fit, as in psgd_torch's earlier ``precond_grad_kron_whiten_quad``;
+now both take those after it, for four more products and two more arrays. Both have a diagonal for a vector
+and for the longer side of a matrix (``max_skew``), here both sides have a square. They balance the factors
+now and then, which changes no step. quad_torch merges axes to the matrix that is nearest to a square, and
+decays the parameter before the step (here decay is subtracted together with it, see ``adam.py``).
 
 Limits: products have the bits of one library on one machine only, so golden files have a tolerance. A
 gradient with an infinity or NaN, or whose products overflow, makes factors and with them the parameter
