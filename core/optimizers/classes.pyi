@@ -57,6 +57,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "Shampoo",
     "SM3",
     "SOAP",
+    "Dion",
 ]
 
 class SGD(Optimizer):
@@ -1672,6 +1673,40 @@ class SOAP(Optimizer):
         weight_decay: Number = 0.01,
         precondition_frequency: Number = 10.0,
         shampoo_beta: Number = 0.95,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        copy_to: Any = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Dion(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.01,
+        mu: Number = 0.95,
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.01,
+        rank: Number = 768.0,
+        basis_seed: Number = 0.0,
         *,
         maximize: bool = False,
         lazy: bool = False,

@@ -16,6 +16,7 @@ from .adopt import adopt
 from .asgd import asgd
 from .came import came
 from .dadaptation import dadapt_adam
+from .dion import dion
 from .ftrl import ftrl
 from .grams import grams
 from .lamb import lamb
@@ -93,6 +94,7 @@ classes: dict[str, Rule] = {
     "Shampoo": shampoo(),
     "SM3": sm3(),
     "SOAP": soap,
+    "Dion": dion(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

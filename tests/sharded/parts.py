@@ -40,6 +40,7 @@ OF_MATRICES = [
     "Scion",
     "Shampoo",
     "SOAP",
+    "Dion",
 ]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 

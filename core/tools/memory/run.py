@@ -180,7 +180,7 @@ def notes(shapes: Shapes, param_dtype: str) -> list[str]:
         "normuon and scion, one more number like its momentum for each parameter, and what 4 MB or one matrix "
         "need for its products: at most three times as much; for shampoo two, for soap three more such "
         "numbers, one more of a parameter in blocks, its square states once more, and what one matrix "
-        "needs."
+        "needs; for dion three such numbers, and some four times its basis."
     )
     return textwrap.wrap(text, WIDTH)
 
