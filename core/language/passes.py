@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from ..pages import see
 from .blocks import THIN, WHOLE
-from .blockwise import BLOCKWISE
 from .kept import kept
 from .matrix_functions import FUNCTIONS
 from .rounding import KEY
@@ -144,13 +143,6 @@ class _Graph:
             if n not in self.small and not (e.op == "input" and e.name == n)  # as it was
         }
         self.arrays = ("param", "grad", *(n for n in rule.arrays if n not in self.small))
-        packed = [n for n in rule.scales.values() if BLOCKWISE[rule.storage[n]].bits == 4]
-        if packed and self.text_matrix:
-            raise TypeError(
-                f"rule {rule.name!r} reduces or keeps rows or columns; {packed[0]} cannot be stored in "
-                f"{rule.storage[packed[0]]}, of which two codes are a byte: expected "
-                f"{rule.storage[packed[0]].replace('4', '8')}, bfloat16, float16 or no state_dtype"
-            )
         for name, expr in self.small.items():
             if expr.per not in (rule.per[name], "scalar"):
                 raise TypeError(
