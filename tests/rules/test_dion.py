@@ -9,6 +9,7 @@ import samestep as ss
 from helpers import assert_same, off, on, snapshot
 from samestep.backends.host.backend import HostBackend
 from samestep.golden.compare import assert_same_bits
+from samestep.language import blocks
 from samestep.language.stages import stages
 
 SHAPES = [(6, 11), (3, 4, 5), (5, 1), (6, 11), (0, 4)]
@@ -43,6 +44,13 @@ def test_bits_do_not_depend_on_what_else_is_there(any_backend):
         for k in range(4):
             optimizer.step(on(any_backend, [normal(10 + k)[i]]))
         assert_same_bits(off(any_backend, params)[0], together[i])
+
+
+def test_a_large_matrix_is_not_cut_into_blocks(any_backend, monkeypatch):
+    (expected,) = our_steps(any_backend, [(7, 9)])
+    monkeypatch.setattr(blocks, "BLOCK", 4)
+    (found,) = our_steps(any_backend, [(7, 9)])
+    assert_same_bits(found, expected)
 
 
 def test_a_basis_has_no_more_columns_than_the_matrix_rows_or_columns(any_backend):
