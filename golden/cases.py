@@ -90,6 +90,16 @@ CAME = dict(
     lr=0.02, betas=(0.9, 0.97, 0.8), eps=(1e-4, 1e-3), clip_threshold=0.5, weight_decay=0.05
 )
 CAME_LATER = dict(lr=0.01, betas=(0.8, 0.9, 0.7), clip_threshold=0.8)
+APOLLO = dict(
+    lr=0.05,
+    betas=(0.9, 0.97),
+    eps=1e-2,
+    weight_decay=0.1,
+    scale=9.0,
+    update_proj_gap=3.0,
+    projection_seed=7.0,
+)
+APOLLO_LATER = dict(lr=0.03, betas=(0.8, 0.95), update_proj_gap=2.0, norm_growth=1.2)
 PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4.0)
 DADAPT = dict(betas=(0.9, 0.97), eps=1e-2, weight_decay=0.3, d0=0.01, lr=0.8)
 DADAPT_LATER = dict(lr=0.5, betas=(0.8, 0.95), growth_rate=1.05, use_bias_correction=True)
@@ -232,6 +242,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sgdp": (SGDP, SGDP_LATER),
     "adam_mini": (ADAM, ADAM_LATER),
     "came": (CAME, CAME_LATER),
+    "apollo_mini": (APOLLO, APOLLO_LATER),
     "sgd_schedulefree": (
         dict(lr=0.3, momentum=0.9, weight_decay=0.03, r=0.5, weight_lr_power=1.5, warmup_steps=3.0),
         dict(lr=0.2, weight_decay=0.05, r=0.7),

@@ -29,6 +29,7 @@ from .low_rank import (
     unit_columns,
 )
 from .matrix_functions import newton_schulz, newton_schulz_memory
+from .random_signs import random_signs
 
 # an array, a tensor, a traced expression or a number: whatever the target computes with
 Value = Any
@@ -89,6 +90,12 @@ class Vocabulary:
 
     def norm(self, x: Value, per: str = "tensor") -> Value:
         return self.sqrt(self.sum(x * x, per))
+
+    def random_signs(self, x: Value, seed: Value, renewal: Value, per: str) -> Value:
+        """Return 1 or -1 by chance, for each row or column of ``x``. They follow from two scalars, whole
+        numbers from 0 to 2**24 that every compute dtype holds: a seed, and how often they were
+        renewed. See `samestep.language.random_signs`."""
+        raise NotImplementedError
 
     def newton_schulz(self, x: Value, *numbers: Value, dtype: str | None = None) -> Value:
         """Return `samestep.language.matrix_functions.newton_schulz` of ``x``, the parameter seen as a
@@ -255,6 +262,11 @@ class NumpyVocabulary(Vocabulary):
 
     def stored(self, x: Any) -> Any:
         return self._typed(x).astype(self.storage).astype(self.dtype)
+
+    def random_signs(self, x: Any, seed: Any, renewal: Any, per: str) -> Any:
+        rows, columns = x.shape
+        signs = random_signs(0, rows if per == "row" else columns, seed, renewal)
+        return signs.astype(self.dtype).reshape((-1, 1) if per == "row" else (1, -1))
 
     def upper_half(self, x: Any) -> Any:
         x = np.asarray(x, np.float32)

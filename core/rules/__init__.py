@@ -13,6 +13,7 @@ from .adamax import adamax
 from .adan import adan
 from .ademamix import ademamix
 from .adopt import adopt
+from .apollo_mini import apollo_mini
 from .asgd import asgd
 from .came import came
 from .dadaptation import dadapt_adam
@@ -80,6 +81,7 @@ classes: dict[str, Rule] = {
     "SGDP": sgdp(),
     "AdamMini": adam_mini(),
     "CAME": came(),
+    "APOLLOMini": apollo_mini(),
     "SGDScheduleFree": sgd_schedulefree,
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,

@@ -33,6 +33,7 @@ VERSIONS = {
     "adam_mini": "1.1.1",
     "came_pytorch": "0.1.3",
     "dadaptation": "3.2",
+    "apollo_torch": "1.0.3",
 }
 RUNS = ("first", "second")  # of ten steps each, less those without all gradients
 BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
@@ -122,6 +123,25 @@ def dion(**hyper: Any) -> Callable[[], dict[str, Any]]:
     return found
 
 
+def apollo_mini(**hyper: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives hyperparameters, with the package's normal numbers replaced by random signs."""
+
+    def found() -> dict[str, Any]:
+        import torch
+        from apollo_torch import random_projector
+        from samestep.language.random_signs import random_signs
+
+        def signs(shape: tuple[int, int], seed: int, **more: Any) -> torch.Tensor:
+            found = random_signs(0, shape[1], APOLLO["projection_seed"], seed - 1)
+            return torch.tensor(found[None], dtype=torch.float64)
+
+        random_projector.stable_randn = signs
+        random_projector.next_seed = lambda seed: seed + 1  # which is the parameter's number first
+        return hyper
+
+    return found
+
+
 def soap(**hyper: Any) -> Callable[[], dict[str, Any]]:
     """Return what gives hyperparameters, and has its QR in float64, too, where it says float32."""
 
@@ -148,6 +168,11 @@ SOAP = dict(
 DION = dict(lr=LR, mu=0.8, weight_decay=0.1, rank=4)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
+# the authors' decay is of the parameter after the step; they say in a group what is projected, and how
+APOLLO = dict(lr=LR, betas=BETAS, eps=EPS, scale=9.0, update_proj_gap=5, projection_seed=7)
+PROJECTED = dict(
+    rank=1, proj="random", proj_type="right", scale_type="tensor", scale=9.0, update_proj_gap=5
+)
 # its weight decay is 1 with `constraint`, and its epsilon 1e-8
 SCION = dict(lr=LR, scale=1.5, alpha=0.2)
 THEIR_SCION = dict(lr=LR, scale=1.5, momentum=0.2, constraint=True)
@@ -296,6 +321,12 @@ CASES = {
     "scion_columns_of_a_vector": Case(
         "ScionColumns", SCION, "pytorch_optimizer:SCION", scion("BIAS", **THEIR_SCION), ("bias",)
     ),
+    "apollo_mini": Case(
+        "APOLLOMini",
+        APOLLO,
+        "apollo_torch:APOLLOAdamW",
+        apollo_mini(lr=LR, betas=BETAS, eps=EPS),
+    ),
     "came": Case("CAME", CAME, "came_pytorch:CAME", CAME),
     "dadapt_adam": Case("DAdaptAdam", DADAPT, "dadaptation:DAdaptAdam", DADAPT),
     "dadapt_adam_options": Case(
@@ -338,6 +369,8 @@ def run(case: Case) -> dict[str, list[float]]:
     given: list[Any] = [*params.values()]
     if name == "Adam_mini":  # which finds out by names that a matrix has a block for each row
         given = [("mlp" if param.ndim > 1 else "block", param) for param in given]
+    if module == "apollo_torch":
+        given = [dict(params=[p], **(PROJECTED if p.ndim > 1 else {})) for p in given]
     hyper = case.their_hyper if isinstance(case.their_hyper, dict) else case.their_hyper()
     optimizer = getattr(importlib.import_module(module), name)(given, **hyper)
     if has_modes := hasattr(optimizer, "train"):

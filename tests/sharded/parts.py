@@ -27,6 +27,7 @@ REDUCING = [
     "SGDP",
     "AdamMini",
     "CAME",
+    "APOLLOMini",
     "ScionSign",
     "ScionRows",
     "ScionColumns",
