@@ -208,6 +208,10 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(lr=2**-5, l1=2**-6, l2=2**-3),
     ),
     "sgdp": (SGDP, SGDP_LATER),
+    "sophia": (
+        dict(lr=0.05, betas=(0.9, 0.8), rho=4.0, eps=0.05, weight_decay=0.1, maximize=True),
+        dict(lr=0.03, betas=(0.8, 0.7), rho=2.0, eps=0.02),
+    ),
     "adam_mini": (ADAM, ADAM_LATER),
     "came": (CAME, CAME_LATER),
     "sgd_schedulefree": (

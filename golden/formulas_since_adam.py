@@ -133,6 +133,17 @@ def sgdp(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p * (1 - decay) - h.lr * direction
 
 
+def sophia(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    m = average(s, "exp_avg", h.betas[0], g)
+    ratios = m / np.maximum(h.rho * (s["hessian"] + 0 * g), h.eps)
+    return decayed(h, p) - h.lr * np.clip(ratios, -1, 1)
+
+
+def sophia_hessian(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    average(s, "hessian", h.betas[1], g)
+    return p
+
+
 def adam_mini(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     m_hat = average(s, "exp_avg", beta1, g) / (1 - beta1**t)

@@ -51,6 +51,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "Prodigy",
     "DAdaptAdam",
     "Shampoo",
+    "Sophia",
 ]
 
 class SGD(Optimizer):
@@ -1459,6 +1460,39 @@ class Shampoo(Optimizer):
         sgd_grafting: bool = False,
         grafting_beta2: Number = 0.0,
         grafting_eps: Number = 1e-08,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        copy_to: Any = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Sophia(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.0001,
+        betas: tuple[Number, Number] | Callable[[int], tuple[float, float]] = (0.965, 0.99),
+        rho: Number = 0.04,
+        eps: Number = 1e-12,
+        weight_decay: Number = 0.1,
         *,
         maximize: bool = False,
         lazy: bool = False,

@@ -37,6 +37,7 @@ from .sgd import sgd
 from .sgdp import sgdp
 from .shampoo import shampoo
 from .signsgd import signsgd, signum
+from .sophia import sophia
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
 from .yogi import yogi
@@ -84,6 +85,7 @@ classes: dict[str, Rule] = {
     "Prodigy": prodigy,
     "DAdaptAdam": dadapt_adam(),
     "Shampoo": shampoo(),
+    "Sophia": sophia,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -36,13 +36,16 @@ ADAM = dict(lr=LR, betas=BETAS, eps=EPS, weight_decay=0.1)
 
 class Case(NamedTuple):
     """A class of samestep with hyperparameters, and one of a package that does the same with its own, or
-    with what a function returns where the package is; and the names of parameters that both take."""
+    with what a function returns where the package is; the names of parameters that both take; and at
+    every how many steps both are given estimates of the Hessian, the gradients of the step after, 0 for
+    never."""
 
     ours: str
     hyper: dict[str, Any]
     theirs: str
     their_hyper: dict[str, Any] | Callable[[], dict[str, Any]]
     names: tuple[str, ...] = tuple(ORDINARY)
+    estimates_every: int = 0
 
 
 def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
@@ -208,6 +211,14 @@ CASES = {
         "dadaptation:DAdaptAdam",
         dict(DADAPT, decouple=True),
     ),
+    # clips to p instead of 1, before the learning rate
+    "sophia": Case(
+        "Sophia",
+        dict(lr=LR, betas=BETAS, rho=0.5, eps=EPS / 2, weight_decay=0.1),
+        "pytorch_optimizer:SophiaH",
+        dict(lr=2 * LR, betas=BETAS, p=0.5, eps=EPS, weight_decay=0.05, update_period=1000),
+        estimates_every=3,
+    ),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),
@@ -240,10 +251,14 @@ def run(case: Case) -> dict[str, list[float]]:
     optimizer = getattr(importlib.import_module(module), name)(given, **hyper)
     if has_modes := hasattr(optimizer, "train"):
         optimizer.train()
-    for grads in steps:
+    for k, grads in enumerate(steps):
         for name, param in params.items():
             param.grad = torch.tensor(grads[name])
-        optimizer.step()
+        if case.estimates_every and k % case.estimates_every == 0:
+            estimates = steps[(k + 1) % len(steps)]
+            optimizer.step(hessian=[torch.tensor(estimates[name]) for name in params])
+        else:
+            optimizer.step()
     if has_modes:
         optimizer.eval()
     return {name: param.detach().reshape(-1).tolist() for name, param in params.items()}

@@ -18,7 +18,10 @@ def difference(case: Case, recorded: dict[str, list[float]], **hyper: float) -> 
     start, steps = inputs()
     params = {name: start[name] for name in case.names}
     optimizer = getattr(ss, case.ours)(params, backend="numpy", **{**case.hyper, **hyper})
-    for grads in steps:
+    for k, grads in enumerate(steps):
+        if case.estimates_every and k % case.estimates_every == 0:
+            estimates = steps[(k + 1) % len(steps)]
+            optimizer.update_hessian({name: estimates[name] for name in case.names})
         optimizer.step({name: grads[name] for name in case.names})
     if optimizer.rule.average_share is not None:
         optimizer.eval()
