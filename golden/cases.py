@@ -94,6 +94,8 @@ PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4
 DADAPT = dict(betas=(0.9, 0.97), eps=1e-2, weight_decay=0.3, d0=0.01, lr=0.8)
 DADAPT_LATER = dict(lr=0.5, betas=(0.8, 0.95), growth_rate=1.05, use_bias_correction=True)
 MUON = dict(lr=0.05, momentum=0.9, weight_decay=0.1, ns_steps=3.0, eps=0.5)
+SM3 = dict(lr=0.05, momentum=0.9, beta2=0.97, eps=1e-3)
+SM3_LATER = dict(lr=0.1, beta2=1.0)
 SHAMPOO = dict(
     lr=0.05,
     betas=(0.9, 0.97),
@@ -103,7 +105,18 @@ SHAMPOO = dict(
     start_preconditioning_step=2.0,
 )
 SHAMPOO_LATER = dict(lr=0.02, betas=(0.8, 1.0), precondition_frequency=1.0, exponent=0.4)
+SOAP = dict(
+    lr=0.05,
+    betas=(0.9, 0.97),
+    eps=0.05,
+    weight_decay=0.1,
+    precondition_frequency=2.0,
+    shampoo_beta=0.95,
+)
+SOAP_LATER = dict(lr=0.02, betas=(0.8, 0.9), precondition_frequency=1.0, shampoo_beta=0.85)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
+SCION = dict(lr=0.02, scale=1.5, weight_decay=0.6, alpha=0.3)
+SCION_LATER = dict(lr=0.005, scale=2.0, alpha=0.5)
 
 # Label of a variant to its hyperparameters and what changes from step 6 on. The label says which
 # structural options are on; one that is also a number, such as momentum, has its value here.
@@ -173,11 +186,18 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             summed_momentum=True,
         ),
     ),
+    "scion": (dict(SCION, ns_steps=3.0, eps=0.5), SCION_LATER),
+    "scion_sign": (SCION, SCION_LATER),
+    "scion_rows": (dict(SCION, eps=0.05), SCION_LATER),
+    "scion_columns": (dict(SCION, eps=0.05, maximize=True), SCION_LATER),
     "shampoo": (dict(SHAMPOO, maximize=True), dict(SHAMPOO_LATER, sgd_grafting=True)),
     "shampoo_grafting_beta2": (
         dict(SHAMPOO, grafting_beta2=0.9, grafting_eps=0.01),
         dict(SHAMPOO_LATER, grafting_beta2=0.8, sgd_grafting=True),
     ),
+    "sm3": (SM3, dict(SM3_LATER, momentum=0.7)),
+    "sm3_no_momentum": (dict(SM3, momentum=0.0, maximize=True), SM3_LATER),
+    "soap": (dict(SOAP, maximize=True), SOAP_LATER),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),
@@ -244,6 +264,7 @@ LARGER: dict[str, Shapes] = {
     "lars_no_momentum.float32": {"long": (2_050,)},
     "adafactor.float32": {"tall": (67, 3), "wide": (1, 515), "kernel": (5, 3, 2)},
     "adafactor_beta1_states_of_matrices.float32": {"tall": (67, 3), "wide": (1, 515)},
+    "came_states_4_bits_of_matrices.float32": {"tall": (67, 3)},
     "adafactor_chunks.float16": {"wide": (1, 2_141)},
     "adafactor_beta1_strips.float16": {"tall": (1_033, 1)},
 }

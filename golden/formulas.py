@@ -53,45 +53,6 @@ def sgd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p - h.lr * s["momentum_buffer"]
 
 
-def orthogonalized(h: SimpleNamespace, eps: Any, g: Vector, s: State) -> Vector:
-    """Advance Muon's momentum, and return what Newton and Schulz make of it, as a matrix."""
-    m = s["momentum_buffer"] = h.momentum * s["momentum_buffer"] + (
-        g if h.summed_momentum else (1 - h.momentum) * g
-    )
-    if h.nesterov:
-        m = (g if h.summed_momentum else (1 - h.momentum) * g) + h.momentum * m
-    x = m.reshape(len(m), m.size // len(m))
-    x = x / max(norm(x), eps)
-    a, b, c = h.ns_coefficients
-    for _ in range(int(h.ns_steps)):
-        gram = x.dot(x.T)
-        x = a * x + (b * gram + c * gram.dot(gram)).dot(x)
-    return x
-
-
-def muon(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
-    x = orthogonalized(h, h.eps, g, s)
-    rows, columns = x.shape
-    if h.match_rms_adamw:
-        scale = mpmath.mpf("0.2") * mpmath.sqrt(max(rows, columns))
-    else:
-        scale = mpmath.sqrt(max(mpmath.mpf(1), mpmath.mpf(rows) / columns))
-    return p * (1 - h.lr * h.weight_decay) - h.lr * scale * x.reshape(p.shape)
-
-
-def normuon(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
-    x = orthogonalized(h, h.eps[0], g, s)
-    rows, columns = x.shape
-    v = average(s, "second_momentum_buffer", h.beta2, (x**2).sum(axis=1) / columns)
-    y = x / (root(v) + h.eps[1]).reshape(rows, 1)
-    if h.match_rms_adamw:
-        length = mpmath.mpf("0.2") * mpmath.sqrt(rows * columns)
-    else:
-        length = norm(x) * mpmath.sqrt(max(mpmath.mpf(1), mpmath.mpf(rows) / columns))
-    step = h.lr * length / (norm(y) + h.eps[1]) * y
-    return p * (1 - h.lr * h.weight_decay) - step.reshape(p.shape)
-
-
 def adam_direction(h: SimpleNamespace, t: int, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     m = average(s, "exp_avg", beta1, g)
@@ -188,6 +149,18 @@ def adagrad(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vecto
     g = g + h.weight_decay * p
     s["sum"] = (h.initial_accumulator_value if t == 1 else s["sum"]) + g**2
     return p - h.lr / (1 + (t - 1) * h.lr_decay) * g / (root(s["sum"]) + h.eps)
+
+
+def sm3(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    keep, take = (1, 1) if h.beta2 == 1 else (h.beta2, 1 - h.beta2)
+    if p.ndim == 2 and h.factored:
+        previous = np.minimum.outer(s["accumulator_row"], s["accumulator_col"])
+        v = keep * previous + take * g**2
+        s["accumulator_row"], s["accumulator_col"] = v.max(axis=1), v.max(axis=0)
+    else:
+        v = s["accumulator"] = keep * s["accumulator"] + take * g**2
+    d = g / root(v + h.eps)
+    return p - h.lr * (average(s, "exp_avg", h.momentum, d) if h.momentum else d)
 
 
 def adadelta(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:

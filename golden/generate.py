@@ -37,6 +37,9 @@ ESTIMATES = (1, 4, 8)  # the steps before which rules take in estimates of the H
 # order of the products makes, and one rounding to 16 bits
 TOLERANCE = {"float64": 8.0, "float32": 8.0, "float16": 1.0, "bfloat16": 1.0}
 STATE_TOLERANCE = 80.0  # four times, too, in ulps of a state's largest element: squares of products
+# four times what other libraries' decompositions make of bases, and of states that follow from them
+BASIS_TOLERANCE = 256.0
+ROTATING = frozenset({"eigenbasis", "rotated"})
 # Who says so. Part of the files, so it names the version that wrote them first, not this one.
 PROVENANCE = "NumPy reference of samestep 0.1.0"
 
@@ -181,10 +184,14 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
 def _state_tolerance(rule: Rule) -> dict[str, float] | None:
     """Return the tolerance of each state that follows from products of matrices, None without any."""
     after, _ = trace_update(rule)
-    return {
-        name: STATE_TOLERANCE
+    called = {
+        name: FUNCTIONS.keys() & {node.op for node in reachable([after[name]])}
         for name in rule.state
-        if any(node.op in FUNCTIONS for node in reachable([after[name]]))
+    }
+    return {
+        name: BASIS_TOLERANCE if functions & ROTATING else STATE_TOLERANCE
+        for name, functions in called.items()
+        if functions
     } or None
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from . import (
     formulas,
     formulas_of_averages,
+    formulas_of_matrices,
     formulas_of_parts,
     formulas_of_square_states,
     formulas_of_totals,
@@ -31,6 +32,7 @@ DIGITS = 50
 FORMULAS = {
     **vars(formulas),
     **vars(formulas_of_averages),
+    **vars(formulas_of_matrices),
     **vars(formulas_of_square_states),
     **vars(formulas_since_adam),
     **vars(formulas_of_totals),
@@ -43,6 +45,7 @@ TAKES_A_SIGN = frozenset(
         "lion",
         "mars_lion",
         "rprop",
+        "scion_sign",
         "signed_sgd",
         "signsgd",
         "signum",

@@ -23,6 +23,7 @@ from ...language.summation import (
     sum_rows,
     total,
 )
+from ...language.tracer import REDUCTIONS
 from ...language.vocabulary import NumpyVocabulary
 from ..gradients import CheckedGradients
 from ..host.arrays import ARRAYS
@@ -61,12 +62,18 @@ class _Passes(NumpyVocabulary):
         return self.dtype.type(self.rows if of_rows else counts[per])
 
     def sum(self, x: Any, per: str = "tensor") -> Any:
+        return self._reduced("sum", x, per)
+
+    def max_abs(self, x: Any, per: str) -> Any:
+        return self._reduced("largest", np.abs(x), per)
+
+    def _reduced(self, op: str, x: Any, per: str) -> Any:
         self.asked += 1
         if self.asked <= len(self.known):
             known_per, value = self.known[self.asked - 1]
             return value[self.where_now, None] if known_per == "row" else value
         if self.pending is None:
-            self.pending = _Gathered(self, per)
+            self.pending = _Gathered(self, op, per)
         self.pending.add(x)
         raise _SumPendingError
 
@@ -85,17 +92,22 @@ def parts_of_sums(rows: int, columns: int, matrix: bool, per: str) -> tuple[int,
 
 
 class _Gathered:
-    """One sum in the making, in the fixed order of ``core/language/summation.py``."""
+    """One sum in the making, in the fixed order of ``core/language/summation.py``; or the largest of
+    values that are not negative, in any order."""
 
-    def __init__(self, passes: _Passes, per: str) -> None:
-        self.passes, self.per = passes, per
+    def __init__(self, passes: _Passes, op: str, per: str) -> None:
+        self.passes, self.op, self.per = passes, op, per
         shape = parts_of_sums(passes.rows, passes.columns, passes.matrix, per)
         self.parts = passes.memory[: math.prod(shape)].reshape(shape)
         self.parts[...] = 0
 
     def add(self, x: Array) -> None:
         where = self.passes.where_now
-        if self.per == "column":
+        if self.op == "largest" and self.per == "row":
+            self.parts[where, 0] = x.max(axis=1)
+        elif self.op == "largest":
+            np.maximum(self.parts[0], x.max(axis=0), out=self.parts[0])
+        elif self.per == "column":
             first = where.start // STRIP_ROWS
             for offset in range(min(len(x), STRIP_ROWS)):
                 lines = x[offset::STRIP_ROWS]  # of each strip one
@@ -106,6 +118,8 @@ class _Gathered:
             add_to_lanes(self.parts[where.start // CHUNK], x)
 
     def result(self) -> Any:
+        if (self.op, self.per) == ("largest", "column"):
+            return self.parts[:1].copy()
         if self.per == "column":
             return np.array(add_neighbours(self.parts)[None, :])  # a copy of what may be memory
         if self.per == "row":
@@ -123,7 +137,7 @@ class ReducingLaunch(NumpyLaunch):
         super().__init__(rule, scalars, param_dtype)
         traced = program(rule)
         self.matrix = traced.text_matrix
-        self.sums_per = {node.per for node in traced.asked if node.op == "sum"}
+        self.sums_per = {node.per for node in traced.asked if node.op in REDUCTIONS}
 
     def bind(self, tensors: Sequence[AdoptedTensor], positions: Sequence[int]) -> None:
         """Look up the memory of parameters and state."""

@@ -74,10 +74,10 @@ class Batch:
             (where, [*arrays, block(grad, where)])
             for where, arrays in zip(self.blocks, blocks, strict=True)
         ]
-        known: dict[int, Tensor] = {}  # sums and crossings
+        known: dict[int, Tensor] = {}  # reductions and crossings
         for k, each in enumerate(launches):
             views = self.views if each.in_pass else self.small_views
-            sums = {id(node): Gathered(node.per, self.work) for node in each.sums}
+            sums = {id(node): Gathered(node.op, node.per, self.work) for node in each.sums}
             for where, arrays in parts if each.in_pass else [(None, small)]:
                 received = [block(known[id(n)], where, n.per) for n in each.received]
                 typed = [a.to(self.dtype) for a in arrays] if self.converts else arrays

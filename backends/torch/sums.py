@@ -66,11 +66,11 @@ def total_of_rows(x: Tensor) -> Tensor:
 
 
 class Gathered:
-    """A sum over a batch, block by block: `add` takes consecutive blocks of lines, `result` ends
-    it."""
+    """A sum over a batch, or the largest of values that are not negative, block by block: `add` takes
+    consecutive blocks of lines, `result` ends it."""
 
-    def __init__(self, per: str, work: Work) -> None:
-        self.per, self.matrix = per, work.matrix
+    def __init__(self, op: str, per: str, work: Work) -> None:
+        self.op, self.per, self.matrix = op, per, work.matrix
         self.batch = work.shape[0]
         self.rows, self.columns = work.rows_and_columns
         self.parts: list[Tensor] = []
@@ -78,7 +78,9 @@ class Gathered:
 
     def add(self, x: Tensor, start: int) -> None:
         """Add the lines from ``start`` on: (batch, lines) or (batch, lines, columns)."""
-        if self.per == "column":
+        if self.op == "largest":
+            self.parts.append(x.amax(dim=2 if self.per == "row" else 1))
+        elif self.per == "column":
             self._add_to_strips(x, start)
         elif self.matrix:
             self.parts.append(sum_rows(x))
@@ -98,6 +100,8 @@ class Gathered:
     def result(self) -> Tensor:
         """Return the sum: (batch, rows, 1) per row, (batch, 1, columns) per column, (batch, 1) per
         tensor."""
+        if (self.op, self.per) == ("largest", "column"):
+            return torch.stack(self.parts).amax(dim=0)[:, None, :]
         if self.per == "column":
             assert self.strips is not None
             return add_neighbours(self.strips)[:, None, :]

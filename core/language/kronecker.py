@@ -3,8 +3,8 @@ written once for one parameter, seen as a stack of blocks (count, rows, columns)
 
 A square state has a number for each pair of rows, or of columns: (count, rows, rows) or (count,
 columns, columns). Products and decompositions are a library's, so results have the same bits on one
-machine and library only. Eigenvectors are no result: their signs, and those of equal eigenvalues, are
-the library's choice, and a root of the matrix does not depend on them.
+machine and library only. Eigenvectors: `samestep.language.eigenbasis`; a root does not depend on their
+signs, nor on those of equal eigenvalues.
 """
 
 from __future__ import annotations
@@ -67,3 +67,13 @@ def multiplied(matmul: Any, x: Stack, left: Stack, right: Stack, memory: Any) ->
     between = memory[: count * rows * columns].reshape(x.shape)
     matmul(left, x, between)
     matmul(between, right, x)
+
+
+def rotated(matmul: Any, x: Stack, left: Stack, right: Stack, memory: Any) -> None:
+    """Replace each matrix ``X`` by ``left^T X right``."""
+    multiplied(matmul, x, left.swapaxes(1, 2), right, memory)
+
+
+def rotated_back(matmul: Any, x: Stack, left: Stack, right: Stack, memory: Any) -> None:
+    """Replace each matrix ``X`` by ``left X right^T``."""
+    multiplied(matmul, x, left, right.swapaxes(1, 2), memory)

@@ -15,7 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .kronecker import column_gram, inverse_root, multiplied, row_gram
+from .eigenbasis import eigenbasis
+from .kronecker import (
+    column_gram,
+    inverse_root,
+    multiplied,
+    rotated,
+    rotated_back,
+    row_gram,
+)
 
 Stack = Any  # an array or tensor of three axes, contiguous
 Matmul = Callable[[Any, Any, Any], Any]
@@ -94,10 +102,14 @@ class MatrixFunction:
         return self.values != ("element",)
 
 
+BETWEEN = ("element", "row_pair", "column_pair")  # a matrix between two squares
 FUNCTIONS = {
     "newton_schulz": MatrixFunction(newton_schulz, newton_schulz_memory),
     "row_gram": MatrixFunction(row_gram, None, ("element", "row_pair"), "row_pair"),
     "column_gram": MatrixFunction(column_gram, None, ("element", "column_pair"), "column_pair"),
     "inverse_root": MatrixFunction(inverse_root, None, ("pair", "pair"), "pair", decomposes=True),
-    "multiplied": MatrixFunction(multiplied, operator.mul, ("element", "row_pair", "column_pair")),
+    "eigenbasis": MatrixFunction(eigenbasis, None, ("pair", "pair"), "pair", decomposes=True),
+    "multiplied": MatrixFunction(multiplied, operator.mul, BETWEEN),
+    "rotated": MatrixFunction(rotated, operator.mul, BETWEEN),
+    "rotated_back": MatrixFunction(rotated_back, operator.mul, BETWEEN),
 }

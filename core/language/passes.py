@@ -15,17 +15,17 @@ from dataclasses import dataclass
 
 from ..pages import see
 from .blocks import PAIRS
-from .blockwise import BLOCKWISE
 from .kept import kept
 from .matrix_functions import FUNCTIONS
 from .rounding import KEY
 from .rule import Rule
-from .tracer import COMPARISONS, LEAVES, Expr, trace_scalars, trace_update
+from .tracer import COMPARISONS, LEAVES, REDUCTIONS, Expr, trace_scalars, trace_update
 
 
 @dataclass(frozen=True)
 class Step:
-    """One pass or fold: ``nodes`` to compute in this order, then ``stores`` and ``sums``.
+    """One pass or fold: ``nodes`` to compute in this order, then ``stores`` and ``sums``, by which all
+    reductions are meant, maxima too.
 
     ``loads`` are the arrays read. ``reloaded`` (node id to array) are results that an earlier
     pass has already stored; ``received`` are the sums and the values of earlier folds that it uses.
@@ -54,7 +54,7 @@ class Program:
 
     ``arrays`` are the full-size arrays (param, grad, states), each state with the array of its scales
     behind it where a codec has blocks; ``small`` are the smaller states; the
-    position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the sums and sizes
+    position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the reductions and sizes
     that the text asks for, needed or not. In a ``matrix`` program the parameter is seen as a matrix:
     rows or columns are reduced or kept, and a sum over the tensor is that of the sums of its rows.
     ``text_matrix``: so it is by the text, if that is run as it is.
@@ -128,7 +128,7 @@ class _Graph:
 
     def __init__(self, rule: Rule) -> None:
         outputs, asked = trace_update(rule)
-        kinds = {n.per if n.op == "sum" else n.value[1] for n in asked} | {*rule.per.values()}
+        kinds = {n.value[1] if n.op == "size" else n.per for n in asked} | {*rule.per.values()}
         self.text_matrix = bool(kinds & {"row", "column"})
         if self.text_matrix:
             outputs, asked = trace_update(rule, along_rows=True)
@@ -143,13 +143,6 @@ class _Graph:
             if n not in self.small and not (e.op == "input" and e.name == n)  # as it was
         }
         self.arrays = ("param", "grad", *(n for n in rule.arrays if n not in self.small))
-        packed = [n for n in rule.scales.values() if BLOCKWISE[rule.storage[n]].bits == 4]
-        if packed and self.text_matrix:
-            raise TypeError(
-                f"rule {rule.name!r} reduces or keeps rows or columns; {packed[0]} cannot be stored in "
-                f"{rule.storage[packed[0]]}, of which two codes are a byte: expected "
-                f"{rule.storage[packed[0]].replace('4', '8')}, bfloat16, float16 or no state_dtype"
-            )
         for name, expr in self.small.items():
             if expr.per not in (rule.per[name], "scalar"):
                 raise TypeError(
@@ -159,8 +152,8 @@ class _Graph:
         self.stage: dict[int, int] = {}
         for node in self.nodes:
             stage = max((self.stage[id(arg)] for arg in node.args), default=0)
-            self.stage[id(node)] = stage + _reduces_elements(node)
-        self.sums = tuple(n for n in self.nodes if _reduces_elements(n))
+            self.stage[id(node)] = stage + reduces_elements(node)
+        self.sums = tuple(n for n in self.nodes if reduces_elements(n))
         of_elements = [*self.full.values(), *(n.args[0] for n in self.sums)]
         self.last = max((self.stage[id(n)] for n in of_elements), default=0)
         crossings = [n for n in self.nodes if self._is_used_by_elements(n)]
@@ -178,9 +171,9 @@ class _Graph:
         """Return ``crossings`` and what else folds keep for each other: vectors that have a
         statement of their own, and their sums."""
         stores = tuple(self.small.items())
-        nodes = reachable([*crossings, *self.small.values()], _reduces_elements)
+        nodes = reachable([*crossings, *self.small.values()], reduces_elements)
         every = Step(tuple(nodes), (), stores=stores, crossings=tuple(crossings))
-        totals = [n for n in nodes if n.op == "sum" and not _reduces_elements(n)]
+        totals = [n for n in nodes if n.op == "sum" and not reduces_elements(n)]
         kept = {id(n) for n in statements(every) if n.per in ("row", "column")}
         kept |= {id(n) for n in (*crossings, *totals, *(n.args[0] for n in totals))}
         sums = {id(n) for n in self.sums if n.per != "tensor"}  # where passes have put them
@@ -241,7 +234,7 @@ class _Graph:
         stores = tuple(self.small.items()) if k == self.last + 1 else ()
 
         def is_given(node: Expr) -> bool:
-            return _reduces_elements(node) or id(node) in earlier
+            return reduces_elements(node) or id(node) in earlier
 
         nodes = reachable([*crossings, *(e for _, e in stores)], is_given)
         computed = [n for n in nodes if not is_given(n)]
@@ -278,8 +271,9 @@ def _arrays_read(passes: Iterable[Step]) -> int:
     return sum(len(step.loads) for step in passes)
 
 
-def _reduces_elements(node: Expr) -> bool:
-    return node.op == "sum" and node.args[0].per == "element"
+def reduces_elements(node: Expr) -> bool:
+    """Return true for a reduction over elements, which is known only after a pass over all of them."""
+    return node.op in REDUCTIONS and node.args[0].per == "element"
 
 
 def reachable(roots: Iterable[Expr], stop: Callable[[Expr], bool] | None = None) -> list[Expr]:
@@ -301,7 +295,7 @@ def statements(step: Step) -> list[Expr]:
     rule's text bound to a name, those used more than once, and vectors that are summed. The rest
     are written in place."""
     given = {id_ for id_, _ in step.reloaded}
-    summed = {id(n.args[0]) for n in step.nodes if n.op == "sum" and not _reduces_elements(n)}
+    summed = {id(n.args[0]) for n in step.nodes if n.op == "sum" and not reduces_elements(n)}
     uses: dict[int, int] = {}
     for node in step.nodes:
         if id(node) not in given:

@@ -24,7 +24,7 @@ OPERATIONS: dict[str, Callable[..., int]] = {
     "where": lambda condition, a, b: a if a == b else 0,
     "size": lambda: 1,
 }
-KEEP_THE_SIGN = ("sign", "finite_or_zero", "stored", "sum", "total")
+KEEP_THE_SIGN = ("sign", "finite_or_zero", "stored", "sum", "total", "largest")
 
 
 @kept

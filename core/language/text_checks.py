@@ -119,6 +119,9 @@ class _Arrays(NumpyVocabulary):
     def sum(self, x: Any, per: str = "tensor") -> Any:
         return np.sum(x, axis=AXIS[per], keepdims=True)
 
+    def max_abs(self, x: Any, per: str) -> Any:
+        return np.max(np.abs(x), axis=AXIS[per], keepdims=True)
+
     def size(self, x: Any, per: str = "tensor") -> Any:
         return np.float64(x.size if per == "tensor" else x.shape[AXIS[per]])
 
@@ -142,6 +145,8 @@ def _values(
             (value,) = args
         elif node.op == "sum":
             value = xp.sum(*args, node.per)
+        elif node.op == "largest":
+            value = xp.max_abs(*args, node.per)
         elif node.op == "size":
             value = xp.size(np.empty(SHAPES[node.value[0]]), node.value[1])
         elif node.op == "neg":

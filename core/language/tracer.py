@@ -29,6 +29,7 @@ from .vocabulary import Vocabulary
 ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "truediv"}
 COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 LEAVES = frozenset({"input", "scalar", "constant", "size"})
+REDUCTIONS = frozenset({"sum", "largest"})
 # files of what a rule is written in, whose own variables name nothing
 NAMELESS = {__file__, refusals.__file__, as_tuple.__code__.co_filename, vocabulary.__file__}
 _serial = itertools.count()
@@ -113,14 +114,14 @@ def _join(args: tuple[Expr, ...]) -> str:
 
 class TracedVocabulary(Words, Vocabulary):
     """The ``xp`` of ``update`` while tracing. The composites stay one node each, so that printed source can say
-    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the sums
+    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the reductions
     and sizes that the text asks for in its order, needed or not: whoever runs it computes all.
     With ``along_rows``, as in matrices, a sum over the tensor is that of the sums of its rows."""
 
     def __init__(self, along_rows: bool) -> None:
         self.asked: list[Expr] = []
         self.along_rows = along_rows
-        self.sums: dict[tuple[int, str], Expr] = {}
+        self.reductions: dict[tuple[str, int, str], Expr] = {}
 
     def sqrt(self, x: Any) -> Expr:
         return operation("sqrt", x)
@@ -177,23 +178,43 @@ class TracedVocabulary(Words, Vocabulary):
     ) -> Expr:
         return _of_matrix("inverse_root", None, gram, before, refresh, scale, eps, exponent)
 
+    def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Expr:
+        return _of_matrix("eigenbasis", None, gram, before, refresh, start)
+
     def multiplied(self, x: Any, left: Any, right: Any) -> Expr:
         return _of_matrix("multiplied", None, x, left, right)
+
+    def rotated(self, x: Any, left: Any, right: Any) -> Expr:
+        return _of_matrix("rotated", None, x, left, right)
+
+    def rotated_back(self, x: Any, left: Any, right: Any) -> Expr:
+        return _of_matrix("rotated_back", None, x, left, right)
 
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)
         if self.along_rows and (summand.per, per) == ("element", "tensor"):
-            summand = self._summed(summand, "row")
-        result = self._summed(summand, per)
+            summand = self._reduced("sum", summand, "row")
+        result = self._reduced("sum", summand, per)
         self.asked.append(result)
         # what crosses to the next pass is the total, not the chunks' partial sums
         return operation("total", result) if per == "tensor" else result
 
-    def _summed(self, x: Expr, per: str) -> Expr:
-        """Return the sum of a value; there is one node of it, however often the text asks."""
-        if (id(x), per) not in self.sums:
-            self.sums[id(x), per] = Expr("sum", (x,), per)
-        return self.sums[id(x), per]
+    def max_abs(self, x: Any, per: str) -> Expr:
+        if per not in ("row", "column"):
+            raise ValueError(f'per must be "row" or "column", not {per!r}')
+        value = as_expr(x)
+        if value.per != "element":
+            raise TypeError(f"there is no largest per {per} of a value that exists per {value.per}")
+        result = self._reduced("largest", operation("abs", value), per)
+        self.asked.append(result)
+        return result
+
+    def _reduced(self, op: str, x: Expr, per: str) -> Expr:
+        """Return a reduction of a value; there is one node of it, however often the text asks."""
+        key = op, id(x), per
+        if key not in self.reductions:
+            self.reductions[key] = Expr(op, (x,), per)
+        return self.reductions[key]
 
     def size(self, x: Any, per: str = "tensor") -> Expr:
         size = Expr("size", (), "tensor", None, (_summand(x, per).per, per))
@@ -275,7 +296,7 @@ def trace_scalars(rule: Any) -> tuple[dict[str, Expr], dict[str, Expr]]:
 
 def trace_update(rule: Any, along_rows: bool = False) -> tuple[dict[str, Expr], list[Expr]]:
     """Return the graph of ``rule.update``: the new value of ``param`` and of each state, by name; and
-    the sums and sizes that the text asks for, needed or not. ``along_rows``: see
+    the reductions and sizes that the text asks for, needed or not. ``along_rows``: see
     `TracedVocabulary`."""
     known = {name: Expr("scalar", (), "scalar", name) for name in trace_scalars(rule)[0]}
     scalars = attributes("update uses s.{}, which scalars does not return", known)

@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from .kronecker import column_gram, inverse_root, multiplied, row_gram
+from .eigenbasis import eigenbasis
+from .kronecker import (
+    column_gram,
+    inverse_root,
+    multiplied,
+    rotated,
+    rotated_back,
+    row_gram,
+)
 from .matrix_functions import newton_schulz, newton_schulz_memory
 
 # an array, a tensor, a traced expression or a number: whatever the target computes with
@@ -24,7 +32,7 @@ class Vocabulary:
     composites.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
-    along each row) or one ``per="column"``.
+    along each row, or its largest absolute value) or one ``per="column"``.
     """
 
     def sqrt(self, x: Value) -> Value:
@@ -61,6 +69,10 @@ class Vocabulary:
     def sum(self, x: Value, per: str = "tensor") -> Value:
         raise NotImplementedError
 
+    def max_abs(self, x: Value, per: str) -> Value:
+        """Return the largest absolute value ``per`` row or column; NaN where one is NaN."""
+        raise NotImplementedError
+
     def size(self, x: Value, per: str = "tensor") -> Value:
         """Return the number of elements that ``sum(x, per)`` adds up, rounded to the compute dtype."""
         raise NotImplementedError
@@ -93,9 +105,22 @@ class Vocabulary:
         ``refresh`` is 0."""
         raise NotImplementedError
 
+    def eigenbasis(self, gram: Value, before: Value, refresh: Value, start: Value) -> Value:
+        """Return the eigenvectors of a square state, one a column, where the scalar ``start`` is not 0, else
+        one step of power iteration from ``before``, or ``before`` where ``refresh`` is 0."""
+        raise NotImplementedError
+
     def multiplied(self, x: Value, left: Value, right: Value) -> Value:
         """Return the products ``left X right`` of ``x`` with a square state of its rows and one of its
         columns."""
+        raise NotImplementedError
+
+    def rotated(self, x: Value, left: Value, right: Value) -> Value:
+        """Return the products ``left^T X right``."""
+        raise NotImplementedError
+
+    def rotated_back(self, x: Value, left: Value, right: Value) -> Value:
+        """Return the products ``left X right^T``."""
         raise NotImplementedError
 
     def cube_root(self, x: Value) -> Value:
@@ -242,9 +267,23 @@ class NumpyVocabulary(Vocabulary):
         inverse_root(np.matmul, gram[None], before[None], after, *numbers, library=np)
         return after[0]
 
+    def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Any:
+        after = np.empty_like(before)[None]
+        eigenbasis(np.matmul, gram[None], before[None], after, refresh, start, library=np)
+        return after[0]
+
     def multiplied(self, x: Any, left: Any, right: Any) -> Any:
+        return self._between(multiplied, x, left, right)
+
+    def rotated(self, x: Any, left: Any, right: Any) -> Any:
+        return self._between(rotated, x, left, right)
+
+    def rotated_back(self, x: Any, left: Any, right: Any) -> Any:
+        return self._between(rotated_back, x, left, right)
+
+    def _between(self, function: Any, x: Any, left: Any, right: Any) -> Any:
         stack = np.array(x)[None]
-        multiplied(np.matmul, stack, left[None], right[None], np.empty(x.size, self.dtype))
+        function(np.matmul, stack, left[None], right[None], np.empty(x.size, self.dtype))
         return stack[0]
 
     def _typed(self, x: Any) -> Any:

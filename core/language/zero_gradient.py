@@ -12,7 +12,7 @@ from .kept import kept
 from .matrix_functions import FUNCTIONS
 from .passes import reachable
 from .rule import Rule
-from .tracer import Expr, trace_update
+from .tracer import REDUCTIONS, Expr, trace_update
 
 ZERO = Expr("constant", (), "scalar", value=0.0)
 # zero if the first operand is
@@ -20,17 +20,23 @@ OF_ZERO = frozenset({"/", "neg", "abs", "sqrt", "cube_root", "sign", "finite_or_
 
 
 def check_rule(
-    name: str, rule: Rule, clips: Sequence[str], scalars: Mapping[str, Any], lazy: bool
+    name: str,
+    rule: Rule,
+    clips: Sequence[str],
+    scalars: Mapping[str, Any],
+    lazy: bool,
+    whole_rows: bool,
 ) -> None:
     """Raise TypeError, naming the parameter, if this rule, or clipping its gradient by norm, cannot
-    go by some rows. Clipped by value, zero is still zero."""
+    go by some rows, or, without ``whole_rows``, by parts of rows. Clipped by value, zero is still
+    zero."""
     reducing = any(
-        node.op == "sum" or node.op in FUNCTIONS for node in reachable(_graph(rule).values())
+        _needs_the_parameter(node, whole_rows) for node in reachable(_graph(rule).values())
     )
     if reducing or "clip_norm" in clips:
         raise TypeError(
             f"the gradient of {name} is sparse, of some rows; {rule.name if reducing else clips[-1]} "
-            f"adds up over all of the parameter and needs a dense one{see('howto/sparse.md')}"
+            f"adds up, compares or counts over all of the parameter and needs a dense one{see('howto/sparse.md')}"
         )
     if rule.average_share is not None:  # the z of a row that has never stepped is not there yet
         raise TypeError(
@@ -62,6 +68,13 @@ def check_blocks(name: str, rule: Rule, row: int) -> None:
                 f"a part. Give rows of a multiple of {size}, a dense gradient, or states in bfloat16 or "
                 f"float16{see('howto/sparse.md')}"
             )
+
+
+def _needs_the_parameter(node: Expr, whole_rows: bool) -> bool:
+    """Return true for what some rows do not tell: all but the length of a row, if they are whole."""
+    if node.op == "size":
+        return not (whole_rows and node.value == ("element", "row"))
+    return node.op in REDUCTIONS or node.op in FUNCTIONS
 
 
 def rests(rule: Rule, scalars: Mapping[str, Any]) -> bool:

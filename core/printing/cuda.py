@@ -41,7 +41,7 @@ from .c_family import C_TYPE, CFamily, function, title
 from .cuda_blocks import loops_over_blocks, share_loops
 from .cuda_folds import Kernel, add_chunks, fold_kernels, vector_loop
 from .cuda_tiles import BLOCK as BLOCK
-from .cuda_tiles import NAMES, tile_loops
+from .cuda_tiles import NAMES, has_maxima, tile_loops
 from .folds import all_parts, parts
 from .printer import Printer
 from .target import Launch, Lines, indented
@@ -164,7 +164,7 @@ def _pass(p: Printer, k: int) -> str:
     step, layout = p.program.passes[k], p.layout
     p.begin()
     by_row = layout.matrix and not p.in_order(step)
-    kind, place = ("row", "[k]") if by_row else ("group", ".at[k]")
+    kind, place = ("row", "" if has_maxima(step) else "[k]") if by_row else ("group", ".at[k]")
     p.placed = {array: p.new_name(f"{array}_{kind}") + place for array in p.program.arrays}
     body = p.pass_body(step)
     lines = [
@@ -176,11 +176,15 @@ def _pass(p: Printer, k: int) -> str:
     # Where there are sums, left alone, ptxas aims at four blocks a multiprocessor and spills on
     # sm_80. Three that load 16 bytes at a time keep enough under way.
     # Over tiles, which move 4 bytes at a time, three keep the threads that hide the way to memory.
-    # Eight elements a thread, and the search of a map, spill on sm_75 in the same way.
-    crowded = step.sums or any(codec.most is None for codec in p.blocks_of(step).values())
+    # Eight elements a thread, and the search of a map, spill on sm_75 in the same way; blocks of a
+    # matrix, of which each element has its row, its column and its scale, on sm_80 and sm_120.
+    blocks = p.blocks_of(step)
+    searches = any(codec.most is None for codec in blocks.values())
+    crowded = step.sums or searches or (blocks and layout.matrix)
     # A pass that stores besides, and sums along both axes, spills on sm_120 with three in float32.
     both = {node.per for node in step.sums} == {"row", "column"} and step.stores
-    three = layout.matrix and not (both and p.target.real == "float")
+    # With maxima it does so in float64, too.
+    three = layout.matrix and not (both and (p.target.real == "float" or has_maxima(step)))
     bounds = f"{BLOCK}, {3 if three else 2}" if crowded else f"{BLOCK}"
     if "grad" in step.loads:
         p.use("coefficients")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..language.passes import Step
 from ..language.summation import ROW_CHUNK, STRIP_ROWS
 from ..language.tracer import Expr
-from .folds import COUNT, Part, part_lines, parts
+from .folds import COUNT, Part, of_lines, part_lines, parts
 from .printer import Printer
 from .target import Launch, Lines, indented
 
@@ -112,6 +112,6 @@ def _finished_sums(p: Printer, fold: Step) -> Lines:
         ]
         start = p.target.behind(f"{p.use(p.slot_name[id(node)])} + {first} + before")
         mine = p.target.smaller("left", "share")
-        share.append(f"{p.helper('add_lines', start, 'tiles', apart, mine)};")
+        share.append(f"{p.helper(of_lines(node), start, 'tiles', apart, mine)};")
         lines += ["{", *indented(share), "}"]
     return lines

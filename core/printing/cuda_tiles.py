@@ -3,6 +3,8 @@
 A thread has its lane of every row it looks at, so up to four columns. As many threads as there are
 lanes make a group; a group has rows of its own, whole strips where columns are summed, whose sums a
 thread keeps in registers down the strip. Sums along rows are folded for several rows at once.
+Where there are maxima a thread has one column of a row at a time, and what it keeps down the strip in
+shared memory: with comparisons of four columns ptxas spills.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from ..language.passes import Step
 from ..language.summation import ROW_CHUNK, ROW_LANES, STRIP_ROWS
 from ..language.tracer import Expr
 from .c_family import C_TYPE
+from .folds import of_lines
 from .printer import Printer
 from .target import Lines, indented
 
@@ -27,6 +30,7 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
     """Return the loops over a tile: ``per_row`` for each row ``r``, ``element`` for each column."""
     real = p.target.real
     by_row = [node for node in step.sums if node.per == "row"]
+    by_row.sort(key=lambda node: node.op == "largest")  # sums are folded first
     by_column = [node for node in step.sums if node.per == "column"]
     together = rows_together(len(by_row))
     unit = STRIP_ROWS if by_column else together
@@ -37,7 +41,7 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
     for node in by_row:
         element = [*element, f"if (inside) {p.add(places[id(node)], node)}"]
     for node in by_column:
-        element = [*element, p.add(f"{columns[id(node)]}[k]", node)]
+        element = [*element, p.add(f"{columns[id(node)]}[{_kept(step)}]", node)]
     of_row = [*per_row, *_row(p, step, element)]
     rows = [
         f"const int r = first + group * {unit} + {'part + ' * bool(by_column)}j;",
@@ -59,8 +63,8 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
     if by_column:
         each = f"part < {STRIP_ROWS} && first + part < height; part += {together}"
         part = [f"for (int part = 0; {each}) {{", *indented(part), "}"]
-        zero = [f"{real} {columns[id(node)]}[wide.n] = {{}};" for node in by_column]
-        part = [*zero, *part, *_stored_columns(p, by_column, columns)]
+        part = [*_zero_columns(p, step, columns), *part]
+        part += _stored_columns(p, by_column, columns, _kept(step))
         bounds = "int first = 0; first < height; first += groups * "
     else:
         p.use("blockIdx")
@@ -82,7 +86,7 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
     for node in by_column:
         start = p.target.behind(p.line_name[id(node)])
         strips = f"(height + {STRIP_ROWS - 1}){p.target.quotient}{STRIP_ROWS}"
-        lines.append(f"{p.helper('add_lines', start, strips, 'columns', 'tile_width')};")
+        lines.append(f"{p.helper(of_lines(node), start, strips, 'columns', 'tile_width')};")
     return lines
 
 
@@ -95,25 +99,31 @@ def _row(p: Printer, step: Step, element: Lines) -> Lines:
     """Return what is done with a row. A thread loads all it needs of it before it stores anything;
     where it has a column less than others, it loads its first one again."""
     stored = dict(step.stores)
+    one_by_one = has_maxima(step)
     declared, loads, stores = [], [], []
     for array in (name for name in p.touched(step) if name not in p.rule.scales):
         place, there = p.placed[array], f"{p.arrays[array]}[at + column]"
-        declared.append(f"{C_TYPE[p.stored[array]]} {place.removesuffix('[k]')}[wide.n];")
+        kind, several = C_TYPE[p.stored[array]], "" if one_by_one else "[wide.n]"
+        if array in p.codes_of_block:
+            kind, there = "int8_t", p.code_of(array, f"{p.use('tile_start')} + at + column")
+        declared.append(f"{kind} {place.removesuffix('[k]')}{several};")
         loads += [f"{place} = {there};"] if array in step.loads else []
         stores += [f"{there} = {place};"] if array in stored else []
     inside = f"lane + {ROW_LANES} * k < tile_width"
     column = f"const int column = inside ? lane + {ROW_LANES} * k : lane;"
     within = [f"const bool inside = {inside};", column]
     loop = [UNROLL, "for (int k = 0; k < wide.n; k++) {"]
-    lines = ["const int64_t at = r * columns;", *declared, *loop, *indented([*within, *loads]), "}"]
-    uses_column = "column" in p.used
-    lines += [
-        *loop,
-        *indented([*(within if uses_column else within[: bool(step.sums)]), *element]),
-        "}",
-    ]
+    stores = [f"if (inside) {store}" for store in stores]
+    lines = ["const int64_t at = r * columns;"]
+    if one_by_one:
+        loop[0] = '_Pragma("unroll 1")'
+        return [*lines, *loop, *indented([*within, *declared, *loads, *element, *stores]), "}"]
+    lines += [*declared, *loop, *indented([*within, *loads]), "}"]
+    adds_rows = any(node.per == "row" for node in step.sums)
+    needed = within if "column" in p.used else within[:adds_rows]
+    lines += [*loop, *indented([*needed, *element]), "}"]
     if stores:
-        lines += [*loop, *indented([*within, *(f"if (inside) {store}" for store in stores)]), "}"]
+        lines += [*loop, *indented([*within, *stores]), "}"]
     return lines
 
 
@@ -132,8 +142,15 @@ def _folded_rows(p: Printer, nodes: list[Expr], lanes: str, together: int, unit:
     row = f"const int r = first + j / {together} * {unit} + {part}j % {together};"
     if unit == together:
         row = "const int r = first + j;"
+    sums = [node for node in nodes if node.op == "sum"]
+    folds = []
+    if sums:
+        folds.append(p.helper("fold_each", lanes, f"{len(sums) * together} * groups", "lanes"))
+    if maxima := len(nodes) - len(sums):
+        behind = f"{lanes} + {len(sums) * together} * groups * lanes" if sums else lanes
+        folds.append(p.helper("largest_each", behind, f"{maxima * together} * groups", "lanes"))
     return [
-        f"{p.helper('fold_each', lanes, f'{len(nodes) * together} * groups', 'lanes')};",
+        *(f"{fold};" for fold in folds),
         f"for (unsigned j = threadIdx.x; j < {count}; j += blockDim.x) {{",
         *indented([row, "if (r < height) {", *indented(stores), "}"]),
         "}",
@@ -151,11 +168,30 @@ def _column_lines(p: Printer, nodes: list[Expr]) -> Lines:
     return lines
 
 
-def _stored_columns(p: Printer, nodes: list[Expr], columns: dict[int, str]) -> Lines:
+def has_maxima(step: Step) -> bool:
+    """Return true if a pass has maxima along rows or down columns."""
+    return any(node.op == "largest" for node in step.sums)
+
+
+def _kept(step: Step) -> str:
+    """Return the place of a thread's ``k``-th number in what is kept down a strip."""
+    return f"k * {BLOCK} + threadIdx.x" if has_maxima(step) else "k"
+
+
+def _zero_columns(p: Printer, step: Step, columns: dict[int, str]) -> Lines:
+    """Return the statements that begin a strip's sums and maxima down columns."""
+    if not has_maxima(step):
+        return [f"{p.target.real} {name}[wide.n] = {{}};" for name in columns.values()]
+    p.lanes |= dict.fromkeys(columns.values(), ROW_CHUNK // ROW_LANES * BLOCK)
+    zeros = [f"{name}[{_kept(step)}] = 0;" for name in columns.values()]
+    return ["for (int k = 0; k < wide.n; k++) {", *indented(zeros), "}"]
+
+
+def _stored_columns(p: Printer, nodes: list[Expr], columns: dict[int, str], kept: str) -> Lines:
     """Return statements that store a strip's sums down columns."""
     p.use("workspace")
     at = f"(first / {STRIP_ROWS}u + group) * columns + lane + {ROW_LANES} * k"
-    stores = [f"workspace[{p.line_name[id(n)]} + at] = {columns[id(n)]}[k];" for n in nodes]
+    stores = [f"workspace[{p.line_name[id(n)]} + at] = {columns[id(n)]}[{kept}];" for n in nodes]
     return [
         f"if (first + group * {STRIP_ROWS} < height) {{",
         *indented(

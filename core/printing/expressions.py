@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..language.names import is_printable
 from ..language.passes import Program, Step
-from ..language.tracer import COMPARISONS, Expr
+from ..language.tracer import COMPARISONS, REDUCTIONS, Expr
 from .c_names import may_be_macro
 from .layout import Layout
 from .target import Lines, Target
@@ -16,6 +16,7 @@ OWN_NAMES = {
     "table", "rows", "tensors", "workspace", "first", "last", "chunk", "row", "tensor", "index",
     "n", "i", "r", "height", "size", "columns", "chunks", "column", "start", "lane", "first_row",
     "first_column", "tile", "tile_width", "tile_rows", "strip", "strips", "block", "whole", "end", "across", "add_lines", "sum_as_row",
+    "larger", "largest_lane", "largest_lines", "largest_each",
     "grad_coefficient", "sign", "cube_root", "finite_or_zero", "maximum", "minimum", "fold", "lanes_for", "width", "total",
     "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
     "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of", "added",
@@ -49,7 +50,7 @@ class Expressions:
         self.used: set[str] = set()
         totals = [n for n in program.crossings if n.op == "sum" and n.per == "tensor"]
         self.default_name = {id(node): f"total{k}" for k, node in enumerate(totals)}
-        self.default_name |= {id(node): f"sum{k}" for k, node in enumerate(program.sums)}
+        self.default_name |= {id(node): f"{node.op}{k}" for k, node in enumerate(program.sums)}
         # arrays and places in the workspace have the same names in all functions
         self.taken: set[str] = {*target.reserved, *OWN_NAMES}
         self.arrays = {
@@ -146,7 +147,7 @@ class Expressions:
             b = self.operand(node, 2, 1) if within else self.text(node.args[2], 1)
             text = self.target.where(condition, a, b)
             return f"({text})" if within else text
-        if node.op in ("input", "scalar", "sum"):
+        if node.op in {"input", "scalar", *REDUCTIONS}:
             raise AssertionError(f"{node!r} is not known in this step")
         arguments = [self.operand(node, k) for k in range(len(node.args))]
         if node.op == "stored":  # as a store rounds and a load widens

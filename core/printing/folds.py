@@ -107,11 +107,16 @@ def _place(p: Printer, node: Expr) -> str:
 
 
 def add_lines(p: Printer, node: Expr) -> str:
-    """Return the statement that finishes a sum along rows or down columns."""
+    """Return the statement that finishes a sum or maximum along rows or down columns."""
     count, width = ("chunks", "size") if node.per == "row" else ("strips", "columns")
     p.use(f"workspace {p.slot_name[id(node)]} {count} {width}")
     lines = p.target.lines(p.slot_name[id(node)], count, width)
-    return f"{p.helper('add_lines', *lines)}{p.target.end}"
+    return f"{p.helper(of_lines(node), *lines)}{p.target.end}"
+
+
+def of_lines(node: Expr) -> str:
+    """Return the name of the helper that reduces the lines of a sum or maximum to the first one."""
+    return "add_lines" if node.op == "sum" else "largest_lines"
 
 
 def part_lines(p: Printer, fold: Step, part: Part, given: Iterable[Expr]) -> Lines:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..language.blockwise import BLOCKWISE
-from ..language.passes import Program
+from ..language.passes import Program, reduces_elements
 from ..language.summation import CHUNK, ROW_CHUNK, STRIP_ROWS
 from ..language.tracer import Expr
 
@@ -53,7 +53,7 @@ class Layout:
     def slot_size(self, node: Expr) -> str:
         """Return how many numbers ``node`` needs in the workspace, as a product of ``size``, ``columns``
         and the numbers of ``chunks`` (in a matrix, along a row) and ``strips``."""
-        if node.op == "sum" and node.args[0].per == "element":
+        if reduces_elements(node):
             return {"row": "chunks * size", "column": "strips * columns", "tensor": "chunks"}[
                 node.per
             ]

@@ -162,7 +162,7 @@ class Printer(Blocks):
             array = held.get(id(node), str(node.name) if node.op == "input" else None)
             if array is not None and node.per == "element":
                 self.text_of[id(node)] = name = self.new_name(array)
-                element += self.scale_in_tile(step, array)
+                element += self.in_tile(step, array)
                 value = self.load(array)
                 element.append(let(name, f"{coefficient} * {value}" if array == "grad" else value))
         element += self.assignments(statements(step), step)
@@ -238,7 +238,9 @@ class Printer(Blocks):
         return [self.helper("fetch_ahead", self.arrays[name], first, count) for name in step.loads]
 
     def add(self, place: str, node: Expr) -> str:
-        """Return the statement that adds one element's part of a sum."""
+        """Return the statement that adds one element's part of a sum, or keeps the largest."""
+        if node.op == "largest":
+            return self.target.assign(place, self.helper("larger", self.text(node.args[0]), place))
         return self.target.assign(place, f"{place} + {self.text(node.args[0], 3)}")
 
     def width(self, n: str, lanes: int) -> str:

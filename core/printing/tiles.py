@@ -2,7 +2,9 @@
 
 Sums along rows: in a whole chunk of columns a lane keeps its sum in a register while it adds the few
 columns that it has, and lanes stand side by side in SIMD registers. The columns after the last whole
-chunk have lanes in memory, no more than they need.
+chunk have lanes in memory, no more than they need. Where there are maxima, all lanes are in memory: with
+their comparisons the loop over a lane's columns is too long for compilers to unroll it, and is no
+SIMD code then.
 """
 
 from __future__ import annotations
@@ -25,13 +27,16 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
     element = [*element, *(p.add(_in_strip(p, node), node) for node in by_column)]
     i = p.integer("i", p.subscript("r * columns + column"), "columns column")
     body = [*p.integer("column", "start + lane"), *i, *element]
-    if by_row:
+    maxima = any(node.op == "largest" for node in by_row)
+    if maxima:
+        of_row = _chunks_in_memory(p, step, by_row, body)
+    elif by_row:
         of_row = _chunks(p, step, by_row, body)
     else:
-        of_row = _parts(p, step, body, "0")
+        of_row = _parts(p, step, body, "0", "tile_width")
     of_row = per_row + of_row
     rows = _strips(p, by_column, of_row) if by_column else p.loop("r", "height", of_row)
-    return [*_widths(p), *rows] if by_row else rows
+    return [*_widths(p), *rows] if by_row and not maxima else rows
 
 
 def _widths(p: Printer) -> Lines:
@@ -50,16 +55,31 @@ def _chunks(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Lines:
     """Return the loop over the whole chunks of a row, and what is done with the columns after them."""
     whole = [*p.tile_lines(nodes), *_whole_chunk(p, step, nodes, body)]
     whole += [_folded(p, node, str(ROW_LANES)) for node in nodes]
-    rest = [*p.tile_lines(nodes, "(first_column + whole)"), *_rest(p, step, nodes, body)]
+    rest = p.tile_lines(nodes, "(first_column + whole)")
+    rest += _by_lanes(p, step, nodes, body, "whole", "tile_width")
     rest += [_folded(p, node, "width") for node in nodes]
     chunks = p.target.loop("chunk", "whole", whole, "0", str(ROW_CHUNK))
     return [*chunks, *p.target.when("whole < tile_width", rest)]
 
 
+def _chunks_in_memory(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Lines:
+    """Return the loop over the chunks of a row, whose lanes are in memory."""
+    end = p.target.smaller(f"chunk + {ROW_CHUNK}", "tile_width")
+    of_chunk = [
+        *p.tile_lines(nodes),
+        p.target.let("end", end, index=True),
+        p.width("end - chunk", ROW_LANES),
+        *_by_lanes(p, step, nodes, body, "chunk", "end"),
+        *(_folded(p, node, "width") for node in nodes),
+    ]
+    return p.target.loop("chunk", "tile_width", of_chunk, "0", str(ROW_CHUNK))
+
+
 def _folded(p: Printer, node: Expr, width: str) -> str:
-    """Return the statement that stores the fold of a sum's lanes."""
+    """Return the statement that stores the fold of a sum's lanes, or the largest of them."""
     place = f"{p.use('workspace')}[{p.subscript(f'{p.line_name[id(node)]} + r')}]"
-    return p.target.assign(place, p.helper("fold", p.lanes_name[id(node)], width))
+    helper = "fold" if node.op == "sum" else "largest_lane"
+    return p.target.assign(place, p.helper(helper, p.lanes_name[id(node)], width))
 
 
 def _whole_chunk(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Lines:
@@ -88,19 +108,22 @@ def _whole_chunk(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Line
     )
 
 
-def _rest(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Lines:
-    """Return the loops over the columns after the last whole chunk."""
+def _by_lanes(
+    p: Printer, step: Step, nodes: list[Expr], body: Lines, first: str, end: str
+) -> Lines:
+    """Return the loops over the columns from ``first`` to ``end``, by lanes in memory."""
     lines: Lines = []
     for node in nodes:
         lines += p.zero_lanes(node, ROW_LANES)
         body = [*body, p.add(f"{p.lanes_name[id(node)]}[lane]", node)]
-    return lines + _parts(p, step, body, "whole")
+    return lines + _parts(p, step, body, first, end)
 
 
-def _parts(p: Printer, step: Step, body: Lines, first: str) -> Lines:
-    """Return the loop over the columns from ``first`` on, so many at a time as there are lanes."""
-    inner = p.lane_loop(step, "r * columns + start", ROW_LANES, "tile_width - start", body)
-    return p.target.loop("start", "tile_width", inner, first, str(ROW_LANES))
+def _parts(p: Printer, step: Step, body: Lines, first: str, end: str) -> Lines:
+    """Return the loop over the columns from ``first`` to ``end``, so many at a time as there are
+    lanes."""
+    inner = p.lane_loop(step, "r * columns + start", ROW_LANES, f"{end} - start", body)
+    return p.target.loop("start", end, inner, first, str(ROW_LANES))
 
 
 def _strips(p: Printer, nodes: list[Expr], of_row: Lines) -> Lines:

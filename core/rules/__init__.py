@@ -33,10 +33,13 @@ from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
 from .schedulefree import adamw_schedulefree, radam_schedulefree, sgd_schedulefree
+from .scion import scion, scion_columns, scion_rows, scion_sign
 from .sgd import sgd
 from .sgdp import sgdp
 from .shampoo import shampoo
 from .signsgd import signsgd, signum
+from .sm3 import sm3
+from .soap import soap
 from .sophia import sophia
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
@@ -82,9 +85,15 @@ classes: dict[str, Rule] = {
     "RAdamScheduleFree": radam_schedulefree,
     "Muon": muon(),
     "NorMuon": normuon(),
+    "Scion": scion(),
+    "ScionSign": scion_sign,
+    "ScionRows": scion_rows,
+    "ScionColumns": scion_columns,
     "Prodigy": prodigy,
     "DAdaptAdam": dadapt_adam(),
     "Shampoo": shampoo(),
+    "SM3": sm3(),
+    "SOAP": soap,
     "Sophia": sophia,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}

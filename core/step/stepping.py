@@ -261,7 +261,8 @@ class Stepping:
                 check_blocks(tensor.name, clock.rule, math.prod(tensor.shape[len(where) :]))
                 numbers = hyper.numbers(clock.decays)
                 row, _ = next_scalars(clock.rule, clock.step, clock.carry, numbers)
-                check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy)
+                whole_rows = len(where) == 1
+                check_rule(tensor.name, clock.rule, hyper.clips, row, hyper.lazy, whole_rows)
             tensors[i] = tensor.some_rows(where, clock.rule.vectors)
         return Work(self._kept, tensors)
 

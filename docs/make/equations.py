@@ -50,7 +50,19 @@ DEFINITIONS = {
         "<mo>)</mo></mrow><mrow><mo>−</mo><mi>exponent</mi></mrow></msup><mo>,</mo>"
         f"{SPACE}<mtext>of (G, before, refresh, scale, ε, exponent); before where refresh is 0</mtext>"
     ),
+    "eigenbasis": (
+        f"<mtext>eigenvectors of G</mtext><mo>,</mo>{SPACE}<mtext>of (G, before, refresh, first); "
+        "one step of power iteration from before where first is 0; before where refresh is 0</mtext>"
+    ),
     "multiplied": (f"<mi>L</mi><mi>X</mi><mi>R</mi><mo>,</mo>{SPACE}<mtext>of (X, L, R)</mtext>"),
+    "rotated": (
+        "<msup><mi>L</mi><mi>T</mi></msup><mi>X</mi><mi>R</mi><mo>,</mo>"
+        f"{SPACE}<mtext>of (X, L, R)</mtext>"
+    ),
+    "rotated_back": (
+        "<mi>L</mi><mi>X</mi><msup><mi>R</mi><mi>T</mi></msup><mo>,</mo>"
+        f"{SPACE}<mtext>of (X, L, R)</mtext>"
+    ),
 }
 
 OF_ESTIMATES = f"<mo>,</mo>{SPACE}<mtext>of an estimate in the place of grad</mtext></mtd>"
@@ -162,6 +174,8 @@ class _Lines:
             return args[0]
         if op == "sum":
             return _call(f"<msub><mo>∑</mo><mtext>{node.per}</mtext></msub>", args[0][0])
+        if op == "largest":
+            return _call(f"<msub><mi>max</mi><mtext>{node.per}</mtext></msub>", args[0][0])
         name = {"maximum": "max", "minimum": "min"}.get(op, op)
         return _call(f"<mi>{name}</mi>", "<mo>,</mo>".join(arg[0] for arg in args))
 

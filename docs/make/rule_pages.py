@@ -34,7 +34,7 @@ If in doubt, take AdamW, and try learning rates a factor of three apart.
 | no idea how many steps there will be | AdamWScheduleFree, RAdamScheduleFree, SGDScheduleFree |
 | time to tune the learning rate and a schedule | SGD with momentum |
 | time to tune the learning rate, but no schedule | MADGRAD |
-| little memory | Adafactor, CAME, AdamMini, Lion, Signum, SGD |
+| little memory | Adafactor, SM3, CAME, AdamMini, Lion, Signum, SGD |
 | estimates of the Hessian's diagonal now and then ([how](../howto/hessian.md)) | Sophia |
 | weights of which only the direction matters, before normalization | SGDP |
 | a linear model of very many features, most of which should be exactly 0 | FTRL |

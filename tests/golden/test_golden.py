@@ -14,6 +14,7 @@ from samestep.backends.numpy import passes
 from samestep.golden import (
     formulas,
     formulas_of_averages,
+    formulas_of_matrices,
     formulas_of_parts,
     formulas_of_square_states,
     formulas_of_totals,
@@ -130,6 +131,7 @@ def test_every_built_in_rule_has_a_formula():
         for module in (
             formulas,
             formulas_of_averages,
+            formulas_of_matrices,
             formulas_of_square_states,
             formulas_of_totals,
             formulas_since_adam,
@@ -277,6 +279,7 @@ def test_formulas_share_no_code_with_the_rules():
     for file in (
         "formulas.py",
         "formulas_of_averages.py",
+        "formulas_of_matrices.py",
         "formulas_of_parts.py",
         "formulas_of_square_states.py",
         "formulas_of_totals.py",

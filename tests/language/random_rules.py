@@ -144,6 +144,8 @@ class Text:
         form = self.random.choice(["xp.sum({of}, per={per!r})", "xp.mean({of}, per={per!r})",
                                    "xp.norm({of}, per={per!r})",
                                    "xp.sum({of}, {per!r}) / xp.sqrt(xp.size({of}, {per!r}))"])  # fmt: skip
+        if per != "tensor" and self.random.random() < 0.2:
+            form = "xp.max_abs({of}, per={per!r})"
         return form.format(of=of, per=per), per
 
     def _scalar(self) -> str:

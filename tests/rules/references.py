@@ -6,10 +6,12 @@ float64. It needs PyTorch and the packages that `CASES` names, in the versions t
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +47,13 @@ class Case(NamedTuple):
     theirs: str
     their_hyper: dict[str, Any] | Callable[[], dict[str, Any]]
     names: tuple[str, ...] = tuple(ORDINARY)
+    square: bool = False  # of a matrix only as many columns as rows
     estimates_every: int = 0
+
+    def of(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what it takes of parameters or gradients."""
+        own = {name: arrays[name] for name in self.names}
+        return {n: a[:, : len(a)].copy() for n, a in own.items()} if self.square else own
 
 
 def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
@@ -78,14 +86,50 @@ def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
     return found
 
 
+def scion(norm: str, **hyper: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives hyperparameters, with the package's Newton-Schulz in float64 instead of
+    bfloat16."""
+
+    def found() -> dict[str, Any]:
+        import torch
+        from pytorch_optimizer.optimizer import scion
+
+        iteration = scion.zero_power_via_newton_schulz_5
+        exact = functools.partial(getattr(iteration, "func", iteration), dtype=torch.float64)
+        scion.zero_power_via_newton_schulz_5 = exact
+        return dict(**hyper, norm_type=scion.LMONorm[norm], foreach=False)
+
+    return found
+
+
+def soap(**hyper: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives hyperparameters, and has its QR in float64, too, where it says float32."""
+
+    def found() -> dict[str, Any]:
+        import torch
+        from pytorch_optimizer.optimizer import soap as module
+
+        module.torch = SimpleNamespace(**{**vars(torch), "float32": torch.float64})
+        return hyper
+
+    return found
+
+
 # without epsilon: the authors multiply it by the estimate of the next step
 PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DADAPT = dict(lr=1.0, betas=BETAS, eps=EPS, d0=1e-2, weight_decay=0.5)
 DECOUPLED = dict(weight_decouple=True, foreach=False)
 SHAMPOO = dict(lr=2**-4, betas=(0.5, 0.5), weight_decay=2**-3)
 SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
+# without decay: that package decays the parameter after the step
+SOAP = dict(
+    lr=LR, betas=BETAS, eps=EPS, weight_decay=0.0, shampoo_beta=0.9, precondition_frequency=2
+)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
+# its weight decay is 1 with `constraint`, and its epsilon 1e-8
+SCION = dict(lr=LR, scale=1.5, alpha=0.2)
+THEIR_SCION = dict(lr=LR, scale=1.5, momentum=0.2, constraint=True)
 SGDP = dict(
     lr=LR, momentum=0.8, dampening=0.2, eps=EPS, weight_decay=0.1, delta=2.0, wd_ratio=0.3,
     nesterov=True,  # without, its buffer is projected in place
@@ -175,6 +219,11 @@ CASES = {
         ),
         ("weight",),
     ),
+    # of a square matrix: of another one the first product has a null space, where that package takes the
+    # basis that the library returns
+    "soap": Case(
+        "SOAP", SOAP, "pytorch_optimizer:SOAP", soap(**SOAP), names=("weight",), square=True
+    ),
     "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),
     "prodigy_options": Case(
         "Prodigy",
@@ -197,6 +246,28 @@ CASES = {
     ),
     "sgdp": Case("SGDP", SGDP, "adamp:SGDP", SGDP),
     "adam_mini": Case("AdamMini", ADAM, "adam_mini:Adam_mini", dict(ADAM, verbose=False)),
+    "scion": Case(
+        "Scion", SCION, "pytorch_optimizer:SCION", scion("SPECTRAL", **THEIR_SCION), ("weight",)
+    ),
+    "scion_unconstrained": Case(
+        "Scion",
+        dict(SCION, weight_decay=0.1),
+        "pytorch_optimizer:SCION",
+        scion("SPECTRAL", **{**THEIR_SCION, "constraint": False}, weight_decay=0.1),
+        ("weight",),
+    ),
+    "scion_sign": Case(
+        "ScionSign", SCION, "pytorch_optimizer:SCION", scion("SIGN", **THEIR_SCION), ("weight",)
+    ),
+    "scion_rows": Case(
+        "ScionRows", SCION, "pytorch_optimizer:SCION", scion("ROW", **THEIR_SCION), ("weight",)
+    ),
+    "scion_columns": Case(
+        "ScionColumns", SCION, "pytorch_optimizer:SCION", scion("COL", **THEIR_SCION), ("weight",)
+    ),
+    "scion_columns_of_a_vector": Case(
+        "ScionColumns", SCION, "pytorch_optimizer:SCION", scion("BIAS", **THEIR_SCION), ("bias",)
+    ),
     "came": Case("CAME", CAME, "came_pytorch:CAME", CAME),
     "dadapt_adam": Case("DAdaptAdam", DADAPT, "dadaptation:DAdaptAdam", DADAPT),
     "dadapt_adam_options": Case(
@@ -243,7 +314,7 @@ def run(case: Case) -> dict[str, list[float]]:
 
     module, name = case.theirs.split(":")
     start, steps = inputs()
-    params = {name: torch.tensor(start[name], requires_grad=True) for name in case.names}
+    params = {n: torch.tensor(array, requires_grad=True) for n, array in case.of(start).items()}
     given: list[Any] = [*params.values()]
     if name == "Adam_mini":  # which finds out by names that a matrix has a block for each row
         given = [("mlp" if param.ndim > 1 else "block", param) for param in given]
@@ -252,10 +323,11 @@ def run(case: Case) -> dict[str, list[float]]:
     if has_modes := hasattr(optimizer, "train"):
         optimizer.train()
     for k, grads in enumerate(steps):
+        own = case.of(grads)
         for name, param in params.items():
-            param.grad = torch.tensor(grads[name])
+            param.grad = torch.tensor(own[name])
         if case.estimates_every and k % case.estimates_every == 0:
-            estimates = steps[(k + 1) % len(steps)]
+            estimates = case.of(steps[(k + 1) % len(steps)])
             optimizer.step(hessian=[torch.tensor(estimates[name]) for name in params])
         else:
             optimizer.step()

@@ -71,6 +71,8 @@ CASES = {
         ss.NovoGrad, dict(betas=BETAS, eps=EPS, weight_decay=0.1),
         "novograd", dict(b1=0.87, b2=0.993, eps=EPS, weight_decay=0.1),
     ),
+    # optax gives the alias its own eps
+    "sm3": (ss.SM3, dict(momentum=0.8, eps=1e-8), "sm3", dict(momentum=0.8)),
     "adafactor": (
         ss.Adafactor, dict(ADAFACTOR, beta1=0.9),
         "adafactor", dict(OPTAX_ADAFACTOR, momentum=0.9, dtype_momentum=np.float64, weight_decay_rate=None),

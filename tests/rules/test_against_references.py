@@ -16,13 +16,12 @@ RECORDED = json.loads(VALUES.read_text(encoding="utf-8"))
 def difference(case: Case, recorded: dict[str, list[float]], **hyper: float) -> float:
     """Return the largest difference from recorded parameters, relative to the largest one."""
     start, steps = inputs()
-    params = {name: start[name] for name in case.names}
+    params = case.of(start)
     optimizer = getattr(ss, case.ours)(params, backend="numpy", **{**case.hyper, **hyper})
     for k, grads in enumerate(steps):
         if case.estimates_every and k % case.estimates_every == 0:
-            estimates = steps[(k + 1) % len(steps)]
-            optimizer.update_hessian({name: estimates[name] for name in case.names})
-        optimizer.step({name: grads[name] for name in case.names})
+            optimizer.update_hessian(case.of(steps[(k + 1) % len(steps)]))
+        optimizer.step(case.of(grads))
     if optimizer.rule.average_share is not None:
         optimizer.eval()
     return max(

@@ -27,10 +27,20 @@ REDUCING = [
     "SGDP",
     "AdamMini",
     "CAME",
+    "ScionSign",
+    "ScionRows",
+    "ScionColumns",
     "Prodigy",
     "DAdaptAdam",
+    "SM3",
 ]
-OF_MATRICES = ["Muon", "NorMuon", "Shampoo"]  # which refuse vectors, sharded or not
+OF_MATRICES = [
+    "Muon",
+    "NorMuon",
+    "Scion",
+    "Shampoo",
+    "SOAP",
+]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 
 

@@ -25,7 +25,9 @@ class StateDicts(Prepared):
         of a `samestep.Optimizer` on any backend. Its tensors are copied. Parameters are found by
         their names where both have ``param_names`` (torch goes by position), else by position.
 
-        Raises TypeError or ValueError if it does not fit; nothing is changed then.
+        Raises TypeError or ValueError if it does not fit; nothing is changed then. Where all states
+        of a parameter are of 4 bits, another shape with as many elements is not noticed: such
+        states are vectors of bytes.
         """
         refuse_traced("loading a state dict")
         state_dict = state_dict.copy()

@@ -16,7 +16,7 @@ from .rule_text import attributes_of, function_text, method_text
 BLOCK = 16_384  # elements; few enough for temporaries to stay in the cache
 METHODS = (
     "sqrt", "abs", "where", "_typed", "sign", "cube_root", "finite_or_zero", "maximum", "minimum",
-    "sum", "size", "mean", "norm", "upper_half", "lower_half", "from_halves",
+    "sum", "max_abs", "size", "mean", "norm", "upper_half", "lower_half", "from_halves",
 )  # fmt: skip
 SUMS = (
     summation.total, summation.sum_rows, sum_columns, summation.sum_in_lanes, summation.add_to_lanes,
@@ -33,7 +33,7 @@ def text(exported: Exported) -> str:
         + f",\n    {_streams(program.rule, dtype)}" * file.rounds
         for program in exported.programs
     ]
-    reducing = any(program.sums or program.small for program in exported.programs)
+    reducing = any(program.asked or program.small for program in exported.programs)
     used = _vocabulary(str(file.text_of_rule))
     methods = [method_text(getattr(WholeArrays, name)) for name in ("__init__", *used)]
     if "stored" in attributes_of("xp", str(file.text_of_rule)):

@@ -29,6 +29,9 @@ class WholeArrays(NumpyVocabulary):
         rows = sum_rows(x)
         return rows[:, None] if per == "row" else sum_rows(rows[None, :])[0]
 
+    def max_abs(self, x: Any, per: str) -> Any:
+        return np.abs(x).max(axis=1 if per == "row" else 0, keepdims=True, initial=0)
+
     def size(self, x: Any, per: str = "tensor") -> Any:
         columns = self.columns or 1
         of_rows = per == "tensor" and columns > 1 and x.shape[1] == 1  # a number per row

@@ -27,6 +27,11 @@ FUNCTION REAL @maximum(REAL a, REAL b) { return a != a ? a : (b != b ? b : (a > 
 //// minimum
 
 FUNCTION REAL @minimum(REAL a, REAL b) { return a != a ? a : (b != b ? b : (a < b ? a : b)); }
+//// larger
+
+/* the larger one of two numbers that are not negative; NaN if either is. Where two of these take the
+   same a, no comparison is the same: compilers would make a branch of it */
+FUNCTION REAL @larger(REAL a, REAL b) { return b >= a ? b : (b != b ? b : a); }
 //// ipow
 
 /* x to the integer power n >= 0: correctly rounded operations in a fixed order, unlike pow */
@@ -193,6 +198,14 @@ FUNCTION void @unpack(const uint8_t *RESTRICT pairs, int64_t count, int8_t *REST
         codes[2 * k + 1] = (int8_t)(((pairs[k] & 15) ^ flip) - flip);
     }
 }
+//// code_of
+
+/* the code of 4 bits of one element, of codes that are two in a byte; flip is as of unpack */
+FUNCTION int8_t @code_of(const uint8_t *pairs, int64_t element, int flip)
+{
+    const int code = pairs[element / 2] >> (element % 2 ? 0 : 4) & 15;
+    return (int8_t)((code ^ flip) - flip);
+}
 //// pack
 
 /* put count codes of 4 bits two in a byte; half a byte that is left is 0 */
@@ -347,4 +360,21 @@ FUNCTION void @sum_as_row(const REAL *values, int64_t n, REAL *sums)
         sums[chunk] = @fold(lanes, width);
     }
     @add_lines(sums, chunks, 1);
+}
+//// largest_lane
+
+/* the largest of that many lanes, none of which is negative */
+FUNCTION REAL @largest_lane(REAL *lanes, int64_t width)
+{
+    for (width /= 2; width > 0; width /= 2)
+        for (int64_t lane = 0; lane < width; lane++) lanes[lane] = @larger(lanes[lane + width], lanes[lane]);
+    return lanes[0];
+}
+//// largest_lines
+
+/* the largest of so many lines, none of which is negative, into line 0 */
+FUNCTION void @largest_lines(REAL *lines, int64_t count, int64_t width)
+{
+    for (int64_t line = 1; line < count; line++)
+        for (int64_t i = 0; i < width; i++) lines[i] = @larger(lines[line * width + i], lines[i]);
 }

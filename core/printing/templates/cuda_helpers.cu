@@ -95,6 +95,37 @@ FUNCTION void @fold_each(REAL *lanes, int groups, int width)
     }
     __syncthreads();
 }
+//// largest_lines
+
+/* the largest of so many lines of n numbers, that far apart, into the first one; none is negative */
+FUNCTION void @largest_lines(REAL *lines, int64_t count, int64_t apart, int64_t n)
+{
+    __syncthreads();
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+        REAL largest = lines[i];
+        for (int64_t line = 1; line < count; line++)
+            largest = @larger(lines[line * apart + i], largest);
+        lines[i] = largest;
+    }
+    __syncthreads();
+}
+//// largest_each
+
+/* the largest of each of so many groups of lanes, a power of two each, into the first lane of the
+   group; none is negative */
+FUNCTION void @largest_each(REAL *lanes, int groups, int width)
+{
+    int bits = 0;
+    while (1 << bits < width) bits++;
+    for (int half = bits - 1; half >= 0; half--) {
+        __syncthreads();
+        for (int i = threadIdx.x; i < groups << half; i += blockDim.x) {
+            REAL *const lane = lanes + ((i >> half) << bits) + (i & ((1 << half) - 1));
+            *lane = @larger(lane[1 << half], *lane);
+        }
+    }
+    __syncthreads();
+}
 //// sum_chunks
 
 /* sum the chunks of a vector that begin in this part of it, each in the order of a sum along a row */

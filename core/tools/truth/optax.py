@@ -69,4 +69,8 @@ BUILDERS: dict[str, Callable[[Any, SimpleNamespace], list[Any]]] = {
     "signum": lambda optax, h: [optax.ema(h.momentum, debias=False), *_signsgd(optax, h)],
     "lamb": _decoupled("lamb"),
     "novograd": _decoupled("novograd"),
+    "sm3": lambda optax, h: [
+        optax.scale_by_sm3(h.momentum, h.beta2, h.eps),
+        optax.scale_by_learning_rate(h.lr),
+    ],
 }

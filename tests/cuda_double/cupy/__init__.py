@@ -22,6 +22,7 @@ from ._array import (
     stack,
     where,
     zeros,
+    zeros_like,
 )
 from ._memory import get_default_memory_pool
 
@@ -29,4 +30,5 @@ __version__ = "14.2.0"
 __all__ = [
     "arange", "array", "asarray", "ascontiguousarray", "asnumpy", "cuda", "empty", "from_dlpack",
     "get_default_memory_pool", "isfinite", "linalg", "matmul", "ndarray", "stack", "where", "zeros",
+    "zeros_like",
 ]  # fmt: skip

@@ -126,8 +126,10 @@ class ndarray:
             return self
         return self._computed(lambda: self._array, dtype)
 
-    def _computed(self, values: Any, dtype: Any = None, order: str = "C") -> ndarray:
-        new = ndarray(self.shape, dtype or self.dtype, order=order)
+    def _computed(
+        self, values: Any, dtype: Any = None, order: str = "C", shape: Any = None
+    ) -> ndarray:
+        new = ndarray(self.shape if shape is None else shape, dtype or self.dtype, order=order)
 
         def work() -> None:
             with np.errstate(over="ignore"):  # a device warns of nothing
@@ -163,6 +165,10 @@ class ndarray:
         return new
 
     def __getitem__(self, key: Any) -> ndarray:
+        if isinstance(key, tuple) and isinstance(key[-1], list):
+            new = ndarray(self._array[key].shape, self.dtype)
+            later(lambda: new._array.__setitem__(..., self._array[key]))
+            return new
         if isinstance(key[0] if isinstance(key, tuple) and key else key, ndarray):
             return self._taken(key)
         part = self._array[key]
@@ -177,6 +183,9 @@ class ndarray:
         if isinstance(key[0] if isinstance(key, tuple) and key else key, ndarray):
             keys = key if isinstance(key, tuple) else (key,)
             later(lambda: self._array.__setitem__(tuple(k._array for k in keys), value._array))
+            return
+        if isinstance(key, tuple) and isinstance(key[-1], list):
+            later(lambda: self._array.__setitem__(key, value._array))
             return
         part = self._array[key] if key is not Ellipsis else self._array
 
@@ -205,6 +214,14 @@ class ndarray:
 
     def cumsum(self, axis: Any = None, dtype: Any = None, out: Any = None) -> ndarray:
         return self._computed(lambda: self._array.cumsum(axis), np.int64)
+
+    def sum(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False
+    ) -> ndarray:
+        return self._reduced("sum", axis)
+
+    def tolist(self) -> Any:
+        return self.get().tolist()
 
     def _reduced(self, name: str, axis: Any = None) -> ndarray:
         shape = () if axis is None else np.empty(self.shape, bool).any(axis).shape
@@ -270,8 +287,8 @@ def _operator(name: str, dtype: Any = None) -> Any:
             with np.errstate(all="ignore"):  # a device warns of nothing
                 return function(self._array, other._array if isinstance(other, ndarray) else other)
 
-        shaped = other if isinstance(other, ndarray) and other.ndim > self.ndim else self
-        return shaped._computed(work, dtype)
+        shape = np.broadcast_shapes(self.shape, getattr(other, "shape", ()))
+        return self._computed(work, dtype, shape=shape)
 
     return method
 
@@ -290,7 +307,7 @@ def _in_place(name: str) -> Any:
     return method
 
 
-for _name in ("iadd", "imul"):
+for _name in ("iadd", "imul", "isub"):
     setattr(ndarray, f"__{_name}__", _in_place(f"__{_name}__"))
 for _name in ("add", "sub", "mul", "truediv", "mod", "and", "or", "pow"):
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
@@ -312,6 +329,12 @@ def zeros(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     new = ndarray(shape, dtype, order=order)
     new.fill(0)
     return new
+
+
+def zeros_like(
+    a: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None
+) -> ndarray:
+    return zeros(a.shape, a.dtype)
 
 
 def asarray(

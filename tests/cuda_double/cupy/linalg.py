@@ -16,3 +16,14 @@ def eigh(a: ndarray, UPLO: str = "L") -> tuple[ndarray, ndarray]:
 
     later(work)
     return values, vectors
+
+
+def qr(a: ndarray, mode: str = "reduced") -> tuple[ndarray, ndarray]:
+    side = min(a.shape)
+    basis, triangle = empty((len(a), side), a.dtype), empty((side, a.shape[1]), a.dtype)
+
+    def work() -> None:
+        basis._array[...], triangle._array[...] = np.linalg.qr(a._array)
+
+    later(work)
+    return basis, triangle

@@ -188,6 +188,19 @@ def test_any_number_of_axes_is_named(backend):
             assert torch.equal(*results)
 
 
+@pytest.mark.parametrize("backend", IMPLEMENTATIONS)
+def test_a_rule_that_counts_columns_takes_rows_and_refuses_elements(backend):
+    """Among some elements nothing says how many columns the parameter has."""
+    start, grad = torch.ones(4, 3), torch.ones(4, 3)
+    options = dict(backend=backend, lr=0.3, alpha=1.0, weight_decay=0.0, lazy=True)
+    rows = start.clone()
+    ss.ScionSign([rows], **options).step([grad.to_sparse(1)])
+    assert torch.equal(rows, start - torch.tensor(0.3) / 3)
+    optimizer = ss.ScionSign([start], **options)
+    with refused(optimizer, TypeError, r"params\[0\] is sparse.* or counts over all"):
+        optimizer.step([grad.to_sparse(2)])
+
+
 def sparse(indices, values, size):
     return torch.sparse_coo_tensor(indices, values, size, check_invariants=False)
 
