@@ -10,6 +10,7 @@ from .adagrad import adagrad
 from .adam import adam, adamw
 from .adam_mini import adam_mini
 from .adamax import adamax
+from .adamp import adamp
 from .adan import adan
 from .ademamix import ademamix
 from .adopt import adopt
@@ -78,6 +79,7 @@ classes: dict[str, Rule] = {
     "MADGRAD": madgrad(),
     "FTRL": ftrl,
     "SGDP": sgdp(),
+    "AdamP": adamp(),
     "AdamMini": adam_mini(),
     "CAME": came(),
     "SGDScheduleFree": sgd_schedulefree,

@@ -134,6 +134,7 @@ SGDP = dict(
     lr=LR, momentum=0.8, dampening=0.2, eps=EPS, weight_decay=0.1, delta=2.0, wd_ratio=0.3,
     nesterov=True,  # without, its buffer is projected in place
 )  # fmt: skip
+ADAMP = dict(ADAM, delta=2.0, wd_ratio=0.3)
 CASES = {
     "sgd_schedulefree": Case(
         "SGDScheduleFree",
@@ -245,6 +246,10 @@ CASES = {
         dict(lr=LR, lambda_1=0.1, lambda_2=0.2, beta=0.3, foreach=False),
     ),
     "sgdp": Case("SGDP", SGDP, "adamp:SGDP", SGDP),
+    "adamp": Case("AdamP", ADAMP, "adamp:AdamP", ADAMP),
+    "adamp_nesterov": Case(
+        "AdamP", dict(ADAMP, nesterov=True), "adamp:AdamP", dict(ADAMP, nesterov=True)
+    ),
     "adam_mini": Case("AdamMini", ADAM, "adam_mini:Adam_mini", dict(ADAM, verbose=False)),
     "scion": Case(
         "Scion", SCION, "pytorch_optimizer:SCION", scion("SPECTRAL", **THEIR_SCION), ("weight",)
