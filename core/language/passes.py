@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ..pages import see
 from .blocks import PAIRS
+from .blockwise import BLOCKWISE
 from .kept import kept
 from .matrix_functions import FUNCTIONS
 from .rounding import KEY
@@ -159,6 +160,9 @@ class _Graph:
         crossings = [n for n in self.nodes if self._is_used_by_elements(n)]
         self.crossings = tuple(self._kept(crossings))
         self.matrix = self.text_matrix and bool(self.sums or self.crossings or self.small)
+        in_blocks = any(rule.storage.get(name) in BLOCKWISE for name in self.full)
+        if self.matrix and in_blocks and any(self.stage[id(n)] > self.last for n in self.sums):
+            self.last += 1  # blocks cross tiles: a pass that stores them sums nothing
         self.passes = self._element_passes()
 
     def _is_used_by_elements(self, node: Expr) -> bool:

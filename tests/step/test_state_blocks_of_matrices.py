@@ -32,6 +32,23 @@ def by_rows_and_columns() -> ss.Rule:
     return ss.Rule("centred_both", scalars, update, defaults=dict(lr=0.5, beta=0.9))
 
 
+def summed() -> ss.Rule:
+    """A rule that keeps a sum along rows and a maximum of columns, of which nothing waits for the new
+    ones."""
+
+    def scalars(xp, step, carry, h):
+        return dict(lr=h.lr, beta=h.beta, rest=1 - h.beta), carry
+
+    def update(xp, s, param, grad, mean, rows, columns):
+        mean = s.beta * mean + s.rest * grad
+        rows_now = xp.mean(grad * grad, per="row")
+        columns_now = xp.max_abs(mean, per="column")
+        return param - s.lr * (mean + s.rest * (rows + columns)), mean, rows_now, columns_now
+
+    per = dict(rows="row", columns="column")
+    return ss.Rule("summed", scalars, update, defaults=dict(lr=0.5, beta=0.9), per=per)
+
+
 def unchanged() -> ss.Rule:
     """A rule that reads a state along rows and never changes it."""
 
@@ -69,19 +86,13 @@ def run(rule, backend: str, dtype: str = "float32", steps: int = 2, shapes=SHAPE
         (CENTRED, dict(state_dtype=FOUR)),
         (CENTRED, dict(state_dtype={"last": "int4"})),
         (unchanged(), dict(state_dtype="uint4")),
+        (summed(), dict(state_dtype="int8")),
+        (summed(), dict(state_dtype="int4")),
+        ("sm3", dict(state_dtype="int4")),
     ],
-    ids=[
-        "adafactor",
-        "normuon",
-        "own",
-        "own-unchanged",
-        "adafactor-4",
-        "normuon-4",
-        "own-4",
-        "own-one-4",
-        "own-unchanged-4",
-    ],
-)
+    ids=["adafactor", "normuon", "own", "own-unchanged", "adafactor-4", "normuon-4", "own-4",
+         "own-one-4", "own-unchanged-4", "own-summed", "own-summed-4", "sm3-4"],
+)  # fmt: skip
 def test_all_backends_give_the_same_bits(any_backend, rule, hyper):
     if has_bits_of_numpy(rule, any_backend):
         assert_same(run(rule, any_backend, **hyper), run(rule, "numpy", **hyper))
