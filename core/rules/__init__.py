@@ -14,6 +14,7 @@ from .adamp import adamp
 from .adan import adan
 from .ademamix import ademamix
 from .adopt import adopt
+from .apollo_mini import apollo_mini
 from .asgd import asgd
 from .came import came
 from .dadaptation import dadapt_adam
@@ -30,6 +31,7 @@ from .nadam import nadam
 from .normuon import normuon
 from .novograd import novograd
 from .prodigy import prodigy
+from .psgd_kron import psgd_kron
 from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
@@ -82,6 +84,7 @@ classes: dict[str, Rule] = {
     "AdamP": adamp(),
     "AdamMini": adam_mini(),
     "CAME": came(),
+    "APOLLOMini": apollo_mini(),
     "SGDScheduleFree": sgd_schedulefree,
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,
@@ -96,6 +99,7 @@ classes: dict[str, Rule] = {
     "Shampoo": shampoo(),
     "SM3": sm3(),
     "SOAP": soap,
+    "PSGDKron": psgd_kron,
     "Sophia": sophia,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}

@@ -28,6 +28,7 @@ REDUCING = [
     "AdamP",
     "AdamMini",
     "CAME",
+    "APOLLOMini",
     "ScionSign",
     "ScionRows",
     "ScionColumns",
@@ -41,6 +42,7 @@ OF_MATRICES = [
     "Scion",
     "Shampoo",
     "SOAP",
+    "PSGDKron",
 ]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 
