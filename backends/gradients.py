@@ -66,6 +66,7 @@ class GradientChecker:
     arrays elsewhere than on the host.
     """
 
+    what = "gradient"  # what messages call them
     casts = False  # whether gradients of other dtypes are rounded
     moved = False  # only tensors of PyTorch can be made to stand for other memory
     _known: CheckedGradients  # of the arrays that were remembered last
@@ -228,7 +229,7 @@ class GradientChecker:
     def _checked(self, grad: Any, tensor: Any, shape: tuple[int, ...] | None = None) -> Any:
         """Return the gradient as an array of this checker's type over the same memory. It must
         have the tensor's shape, or this one."""
-        name, given = f"the gradient of {tensor.name}", grad
+        name, given = f"the {self.what} of {tensor.name}", grad
         if not tensor.shape and isinstance(grad, (np.generic, int, float, complex)):
             grad = self._number(grad, tensor)
         grad = self.arrays.gradient(name, grad)
@@ -289,6 +290,6 @@ class GradientChecker:
                 held = map(self._in_memory, (tensor.array, *tensor.state.values()))
                 if any(np.shares_memory(view, array) for array in held):
                     raise ValueError(
-                        f"the gradient of {owner.name} shares memory with "
+                        f"the {self.what} of {owner.name} shares memory with "
                         f"{tensor.name} or its state"
                     )

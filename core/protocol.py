@@ -73,11 +73,13 @@ class GradientChecker(Protocol):
     """Checks gradients against the parameters they belong to.
 
     ``moved`` says whether parameters were found in other memory than before; whoever has told
-    everybody sets it to False. ``casts``: whether gradients of other dtypes are rounded.
+    everybody sets it to False. ``casts``: whether gradients of other dtypes are rounded. ``what``:
+    what messages call them.
     """
 
     moved: bool
     casts: bool
+    what: str
 
     def accept(self, leaves: list[Any]) -> Gradients:
         """Check one gradient per tensor, or None.

@@ -86,6 +86,8 @@ SGDP = dict(
     lr=0.06, momentum=0.9, dampening=0.2, eps=1e-4, weight_decay=0.02, delta=1.647, wd_ratio=0.3
 )
 SGDP_LATER = dict(lr=0.03, momentum=0.8, delta=0.5, nesterov=True)
+ADAMP = dict(lr=0.02, betas=(0.9, 0.99), eps=1e-4, weight_decay=0.3, delta=1.535, wd_ratio=0.3)
+ADAMP_LATER = dict(lr=0.01, betas=(0.8, 0.95), delta=0.5, nesterov=True)
 CAME = dict(
     lr=0.02, betas=(0.9, 0.97, 0.8), eps=(1e-4, 1e-3), clip_threshold=0.5, weight_decay=0.05
 )
@@ -253,6 +255,11 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         dict(lr=2**-5, l1=2**-6, l2=2**-3),
     ),
     "sgdp": (SGDP, SGDP_LATER),
+    "adamp": (ADAMP, ADAMP_LATER),
+    "sophia": (
+        dict(lr=0.05, betas=(0.9, 0.8), rho=4.0, eps=0.05, weight_decay=0.1, maximize=True),
+        dict(lr=0.03, betas=(0.8, 0.7), rho=2.0, eps=0.02),
+    ),
     "adam_mini": (ADAM, ADAM_LATER),
     "came": (CAME, CAME_LATER),
     "apollo_mini": (APOLLO, APOLLO_LATER),

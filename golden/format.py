@@ -58,6 +58,7 @@ class Header:
     truth: dict[str, Any] | None
     provenance: str
     shared: dict[str, str | None] | None = None
+    estimates: dict[str, Any] | None = None
     settings: dict[str, Any] | None = None
     tolerance: float | None = None
     state_tolerance: dict[str, float] | None = None
@@ -112,7 +113,7 @@ class Golden:
 def to_bytes(golden: Golden) -> bytes:
     """Return a file's contents; the same input gives the same bytes. NaN lose their payload."""
     fields = asdict(golden.header)
-    for name in ("shared", "settings", "tolerance", "state_tolerance"):
+    for name in ("shared", "estimates", "settings", "tolerance", "state_tolerance"):
         if fields[name] is None:
             del fields[name]
     text = json.dumps(fields, sort_keys=True, allow_nan=False, separators=(",", ":"))

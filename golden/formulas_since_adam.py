@@ -133,6 +133,26 @@ def sgdp(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return p * (1 - decay) - h.lr * direction
 
 
+def adamp(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    beta1, beta2 = h.betas
+    m, v = average(s, "exp_avg", beta1, g), average(s, "exp_avg_sq", beta2, g**2)
+    denom = root(v) / mpmath.sqrt(1 - beta2**t) + h.eps
+    ahead = beta1 * m + (1 - beta1) * g if h.nesterov else m
+    direction, ratio = projected(h, p, g, ahead / denom)
+    return p * (1 - h.lr * h.weight_decay * ratio) - h.lr * direction / (1 - beta1**t)
+
+
+def sophia(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    m = average(s, "exp_avg", h.betas[0], g)
+    ratios = m / np.maximum(h.rho * (s["hessian"] + 0 * g), h.eps)
+    return decayed(h, p) - h.lr * np.clip(ratios, -1, 1)
+
+
+def sophia_hessian(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    average(s, "hessian", h.betas[1], g)
+    return p
+
+
 def adam_mini(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     beta1, beta2 = h.betas
     m_hat = average(s, "exp_avg", beta1, g) / (1 - beta1**t)

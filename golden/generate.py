@@ -32,6 +32,7 @@ from .inputs import (
 from .replay import replay
 
 STORED_STEPS = (1, 2, 5, 10)
+ESTIMATES = (1, 4, 8)  # the steps before which rules take in estimates of the Hessian
 # in ulps of a parameter's largest element, for rules that multiply matrices: four times what another
 # order of the products makes, and one rounding to 16 bits
 TOLERANCE = {"float64": 8.0, "float32": 8.0, "float16": 1.0, "bfloat16": 1.0}
@@ -167,6 +168,9 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
         carry=list(rule.carry),
         initial_carry=dict(rule.carry),
         shared=dict(rule.shared) or None,
+        estimates=None
+        if rule.hessian_rule is None
+        else dict(rule=rule.hessian_rule.name, steps=list(ESTIMATES)),
         truth=None
         if oracle is None
         else oracle.announcement(case.rule.name, list(ORDINARY), list(STORED_STEPS)),

@@ -91,6 +91,7 @@ def _truth_of(golden: Golden, seen: list[Seen], tensors: list[str]) -> dict[str,
     header, announced = golden.header, golden.header.truth or {}
     result: dict[str, Array] = {}
     formula, before = FORMULAS[header.base], formulas_of_totals.BEFORE.get(header.base)
+    estimates = header.estimates or {"steps": []}
     start = {tensor: golden.tensors[f"param.0.{tensor}"] for tensor in tensors}
     params, own_steps = {name: exact(array) for name, array in start.items()}, Counter[str]()
     common: defaultdict[str, Any] = defaultdict(mpmath.mpf)  # zero, until it is set
@@ -101,6 +102,8 @@ def _truth_of(golden: Golden, seen: list[Seen], tensors: list[str]) -> dict[str,
             before(h, common)
         for tensor, state in states.items():
             if grads[tensor] is not None:
+                if step in estimates["steps"]:
+                    FORMULAS[estimates["rule"]](h, step, params[tensor], grads[tensor], state)
                 own_steps[tensor] += 1
                 grad, t = h.sign * grads[tensor], own_steps[tensor]
                 param = params[tensor] = formula(h, t, params[tensor], grad, state)

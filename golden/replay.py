@@ -46,6 +46,8 @@ def replay(golden: Golden, rule: Rule, backend: str) -> dict[str, Array]:
         }
         hyper = optimizer.param_groups[0]
         hyper.update(rule.hyperparameters(header.hyper_at(step)))
+        if header.estimates and step in header.estimates["steps"]:
+            optimizer.update_hessian(grads)
         before = dict(zip(params, optimizer.steps, strict=True))
         optimizer.step(grads)
         after = dict(zip(params, optimizer.steps, strict=True))

@@ -105,6 +105,10 @@ class Rule:
         ``average_share(h)``: of a rule whose parameter is trained at ``share * x + (1 - share) * z``,
         between its state ``z`` and the average ``x`` that is to be evaluated, the share, from 0 to 1
         without 0. Optimizers of such a rule have `eval` and `train`.
+    hessian_rule : Rule, optional
+        A rule over the same states, the first of these or all, that leaves the parameter:
+        ``Optimizer.update_hessian`` launches it, and its ``grad`` is the caller's estimate of the
+        Hessian's diagonal.
     rounding : {"nearest", "stochastic"}
         The default of the hyperparameter of that name: how what is stored in 16 bits is rounded,
         see `samestep.language.rounding`.
@@ -139,6 +143,7 @@ class Rule:
     kept_in: Mapping[str, str | None] = field(default_factory=dict)
     state_dtype: StateDtype = None
     average_share: Callable[[Any], float] | None = None
+    hessian_rule: Rule | None = None
     rounding: str = ROUNDINGS[0]
     state: tuple[str, ...] = field(init=False)
     scales: Mapping[str, str] = field(init=False)  # array of scales to the state that it is of

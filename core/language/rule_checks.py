@@ -52,6 +52,7 @@ def check_definition(rule: Any) -> None:
                 f"{rule_is}choices[{name!r}] is {names}, and options is {dict(rule.options)}, which must "
                 "have one of them"
             )
+    _check_hessian_rule(rule, rule_is)
     if rule.average_share is not None and "z" not in rule.state:
         raise TypeError(f"{rule_is}average_share needs a state named 'z'; it has {rule.state}")
     for name, value in rule.per.items():
@@ -68,6 +69,26 @@ def check_definition(rule: Any) -> None:
                 f"thin state {name} has per row or column"
             )
     _check_numbers(rule, rule_is)
+
+
+def _check_hessian_rule(rule: Any, rule_is: str) -> None:
+    other = rule.hessian_rule
+    if other is None:
+        return
+    if other.state != rule.state[: len(other.state)] or not other.state:
+        raise TypeError(
+            f"{rule_is}hessian_rule {other.name!r} has the states {other.state}; expected the first of "
+            f"{rule.state}, or all, in their order"
+        )
+    if other.carry or other.per != {n: v for n, v in rule.per.items() if n in other.state}:
+        raise TypeError(
+            f"{rule_is}hessian_rule {other.name!r} must have states of the same shapes, and no carry"
+        )
+    if unknown := sorted({*other.defaults} - {*rule.defaults}):
+        raise TypeError(
+            f"{rule_is}hessian_rule {other.name!r} has the hyperparameter {unknown[0]!r}, which the rule "
+            f"has not; it has {', '.join(rule.defaults)}"
+        )
 
 
 def _check_shared(rule: Any, rule_is: str) -> None:

@@ -33,13 +33,15 @@ def never_negative(rule: Any) -> frozenset[str]:
 
     By induction: the states are taken to be so before a step, and those that may be negative after it
     are left out, until none is. Scalars have the signs that they have with the default hyperparameters
-    at steps 1 and 2.
+    at steps 1 and 2. What the rule's ``hessian_rule`` may make negative is left out, too.
     """
     outputs, _ = trace_update(rule)
     scalars = _scalar_signs(rule)
     initial = {name: rule.initial.get(name, 0) for name in rule.state}
     starts = {n: rule.defaults[v] if isinstance(v, str) else v for n, v in initial.items()}
     proved = frozenset(name for name, start in starts.items() if start >= 0)
+    if (other := rule.hessian_rule) is not None:
+        proved -= {*other.state} - never_negative(other)
     while True:
         signs: dict[int, int] = {}
         left = frozenset(n for n in proved if _sign(outputs[n], scalars, proved, signs) == 1)

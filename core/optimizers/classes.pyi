@@ -41,6 +41,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "MADGRAD",
     "FTRL",
     "SGDP",
+    "AdamP",
     "AdamMini",
     "CAME",
     "APOLLOMini",
@@ -60,6 +61,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "SOAP",
     "PSGDKron",
     "Dion",
+    "Sophia",
 ]
 
 class SGD(Optimizer):
@@ -1117,6 +1119,42 @@ class SGDP(Optimizer):
         weight_decay_mask: Any = None,
     ) -> None: ...
 
+class AdamP(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number] | Callable[[int], tuple[float, float]] = (0.9, 0.999),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.0,
+        delta: Number = 0.1,
+        wd_ratio: Number = 0.1,
+        nesterov: bool = False,
+        *,
+        projection: bool = True,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        copy_to: Any = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
 class AdamMini(Optimizer):
     def __init__(
         self,
@@ -1782,6 +1820,39 @@ class Dion(Optimizer):
         weight_decay: Number = 0.01,
         rank: Number = 768.0,
         basis_seed: Number = 0.0,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        copy_to: Any = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Sophia(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.0001,
+        betas: tuple[Number, Number] | Callable[[int], tuple[float, float]] = (0.965, 0.99),
+        rho: Number = 0.04,
+        eps: Number = 1e-12,
+        weight_decay: Number = 0.1,
         *,
         maximize: bool = False,
         lazy: bool = False,

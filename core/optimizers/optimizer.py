@@ -10,7 +10,7 @@ from ..interrupts import held, hold, holding, release
 from ..language.keywords import known_keywords
 from ..language.rule import Rule
 from ..parameters.entries import check_one_rule
-from ..parameters.trees import gradient_leaves, listed
+from ..parameters.trees import listed
 from ..protocol import Backend
 from ..rules import find_rule
 from ..step.loss_scaler import LossScaler
@@ -19,9 +19,10 @@ from ..step.settings import Settings
 from . import averages
 from .adjustable import Adjustable, Number
 from .checkpointed import Checkpointed
+from .estimates import TakesEstimates
 
 
-class Optimizer(Adjustable, Checkpointed):
+class Optimizer(Adjustable, Checkpointed, TakesEstimates):
     """Updates parameters in place by a rule.
 
     Parameters
@@ -213,14 +214,11 @@ class Optimizer(Adjustable, Checkpointed):
         run = self._run
         with run.alone:
             run.begin()
-            groups = run.groups
-            leaves = gradient_leaves(groups.grad_specs, groups.flat, groups.single, grads)
-            if groups.order is not None:
-                leaves = [leaves[i] for i in groups.order]
+            leaves = run.groups.gradient_leaves(grads)
             outermost = not holding()  # what `held` does, in half the time
             try:
                 hold()
-                run.keep(run.stepping.run(leaves, groups.takes_part, run.settings_now()))
+                run.keep(run.stepping.run(leaves, run.groups.takes_part, run.settings_now()))
             finally:
                 if outermost:
                     release()

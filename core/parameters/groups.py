@@ -22,7 +22,7 @@ from .decay_mask import decay_mask
 from .entries import OF_GROUPS, family_of, has_too_much, hyper_of, is_group, label, name_entry
 from .hyper import GroupHyper, as_held, as_seen, is_fixed, numbers_at, options_asked_for
 from .products import check_products
-from .trees import flat_count, flatten, flatten_like, listed
+from .trees import flat_count, flatten, flatten_like, gradient_leaves, listed
 
 
 class Groups:
@@ -148,6 +148,12 @@ class Groups:
             divided = self.division.order(self.specs)
             self.order = [*divided, *range(len(divided), len(self.tensors))]
         self.flat = flat_count(self.grad_specs)
+
+    def gradient_leaves(self, grads: Any, name: str = "grads") -> list[Any]:
+        """Return the leaves of gradients, or of what else has their structure and ``name``, one for
+        each parameter. Raises TypeError, ValueError or KeyError for another structure."""
+        leaves = gradient_leaves(self.grad_specs, self.flat, self.single, grads, name)
+        return leaves if self.order is None else [leaves[i] for i in self.order]
 
     def follow(self) -> bool:
         """Update other arrays from now on, where ``params`` of a group has others in the places of

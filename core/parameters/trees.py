@@ -97,9 +97,11 @@ def flat_count(specs: list[Spec]) -> int | None:
     return len(children) if flat else None
 
 
-def gradient_leaves(specs: list[Spec], flat: int | None, single: bool, grads: Any) -> list[Any]:
-    """Return the leaves of ``grads`` for groups with these structures; ``flat`` is their
-    `flat_count`.
+def gradient_leaves(
+    specs: list[Spec], flat: int | None, single: bool, grads: Any, name: str = "grads"
+) -> list[Any]:
+    """Return the leaves of ``grads``, which messages call ``name``, for groups with these structures;
+    ``flat`` is their `flat_count`.
 
     A ``single`` group's gradients come without a list around them. Raises as `flatten_like` does.
     """
@@ -107,41 +109,41 @@ def gradient_leaves(specs: list[Spec], flat: int | None, single: bool, grads: An
         return grads
     grads = listed(grads)
     if single and len(specs) == 1:
-        _check_is_no_pair(specs[0], grads)
-        _check_stands_alone(specs[0], grads)
-        return list(flatten_like(specs[0], grads, "grads"))
+        _check_is_no_pair(specs[0], grads, name)
+        _check_stands_alone(specs[0], grads, name)
+        return list(flatten_like(specs[0], grads, name))
     if not isinstance(grads, (list, tuple)) or len(grads) != len(specs):
         found = (
             f"{len(grads)} entries" if isinstance(grads, (list, tuple)) else type(grads).__name__
         )
         raise ValueError(
-            f"grads must be a list with one entry per group: {len(specs)}, not {found}"
+            f"{name} must be a list with one entry per group: {len(specs)}, not {found}"
         )
     leaves: list[Any] = []
     for i, (spec, group) in enumerate(zip(specs, grads, strict=True)):
         if isinstance(group, Mapping) and set(group) == {"params"} and not _has_params(spec):
             group = group["params"]
-        leaves += flatten_like(spec, listed(group), f"grads[{i}]")
+        leaves += flatten_like(spec, listed(group), f"{name}[{i}]")
     return leaves
 
 
-def _check_is_no_pair(spec: Spec, grads: Any) -> None:
+def _check_is_no_pair(spec: Spec, grads: Any, name: str) -> None:
     """Raise TypeError for the (loss, gradients) that a function returned, where it can be nothing else."""
     two = spec is not None and spec[0] == "list" and len(spec[1]) == 2
     if two or not isinstance(grads, tuple) or len(grads) != 2:
         return
     if getattr(grads[0], "shape", ()) == () and not isinstance(grads[0], (Mapping, list, tuple)):
         raise TypeError(
-            f"grads is a tuple of a {type(grads[0]).__name__} and a {type(grads[1]).__name__}; if a "
+            f"{name} is a tuple of a {type(grads[0]).__name__} and a {type(grads[1]).__name__}; if a "
             "function returns the loss and the gradients, unpack them: loss, grads = f(params)"
         )
 
 
-def _check_stands_alone(spec: Spec, grads: Any) -> None:
+def _check_stands_alone(spec: Spec, grads: Any, name: str) -> None:
     """Raise TypeError for a list of arrays where the parameter is one array."""
     if spec is None and isinstance(grads, (list, tuple)) and any(hasattr(g, "ndim") for g in grads):
         raise TypeError(
-            f"grads is a {type(grads).__name__} of arrays, but params is one array, not in a list; "
+            f"{name} is a {type(grads).__name__} of arrays, but params is one array, not in a list; "
             "give its gradient as it is, without a list"
         )
 

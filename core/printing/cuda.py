@@ -40,8 +40,8 @@ from ..language.summation import LANES, ROW_CHUNK
 from .c_family import C_TYPE, CFamily, function, title
 from .cuda_blocks import loops_over_blocks, share_loops
 from .cuda_folds import Kernel, add_chunks, fold_kernels, vector_loop
+from .cuda_tiles import ALL_COLUMNS, NAMES, columns_at_once, has_maxima, tile_loops
 from .cuda_tiles import BLOCK as BLOCK
-from .cuda_tiles import NAMES, has_maxima, tile_loops
 from .folds import all_parts, parts
 from .printer import Printer
 from .target import Launch, Lines, indented
@@ -164,7 +164,11 @@ def _pass(p: Printer, k: int) -> str:
     step, layout = p.program.passes[k], p.layout
     p.begin()
     by_row = layout.matrix and not p.in_order(step)
-    kind, place = ("row", "" if has_maxima(step) else "[k]") if by_row else ("group", ".at[k]")
+    kind, place = (
+        ("row", "[k]" if columns_at_once(step) == ALL_COLUMNS else "")
+        if by_row
+        else ("group", ".at[k]")
+    )
     p.placed = {array: p.new_name(f"{array}_{kind}") + place for array in p.program.arrays}
     body = p.pass_body(step)
     lines = [
@@ -180,11 +184,17 @@ def _pass(p: Printer, k: int) -> str:
     # matrix, of which each element has its row, its column and its scale, on sm_80 and sm_120.
     blocks = p.blocks_of(step)
     searches = any(codec.most is None for codec in blocks.values())
-    crowded = step.sums or searches or (blocks and layout.matrix)
+    # So do four arrays of a matrix, of which a thread has two columns at a time: of 16 bits, left alone,
+    # on sm_120, and in float64 with three blocks on sm_100.
+    wide = layout.matrix and len(step.loads) > 3
+    crowded = step.sums or searches or (blocks and layout.matrix) or wide
     # A pass that stores besides, and sums along both axes, spills on sm_120 with three in float32.
     both = {node.per for node in step.sums} == {"row", "column"} and step.stores
     # With maxima it does so in float64, too.
-    three = layout.matrix and not (both and (p.target.real == "float" or has_maxima(step)))
+    three = layout.matrix and not (
+        (wide and p.target.real == "double")
+        or (both and (p.target.real == "float" or has_maxima(step)))
+    )
     bounds = f"{BLOCK}, {3 if three else 2}" if crowded else f"{BLOCK}"
     if "grad" in step.loads:
         p.use("coefficients")

@@ -3,8 +3,8 @@
 A thread has its lane of every row it looks at, so up to four columns. As many threads as there are
 lanes make a group; a group has rows of its own, whole strips where columns are summed, whose sums a
 thread keeps in registers down the strip. Sums along rows are folded for several rows at once.
-Where there are maxima a thread has one column of a row at a time, and what it keeps down the strip in
-shared memory: with comparisons of four columns ptxas spills.
+Where there are maxima a thread has one column of a row at a time, and where four arrays are loaded two,
+and what it keeps down the strip in shared memory: with four columns ptxas spills on sm_100.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .printer import Printer
 from .target import Lines, indented
 
 BLOCK = ROW_LANES  # threads
+ALL_COLUMNS = ROW_CHUNK // ROW_LANES  # of a thread in a row
 SHARED = 6_144  # numbers in the memory that the threads of a block share, if they are doubles
 UNROLL = '_Pragma("unroll")'
 NAMES = {  # of variables
@@ -80,7 +81,7 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         "const auto update = [&](auto wide) {",
         *indented([f"for ({bounds}{unit}) {{", *indented(part), "}"]),
         "};",
-        f"if (tile_width > {ROW_LANES}) update(Width<{ROW_CHUNK // ROW_LANES}>());",
+        f"if (tile_width > {ROW_LANES}) update(Width<{ALL_COLUMNS}>());",
         "else update(Width<1>());",
     ]
     for node in by_column:
@@ -99,11 +100,11 @@ def _row(p: Printer, step: Step, element: Lines) -> Lines:
     """Return what is done with a row. A thread loads all it needs of it before it stores anything;
     where it has a column less than others, it loads its first one again."""
     stored = dict(step.stores)
-    one_by_one = has_maxima(step)
+    some = columns_at_once(step)
     declared, loads, stores = [], [], []
     for array in (name for name in p.touched(step) if name not in p.rule.scales):
         place, there = p.placed[array], f"{p.arrays[array]}[at + column]"
-        kind, several = C_TYPE[p.stored[array]], "" if one_by_one else "[wide.n]"
+        kind, several = C_TYPE[p.stored[array]], "[wide.n]" if some == ALL_COLUMNS else ""
         if array in p.codes_of_block:
             kind, there = "int8_t", p.code_of(array, f"{p.use('tile_start')} + at + column")
         declared.append(f"{kind} {place.removesuffix('[k]')}{several};")
@@ -115,8 +116,8 @@ def _row(p: Printer, step: Step, element: Lines) -> Lines:
     loop = [UNROLL, "for (int k = 0; k < wide.n; k++) {"]
     stores = [f"if (inside) {store}" for store in stores]
     lines = ["const int64_t at = r * columns;"]
-    if one_by_one:
-        loop[0] = '_Pragma("unroll 1")'
+    if some < ALL_COLUMNS:
+        loop[0] = f'_Pragma("unroll {some}")'
         return [*lines, *loop, *indented([*within, *declared, *loads, *element, *stores]), "}"]
     lines += [*declared, *loop, *indented([*within, *loads]), "}"]
     adds_rows = any(node.per == "row" for node in step.sums)
@@ -173,16 +174,21 @@ def has_maxima(step: Step) -> bool:
     return any(node.op == "largest" for node in step.sums)
 
 
+def columns_at_once(step: Step) -> int:
+    """Return of how many columns of a row a thread has the elements at a time."""
+    return 1 if has_maxima(step) else 2 if len(step.loads) > 3 else ALL_COLUMNS
+
+
 def _kept(step: Step) -> str:
     """Return the place of a thread's ``k``-th number in what is kept down a strip."""
-    return f"k * {BLOCK} + threadIdx.x" if has_maxima(step) else "k"
+    return "k" if columns_at_once(step) == ALL_COLUMNS else f"k * {BLOCK} + threadIdx.x"
 
 
 def _zero_columns(p: Printer, step: Step, columns: dict[int, str]) -> Lines:
     """Return the statements that begin a strip's sums and maxima down columns."""
-    if not has_maxima(step):
+    if columns_at_once(step) == ALL_COLUMNS:
         return [f"{p.target.real} {name}[wide.n] = {{}};" for name in columns.values()]
-    p.lanes |= dict.fromkeys(columns.values(), ROW_CHUNK // ROW_LANES * BLOCK)
+    p.lanes |= dict.fromkeys(columns.values(), ALL_COLUMNS * BLOCK)
     zeros = [f"{name}[{_kept(step)}] = 0;" for name in columns.values()]
     return ["for (int k = 0; k < wide.n; k++) {", *indented(zeros), "}"]
 

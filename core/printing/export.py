@@ -53,8 +53,8 @@ def export(
     ValueError
         For an unknown target, rule, dtype or rounding; stochastic rounding where nothing is stored in
         16 bits; a check of gradients in another dtype than the
-        parameters' (there are no golden files of these); a rule whose text cannot be read, or that goes
-        by sums over all parameters.
+        parameters' (there are no golden files of these), or of a rule that takes estimates of the
+        Hessian; a rule whose text cannot be read, or that goes by sums over all parameters.
     TypeError
         For an unknown option.
     """
@@ -84,6 +84,12 @@ def text_of_file(
         raise ValueError(
             f"rule {family.name!r} goes by sums over all parameters, and the functions of an exported file "
             "update one tensor; emit prints its update, whose scalars take these sums in their carry"
+        )
+    if with_check and family.hessian_rule:
+        raise ValueError(
+            f"rule {family.name!r} takes estimates of the Hessian between steps, by "
+            f"{family.hessian_rule.name}, which is exported by itself; golden files have both, so an "
+            "exported step alone cannot be checked with one; leave with_check out"
         )
     if with_check and grad_dtype != dtype:
         raise ValueError(

@@ -10,6 +10,7 @@ from .adagrad import adagrad
 from .adam import adam, adamw
 from .adam_mini import adam_mini
 from .adamax import adamax
+from .adamp import adamp
 from .adan import adan
 from .ademamix import ademamix
 from .adopt import adopt
@@ -43,6 +44,7 @@ from .shampoo import shampoo
 from .signsgd import signsgd, signum
 from .sm3 import sm3
 from .soap import soap
+from .sophia import sophia
 from .sparseadam import sparseadam
 from .stableadamw import stableadamw
 from .yogi import yogi
@@ -80,6 +82,7 @@ classes: dict[str, Rule] = {
     "MADGRAD": madgrad(),
     "FTRL": ftrl,
     "SGDP": sgdp(),
+    "AdamP": adamp(),
     "AdamMini": adam_mini(),
     "CAME": came(),
     "APOLLOMini": apollo_mini(),
@@ -99,6 +102,7 @@ classes: dict[str, Rule] = {
     "SOAP": soap,
     "PSGDKron": psgd_kron,
     "Dion": dion(),
+    "Sophia": sophia,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -17,6 +17,7 @@ from ..parameters.clock import Clock, split
 from ..parameters.hyper import GroupHyper
 from ..protocol import NOT_MEASURED, Backend, Dtypes, Gradients, Verdict
 from .accumulation import Accumulation
+from .hessian import HessianUpdates
 from .indexed_slices import is_of_rows
 from .launches import KeptLaunches, Launches
 from .lost_updates import LostUpdates
@@ -35,6 +36,7 @@ class Stepping:
         self._checker = backend.gradient_checker(tensors)
         self._work, self._totals = Work(backend, tensors), Totals(backend, tensors, clocks)
         self._accumulation: Accumulation | None = None
+        self._hessian: HessianUpdates | None = None
         self._lost: LostUpdates | None = LostUpdates(backend, tensors, clocks)
         # the choices of a step that was captured, which a replay cannot change
         self._recorded: tuple[Sequence[bool] | None, Verdict] | None = None
@@ -69,7 +71,20 @@ class Stepping:
         """Tell everything that has addresses that some parameters are other arrays now."""
         self._checker = self._backend.gradient_checker(self._tensors)
         self._work.bind_again()
-        self._recorded = None
+        self._hessian, self._recorded = None, None
+
+    def update_hessian(
+        self,
+        estimates: list[Any],
+        takes_part: Sequence[bool] | None,
+        casts: bool,
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        """Take in one estimate of the Hessian's diagonal (or None) per parameter. See
+        `HessianUpdates.take`."""
+        if self._hessian is None:
+            self._hessian = HessianUpdates(self._backend, self._tensors)
+        self._hessian.take(estimates, takes_part, self._clocks, self._hyper, casts, before)
 
     def run(
         self,

@@ -79,12 +79,22 @@ DEFINITIONS = {
     ),
 }
 
+OF_ESTIMATES = f"<mo>,</mo>{SPACE}<mtext>of an estimate in the place of grad</mtext></mtd>"
+
 Text = tuple[str, int]
 
 
 def equations(rule: Rule) -> str:
     """Return all lines of a rule as one block of MathML: what is equal for all elements, then what
-    happens to each element."""
+    happens to each element, then what its `Rule.hessian_rule` does with an estimate."""
+    lines = _lines(rule)
+    if rule.hessian_rule is not None:
+        lines += [line.removesuffix("</mtd>") + OF_ESTIMATES for line in _lines(rule.hessian_rule)]
+    rows = "".join(f"<mtr>{line}</mtr>" for line in lines)
+    return f'<math display="block"><mtable displaystyle="true">{rows}</mtable></math>'
+
+
+def _lines(rule: Rule) -> list[str]:
     row, carry = trace_scalars(rule)
     results, _ = trace_update(rule)
     inline = {name: value for name, value in row.items() if _is_short(value)}
@@ -95,8 +105,7 @@ def equations(rule: Rule) -> str:
     element.add(results)
     called = {node.op for node in reachable(results.values())}
     element.lines += [_definition(n, text) for n, text in DEFINITIONS.items() if n in called]
-    rows = "".join(f"<mtr>{line}</mtr>" for line in [*host.lines, *element.lines])
-    return f'<math display="block"><mtable displaystyle="true">{rows}</mtable></math>'
+    return [*host.lines, *element.lines]
 
 
 def _is_short(value: Expr) -> bool:

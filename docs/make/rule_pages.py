@@ -35,7 +35,8 @@ If in doubt, take AdamW, and try learning rates a factor of three apart.
 | time to tune the learning rate and a schedule | SGD with momentum |
 | time to tune the learning rate, but no schedule | MADGRAD |
 | little memory | Adafactor, APOLLOMini, SM3, CAME, AdamMini, Lion, Signum, SGD |
-| weights of which only the direction matters, before normalization | SGDP |
+| estimates of the Hessian's diagonal now and then ([how](../howto/hessian.md)) | Sophia |
+| weights of which only the direction matters, before normalization | SGDP, AdamP |
 | a linear model of very many features, most of which should be exactly 0 | FTRL |
 | embedding tables with sparse gradients | SparseAdam, Adagrad, SGD |
 | very large batches | LAMB, LARS, NovoGrad |

@@ -93,12 +93,12 @@ def test_each_gradient_goes_to_the_array_in_its_place(drawn):
 
 
 def test_control_matching_by_count_would_be_noticed(monkeypatch):
-    def by_count(specs, flat, single, grads):
+    def by_count(specs, flat, single, grads, name):
         if isinstance(grads, list) and len(grads) == len(leaves(optimizer)):
             return grads
-        return gradient_leaves(specs, flat, single, grads)
+        return gradient_leaves(specs, flat, single, grads, name)
 
-    monkeypatch.setattr("samestep.optimizers.optimizer.gradient_leaves", by_count)
+    monkeypatch.setattr("samestep.parameters.groups.gradient_leaves", by_count)
     a, b, c = np.zeros(1), np.zeros(1), np.zeros(1)
     moves = [(a, a.copy()), (b, b.copy()), (c, c - 1)]
     drawn = Drawn([(), c, (a, b)], [None, np.ones(1), None], moves)

@@ -43,7 +43,9 @@ ADAM = dict(lr=LR, betas=BETAS, eps=EPS, weight_decay=0.1)
 
 class Case(NamedTuple):
     """A class of samestep with hyperparameters, and one of a package that does the same with its own, or
-    with what a function returns where the package is; and the names of parameters that both take."""
+    with what a function returns where the package is; the names of parameters that both take; and at
+    every how many steps both are given estimates of the Hessian, the gradients of the step after, 0 for
+    never."""
 
     ours: str
     hyper: dict[str, Any]
@@ -51,6 +53,7 @@ class Case(NamedTuple):
     their_hyper: dict[str, Any] | Callable[[], dict[str, Any]]
     names: tuple[str, ...] = tuple(ORDINARY)
     square: bool = False  # of a matrix only as many columns as rows
+    estimates_every: int = 0
 
     def of(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return what it takes of parameters or gradients."""
@@ -226,6 +229,7 @@ SGDP = dict(
     lr=LR, momentum=0.8, dampening=0.2, eps=EPS, weight_decay=0.1, delta=2.0, wd_ratio=0.3,
     nesterov=True,  # without, its buffer is projected in place
 )  # fmt: skip
+ADAMP = dict(ADAM, delta=2.0, wd_ratio=0.3)
 CASES = {
     "sgd_schedulefree": Case(
         "SGDScheduleFree",
@@ -351,6 +355,10 @@ CASES = {
         dict(lr=LR, lambda_1=0.1, lambda_2=0.2, beta=0.3, foreach=False),
     ),
     "sgdp": Case("SGDP", SGDP, "adamp:SGDP", SGDP),
+    "adamp": Case("AdamP", ADAMP, "adamp:AdamP", ADAMP),
+    "adamp_nesterov": Case(
+        "AdamP", dict(ADAMP, nesterov=True), "adamp:AdamP", dict(ADAMP, nesterov=True)
+    ),
     "adam_mini": Case("AdamMini", ADAM, "adam_mini:Adam_mini", dict(ADAM, verbose=False)),
     "scion": Case(
         "Scion", SCION, "pytorch_optimizer:SCION", scion("SPECTRAL", **THEIR_SCION), ("weight",)
@@ -394,6 +402,14 @@ CASES = {
         "dadaptation:DAdaptAdam",
         dict(DADAPT, decouple=True),
     ),
+    # clips to p instead of 1, before the learning rate
+    "sophia": Case(
+        "Sophia",
+        dict(lr=LR, betas=BETAS, rho=0.5, eps=EPS / 2, weight_decay=0.1),
+        "pytorch_optimizer:SophiaH",
+        dict(lr=2 * LR, betas=BETAS, p=0.5, eps=EPS, weight_decay=0.05, update_period=1000),
+        estimates_every=3,
+    ),
     "stableadamw": Case(
         "StableAdamW", ADAM, "optimi:StableAdamW", dict(ADAM, foreach=False, triton=False)
     ),
@@ -428,11 +444,15 @@ def run(case: Case) -> dict[str, list[float]]:
     optimizer = getattr(importlib.import_module(module), name)(given, **hyper)
     if has_modes := hasattr(optimizer, "train"):
         optimizer.train()
-    for grads in steps:
+    for k, grads in enumerate(steps):
         own = case.of(grads)
         for name, param in params.items():
             param.grad = torch.tensor(own[name])
-        optimizer.step()
+        if case.estimates_every and k % case.estimates_every == 0:
+            estimates = case.of(steps[(k + 1) % len(steps)])
+            optimizer.step(hessian=[torch.tensor(estimates[name]) for name in params])
+        else:
+            optimizer.step()
     if has_modes:
         optimizer.eval()
     return {name: param.detach().reshape(-1).tolist() for name, param in params.items()}

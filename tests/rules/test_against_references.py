@@ -18,7 +18,9 @@ def difference(case: Case, recorded: dict[str, list[float]], **hyper: float) -> 
     start, steps = inputs()
     params = case.of(start)
     optimizer = getattr(ss, case.ours)(params, backend="numpy", **{**case.hyper, **hyper})
-    for grads in steps:
+    for k, grads in enumerate(steps):
+        if case.estimates_every and k % case.estimates_every == 0:
+            optimizer.update_hessian(case.of(steps[(k + 1) % len(steps)]))
         optimizer.step(case.of(grads))
     if optimizer.rule.average_share is not None:
         optimizer.eval()

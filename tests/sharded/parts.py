@@ -25,6 +25,7 @@ REDUCING = [
     "MARSAdamW",
     "MARSLion",
     "SGDP",
+    "AdamP",
     "AdamMini",
     "CAME",
     "APOLLOMini",

@@ -6,7 +6,7 @@ Groups, state, hooks and checkpoints are torch's; the step is that of `samestep.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -215,6 +215,39 @@ class Optimizer(Modes, StateDicts):
                     release()
         return loss
 
+    def update_hessian(self, estimates: Iterable[torch.Tensor | None]) -> None:
+        """Take in estimates of the Hessian's diagonal, for rules that go by one: `Sophia`.
+
+        ``estimates`` has a tensor like each parameter, in the order of ``param_groups``, or None. All
+        else is as with `samestep.Optimizer.update_hessian`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For estimates that cannot be used, or a rule that takes none; nothing is changed then.
+        RuntimeError
+            As `step` does; and where a stream is capturing.
+        """
+        refuse_traced("update_hessian()")
+        check_own(self._swapped)
+        found = list(estimates)
+        with held(), self._alone, torch.no_grad():
+            count = len(self._look_again())
+            if len(found) != count:
+                raise ValueError(
+                    f"estimates has {len(found)} entries; expected {count}, a tensor or None for each "
+                    "parameter of all groups"
+                )
+            for i, estimate in enumerate(found):
+                if estimate is not None and not isinstance(estimate, torch.Tensor):
+                    raise TypeError(
+                        f"estimates[{i}] is a {type(estimate).__name__}; expected a tensor or None"
+                    )
+            parts, begun = self._parts_for(found)
+            parts.update_hessian(self.param_groups, found)
+            self.state.update(begun)
+            self._parts = parts
+
     def prepare(self) -> None:
         """Hand the next step's scalars to a step that was captured in a CUDA graph, and count it;
         call it before each replay of the graph.
@@ -239,9 +272,18 @@ class Optimizer(Modes, StateDicts):
         groups = self.param_groups
         if self._keeps_averages() and is_evaluating(groups):
             refuse_step()
-        params = self._look_again()
-        parts, grads = self._parts, [p.grad for p in params]
-        absent = range(len(params)) if parts is None else parts.absent
+        grads = [p.grad for p in self._look_again()]
+        parts, begun = self._parts_for(grads)
+        if parts.step(groups, grads, functools.partial(settings_now, self)):
+            self.state.update(begun)
+            self._parts = parts
+
+    def _parts_for(self, grads: Sequence[Any]) -> tuple[Parts, Entries]:
+        """Return what steps the parameters that have one of ``grads``, and the entries of ``state`` that
+        some take their first step from: `state` gets these when the step is taken, so one that fails
+        leaves none behind."""
+        groups, parts = self.param_groups, self._parts
+        absent = range(len(grads)) if parts is None else parts.absent
         missing = [i for i in absent if grads[i] is not None]
         if missing or parts is None:
             refuse_traced("a step")  # else the check of gradients does
@@ -250,15 +292,12 @@ class Optimizer(Modes, StateDicts):
                     "a step must be taken before one is captured, with the same parameters and "
                     f"options{see('torch.md#on-a-cuda-device')}"
                 )
-        # `state` gets these when the step is taken: one that fails leaves none behind
         begun = self._first_entries(missing)
         if parts is None or begun:
             rules = self._rules.of(groups)
             state = {**self.state, **begun}
             parts = Parts(self._backends.of, rules, groups, state, self._copies)
-        if parts.step(groups, grads, functools.partial(settings_now, self)):
-            self.state.update(begun)
-            self._parts = parts
+        return parts, begun
 
     def _first_entries(self, positions: Sequence[int]) -> Entries:
         if not positions:

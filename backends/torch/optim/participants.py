@@ -202,13 +202,7 @@ class Participants:
         those of all parameters. ``before`` is called when everything has been checked, before
         anything is changed."""
         self._refresh(groups)
-        mine = grads if self._all_here else [grads[i] for i in self._positions]
-        if self._dtensors:
-            mine = [
-                local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
-            ]
-        if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
-            mine = list(map(_widened, mine, self._dtypes))
+        mine = self._mine(grads)
         self._outcome = self._stepping.run(mine, None, settings, before=before)
         if self._dtensors:
             torch.autograd.graph.increment_version(
@@ -220,6 +214,25 @@ class Participants:
                 ]
             )
         self._write_numbers()
+
+    def update_hessian(
+        self, groups: Groups, estimates: list[Any], before: Callable[[], None] | None = None
+    ) -> None:
+        """Take in the estimates of the parameters that have one; arguments as of `step`."""
+        self._refresh(groups)
+        self._stepping.update_hessian(self._mine(estimates), None, False, before)
+
+    def _mine(self, grads: list[Any]) -> list[Any]:
+        """Return the gradients, or estimates, of these parameters among those of all, as parts of this
+        process and in dtypes that the parameters take."""
+        mine = grads if self._all_here else [grads[i] for i in self._positions]
+        if self._dtensors:
+            mine = [
+                local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
+            ]
+        if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
+            mine = list(map(_widened, mine, self._dtypes))
+        return mine
 
     def prepare(self, groups: Groups) -> None:
         """Hand the scalars of the next step to the step that was captured, and count it."""

@@ -77,6 +77,14 @@ class Parts:
             others()
         return True
 
+    def update_hessian(self, groups: Groups, estimates: list[Any]) -> None:
+        """Take in the estimates of the parameters that have one; an error in one part changes none."""
+        others: Callable[[], None] | None = None  # the estimates of the parts behind a part
+        for part in reversed(self._parts):
+            others = functools.partial(part.update_hessian, groups, estimates, others)
+        if others is not None:
+            others()
+
     def prepare(self, groups: Groups) -> None:
         """Hand the scalars of the next step to the step that was captured, and count it."""
         for part in self._parts:

@@ -63,8 +63,11 @@ def storage_alone(problem: Problem, steps: list[int]) -> Outcome:
         return "in float64 there is no wider arithmetic to compute it in"
     param = problem.start.astype(np.float64)
     optimizer = Optimizer(header.rule, param, backend="numpy", **header.hyperparameters)
+    estimated = (header.estimates or {"steps": []})["steps"]
 
     def advance(gradient: Array) -> Array:
+        if optimizer.steps_taken + 1 in estimated:
+            optimizer.update_hessian(gradient.astype(np.float64))
         optimizer.step(gradient.astype(np.float64))
         param[...] = param.astype(numpy_dtype(header.dtype))
         return param
