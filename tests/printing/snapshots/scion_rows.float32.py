@@ -59,14 +59,38 @@ def fetch_ahead(array, first, count):
 
 
 @njit(**options)
+def fold_four(lanes, i, width):
+    """The sum of four lanes that are so far apart, by halves."""
+    return (lanes[i] + lanes[i + 2 * width]) + (lanes[i + width] + lanes[i + 3 * width])
+
+
+@njit(**options)
 def fold(lanes, width):
-    """The sum of that many `lanes`, a power of two, by halves; two times at once."""
-    while width >= 4:
+    """The sum of that many `lanes`, a power of two, by halves; two times at once while there are many."""
+    while width >= 32:
         width //= 4
         for i in range(width):
-            lower, upper = lanes[i] + lanes[i + 2 * width], lanes[i + width] + lanes[i + 3 * width]
-            lanes[i] = lower + upper
+            lanes[i] = fold_four(lanes, i, width)
+    if width >= 16:
+        for i in range(8):
+            lanes[i] = lanes[i] + lanes[i + 8]
+    if width >= 8:
+        for i in range(4):
+            lanes[i] = lanes[i] + lanes[i + 4]
+    if width >= 4:
+        return fold_four(lanes, 0, 1)
     return lanes[0] + lanes[1] if width == 2 else lanes[0]
+
+
+@njit(**options)
+def fold_chunk(lanes):
+    """The sum of the 256 lanes of a whole chunk of a row, by halves; four times at once. Their number
+    is known, so that this is SIMD code without a loop."""
+    for i in range(16):
+        a, b = fold_four(lanes, i, 64), fold_four(lanes, i + 16, 64)
+        c, d = fold_four(lanes, i + 32, 64), fold_four(lanes, i + 48, 64)
+        lanes[i] = (a + c) + (b + d)
+    return fold(lanes, 16)
 
 
 @njit(**options)
@@ -127,14 +151,14 @@ def scion_rows_pass0(table, rows, tensors, workspace, first, last):
                             momentum_buffers[i] = momentum_buffer
                             sum0_lane = sum0_lane + momentum_buffer * momentum_buffer
                         sum0_lanes[lane] = sum0_lane
-                workspace[uint64(sum0_line + r)] = fold(sum0_lanes, 256)
+                workspace[uint64(sum0_line + r)] = fold_chunk(sum0_lanes)
             if whole < tile_width:
                 sum0_line = sum0_at + (first_column + whole) // 1024 * size + first_row
                 sum0_lanes[:width] = 0
                 for start in range(whole, tile_width, 256):
                     count = min(256, tile_width - start)
-                    fetch_ahead(grads, r * columns + start, count)
-                    fetch_ahead(momentum_buffers, r * columns + start, count)
+                    fetch_ahead(grads, r * columns + start + 512, count)
+                    fetch_ahead(momentum_buffers, r * columns + start + 512, count)
                     for lane in range(count):
                         column = start + lane
                         i = uint64(r * columns + column)
@@ -185,8 +209,8 @@ def scion_rows_pass1(table, rows, tensors, workspace, first, last):
             value = workspace[uint64(value_at + first_row + r)]
             for start in range(0, tile_width, 256):
                 count = min(256, tile_width - start)
-                fetch_ahead(params, r * columns + start, count)
-                fetch_ahead(momentum_buffers, r * columns + start, count)
+                fetch_ahead(params, r * columns + start + 512, count)
+                fetch_ahead(momentum_buffers, r * columns + start + 512, count)
                 for lane in range(count):
                     column = start + lane
                     i = uint64(r * columns + column)
