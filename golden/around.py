@@ -33,6 +33,7 @@ STORED: dict[str, tuple[str, Any]] = {
     "states_of_matrices": ("adafactor_beta1", "int8"),
     "states_4_bits": ("adamw", {"exp_avg": "int4", "exp_avg_sq": "uint4"}),
     "states_int4": ("lamb", "int4"),
+    "states_4_bits_of_matrices": ("came", "int4"),
     "states_dynamic8": ("adamw", {"exp_avg": "dynamic8", "exp_avg_sq": "udynamic8"}),
 }
 EMA = dict(average="ema", average_decay=0.75)

@@ -260,6 +260,7 @@ LARGER: dict[str, Shapes] = {
     "lars_no_momentum.float32": {"long": (2_050,)},
     "adafactor.float32": {"tall": (67, 3), "wide": (1, 515), "kernel": (5, 3, 2)},
     "adafactor_beta1_states_of_matrices.float32": {"tall": (67, 3), "wide": (1, 515)},
+    "came_states_4_bits_of_matrices.float32": {"tall": (67, 3)},
     "adafactor_chunks.float16": {"wide": (1, 2_141)},
     "adafactor_beta1_strips.float16": {"tall": (1_033, 1)},
 }

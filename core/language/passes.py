@@ -144,13 +144,6 @@ class _Graph:
             if n not in self.small and not (e.op == "input" and e.name == n)  # as it was
         }
         self.arrays = ("param", "grad", *(n for n in rule.arrays if n not in self.small))
-        packed = [n for n in rule.scales.values() if BLOCKWISE[rule.storage[n]].bits == 4]
-        if packed and self.text_matrix:
-            raise TypeError(
-                f"rule {rule.name!r} reduces or keeps rows or columns; {packed[0]} cannot be stored in "
-                f"{rule.storage[packed[0]]}, of which two codes are a byte: expected "
-                f"{rule.storage[packed[0]].replace('4', '8')}, bfloat16, float16 or no state_dtype"
-            )
         for name, expr in self.small.items():
             if expr.per not in (rule.per[name], "scalar"):
                 raise TypeError(
@@ -167,6 +160,9 @@ class _Graph:
         crossings = [n for n in self.nodes if self._is_used_by_elements(n)]
         self.crossings = tuple(self._kept(crossings))
         self.matrix = self.text_matrix and bool(self.sums or self.crossings or self.small)
+        in_blocks = any(rule.storage.get(name) in BLOCKWISE for name in self.full)
+        if self.matrix and in_blocks and any(self.stage[id(n)] > self.last for n in self.sums):
+            self.last += 1  # blocks cross tiles: a pass that stores them sums nothing
         self.passes = self._element_passes()
 
     def _is_used_by_elements(self, node: Expr) -> bool:

@@ -58,7 +58,9 @@ class Checkpointed:
         Parameters are found by their names where both the snapshot and this optimizer have names
         (``"param_names"``), else by their position.
 
-        Raises TypeError or ValueError if it does not fit; nothing is changed then.
+        Raises TypeError or ValueError if it does not fit; nothing is changed then. Where all states
+        of a parameter are of 4 bits, another shape with as many elements is not noticed: such
+        states are vectors of bytes. A file of `save` has the shapes.
         """
         from ..checkpoint.state_dict import restore
 

@@ -44,6 +44,12 @@ def adopt_copies(
     leaves = list(flatten_like(spec, copy_to, f"{where}copy_to"))
     names = [f"copy_to of {tensor.name}" for tensor in tensors]
     copies = [backend.adopt(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
+    return checked_copies(copies, tensors)
+
+
+def checked_copies(copies: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the copies of these parameters. Raises TypeError or ValueError for one of another shape or
+    dtype, or that is not contiguous."""
     for copy, tensor in zip(copies, tensors, strict=True):
         if copy.shape != tensor.shape:
             raise ValueError(f"{copy.name} has shape {copy.shape}; expected {tensor.shape}")
@@ -57,7 +63,7 @@ def adopt_copies(
                 f"{copy.name} is not contiguous, or not aligned; a step writes it where it lies "
                 "(a copy in C's order is contiguous)"
             )
-    return copies
+    return list(copies)
 
 
 def refresh_copies(backend: Backend, tensors: Sequence[Tensor]) -> None:

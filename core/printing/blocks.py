@@ -89,6 +89,10 @@ class Blocks(RandomBits):
                 lines += self.target.codes(self, self.codes_of_block[name], longest)
         return lines
 
+    def flip(self, array: str) -> str:
+        """Return what helpers turn a code of 4 bits by: 8 where it has a sign, else 0."""
+        return "8" if self.blocks[array].signed else "0"
+
     def unpacked_codes(self, step: Step) -> Lines:
         """Return statements before the loop over a block: codes that are two in a byte, each on its
         own."""
@@ -96,22 +100,31 @@ class Blocks(RandomBits):
         for name, codec in self.blocks_of(step).items():
             if name in step.loads and codec.bits == 4:
                 places = self.target.packed(self.arrays[name], "start")
-                flip = "8" if codec.signed else "0"
-                call = self.helper("unpack", *places, "count", self.codes_of_block[name], flip)
+                codes = self.codes_of_block[name]
+                call = self.helper("unpack", *places, "count", codes, self.flip(name))
                 lines.append(f"{call}{self.target.end}")
         return lines
 
-    def scale_in_tile(self, step: Step, array: str) -> Lines:
-        """Return the declaration of the scale of a tile's element, whose block may begin outside it; nothing
-        for what is no state with blocks, or in a step that goes block by block."""
+    def in_tile(self, step: Step, array: str) -> Lines:
+        """Return declarations for a tile's element of a state with blocks, which may begin outside it: its
+        scale, and its code where two are in a byte. Nothing for other arrays, or in a step that goes
+        block by block."""
         if array not in self.blocks or not self.program.matrix or self.in_order(step):
             return []
         self.use("columns column tile_start")
         element = "(tile_start + r * columns + column)"
         block = self.subscript(f"{element}{self.target.quotient}{self.blocks[array].size}")
-        return [
-            self.target.let(self.scale_name[array], f"{self.arrays[scales_of(array)]}[{block}]")
-        ]
+        let, scale = self.target.let, f"{self.arrays[scales_of(array)]}[{block}]"
+        lines = [let(self.scale_name[array], scale)]
+        if array in self.codes_of_block and array not in self.placed:
+            self.placed[array] = self.new_name(f"{array}_code")
+            code = self.code_of(array, element.strip("()"))
+            lines.append(let(self.placed[array], code, index=True))
+        return lines
+
+    def code_of(self, array: str, element: str) -> str:
+        """Return the code of one of the tensor's elements, of an array with two codes in a byte."""
+        return self.helper("code_of", self.arrays[array], element, self.flip(array))
 
     def tile_start(self) -> Lines:
         """Return the declaration of which of the tensor's elements is a tile's first one."""

@@ -176,8 +176,11 @@ def _pass(p: Printer, k: int) -> str:
     # Where there are sums, left alone, ptxas aims at four blocks a multiprocessor and spills on
     # sm_80. Three that load 16 bytes at a time keep enough under way.
     # Over tiles, which move 4 bytes at a time, three keep the threads that hide the way to memory.
-    # Eight elements a thread, and the search of a map, spill on sm_75 in the same way.
-    crowded = step.sums or any(codec.most is None for codec in p.blocks_of(step).values())
+    # Eight elements a thread, and the search of a map, spill on sm_75 in the same way; blocks of a
+    # matrix, of which each element has its row, its column and its scale, on sm_80 and sm_120.
+    blocks = p.blocks_of(step)
+    searches = any(codec.most is None for codec in blocks.values())
+    crowded = step.sums or searches or (blocks and layout.matrix)
     # A pass that stores besides, and sums along both axes, spills on sm_120 with three in float32.
     both = {node.per for node in step.sums} == {"row", "column"} and step.stores
     # With maxima it does so in float64, too.

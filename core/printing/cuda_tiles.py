@@ -103,8 +103,10 @@ def _row(p: Printer, step: Step, element: Lines) -> Lines:
     declared, loads, stores = [], [], []
     for array in (name for name in p.touched(step) if name not in p.rule.scales):
         place, there = p.placed[array], f"{p.arrays[array]}[at + column]"
-        several = "" if one_by_one else "[wide.n]"
-        declared.append(f"{C_TYPE[p.stored[array]]} {place.removesuffix('[k]')}{several};")
+        kind, several = C_TYPE[p.stored[array]], "" if one_by_one else "[wide.n]"
+        if array in p.codes_of_block:
+            kind, there = "int8_t", p.code_of(array, f"{p.use('tile_start')} + at + column")
+        declared.append(f"{kind} {place.removesuffix('[k]')}{several};")
         loads += [f"{place} = {there};"] if array in step.loads else []
         stores += [f"{there} = {place};"] if array in stored else []
     inside = f"lane + {ROW_LANES} * k < tile_width"

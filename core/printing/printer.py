@@ -162,7 +162,7 @@ class Printer(Blocks):
             array = held.get(id(node), str(node.name) if node.op == "input" else None)
             if array is not None and node.per == "element":
                 self.text_of[id(node)] = name = self.new_name(array)
-                element += self.scale_in_tile(step, array)
+                element += self.in_tile(step, array)
                 value = self.load(array)
                 element.append(let(name, f"{coefficient} * {value}" if array == "grad" else value))
         element += self.assignments(statements(step), step)

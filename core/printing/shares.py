@@ -51,6 +51,7 @@ def share_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines
     block = [
         *p.block_scales(step, longest, "start"),
         let("count", target.smaller(str(longest), "to_element - start"), index=True),
+        *p.unpacked_codes(step),
         *target.loop("r", end, row, first, "1"),
         *p.stored_blocks(step, longest),
     ]

@@ -70,12 +70,17 @@ def test_kernels_of_states_in_blocks_fit(rule, codecs, tmp_path):
         assert not over_budget(resources(cubin(printed.source(), architecture), tmp_path))
 
 
-@pytest.mark.parametrize("codec", ["int8", "dynamic8"])
-def test_kernels_of_states_in_blocks_of_matrices_fit(codec, tmp_path):
-    variant = ss.rules.registry["adafactor"].variant(beta1=True).stored_as(codec)
-    for architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]):
-        printed = Printer(program(variant), "float32", "float32", Cuda)
-        assert not over_budget(resources(cubin(printed.source(), architecture), tmp_path))
+@pytest.mark.parametrize(
+    ("rule", "codec"),
+    [("adafactor", "int8"), ("adafactor", "int4"), ("adafactor", "dynamic8"), ("came", "int4")],
+    ids=["adafactor-int8", "adafactor-int4", "adafactor-dynamic8", "came-int4"],
+)
+def test_kernels_of_states_in_blocks_of_matrices_fit(rule, codec, tmp_path):
+    options = dict(beta1=True) if rule == "adafactor" else {}
+    variant = ss.rules.registry[rule].variant(**options).stored_as(codec)
+    for k, dtype in ((0, "float32"), (1, "bfloat16"), (-1, "float32")):
+        printed = Printer(program(variant), dtype, dtype, Cuda)
+        assert not over_budget(resources(cubin(printed.source(), ARCHITECTURES[k]), tmp_path))
 
 
 @pytest.mark.parametrize("pair", PAIRS[:2])

@@ -193,17 +193,6 @@ def test_what_cannot_be_a_copy_says_why():
         ours.step([np.ones(4, np.float32)])
 
 
-def test_the_classes_of_torch_refuse_it():
-    torch = pytest.importorskip("torch")
-    import samestep.torch as st
-
-    param = torch.nn.Parameter(torch.ones(3))
-    with pytest.raises(TypeError, match=r"copy_to is for samestep\.Optimizer"):
-        st.AdamW([param], copy_to=[torch.ones(3).bfloat16()])
-    with pytest.raises(TypeError, match=r"copy_to is for samestep\.Optimizer"):
-        st.AdamW([{"params": [param], "copy_to": "bfloat16"}])
-
-
 def test_copies_are_of_the_parameters_after_train_reset_and_averages():
     """What writes averages into the parameters for a while leaves the copies alone in the end."""
     copies = blank("numpy")

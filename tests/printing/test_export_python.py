@@ -28,7 +28,7 @@ WITH_NUMBA = [
     "sgd.float32", "adamw.float64", "adamw.bfloat16", "rprop.float16", "nadam.float32",
     "sgd_momentum_clip_value.float32", "adamw_amsgrad_clip_norm.bfloat16", "lamb.float32",
     "novograd.float16", "adafactor.float32", "adafactor_beta1.bfloat16",
-    "adafactor_beta1_states_mixed.float32",
+    "adafactor_beta1_states_mixed.float32", "came_states_4_bits_of_matrices.float32",
 ]  # fmt: skip
 
 

@@ -17,13 +17,15 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard
 
-# parts of several blocks, of one more in the first process, of a vector, and of a short last block
-SHAPES = ((4, 256), (5, 128), (512,), (1,), (2, 128, 3))
+# parts of several blocks, of a vector, of a short last block with half a byte, of nothing in one process
+EVEN = ((4, 256), (511,), (1,), (2, 128, 3))
+ODD = (5, 128)  # one block more in the first process, which 8 bits may have
+CODECS = {"int8": (*EVEN, ODD), "int4": EVEN}
 
 
-def parameters(place=lambda tensor: tensor):
+def parameters(place=lambda tensor: tensor, shapes=EVEN):
     torch.manual_seed(0)
-    return [torch.nn.Parameter(place(torch.randn(shape))) for shape in SHAPES]
+    return [torch.nn.Parameter(place(torch.randn(shape))) for shape in shapes]
 
 
 def step(params, optimizer, first, last, place=lambda tensor: tensor):
@@ -42,24 +44,27 @@ def same(params, optimizer, whole, reference):
 def blocks_have_the_bits_of_the_whole(mesh, folder):
     both = init_device_mesh("cpu", (1, 2))
     for place in (on(mesh, Shard(0)), on(both, Replicate(), Shard(0)), on(mesh, Replicate())):
-        whole, params = parameters(), parameters(place)
-        first, second = (ours.AdamW(each, lr=0.1, state_dtype="int8") for each in (whole, params))
-        step(whole, first, 0, 3)
-        step(params, second, 0, 3, place)
-        same(params, second, whole, first)
+        for codec, shapes in CODECS.items():
+            whole, params = parameters(shapes=shapes), parameters(place, shapes)
+            first, second = (
+                ours.AdamW(each, lr=0.1, state_dtype=codec) for each in (whole, params)
+            )
+            step(whole, first, 0, 3)
+            step(params, second, 0, 3, place)
+            same(params, second, whole, first)
 
 
 @check
 def a_state_dict_in_blocks_is_resumed(mesh, folder):
     """As it is, and with states of float32 in it, which are stored in blocks in each process."""
     place = on(mesh, Shard(0))
-    for saved in ("int8", None):
+    for codec, saved in (("int8", "int8"), ("int8", None), ("int4", "int4"), ("int4", None)):
         found = []
         for where in (place, lambda tensor: tensor):
-            params, others = parameters(where), parameters(where)
+            params, others = (parameters(where, CODECS[codec]) for _ in range(2))
             source = ours.AdamW(params, lr=0.1, state_dtype=saved)
             step(params, source, 0, 2, where)
-            target = ours.AdamW(others, lr=0.1, state_dtype="int8")
+            target = ours.AdamW(others, lr=0.1, state_dtype=codec)
             target.load_state_dict(source.state_dict())
             step(others, target, 2, 4, where)
             found += [others, target]
@@ -69,11 +74,15 @@ def a_state_dict_in_blocks_is_resumed(mesh, folder):
 @check
 def checkpoints_of_blocks(mesh, folder):
     """By torch.distributed.checkpoint, as shards and as a whole."""
+    for codec in CODECS:
+        checkpoint_of_blocks(mesh, folder / codec, codec)
 
+
+def checkpoint_of_blocks(mesh, folder, codec):
     def made():
         torch.manual_seed(0)
         model = fsdp.fully_shard(torch.nn.Linear(256, 4, bias=False), mesh=mesh)
-        return model, ours.AdamW(model.parameters(), lr=0.1, state_dtype="int8")
+        return model, ours.AdamW(model.parameters(), lr=0.1, state_dtype=codec)
 
     def train(model, optimizer, first, last):
         step([model.weight], optimizer, first, last, on(mesh, Shard(0)))
@@ -82,7 +91,7 @@ def checkpoints_of_blocks(mesh, folder):
     train(model, optimizer, 0, 2)
     whole = copy.deepcopy(get_optimizer_state_dict(model, optimizer, options=FULL))
     parts = get_optimizer_state_dict(model, optimizer)
-    dcp.save(parts, checkpoint_id=folder / "blocks")
+    dcp.save(parts, checkpoint_id=folder)
     train(model, optimizer, 2, 4)
     for as_whole in (True, False):
         other, loading = made()
@@ -94,7 +103,7 @@ def checkpoints_of_blocks(mesh, folder):
             set_optimizer_state_dict(other, loading, whole, options=FULL)
         else:
             found = get_optimizer_state_dict(other, loading)
-            dcp.load(found, checkpoint_id=folder / "blocks")
+            dcp.load(found, checkpoint_id=folder)
             set_optimizer_state_dict(other, loading, found)
         train(other, loading, 2, 4)
         assert_same_bits(full(other.weight).numpy(), full(model.weight).numpy())

@@ -44,19 +44,19 @@ def sums_over_shards_are_refused(mesh, folder):
 
 @check
 def parts_of_blocks_are_refused(mesh, folder):
-    """Edges within a block; columns; and whole blocks, of which PyTorch would divide the scales otherwise."""
-    optimizer = ours.AdamW(parameters().values(), state_dtype="int8")
-    for shape, axis in (((4, 6), 0), ((4, 512), 1), ((9, 384), 0)):
-        param = torch.nn.Parameter(on(mesh, Shard(axis))(torch.ones(shape)))
-        message = (
-            r"group\[1\]\[0\] of shape .* is placed .*; state_dtype='int8' stores .* blocks of 128"
-        )
-        with refused(ValueError, message, optimizer):
-            optimizer.add_param_group({"params": [param]})
-    optimizer = ours.AdamW(parameters().values(), state_dtype="int4")
-    param = torch.nn.Parameter(on(mesh, Shard(0))(torch.ones(4, 512)))
-    with refused(ValueError, "state_dtype='int4' stores two codes in a byte", optimizer):
-        optimizer.add_param_group({"params": [param]})
+    """Edges within a block; columns; whole blocks, of which PyTorch would divide the scales otherwise;
+    and more of them in one process, of which it would divide the bytes otherwise."""
+    parts = {"int8": (((4, 6), 0), ((4, 512), 1), ((9, 384), 0))}
+    parts["int4"] = (*parts["int8"], ((5, 128), 0))
+    for codec, refused_ones in parts.items():
+        optimizer = ours.AdamW(parameters().values(), state_dtype=codec)
+        for shape, axis in refused_ones:
+            param = torch.nn.Parameter(on(mesh, Shard(axis))(torch.ones(shape)))
+            message = (
+                rf"group\[1\]\[0\] of shape .* is placed .*; state_dtype='{codec}' stores .* of 128"
+            )
+            with refused(ValueError, message, optimizer):
+                optimizer.add_param_group({"params": [param]})
 
 
 @check

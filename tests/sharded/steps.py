@@ -146,6 +146,31 @@ def parameters_and_state_may_move(mesh, folder):
 
 
 @check
+def copies_in_16_bits_are_placed_as_the_parameters(mesh, folder):
+    """And are the rounded parameters; autograd is told that they change."""
+    place = on(mesh, Shard(0))
+    params = parameters(place)
+    halves = [
+        torch.nn.Parameter(place(torch.zeros(p.shape, dtype=torch.bfloat16)))
+        for p in params.values()
+    ]
+    optimizer = ours.AdamW(params.values(), copy_to=halves)
+    with torch.no_grad():
+        halves[0]._local_tensor = halves[0]._local_tensor.clone()  # as FSDP does it
+    loss = sum((each * each).sum() for each in halves)
+    step(params, optimizer, 0, 3, place)
+    for param, half in zip(params.values(), halves, strict=True):
+        assert torch.equal(full(half), full(param).bfloat16())
+    with refused(RuntimeError, "modified by an inplace operation", optimizer):
+        loss.backward()
+    whole = torch.zeros(params["even"].shape, dtype=torch.bfloat16)
+    with refused(TypeError, "copy_to of .* is a plain tensor; the parameter is a DT", optimizer):
+        optimizer.add_param_group(
+            {"params": [torch.nn.Parameter(place(whole.float()))], "copy_to": [whole]}
+        )
+
+
+@check
 def copies_go_on(mesh, folder):
     place = on(mesh, Shard(0))
     params = parameters(place)

@@ -11,8 +11,6 @@ from helpers import assert_same, on, snapshot, step
 from samestep.golden.compare import first_difference
 from samestep.language.blockwise import BLOCKWISE
 from samestep.language.dtypes import numpy_dtype
-from samestep.language.passes import program
-from samestep.language.stages import stages
 from variants import SPECIAL, fitting
 
 SIZES = (0, 1, 31, 32, 33, 127, 128, 129, 255, 256, 257, 65_537)
@@ -183,13 +181,7 @@ def test_all_backends_give_the_same_bits(any_backend, rule, codecs):
 @pytest.mark.parametrize("codec", ["int8", "int4"])
 @pytest.mark.parametrize("name", sorted(ss.rules.registry))
 def test_every_rule_stores_its_states_in_blocks(name, codec):
-    """On vectors, and on matrices of one column of rules that take no others. Rules that see vectors
-    as matrices, too, have none of 4 bits."""
-    rule = ss.rules.registry[name].for_shape((300,))
-    if codec == "int4" and any(program(stage).text_matrix for stage in stages(rule).rules):
-        with pytest.raises(TypeError, match=r"reduces or keeps rows or columns.* expected int8"):
-            run(name, "numpy", state_dtype=codec)
-        return
+    """On vectors, and on matrices of one column of rules that take no others."""
     hyper = dict(momentum=0.9) if name in ("sgd", "rmsprop") else {}
     expected = run(name, "numpy", sizes=(300, 129), state_dtype=codec, **hyper)
     states = [key for key in expected if key.endswith("_scale 0")]
@@ -388,13 +380,6 @@ def test_a_codec_with_a_sign_is_refused_by_name_for_squares(any_backend, codec):
 # ---- errors
 
 
-def test_rules_of_rows_and_columns_have_no_states_of_4_bits(any_backend):
-    matrix, vector = (on(any_backend, [np.ones(s, np.float32)]) for s in ((3, 4), 5))
-    with pytest.raises(TypeError, match=r"exp_avg cannot be stored in int4, .* expected int8"):
-        ss.Adafactor(matrix, beta1=0.9, backend=any_backend, state_dtype="int4")
-    ss.Adafactor(vector, beta1=0.9, backend=any_backend, state_dtype="int4")
-
-
 @pytest.mark.parametrize(
     ("dtype", "why"),
     [("float64", "are computed in float64"), ("complex64", "its states are complex")],
@@ -428,6 +413,17 @@ def test_states_of_another_shape_are_refused_before_they_are_stored(codec):
     saved.step(np.ones_like(wide))
     with pytest.raises(ValueError, match="shape"):
         ss.AdamW(tall, state_dtype=codec).load_state_dict(saved.state_dict())
+
+
+def test_codes_of_4_bits_do_not_tell_shapes_apart_but_a_file_does(tmp_path):
+    """As `load_state_dict` and the page on fewer bits say."""
+    wide, tall = np.ones((3, 50), np.float32), np.ones((50, 3), np.float32)
+    saved = ss.AdamW(wide, state_dtype="int4")
+    saved.step(np.ones_like(wide))
+    saved.save(tmp_path / "run.safetensors")
+    ss.AdamW(tall, state_dtype="int4").load_state_dict(saved.state_dict())
+    with pytest.raises(ValueError, match=r"has shape \(50, 3\).*saved were \(3, 50\)"):
+        ss.AdamW.load(tmp_path / "run.safetensors", tall)
 
 
 def test_a_frozen_parameter_may_have_gradients_of_rows_of_any_length():

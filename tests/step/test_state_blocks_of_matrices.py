@@ -15,6 +15,7 @@ from variants import has_bits_of_numpy
 # side by side, and below each other
 SHAPES = ((3, 4), (1, 1), (7, 301), (130, 1), (2, 20_000), (67, 1030), (5, 3, 9))
 TWO_SIZES = {"mean": "int8", "last": "dynamic8"}
+FOUR = {"mean": "int4", "last": "dynamic8"}  # of which blocks have 128 and 256 elements
 
 
 def by_rows_and_columns() -> ss.Rule:
@@ -29,6 +30,23 @@ def by_rows_and_columns() -> ss.Rule:
         return param - s.lr * centred + last, mean, grad * s.rest
 
     return ss.Rule("centred_both", scalars, update, defaults=dict(lr=0.5, beta=0.9))
+
+
+def summed() -> ss.Rule:
+    """A rule that keeps a sum along rows and a maximum of columns, of which nothing waits for the new
+    ones."""
+
+    def scalars(xp, step, carry, h):
+        return dict(lr=h.lr, beta=h.beta, rest=1 - h.beta), carry
+
+    def update(xp, s, param, grad, mean, rows, columns):
+        mean = s.beta * mean + s.rest * grad
+        rows_now = xp.mean(grad * grad, per="row")
+        columns_now = xp.max_abs(mean, per="column")
+        return param - s.lr * (mean + s.rest * (rows + columns)), mean, rows_now, columns_now
+
+    per = dict(rows="row", columns="column")
+    return ss.Rule("summed", scalars, update, defaults=dict(lr=0.5, beta=0.9), per=per)
 
 
 def unchanged() -> ss.Rule:
@@ -63,9 +81,18 @@ def run(rule, backend: str, dtype: str = "float32", steps: int = 2, shapes=SHAPE
         ("normuon", dict(state_dtype="int8", shapes=SHAPES[:4])),
         (CENTRED, dict(state_dtype=TWO_SIZES)),
         (unchanged(), dict(state_dtype="uint8")),
+        ("adafactor", dict(beta1=0.9, state_dtype="int4")),
+        ("normuon", dict(state_dtype="int4", shapes=SHAPES[:4])),
+        (CENTRED, dict(state_dtype=FOUR)),
+        (CENTRED, dict(state_dtype={"last": "int4"})),
+        (unchanged(), dict(state_dtype="uint4")),
+        (summed(), dict(state_dtype="int8")),
+        (summed(), dict(state_dtype="int4")),
+        ("sm3", dict(state_dtype="int4")),
     ],
-    ids=["adafactor", "normuon", "own", "own-unchanged"],
-)
+    ids=["adafactor", "normuon", "own", "own-unchanged", "adafactor-4", "normuon-4", "own-4",
+         "own-one-4", "own-unchanged-4", "own-summed", "own-summed-4", "sm3-4"],
+)  # fmt: skip
 def test_all_backends_give_the_same_bits(any_backend, rule, hyper):
     if has_bits_of_numpy(rule, any_backend):
         assert_same(run(rule, any_backend, **hyper), run(rule, "numpy", **hyper))
@@ -81,25 +108,27 @@ def test_they_go_with_rounding_by_random_bits(any_backend):
     assert_same(found, expected)
 
 
-def test_blocks_are_neighbours_in_memory(any_backend):
+@pytest.mark.parametrize("codecs", [TWO_SIZES, FOUR], ids=["8", "4"])
+def test_blocks_are_neighbours_in_memory(any_backend, codecs):
     """Codes and scales are those of the new state as a vector, whatever its shape."""
     exact = run(CENTRED, any_backend, steps=1)
-    found = run(CENTRED, any_backend, steps=1, state_dtype=TWO_SIZES)
+    found = run(CENTRED, any_backend, steps=1, state_dtype=codecs)
     for i in range(len(SHAPES)):
         assert first_difference(found[f"param {i}"], exact[f"param {i}"]) is None
-        for name, codec in TWO_SIZES.items():
+        for name, codec in codecs.items():
             codes, scales = BLOCKWISE[codec].store(exact[f"{name} {i}"].reshape(-1))
             assert first_difference(found[f"{name} {i}"].reshape(-1), codes) is None
             assert first_difference(found[f"{name}_scale {i}"], scales) is None
 
 
-def test_threads_change_no_bit(monkeypatch):
+@pytest.mark.parametrize("codecs", [TWO_SIZES, FOUR], ids=["8", "4"])
+def test_threads_change_no_bit(monkeypatch, codecs):
     pytest.importorskip("numba")
     found = []
     for threads in ("1", "2"):
         monkeypatch.setenv("SAMESTEP_THREADS", threads)
         shapes = ((301, 1027), (64, 20_000), (5_000, 3))
-        found.append(run(CENTRED, "numba", shapes=shapes, state_dtype=TWO_SIZES))
+        found.append(run(CENTRED, "numba", shapes=shapes, state_dtype=codecs))
     assert_same(*found)
 
 

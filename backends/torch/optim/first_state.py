@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ....language.around import COPY
 from ....language.rule import Rule
 from ....language.text_checks import check
 from ....parameters.hyper import GroupHyper
@@ -73,6 +74,7 @@ def first_entry(
     tensor = adopted(backends, slot, rule, numbers)
     rule = rule.for_shape(tensor.shape)
     counts = {"step": 0.0, **rule.carry}
+    own_copy = COPY if rule.around.get("copy_to") is not None else None  # of the caller's
     backend = backends.of(slot.param)
     arrays = backend.new_state(tensor, rule, numbers)
     for name, array in arrays.items():
@@ -84,5 +86,5 @@ def first_entry(
     return {
         **slot.entry,
         **{n: torch.tensor(value, dtype=torch.float64) for n, value in counts.items()},
-        **{n: placed(n, array, slot.param, rule) for n, array in arrays.items()},
+        **{n: placed(n, array, slot.param, rule) for n, array in arrays.items() if n != own_copy},
     }

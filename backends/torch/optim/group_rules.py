@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ....language.rule import Rule
+from ....parameters.copies import copies_of_groups
 from ....parameters.entries import check_one_rule, family_of, is_group, label
 from ....parameters.keywords import check_read, divided
 from .groups import RULE, Groups, plain
@@ -56,16 +57,25 @@ class GroupRules:
 
     def with_keywords(self, params: Any, hyper: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Return the parameters, those in groups with the keywords that the rules of these groups know
-        besides; and the hyperparameters of groups with the optimizer's own rule.
+        besides, and where there are copies in groups with theirs; and the hyperparameters of groups
+        with the optimizer's own rule.
 
         Raises TypeError or ValueError for rules and keywords that cannot be used.
         """
         given = params if isinstance(params, torch.Tensor) else list(params)
+        hyper = dict(hyper)
+        copy_to = hyper.pop("copy_to", None)
         groups = [group for group in given if is_group(group)]
         rules = [self.of_new(group, k) for k, group in enumerate(groups)]
         of_own, of_groups = divided(self.own, rules, hyper)
         self.own.hyperparameters(plain(of_own))
         check_read(hyper, groups or [{}], rules or [self.own])
         if groups and len(groups) == len(given):
-            given = [{**more, **group} for more, group in zip(of_groups, groups, strict=True)]
+            copies = copies_of_groups(copy_to, len(groups), False, None)
+            given = [
+                {**more, "copy_to": copy, **group}
+                for more, copy, group in zip(of_groups, copies, groups, strict=True)
+            ]
+        elif copy_to is not None and isinstance(given, list) and given:
+            given = [{"params": given, "copy_to": copy_to}]
         return given, {**self.own.known_hyperparameters, **of_own}

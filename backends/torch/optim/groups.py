@@ -9,7 +9,6 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ....language.rule import Rule
-from ....pages import see
 from ....parts.by_keyword import variant_of
 
 Groups = list[dict[str, Any]]
@@ -80,13 +79,7 @@ def all_numbers(rules: Sequence[Rule], groups: Groups) -> list[dict[str, Any]]:
 
 
 def plain(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Return hyperparameters with numbers in place of tensors, and tuples in place of lists. Raises
-    TypeError for the one that these classes do not have."""
-    if values.get("copy_to") is not None:
-        raise TypeError(
-            f"{where}copy_to is for samestep.Optimizer, which takes tensors, too; these classes write "
-            f"parameters and `state` only: leave it out{see('explain/half.md')}"
-        )
+    """Return hyperparameters with numbers in place of tensors, and tuples in place of lists."""
     return {name: _plain(value, where + name) for name, value in values.items()}
 
 

@@ -11,6 +11,7 @@ from ....interrupts import held
 from ....step.evaluation import MODE, is_evaluating
 from ....step.swapped import check_own
 from . import averages
+from .copies import refresh
 from .parts import Parts
 from .prepared import Prepared
 
@@ -44,10 +45,12 @@ class Modes(Prepared):
             self._look_again()
             if self._parts is None:
                 rules = self._rules.of(groups)
-                self._parts = Parts(self._backends.of, rules, groups, self.state)
+                self._parts = Parts(self._backends.of, rules, groups, self.state, self._copies)
             self._parts.change_mode(groups, evaluating)
             for group in groups:
                 group[MODE] = evaluating
+            if not evaluating:  # a state dict that was loaded meanwhile wrote averages there
+                refresh(self._copies)
 
     def _keeps_averages(self) -> bool:
         """Say whether a rule evaluates another point than it trains."""

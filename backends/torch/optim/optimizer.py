@@ -23,11 +23,12 @@ from ....step.one_thread import OneThread
 from ....step.swapped import check_own
 from ...torch_tensors.tracing import refuse_traced
 from .backends import Backends, chosen_backend
+from .copies import dtype_of_copies, refresh, tensors_of
 from .eager import not_compiled
 from .first_state import Entries, check_slots, first_entries, first_entry
 from .grad_scaler import settings_now, takes_scale
 from .group_rules import GroupRules
-from .groups import RULE, all_numbers, all_slots, numbers_of, slots_of, variant, waits
+from .groups import RULE, all_numbers, all_slots, numbers_of, slots_of, variant, waits, where
 from .modes import Modes
 from .parts import Parts
 from .state_dicts import StateDicts
@@ -61,7 +62,9 @@ class Optimizer(Modes, StateDicts):
         As of `samestep.Optimizer`.
     **hyper
         Hyperparameters and structural options of the rule, and of those of groups where they know
-        them: numbers, or tensors of one element.
+        them: numbers, or tensors of one element. ``copy_to`` is as of `samestep.Optimizer`: tensors
+        of bfloat16 or float16 in the order of the parameters, such as ``half_model.parameters()``;
+        of several groups a list with an entry for each, or ``"copy_to"`` of a group.
 
     Raises
     ------
@@ -92,6 +95,7 @@ class Optimizer(Modes, StateDicts):
         self._rules = GroupRules(found, only)
         self.warn_lost_updates = bool(warn_lost_updates)
         self._swapped = False
+        self._copies = {}
         if capturable or differentiable:
             asked = "capturable" if capturable else "differentiable"
             remedy = "; a step is captured without it, by prepare()" if capturable else ""
@@ -121,16 +125,25 @@ class Optimizer(Modes, StateDicts):
         refuse_traced("making an optimizer")
         if is_group(param_group):  # what is refused is not written into
             param_group = dict(param_group)
-        k, rules = len(self.param_groups), self._rules
+        k, rules, copies = len(self.param_groups), self._rules, self._copies
+        copy_to = param_group.pop("copy_to", None) if is_group(param_group) else None
         rule = rules.of_new(param_group, k)
         check_read_by_new(param_group, rule, self.rule, self.defaults, k)
         try:
             self._append_group(param_group, rule)
+            new = tensors_of(
+                copy_to, slots_of(self.param_groups, k, {}), where(self.param_groups, k)
+            )
+            self._copies = {**copies, **new}
+            slots = all_slots(self.param_groups, {})
+            dtype = dtype_of_copies(self._backends, slots, k, self._copies)
+            self.param_groups[k]["copy_to"] = dtype
             self._check_group(k)
         except BaseException:
             del self.param_groups[k:]
-            self._rules = rules
+            self._rules, self._copies = rules, copies
             raise
+        refresh(new)
         if len(self._rules.by_name) > 1:
             for group in self.param_groups:
                 group.setdefault(RULE, self.rule.name)
@@ -241,7 +254,8 @@ class Optimizer(Modes, StateDicts):
         begun = self._first_entries(missing)
         if parts is None or begun:
             rules = self._rules.of(groups)
-            parts = Parts(self._backends.of, rules, groups, {**self.state, **begun})
+            state = {**self.state, **begun}
+            parts = Parts(self._backends.of, rules, groups, state, self._copies)
         if parts.step(groups, grads, functools.partial(settings_now, self)):
             self.state.update(begun)
             self._parts = parts

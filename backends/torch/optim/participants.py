@@ -8,7 +8,7 @@ tensors there as well, views of one vector each, so that a step writes a thousan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -18,9 +18,11 @@ import torch
 
 from ....checkpoint.torch_layout import layout_of, read_entry
 from ....identities import identities
+from ....language.around import COPY
 from ....language.rule import Rule
 from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
+from ....parameters.copies import kept_state, with_copies
 from ....parameters.hyper import GroupHyper, as_seen, is_fixed
 from ....parameters.products import check_products
 from ....protocol import Backend
@@ -29,6 +31,7 @@ from ....step.outcome import Outcome
 from ....step.settings import Settings
 from ....step.stepping import Stepping
 from ...launching.initial_state import initial_state
+from .copies import Copies, adopted_copy, copy_of
 from .groups import RULE, Groups, Slot, all_numbers, all_slots, device_of, rules_of, where
 from .shards import check_placement, check_rule, is_dtensor, is_part, local, local_gradient, placed
 
@@ -69,6 +72,7 @@ class Participants:
         rules: Sequence[Rule],
         groups: Groups,
         state: Mapping[Any, Any],
+        copies: Copies,
         device: torch.device,
     ) -> None:
         slots, numbers = all_slots(groups, state), all_numbers(rules, groups)
@@ -86,14 +90,20 @@ class Participants:
             tensor.position = position
             own = self._rules[member.group].for_shape(tensor.shape)
             check_products(backend, own, f"{member.name}: ")
-            step, carry, arrays = _split(own, member)
+            given: dict[str, Any] = {}  # states that are the caller's
+            if (copy := copy_of(copies, member, own)) is not None:
+                copied = adopted_copy(backend, member, tensor, copy)
+                tensor.copied_to, given[COPY] = copied, copied.owner
+            step, carry, arrays = _split(own, member, given)
             tensor.state = {
-                name: _usable(member, name, arrays[name], shape, dtype.name)
+                name: given[name]
+                if name in given
+                else _usable(member, name, arrays[name], shape, dtype.name)
                 for name, shape, dtype, _ in initial_state(tensor, own, numbers[member.group])
             }
             tensors.append(tensor)
             self._clocks.append(Clock(own, member.group, step, carry))
-        backend.check_overlap(tensors)
+        backend.check_overlap(with_copies(tensors))
         self._in_parts = [
             (member, clock.rule)
             for member, clock in zip(members, self._clocks, strict=True)
@@ -118,12 +128,18 @@ class Participants:
             own = self._clocks[i].rule
             names = ("step", *own.carry, *layout_of(own).scalars)
             counts = {name: self._numbers.views[name][i] for name in names}
-            arrays = {n: placed(n, a, member.param, own) for n, a in tensor.state.items()}
+            kept = kept_state(tensor).items()
+            arrays = {n: placed(n, a, member.param, own) for n, a in kept}
             member.entry.update({**counts, **arrays})
         self._dtypes = [member.param.dtype for member in members]
         # what `unchanged` looks at
         self._entries = [member.entry for member in members]
-        held = [array for m in members for array in (m.param, *m.entry.values())]
+        params = [member.param for member in members]
+        self._written = [(p, copies[p]) if p in copies else (p,) for p in params]
+        held = [
+            *chain.from_iterable(self._written),
+            *chain.from_iterable(m.entry.values() for m in members),
+        ]
         self._dtensors = [array for array in held if is_dtensor(array)]
         self._seen = self._look([slot.param for slot in slots], state)
         self._in_place = backend.watcher([a for t in tensors for a in (t.owner, *t.state.values())])
@@ -196,7 +212,12 @@ class Participants:
         self._outcome = self._stepping.run(mine, None, settings, before=before)
         if self._dtensors:
             torch.autograd.graph.increment_version(
-                [m.param for m, g in zip(self._members, mine, strict=True) if g is not None]
+                [
+                    each
+                    for written, grad in zip(self._written, mine, strict=True)
+                    if grad is not None
+                    for each in written
+                ]
             )
         self._write_numbers()
 
@@ -238,15 +259,19 @@ class Participants:
         return column
 
 
-def _split(rule: Rule, member: Slot) -> tuple[int, dict[str, float], Mapping[str, Any]]:
-    """Return step count, carry and arrays; others may keep things of their own in a state, too."""
-    needed = {"step", *rule.carry, *rule.arrays}
+def _split(
+    rule: Rule, member: Slot, given: Collection[str]
+) -> tuple[int, dict[str, float], Mapping[str, Any]]:
+    """Return step count, carry and arrays but those ``given``; others may keep things of their own in a
+    state, too."""
+    needed = {"step", *rule.carry, *rule.arrays} - {*given}
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")
     if found is None:
         return 0, dict(rule.carry), entry
     step, carry, arrays = found
-    begun = {name: torch.zeros_like(member.param) for name in rule.state if name not in arrays}
+    missing = set(rule.state) - {*arrays, *given}
+    begun = {name: torch.zeros_like(member.param) for name in missing}
     return step, carry, {**arrays, **begun}
 
 

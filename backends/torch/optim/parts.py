@@ -12,6 +12,7 @@ from ....language.rule import Rule
 from ....pages import see
 from ....protocol import Backend
 from ....step.settings import Settings
+from .copies import Copies
 from .groups import Groups, all_slots, device_of
 from .participants import Participants
 
@@ -27,7 +28,12 @@ class Parts:
     """
 
     def __init__(
-        self, backend_of: BackendOf, rules: Sequence[Rule], groups: Groups, state: Mapping[Any, Any]
+        self,
+        backend_of: BackendOf,
+        rules: Sequence[Rule],
+        groups: Groups,
+        state: Mapping[Any, Any],
+        copies: Copies,
     ) -> None:
         slots = all_slots(groups, state)
         of_device: dict[torch.device, torch.Tensor] = {}
@@ -42,7 +48,7 @@ class Parts:
             )
         self._backends = [backend_of(param) for param in of_device.values()]
         self._parts = [
-            Participants(backend, rules, groups, state, device)
+            Participants(backend, rules, groups, state, copies, device)
             for backend, device in zip(self._backends, of_device, strict=True)
         ]
         self.absent = [i for i, slot in enumerate(slots) if not slot.has_state]

@@ -9,6 +9,7 @@ import torch
 from ....protocol import Backend
 from ....step.one_thread import OneThread
 from .backends import Backends
+from .copies import Copies
 from .group_rules import GroupRules
 from .parts import Parts
 
@@ -23,6 +24,7 @@ class Prepared(torch.optim.Optimizer):
     _rules: GroupRules
     _alone: OneThread
     _swapped: bool  # whether averages are in the places of the parameters
+    _copies: Copies
     _parts: Parts | None = None
 
     def _forget(self) -> None:

@@ -110,11 +110,6 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
             "ones"
         )
     for codec in {BLOCKWISE[rule.storage[state]] for state in rule.scales.values()}:
-        if codec.bits == 4:
-            raise ValueError(
-                f"{name} is placed {param.placements}; state_dtype={rule.state_dtype!r} stores two "
-                "codes in a byte, of replicated DTensors only. Use int8, bfloat16, float16 or None"
-            )
         if not _has_whole_blocks(param, codec):
             raise ValueError(
                 f"{name} of shape {tuple(param.shape)} is placed {param.placements}; "
@@ -127,7 +122,8 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
 
 def _has_whole_blocks(param: Any, codec: Blockwise) -> bool:
     """Return True if the parts of a sharded parameter, which stand one after the other, end where blocks
-    do, and have the scales that PyTorch gives each process of a vector of them."""
+    do, and have the scales, and the bytes where codes share them, that PyTorch gives each process of a
+    vector of so many."""
     from torch.distributed.tensor import Shard
 
     sharded = [k for k, each in enumerate(param.placements) if not each.is_replicate()]
@@ -140,10 +136,11 @@ def _has_whole_blocks(param: Any, codec: Blockwise) -> bool:
     processes, rows = param.device_mesh.size(k), param.shape[0]
     ends = _chunks(rows, processes)
     row = param.numel() // rows
-    blocks = _chunks(codec.count(param.numel()), processes)
-    return all(
-        codec.count(end * row) == of_scales and (end == rows or end * row % codec.size == 0)
-        for end, of_scales in zip(ends, blocks, strict=True)
+    sizes = [codec.size] if codec.per_byte == 1 else [codec.size, codec.per_byte]
+    vectors = [_chunks(-(-param.numel() // size), processes) for size in sizes]
+    return all(end == rows or end * row % codec.size == 0 for end in ends) and all(
+        [-(-end * row // size) for end in ends] == chunks
+        for size, chunks in zip(sizes, vectors, strict=True)
     )
 
 

@@ -9,6 +9,7 @@ from ....step.one_thread import OneThread
 from ....step.swapped import check_own
 from ...torch_tensors.tracing import refuse_traced
 from .backends import Backends
+from .copies import refresh
 from .eager import not_compiled
 from .load import in_own_order, loaded_groups, loaded_state
 from .parts import Parts
@@ -25,7 +26,9 @@ class StateDicts(Prepared):
         of a `samestep.Optimizer` on any backend. Its tensors are copied. Parameters are found by
         their names where both have ``param_names`` (torch goes by position), else by position.
 
-        Raises TypeError or ValueError if it does not fit; nothing is changed then.
+        Raises TypeError or ValueError if it does not fit; nothing is changed then. Where all states
+        of a parameter are of 4 bits, another shape with as many elements is not noticed: such
+        states are vectors of bytes.
         """
         refuse_traced("loading a state dict")
         state_dict = state_dict.copy()
@@ -38,8 +41,9 @@ class StateDicts(Prepared):
             state_dict = in_own_order(rules, self.param_groups, state_dict)
             groups = loaded_groups(self.param_groups, state_dict)
             state = loaded_state(rules, groups, state_dict)
-            parts = Parts(self._backends.of, rules, groups, state)
+            parts = Parts(self._backends.of, rules, groups, state, self._copies)
             self.state, self.param_groups, self._parts = state, groups, parts
+            refresh(self._copies)
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
 
@@ -56,6 +60,7 @@ class StateDicts(Prepared):
         return {
             **saved,
             "state": with_own_counts(self.state, self._rules.by_name.values()),
+            "param_groups": [{**group, "copy_to": None} for group in self.param_groups],
             "_rules": self._rules,
             "warn_lost_updates": self.warn_lost_updates,
             "backend": self._backends.name,
@@ -64,5 +69,5 @@ class StateDicts(Prepared):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._backends = Backends(state["backend"])
-        self._alone, self._swapped = OneThread(), False
+        self._alone, self._swapped, self._copies = OneThread(), False, {}
         self._forget()

@@ -198,6 +198,14 @@ FUNCTION void @unpack(const uint8_t *RESTRICT pairs, int64_t count, int8_t *REST
         codes[2 * k + 1] = (int8_t)(((pairs[k] & 15) ^ flip) - flip);
     }
 }
+//// code_of
+
+/* the code of 4 bits of one element, of codes that are two in a byte; flip is as of unpack */
+FUNCTION int8_t @code_of(const uint8_t *pairs, int64_t element, int flip)
+{
+    const int code = pairs[element / 2] >> (element % 2 ? 0 : 4) & 15;
+    return (int8_t)((code ^ flip) - flip);
+}
 //// pack
 
 /* put count codes of 4 bits two in a byte; half a byte that is left is 0 */
