@@ -63,8 +63,8 @@ class Numba(Target):
         "float16": ("from_float16", "to_float16"),
         "philox": ("random_of", "fill_random"),
         "scale_of_values": STORES,
-        "fold_four": ("fold", "fold_chunk", "total", "sum_as_row"),
-        "fold": ("fold", "fold_chunk", "total", "sum_as_row"),
+        "fold": ("fold", "total", "sum_as_row"),
+        "fold_four": ("fold_chunk",),
         "lanes_for": ("lanes_for", "total", "sum_as_row"),
         "add_lines": ("add_lines", "sum_as_row"),
     }

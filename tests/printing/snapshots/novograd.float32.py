@@ -59,26 +59,13 @@ def fetch_ahead(array, first, count):
 
 
 @njit(**options)
-def fold_four(lanes, i, width):
-    """The sum of four lanes that are so far apart, by halves."""
-    return (lanes[i] + lanes[i + 2 * width]) + (lanes[i + width] + lanes[i + 3 * width])
-
-
-@njit(**options)
 def fold(lanes, width):
-    """The sum of that many `lanes`, a power of two, by halves; two times at once while there are many."""
-    while width >= 32:
+    """The sum of that many `lanes`, a power of two, by halves; two times at once."""
+    while width >= 4:
         width //= 4
         for i in range(width):
-            lanes[i] = fold_four(lanes, i, width)
-    if width >= 16:
-        for i in range(8):
-            lanes[i] = lanes[i] + lanes[i + 8]
-    if width >= 8:
-        for i in range(4):
-            lanes[i] = lanes[i] + lanes[i + 4]
-    if width >= 4:
-        return fold_four(lanes, 0, 1)
+            lower, upper = lanes[i] + lanes[i + 2 * width], lanes[i + width] + lanes[i + 3 * width]
+            lanes[i] = lower + upper
     return lanes[0] + lanes[1] if width == 2 else lanes[0]
 
 
