@@ -358,9 +358,9 @@ def adafactor_beta1_pass2(table, rows, tensors, workspace, first, last):
             row_factor = workspace[uint64(row_factor_at + first_row + r)]
             for start in range(0, tile_width, 256):
                 count = min(256, tile_width - start)
-                fetch_ahead(params, r * columns + start + 512, count)
-                fetch_ahead(grads, r * columns + start + 512, count)
-                fetch_ahead(exp_avgs, r * columns + start + 512, count)
+                fetch_ahead(params, r * columns + start, count)
+                fetch_ahead(grads, r * columns + start, count)
+                fetch_ahead(exp_avgs, r * columns + start, count)
                 for lane in range(count):
                     column = start + lane
                     i = uint64(r * columns + column)

@@ -98,9 +98,9 @@ def scion_sign_pass0(table, rows, tensors, workspace, first, last):
         for r in range(height):
             for start in range(0, tile_width, 256):
                 count = min(256, tile_width - start)
-                fetch_ahead(params, r * columns + start + 512, count)
-                fetch_ahead(grads, r * columns + start + 512, count)
-                fetch_ahead(momentum_buffers, r * columns + start + 512, count)
+                fetch_ahead(params, r * columns + start, count)
+                fetch_ahead(grads, r * columns + start, count)
+                fetch_ahead(momentum_buffers, r * columns + start, count)
                 for lane in range(count):
                     column = start + lane
                     i = uint64(r * columns + column)
