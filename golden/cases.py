@@ -90,6 +90,16 @@ CAME = dict(
     lr=0.02, betas=(0.9, 0.97, 0.8), eps=(1e-4, 1e-3), clip_threshold=0.5, weight_decay=0.05
 )
 CAME_LATER = dict(lr=0.01, betas=(0.8, 0.9, 0.7), clip_threshold=0.8)
+APOLLO = dict(
+    lr=0.05,
+    betas=(0.9, 0.97),
+    eps=1e-2,
+    weight_decay=0.1,
+    scale=9.0,
+    update_proj_gap=3.0,
+    projection_seed=7.0,
+)
+APOLLO_LATER = dict(lr=0.03, betas=(0.8, 0.95), update_proj_gap=2.0, norm_growth=1.2)
 PRODIGY = dict(betas=(0.9, 0.97), eps=1e-4, weight_decay=0.8, d0=0.015, d_coef=4.0)
 DADAPT = dict(betas=(0.9, 0.97), eps=1e-2, weight_decay=0.3, d0=0.01, lr=0.8)
 DADAPT_LATER = dict(lr=0.5, betas=(0.8, 0.95), growth_rate=1.05, use_bias_correction=True)
@@ -114,6 +124,18 @@ SOAP = dict(
     shampoo_beta=0.95,
 )
 SOAP_LATER = dict(lr=0.02, betas=(0.8, 0.9), precondition_frequency=1.0, shampoo_beta=0.85)
+PSGD_KRON = dict(
+    lr=0.05,
+    momentum=0.9,
+    weight_decay=0.1,
+    preconditioner_lr=0.5,
+    precondition_frequency=2.0,
+    damping=1e-3,
+    clip_rms=0.9,
+)
+PSGD_KRON_LATER = dict(
+    lr=0.02, momentum=0.8, preconditioner_lr=0.3, precondition_frequency=1.0, clip_rms=1.5
+)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 SCION = dict(lr=0.02, scale=1.5, weight_decay=0.6, alpha=0.3)
 SCION_LATER = dict(lr=0.005, scale=2.0, alpha=0.5)
@@ -198,6 +220,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sm3": (SM3, dict(SM3_LATER, momentum=0.7)),
     "sm3_no_momentum": (dict(SM3, momentum=0.0, maximize=True), SM3_LATER),
     "soap": (dict(SOAP, maximize=True), SOAP_LATER),
+    "psgd_kron": (dict(PSGD_KRON, maximize=True), dict(PSGD_KRON_LATER, update_rms=0.4)),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),
@@ -230,6 +253,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sgdp": (SGDP, SGDP_LATER),
     "adam_mini": (ADAM, ADAM_LATER),
     "came": (CAME, CAME_LATER),
+    "apollo_mini": (APOLLO, APOLLO_LATER),
     "sgd_schedulefree": (
         dict(lr=0.3, momentum=0.9, weight_decay=0.03, r=0.5, weight_lr_power=1.5, warmup_steps=3.0),
         dict(lr=0.2, weight_decay=0.05, r=0.7),

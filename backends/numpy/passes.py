@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...language.passes import program
+from ...language.random_signs import random_signs
 from ...language.rule import Rule
 from ...language.summation import (
     CHUNK,
@@ -60,6 +61,12 @@ class _Passes(NumpyVocabulary):
         of_rows = per == "tensor" and self.matrix and x.shape[1] == 1  # a number per row
         counts = {"row": self.columns, "column": self.rows, "tensor": self.rows * self.columns}
         return self.dtype.type(self.rows if of_rows else counts[per])
+
+    def random_signs(self, x: Any, seed: Any, renewal: Any, per: str) -> Any:
+        if per == "column":
+            return super().random_signs(x, seed, renewal, per)
+        signs = random_signs(self.where_now.start, len(x), seed, renewal)
+        return signs.astype(self.dtype)[:, None]
 
     def sum(self, x: Any, per: str = "tensor") -> Any:
         return self._reduced("sum", x, per)

@@ -65,16 +65,17 @@ class Batch:
         scalars: Sequence[Tensor],
         grads: Sequence[Any],
         keys: Sequence[tuple[int, int]],
+        signs: Mapping[int, Tensor],
     ) -> None:
         """Run the passes on all blocks, one after the other, and the folds between them. ``keys`` are
-        those of random bits, by tensor."""
+        those of random bits, by tensor; ``signs`` the random signs, by their nodes' ids."""
         grad = self.work.gather(self.work.views(grads))
         blocks, small = self._own or self._arrays()
         parts: list[tuple[slice | None, list[Tensor]]] = [
             (where, [*arrays, block(grad, where)])
             for where, arrays in zip(self.blocks, blocks, strict=True)
         ]
-        known: dict[int, Tensor] = {}  # reductions and crossings
+        known = {**signs}  # and reductions and crossings
         for k, each in enumerate(launches):
             views = self.views if each.in_pass else self.small_views
             sums = {id(node): Gathered(node.op, node.per, self.work) for node in each.sums}

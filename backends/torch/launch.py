@@ -12,6 +12,7 @@ from ...interrupts import held
 from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import COMPUTE_DTYPE
 from ...language.passes import program
+from ...language.random_signs import random_signs
 from ...language.rounding import key_of, streams
 from ...language.rule import Rule
 from ..gradients import CheckedGradients
@@ -42,6 +43,7 @@ class TorchLaunch(HostLaunch):
         self.streams = streams(rule, param_dtype)
         self.reducing = bool(self.program.asked or self.program.small)
         self.matrix = self.program.text_matrix
+        self.signs = [node for node in self.program.asked if node.op == "random_signs"]
 
     def operations(self, scaled: bool) -> list[Operations]:
         """Return the passes and folds in their order; see `operations` for ``scaled``."""
@@ -124,7 +126,8 @@ class TorchLaunch(HostLaunch):
                     scalars: Sequence[Tensor] = numbers[rows_of]
                 else:
                     scalars = self._scalars(batch.work, table, *rows_of)
-                batch.update(launches, evaluate, scalars, vectors, keys)
+                signs = self._random_signs(batch.work, rows)
+                batch.update(launches, evaluate, scalars, vectors, keys, signs)
 
     def _rows_of(self, work: Work) -> int | tuple[Tensor, Tensor]:
         """The row of all pieces; or each one's row, and how many elements it has."""
@@ -143,6 +146,19 @@ class TorchLaunch(HostLaunch):
             return lines.T.reshape(-1, *work.shape_of("tensor")).unbind()
         lines = lines.repeat_interleave(lengths, dim=0, output_size=work.shape[1])
         return lines.T.contiguous()[:, None, :].unbind()
+
+    def _random_signs(self, work: Work, rows: Any) -> dict[int, Tensor]:
+        """Return the random signs that the rule asks for, of all tensors of some work, by their nodes'
+        ids."""
+        found = {}
+        for node in self.signs:
+            columns = [self.program.scalars.index(str(arg.name)) for arg in node.args]
+            count = work.rows_and_columns[0 if node.per == "row" else 1]
+            lines = [rows[self.row_of_tensor[piece.tensor]] for piece in work.pieces]
+            signs = np.stack([random_signs(0, count, *line[columns]) for line in lines])
+            of_work = torch.from_numpy(signs).to(self.device, self.dtype)
+            found[id(node)] = of_work.reshape(work.shape_of(node.per))
+        return found
 
     def _constants(self, each: Operations) -> list[Tensor]:
         if each not in self._made:

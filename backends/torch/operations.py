@@ -98,10 +98,10 @@ COMPOSITES = ("sign", "cube_root", "maximum", "minimum")
 class Operations:
     """One pass or fold of a rule as a graph; ``node.meta["per"]`` is the `Expr.per` of its nodes.
 
-    The graph takes the scalars, the sizes, the values ``received`` from earlier passes and folds,
-    the arrays (in a pass those of the parameter's shape, the gradient last; in a fold the smaller
-    ones), and ``constants``. It returns the new values of the arrays at the positions ``written``;
-    then what a pass's ``sums`` add up, or the values of a fold's ``crossings``.
+    The graph takes the scalars, the sizes, the values ``received`` from earlier passes and folds and
+    random signs, the arrays (in a pass those of the parameter's shape, the gradient last; in a fold
+    the smaller ones), and ``constants``. It returns the new values of the arrays at the positions
+    ``written``; then what a pass's ``sums`` add up, or the values of a fold's ``crossings``.
     """
 
     graph: fx.Graph
@@ -130,7 +130,8 @@ def operations(rule: Rule, kind: str, k: int, scaled: bool, storage: torch.dtype
     names = traced.small
     if in_pass:
         names = (*(name for name in traced.elements if name != "grad"), "grad")
-    received = tuple(node for node in step.received if node.op != "size")  # every graph has them
+    received = [node for node in step.received if node.op != "size"]  # every graph has them
+    received += [node for node in step.nodes if node.op == "random_signs"]
     scalars = {n: Expr("scalar", (), "scalar", n) for n in (*traced.scalars, COEFFICIENT)}
     arrays = {n: Expr("input", (), rule.per.get(n, "element"), n) for n in names}
     sizes = [node for node in traced.asked if node.op == "size"]
@@ -158,7 +159,7 @@ def operations(rule: Rule, kind: str, k: int, scaled: bool, storage: torch.dtype
     return Operations(
         graph=graph,
         in_pass=in_pass,
-        received=received,
+        received=tuple(received),
         arrays=tuple(nodes[first : len(inputs)]),
         constants=constants,
         written=tuple(names.index(name) for name, _ in stores),

@@ -24,6 +24,7 @@ from .kronecker import (
     rotated_back,
     row_gram,
 )
+from .whitening import column_whitening, row_whitening
 
 Stack = Any  # an array or tensor of three axes, contiguous
 Matmul = Callable[[Any, Any, Any], Any]
@@ -109,6 +110,10 @@ FUNCTIONS = {
     "column_gram": MatrixFunction(column_gram, None, ("element", "column_pair"), "column_pair"),
     "inverse_root": MatrixFunction(inverse_root, None, ("pair", "pair"), "pair", decomposes=True),
     "eigenbasis": MatrixFunction(eigenbasis, None, ("pair", "pair"), "pair", decomposes=True),
+    "row_whitening": MatrixFunction(row_whitening, None, ("element", "row_pair"), "row_pair"),
+    "column_whitening": MatrixFunction(
+        column_whitening, None, ("element", "column_pair"), "column_pair"
+    ),
     "multiplied": MatrixFunction(multiplied, operator.mul, BETWEEN),
     "rotated": MatrixFunction(rotated, operator.mul, BETWEEN),
     "rotated_back": MatrixFunction(rotated_back, operator.mul, BETWEEN),

@@ -55,7 +55,7 @@ class Program:
 
     ``arrays`` are the full-size arrays (param, grad, states), each state with the array of its scales
     behind it where a codec has blocks; ``small`` are the smaller states; the
-    position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the reductions and sizes
+    position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the reductions, sizes and random signs
     that the text asks for, needed or not. In a ``matrix`` program the parameter is seen as a matrix:
     rows or columns are reduced or kept, and a sum over the tensor is that of the sums of its rows.
     ``text_matrix``: so it is by the text, if that is run as it is.

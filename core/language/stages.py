@@ -83,6 +83,7 @@ class _Recorded:
         self.calls: list[Call] = []
         self.arrays: list[str] = []
         self._names: dict[int, str] = {}  # of a traced value: of a square, or an array that has it
+        self._overwritten: dict[int, str] = {}  # the array that a result was written over
         self._seen: list[Any] = []  # these values, so that no other one gets the same identity
 
         @functools.wraps(rule.update)
@@ -107,7 +108,7 @@ class _Recorded:
             for value, per in zip(values, function.values, strict=True)
         )
         if function.result == "element":  # the array has another value from here on
-            made = of_values[0]
+            made = self._overwritten[id(result)] = of_values[0]
             del self._names[id(values[0])]
         else:
             made = self._names[id(result)] = self._unused(f"{name}_{len(self.calls) + 1}")
@@ -116,8 +117,11 @@ class _Recorded:
         self.calls.append(Call(function, of_values, made, result.per, scalars, result.value, after))
 
     def _array(self, name: str, value: Expr) -> str:
-        """Return the name of an array that has this value: a new one, unless there is one."""
+        """Return the name of an array that has this value: a new one, unless there is one. That of a result
+        is for functions that leave it as it is, since the text may use the result later, too."""
         known = self._names.get(id(value))
+        if FUNCTIONS[name].result != "element":
+            known = self._overwritten.get(id(value), known)
         if known not in self.arrays:
             word = name if FUNCTIONS[name].result == "element" else "argument"
             known = self._names[id(value)] = self._unused(f"{word}_{len(self.calls) + 1}")

@@ -149,6 +149,8 @@ def _values(
             value = xp.max_abs(*args, node.per)
         elif node.op == "size":
             value = xp.size(np.empty(SHAPES[node.value[0]]), node.value[1])
+        elif node.op == "random_signs":
+            value = xp.random_signs(np.empty(SHAPES["element"]), *args, node.per)
         elif node.op == "neg":
             value = -args[0]
         else:

@@ -114,8 +114,8 @@ def _join(args: tuple[Expr, ...]) -> str:
 
 class TracedVocabulary(Words, Vocabulary):
     """The ``xp`` of ``update`` while tracing. The composites stay one node each, so that printed source can say
-    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the reductions
-    and sizes that the text asks for in its order, needed or not: whoever runs it computes all.
+    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the reductions,
+    sizes and random signs that the text asks for in its order, needed or not: whoever runs it computes all.
     With ``along_rows``, as in matrices, a sum over the tensor is that of the sums of its rows."""
 
     def __init__(self, along_rows: bool) -> None:
@@ -181,6 +181,12 @@ class TracedVocabulary(Words, Vocabulary):
     def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Expr:
         return _of_matrix("eigenbasis", None, gram, before, refresh, start)
 
+    def row_whitening(self, x: Any, before: Any, *numbers: Any) -> Expr:
+        return _of_matrix("row_whitening", None, x, before, *numbers)
+
+    def column_whitening(self, x: Any, before: Any, *numbers: Any) -> Expr:
+        return _of_matrix("column_whitening", None, x, before, *numbers)
+
     def multiplied(self, x: Any, left: Any, right: Any) -> Expr:
         return _of_matrix("multiplied", None, x, left, right)
 
@@ -200,11 +206,7 @@ class TracedVocabulary(Words, Vocabulary):
         return operation("total", result) if per == "tensor" else result
 
     def max_abs(self, x: Any, per: str) -> Expr:
-        if per not in ("row", "column"):
-            raise ValueError(f'per must be "row" or "column", not {per!r}')
-        value = as_expr(x)
-        if value.per != "element":
-            raise TypeError(f"there is no largest per {per} of a value that exists per {value.per}")
+        value = _of_lines("largest", x, per)
         result = self._reduced("largest", operation("abs", value), per)
         self.asked.append(result)
         return result
@@ -215,6 +217,14 @@ class TracedVocabulary(Words, Vocabulary):
         if key not in self.reductions:
             self.reductions[key] = Expr(op, (x,), per)
         return self.reductions[key]
+
+    def random_signs(self, x: Any, seed: Any, renewal: Any, per: str) -> Expr:
+        _of_lines("random sign", x, per)
+        for number in (seed, renewal):
+            _check_scalar("random_signs", number)
+        signs = Expr("random_signs", (seed, renewal), per)
+        self.asked.append(signs)
+        return signs
 
     def size(self, x: Any, per: str = "tensor") -> Expr:
         size = Expr("size", (), "tensor", None, (_summand(x, per).per, per))
@@ -231,6 +241,22 @@ def _summand(x: Any, per: str) -> Expr:
     return value
 
 
+def _of_lines(what: str, x: Any, per: str) -> Expr:
+    """Return a value that there is ``what`` of, one for each row or column. Raise ValueError or TypeError
+    if there is none."""
+    if per not in ("row", "column"):
+        raise ValueError(f'per must be "row" or "column", not {per!r}')
+    value = as_expr(x)
+    if value.per != "element":
+        raise TypeError(f"there is no {what} per {per} of a value that exists per {value.per}")
+    return value
+
+
+def _check_scalar(name: str, number: Any) -> None:
+    if not isinstance(number, Expr) or number.op != "scalar":
+        raise TypeError(f"{name} takes scalars as numbers, such as s.steps, not {number!r}")
+
+
 def _of_matrix(name: str, dtype: str | None, *args: Any) -> Expr:
     """Return a new node for a function of a whole matrix, whose value is the dtype of its products.
     Raise TypeError for an argument that is not one value per element, or the square state that it
@@ -243,8 +269,7 @@ def _of_matrix(name: str, dtype: str | None, *args: Any) -> Expr:
         if as_expr(value).per != expected:
             raise TypeError(f"{name} is for a value per {expected}, not per {as_expr(value).per}")
     for number in numbers:
-        if not isinstance(number, Expr) or number.op != "scalar":
-            raise TypeError(f"{name} takes scalars as numbers, such as s.steps, not {number!r}")
+        _check_scalar(name, number)
     per = pair if function.result == "pair" else function.result
     return Expr(name, tuple(map(as_expr, args)), per, value=dtype)
 

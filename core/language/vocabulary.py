@@ -22,6 +22,8 @@ from .kronecker import (
     row_gram,
 )
 from .matrix_functions import newton_schulz, newton_schulz_memory
+from .random_signs import random_signs
+from .whitening import column_whitening, row_whitening
 
 # an array, a tensor, a traced expression or a number: whatever the target computes with
 Value = Any
@@ -83,6 +85,12 @@ class Vocabulary:
     def norm(self, x: Value, per: str = "tensor") -> Value:
         return self.sqrt(self.sum(x * x, per))
 
+    def random_signs(self, x: Value, seed: Value, renewal: Value, per: str) -> Value:
+        """Return 1 or -1 by chance, for each row or column of ``x``. They follow from two scalars, whole
+        numbers from 0 to 2**24 that every compute dtype holds: a seed, and how often they were
+        renewed. See `samestep.language.random_signs`."""
+        raise NotImplementedError
+
     def newton_schulz(self, x: Value, *numbers: Value, dtype: str | None = None) -> Value:
         """Return `samestep.language.matrix_functions.newton_schulz` of ``x``, the parameter seen as a
         matrix: its first axis against all others. The numbers are scalars: ``s.a, s.b, s.c,
@@ -108,6 +116,19 @@ class Vocabulary:
     def eigenbasis(self, gram: Value, before: Value, refresh: Value, start: Value) -> Value:
         """Return the eigenvectors of a square state, one a column, where the scalar ``start`` is not 0, else
         one step of power iteration from ``before``, or ``before`` where ``refresh`` is 0."""
+        raise NotImplementedError
+
+    def row_whitening(
+        self, x: Value, before: Value, refresh: Value, start: Value, rate: Value, damping: Value
+    ) -> Value:
+        """Return a square state of pairs of rows, fitted so that the rows of ``x`` become white: see
+        `samestep.language.whitening.row_whitening`. The numbers are scalars."""
+        raise NotImplementedError
+
+    def column_whitening(
+        self, x: Value, before: Value, refresh: Value, start: Value, rate: Value, damping: Value
+    ) -> Value:
+        """Return a square state of pairs of columns, fitted as that of rows is."""
         raise NotImplementedError
 
     def multiplied(self, x: Value, left: Value, right: Value) -> Value:
@@ -226,6 +247,11 @@ class NumpyVocabulary(Vocabulary):
     def stored(self, x: Any) -> Any:
         return self._typed(x).astype(self.storage).astype(self.dtype)
 
+    def random_signs(self, x: Any, seed: Any, renewal: Any, per: str) -> Any:
+        rows, columns = x.shape
+        signs = random_signs(0, rows if per == "row" else columns, seed, renewal)
+        return signs.astype(self.dtype).reshape((-1, 1) if per == "row" else (1, -1))
+
     def upper_half(self, x: Any) -> Any:
         x = np.asarray(x, np.float32)
         bits = (x.view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xFFFF0000)
@@ -270,6 +296,16 @@ class NumpyVocabulary(Vocabulary):
     def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Any:
         after = np.empty_like(before)[None]
         eigenbasis(np.matmul, gram[None], before[None], after, refresh, start, library=np)
+        return after[0]
+
+    def row_whitening(self, x: Any, before: Any, *numbers: Any) -> Any:
+        after = np.empty_like(before)[None]
+        row_whitening(np.matmul, x[None], before[None], after, *numbers)
+        return after[0]
+
+    def column_whitening(self, x: Any, before: Any, *numbers: Any) -> Any:
+        after = np.empty_like(before)[None]
+        column_whitening(np.matmul, x[None], before[None], after, *numbers)
         return after[0]
 
     def multiplied(self, x: Any, left: Any, right: Any) -> Any:

@@ -74,7 +74,7 @@ def _needs_the_parameter(node: Expr, whole_rows: bool) -> bool:
     """Return true for what some rows do not tell: all but the length of a row, if they are whole."""
     if node.op == "size":
         return not (whole_rows and node.value == ("element", "row"))
-    return node.op in REDUCTIONS or node.op in FUNCTIONS
+    return node.op in REDUCTIONS or node.op in FUNCTIONS or node.op == "random_signs"
 
 
 def rests(rule: Rule, scalars: Mapping[str, Any]) -> bool:

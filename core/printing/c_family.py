@@ -44,8 +44,9 @@ class CFamily(Target):
             "to_bfloat16", "from_float16", "to_float16", "round_to_bfloat16", "round_to_float16",
             *HALVES, *BLOCKS,
         ),
-        "philox": ("random_of", "fill_random", "random_group"),
-        "half_of": ("random_of", "random_group"),
+        "philox": ("random_of", "fill_random", "random_group", "random_sign"),
+        "half_of": ("random_of", "random_group", "random_sign"),
+        "random_of": ("random_of", "random_sign"),
         "float_of": (
             "from_bfloat16", "from_float16", "to_float16", "upper_half", "from_halves", *BLOCKS,
         ),

@@ -12,6 +12,7 @@ from .layout import Layout
 from .target import Lines, Target
 
 PRECEDENCE = {"+": 2, "-": 2, "*": 3, "/": 3, **dict.fromkeys(COMPARISONS, 1)}
+POSITION = {"row": "r", "column": "column", "tensor": "0"}  # within a state of that many numbers
 OWN_NAMES = {
     "table", "rows", "tensors", "workspace", "first", "last", "chunk", "row", "tensor", "index",
     "n", "i", "r", "height", "size", "columns", "chunks", "column", "start", "lane", "first_row",
@@ -24,7 +25,7 @@ OWN_NAMES = {
     "store_mapped_block", "store_in_block", "pack", "unpack", "dynamic8_map", "udynamic8_map",
     "from_bfloat16", "to_bfloat16", "from_float16", "to_float16",
     "upper_half", "lower_half", "from_halves", "from_int16", "to_int16",
-    "round_to_bfloat16", "round_to_float16", "philox", "random_of", "fill_random", "random_group", "half_of", "Random",
+    "round_to_bfloat16", "round_to_float16", "philox", "random_of", "fill_random", "random_group", "random_sign", "half_of", "Random",
     "from_element", "to_element", "share_end", "from_lane", "to_lane", "tile_start",
     "random_seed", "random_step", "position", "first_element", "skipped",
 }  # fmt: skip
@@ -131,6 +132,10 @@ class Expressions:
             return self.target.constant(node.value)
         if node.op == "size":
             return self.target.as_value(self.use(self._count(*node.value)))
+        if node.op == "random_signs":
+            numbers = [self.target.as_integer(self.text(arg)) for arg in node.args]
+            sign = self.helper("random_sign", *numbers, POSITION[node.per])
+            return self.target.as_value(sign)
         if node.op in PRECEDENCE:
             level = PRECEDENCE[node.op]
             left, right = self.text(node.args[0], level), self.operand(node, 1, level + 1)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from ..language.passes import Step, reachable, statements
 from ..language.tracer import Expr
+from .expressions import POSITION
 from .printer import Printer
 from .target import Lines, indented
 
-POSITION = {"row": "r", "column": "column", "tensor": "0"}  # within a state of that many numbers
 COUNT = {"row": "size", "column": "columns"}
 
 

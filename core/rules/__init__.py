@@ -13,6 +13,7 @@ from .adamax import adamax
 from .adan import adan
 from .ademamix import ademamix
 from .adopt import adopt
+from .apollo_mini import apollo_mini
 from .asgd import asgd
 from .came import came
 from .dadaptation import dadapt_adam
@@ -29,6 +30,7 @@ from .nadam import nadam
 from .normuon import normuon
 from .novograd import novograd
 from .prodigy import prodigy
+from .psgd_kron import psgd_kron
 from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
@@ -79,6 +81,7 @@ classes: dict[str, Rule] = {
     "SGDP": sgdp(),
     "AdamMini": adam_mini(),
     "CAME": came(),
+    "APOLLOMini": apollo_mini(),
     "SGDScheduleFree": sgd_schedulefree,
     "AdamWScheduleFree": adamw_schedulefree,
     "RAdamScheduleFree": radam_schedulefree,
@@ -93,6 +96,7 @@ classes: dict[str, Rule] = {
     "Shampoo": shampoo(),
     "SM3": sm3(),
     "SOAP": soap,
+    "PSGDKron": psgd_kron,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -165,6 +165,11 @@ class _Lines:
             return args[0]
         if op == "sum":
             return _call(f"<msub><mo>∑</mo><mtext>{node.per}</mtext></msub>", args[0][0])
+        if op == "random_signs":
+            return _call(
+                f"<msub><mi>random sign</mi><mtext>{node.per}</mtext></msub>",
+                "<mo>,</mo>".join(a[0] for a in args),
+            )
         if op == "largest":
             return _call(f"<msub><mi>max</mi><mtext>{node.per}</mtext></msub>", args[0][0])
         name = {"maximum": "max", "minimum": "min"}.get(op, op)

@@ -34,7 +34,7 @@ If in doubt, take AdamW, and try learning rates a factor of three apart.
 | no idea how many steps there will be | AdamWScheduleFree, RAdamScheduleFree, SGDScheduleFree |
 | time to tune the learning rate and a schedule | SGD with momentum |
 | time to tune the learning rate, but no schedule | MADGRAD |
-| little memory | Adafactor, SM3, CAME, AdamMini, Lion, Signum, SGD |
+| little memory | Adafactor, APOLLOMini, SM3, CAME, AdamMini, Lion, Signum, SGD |
 | weights of which only the direction matters, before normalization | SGDP |
 | a linear model of very many features, most of which should be exactly 0 | FTRL |
 | embedding tables with sparse gradients | SparseAdam, Adagrad, SGD |
@@ -126,6 +126,12 @@ def _explained(shown: str) -> Iterator[str]:
         yield (
             "`finite_or_zero(x)` is x, or 0 where x is infinite or NaN: such a parameter neither "
             "decays nor counts in a norm."
+        )
+    if "random sign" in shown:
+        yield (
+            "A random sign is 1 or -1 for each column: minus where the highest bit of 16 is set, of "
+            "Philox4x32-10 with the key (seed, renewal) and the counter (index / 8, 0, 0, 2**32 - 1), "
+            "whose four words are the bits of eight neighbours, the low half of a word first."
         )
 
 

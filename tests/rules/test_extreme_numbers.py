@@ -112,6 +112,7 @@ def test_no_setting_makes_a_nan(settings, backend):
         ("ftrl", 1, 4e19, np.nan),
         ("adam_mini", 1, 4e19, 1),
         ("came", 1, 4e19, np.nan),
+        ("apollo_mini", 1, 4e19, 1),
         ("stableadamw", 1, np.inf, np.nan),
     ],
 )

@@ -27,6 +27,7 @@ REDUCING = [
     "SGDP",
     "AdamMini",
     "CAME",
+    "APOLLOMini",
     "ScionSign",
     "ScionRows",
     "ScionColumns",
@@ -40,6 +41,7 @@ OF_MATRICES = [
     "Scion",
     "Shampoo",
     "SOAP",
+    "PSGDKron",
 ]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 

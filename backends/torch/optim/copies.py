@@ -96,8 +96,9 @@ def copy_of(copies: Copies, slot: Slot, rule: Rule) -> torch.Tensor | None:
     return found
 
 
-def refresh(copies: Copies) -> None:
-    """Write parameters into their copies, rounded to nearest."""
+def refresh(backends: Backends, copies: Copies) -> None:
+    """Write parameters into their copies, rounded to nearest, and tell autograd."""
     with held(), torch.no_grad():
         for param, copy in copies.items():
-            copy.copy_(param)
+            backends.of(param).copy_into(local(copy), local(param))
+        torch.autograd.graph.increment_version(list(copies.values()))

@@ -50,7 +50,7 @@ class Modes(Prepared):
             for group in groups:
                 group[MODE] = evaluating
             if not evaluating:  # a state dict that was loaded meanwhile wrote averages there
-                refresh(self._copies)
+                refresh(self._backends, self._copies)
 
     def _keeps_averages(self) -> bool:
         """Say whether a rule evaluates another point than it trains."""

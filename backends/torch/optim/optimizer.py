@@ -143,7 +143,7 @@ class Optimizer(Modes, StateDicts):
             del self.param_groups[k:]
             self._rules, self._copies = rules, copies
             raise
-        refresh(new)
+        refresh(self._backends, new)
         if len(self._rules.by_name) > 1:
             for group in self.param_groups:
                 group.setdefault(RULE, self.rule.name)

@@ -43,7 +43,7 @@ class StateDicts(Prepared):
             state = loaded_state(rules, groups, state_dict)
             parts = Parts(self._backends.of, rules, groups, state, self._copies)
             self.state, self.param_groups, self._parts = state, groups, parts
-            refresh(self._copies)
+            refresh(self._backends, self._copies)
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
 

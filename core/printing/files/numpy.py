@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ...language import rounding, summation
+from collections.abc import Callable
+from typing import Any
+
+from ...language import random_signs, rounding, summation
 from ...language.rounding import ROUNDED, streams
 from ...language.rule import Rule
 from ...language.summation import CHUNK, LANES, ROW_CHUNK, ROW_LANES, STRIP_ROWS
@@ -16,7 +19,7 @@ from .rule_text import attributes_of, function_text, method_text
 BLOCK = 16_384  # elements; few enough for temporaries to stay in the cache
 METHODS = (
     "sqrt", "abs", "where", "_typed", "sign", "cube_root", "finite_or_zero", "maximum", "minimum",
-    "sum", "max_abs", "size", "mean", "norm", "upper_half", "lower_half", "from_halves",
+    "sum", "max_abs", "random_signs", "size", "mean", "norm", "upper_half", "lower_half", "from_halves",
 )  # fmt: skip
 SUMS = (
     summation.total, summation.sum_rows, sum_columns, summation.sum_in_lanes, summation.add_to_lanes,
@@ -72,11 +75,11 @@ def text(exported: Exported) -> str:
     if file.storage:
         old = "[loaded(*named) for named in zip(rule.state, states, strict=True)]"
         words = {**words, "OLD": old, "STORES": _rounded_stores(rounds)}
-    if rounds:
-        constants += "WORD = 0xFFFFFFFF\n"
-        if dtype in ROUNDED:
-            rounded = 'by_chance(rule, "param", param, results[0], s, *place)'
-            words = {**words, "ROUNDED": rounded}
+    signs = "random_signs" in used
+    constants += "WORD = 0xFFFFFFFF\n" * (rounds or signs)
+    if rounds and dtype in ROUNDED:
+        rounded = 'by_chance(rule, "param", param, results[0], s, *place)'
+        words = {**words, "ROUNDED": rounded}
     words = {**words, "UPDATE": "update_blocks" if file.blocks else "update_one"}
     step = file.step(TEXTS["step"], words)
     if file.blocks:
@@ -91,7 +94,7 @@ def text(exported: Exported) -> str:
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),
         f"# ---- the optimizer\n\n{constants}{file.maps()}{file.constants(updates)}\n{file.host()}{step}"
-        + (_codecs(bits) if file.storage else "") + "".join(conversions) + _random_bits(rounds),
+        + (_codecs(bits) if file.storage else "") + "".join(conversions) + _random_bits(rounds, signs),
         exported.check,
     )  # fmt: skip
 
@@ -127,19 +130,14 @@ def _streams(rule: Rule, dtype: str) -> str:
     return f"streams={literal({n: (k, stored[n]) for n, k in streams(rule, dtype).items()})}"
 
 
-def _random_bits(rounds: bool) -> str:
-    """Return the functions that round by random bits, if there is such rounding."""
-    if not rounds:
-        return ""
-    functions = (
-        rounding.philox,
-        rounding.halves,
-        rounding.rounded_bits,
-        rounding.at_most,
-        rounding.where,
-    )
+def _random_bits(rounds: bool, signs: bool) -> str:
+    """Return the functions that round by random bits, or make random signs, if there are any."""
+    functions: list[Callable[..., Any]] = []
+    functions += [rounding.philox, rounding.halves] if rounds or signs else []
+    functions += [rounding.rounded_bits, rounding.at_most, rounding.where] if rounds else []
+    functions += [random_signs.random_signs] if signs else []
     texts = [f"\n\n{function_text(each)}\n" for each in functions]
-    return "".join([f"\n{TEXTS['random bits']}", *texts])
+    return "".join([f"\n{TEXTS['random bits']}" * rounds, *texts])
 
 
 def _vocabulary(text: str) -> list[str]:

@@ -34,7 +34,8 @@ RESERVED = {
     "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
     "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
     "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "pack", "unpack", "code_of", "update_blocks", "dynamic8_map", "udynamic8_map", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
-    "MATRICES", "VECTORS", "SMALL_WORK", "HYPER", "random_key", "random_bits", "random_of", "fill_random",
+    "MATRICES", "VECTORS", "SMALL_WORK", "HYPER", "random_key", "random_bits", "random_of", "fill_random", "random_sign",
+    "random_signs",
     "round_to_bfloat16", "round_to_float16", "philox", "halves", "rounded_bits", "at_most", "where",
     "by_chance", "WORD", "added", "upper_half", "lower_half", "from_halves", "from_int16", "to_int16",
 }  # fmt: skip

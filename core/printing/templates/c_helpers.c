@@ -282,6 +282,13 @@ FUNCTION uint32_t @random_of(int64_t seed, int64_t step, int64_t position, int64
     @philox(words, seed, step, position, stream, element >> 3);
     return @half_of(words, (int)(element & 7));
 }
+//// random_sign
+
+/* 1 or -1 for one row or column of a matrix, by a seed and how often the signs were renewed */
+FUNCTION int @random_sign(int64_t seed, int64_t renewal, int64_t index)
+{
+    return 1 - 2 * (int)(@random_of(seed, renewal, 0, 0xFFFFFFFF, index) >> 15);
+}
 //// fill_random
 
 /* 16 random bits for each of so many elements of an array from this one on, and for those before it

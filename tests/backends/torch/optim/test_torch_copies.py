@@ -100,8 +100,11 @@ def test_state_dicts_and_copies_of_the_optimizer_have_none_and_loading_writes_th
     resumed = st.AdamW(params, lr=0.1, copy_to=copies)
     with torch.no_grad():
         copies[0].zero_()
+    loss = (copies[0] * copies[0]).sum()
     resumed.load_state_dict(torch.load(tmp_path / "state.pt"))
     assert rounded(params, copies)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
     take(resumed, range(2, 3))
     assert rounded(params, copies)
 

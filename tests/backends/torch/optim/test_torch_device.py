@@ -12,6 +12,7 @@ import samestep.torch as st
 import torch
 from conftest import needs_double
 from samestep.golden.compare import assert_same_bits
+from samestep.language.dtypes import numpy_dtype
 
 pytestmark = needs_double
 SHAPES = [(300, 7), (5,), (), (70_001,)]
@@ -64,6 +65,12 @@ def pair(name="AdamW", **hyper):
     reference = [p.detach().clone().requires_grad_() for p in reference]
     make = getattr(st, name)
     return make(ours, backend="doubled", **hyper), make(reference, backend="numpy", **hyper)
+
+
+def halves():
+    from doubled_tensors import on_device
+
+    return [on_device(np.zeros(shape, numpy_dtype("bfloat16"))) for shape in SHAPES]
 
 
 def parameters(optimizer):
@@ -248,3 +255,17 @@ def test_a_backend_whose_state_is_no_tensors_is_refused(monkeypatch):
     with pytest.raises(TypeError, match=r'as a numpy.ndarray; expected a tensor \("torch:fused"'):
         ours.step()
     assert not ours.state[parameters(ours)[0]]
+
+
+def test_copies_in_16_bits_are_written_there():
+    copies, plain = halves(), params()
+    ours = st.AdamW(params(), backend="doubled", copy_to=copies)
+    without = st.AdamW(plain, backend="doubled")
+    for number in range(3):
+        for optimizer in (ours, without):
+            give(optimizer, gradients(number))
+            optimizer.step()
+    device().Device().synchronize()
+    for param, expected, half in zip(parameters(ours), plain, copies, strict=True):
+        assert torch.equal(param, expected)
+        assert torch.equal(half, param.bfloat16())
