@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..language.rule import Rule
+from ..language.rule import Rule, is_count
 from ..parts.by_keyword import variant_of
 from ..rules import registry
 from .floats import FORMATS
@@ -136,6 +136,7 @@ PSGD_KRON = dict(
 PSGD_KRON_LATER = dict(
     lr=0.02, momentum=0.8, preconditioner_lr=0.3, precondition_frequency=1.0, clip_rms=1.5
 )
+DION = dict(lr=0.05, mu=0.9, eps=1e-4, weight_decay=0.1, basis_seed=5.0)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 SCION = dict(lr=0.02, scale=1.5, weight_decay=0.6, alpha=0.3)
 SCION_LATER = dict(lr=0.005, scale=2.0, alpha=0.5)
@@ -221,6 +222,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sm3_no_momentum": (dict(SM3, momentum=0.0, maximize=True), SM3_LATER),
     "soap": (dict(SOAP, maximize=True), SOAP_LATER),
     "psgd_kron": (dict(PSGD_KRON, maximize=True), dict(PSGD_KRON_LATER, update_rms=0.4)),
+    "dion": (dict(DION, rank=3.0, maximize=True), dict(lr=0.02, mu=0.8)),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),
@@ -295,10 +297,10 @@ TILES = {"chunks": ("adafactor", "float16"), "strips": ("adafactor_beta1", "floa
 
 def variants() -> list[Rule]:
     """Return every combination of structural options that a built-in rule accepts, of those that have
-    cases."""
+    cases; whole numbers as they are by default."""
     found = []
     for rule in registry.values():
-        names = [name for name in rule.options if name not in OF_PRODUCTS]
+        names = [n for n, o in rule.options.items() if n not in OF_PRODUCTS and not is_count(o)]
         values = (rule.choices.get(name, (False, True)) for name in names)
         for chosen in itertools.product(*values):
             try:

@@ -42,7 +42,7 @@ class Header:
 
     rule: str
     label: str
-    options: dict[str, bool | str | None]
+    options: dict[str, bool | int | str | None]
     dtype: str
     compute_dtype: str
     hyperparameters: dict[str, Any]

@@ -120,7 +120,7 @@ def make(case: Case, oracle: ModuleType | None) -> Golden:
         tame(start, steps)
     elif variant.shared:
         leave_out(start, steps, "huge")
-    if stages(case.variant).squares:
+    if stages(case.variant).becomes:
         leave_out(start, steps, "special", "huge")
     if stages(case.variant).calls:
         start = {name: as_matrix(name, array) for name, array in start.items()}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from . import (
     formulas,
     formulas_of_averages,
+    formulas_of_low_rank,
     formulas_of_matrices,
     formulas_of_parts,
     formulas_of_projections,
@@ -33,6 +34,7 @@ DIGITS = 50
 FORMULAS = {
     **vars(formulas),
     **vars(formulas_of_averages),
+    **vars(formulas_of_low_rank),
     **vars(formulas_of_matrices),
     **vars(formulas_of_projections),
     **vars(formulas_of_square_states),

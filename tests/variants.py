@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import samestep as ss
 from samestep.golden.cases import variants as every_variant
+from samestep.language.rule import is_count
 from samestep.language.stages import stages
 from samestep.rules import find_rule
 
@@ -62,7 +63,11 @@ def fitting(rule: ss.Rule | str, tree: Any) -> Any:
 
 def options_of(rule: ss.Rule) -> dict:
     """Hyperparameters that make an optimizer use this variant."""
-    numbers = [name for name in rule.options if name in rule.defaults and name not in rule.choices]
+    numbers = [
+        name
+        for name, on in rule.options.items()
+        if name in rule.defaults and name not in rule.choices and not is_count(on)
+    ]
     return {n: 0.9 * on if n in numbers else on for n, on in rule.options.items() if on is not None}
 
 

@@ -34,7 +34,7 @@ def initial_state(
             raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
         full = tensor.complex and per is None
         dtype = np.result_type(real, np.complex64) if full else real
-        shape = state_shape(tensor.shape, per)
+        shape = state_shape(tensor.shape, per, rule.rank)
         start = rule.initial.get(name, 0.0)
         value = hyper[start] if isinstance(start, str) else start
         codec = rule.storage.get(name)

@@ -10,6 +10,8 @@ from typing import Any
 
 BLOCK = 1024  # rows or columns of a block at most, as in the reference implementation of Shampoo
 PAIRS = frozenset({"row_pair", "column_pair"})  # what a square state has a number for
+THIN = frozenset({"row_rank", "column_rank"})  # what a thin state has a number for
+WHOLE = PAIRS | THIN  # the states that only functions of whole matrices read and write
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,19 @@ def blocks_of(shape: tuple[int, ...]) -> Blocks:
     return Blocks(rows, columns, down, across, -(-rows // down), -(-columns // across))
 
 
-def state_shape(shape: tuple[int, ...], per: str | None) -> tuple[int, ...]:
+def thin_shape(shape: tuple[int, ...], per: str, rank: int) -> tuple[int, int]:
+    """Return the shape of a thin state: no more than ``rank`` numbers for each row or column, nor than the
+    parameter of this shape, seen as a matrix, has rows or columns."""
+    matrix = blocks_of(shape)
+    long = matrix.rows if per == "row_rank" else matrix.columns
+    return long, min(rank, matrix.rows, matrix.columns)
+
+
+def state_shape(shape: tuple[int, ...], per: str | None, rank: int) -> tuple[int, ...]:
     """Return the shape of a state of a parameter of this shape, of which there is one number ``per`` what;
-    None means per element."""
+    None means per element. ``rank`` is that of its rule."""
+    if per in THIN:
+        return thin_shape(shape, per, rank)
     if per in PAIRS:
         stack = blocks_of(shape).stack(per)
         return stack[1:] if stack[0] == 1 else stack

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .orthonormal import negligible, orthonormal
+
 Matrix = Any  # an array or tensor of two axes
 
 
@@ -50,7 +52,7 @@ def _eigenvectors(gram: Matrix, after: Matrix, library: Any) -> None:
     side = len(gram)
     values, vectors = library.linalg.eigh(gram)
     sizes = values.tolist()
-    least = _negligible(gram, sizes)
+    least = negligible(gram, sizes)
     order = [k for k in range(side - 1, -1, -1) if sizes[k] > least]
     found = vectors[:, order]
     # the first element that is not small is positive: of two that are equally large, rounding chooses
@@ -68,28 +70,9 @@ def _iterated(before: Matrix, after: Matrix, library: Any) -> None:
     side = len(before)
     lengths = (before * after).sum(0).tolist()  # estimates of the eigenvalues
     order = sorted(range(side), key=lengths.__getitem__, reverse=True)
-    basis, diagonal = _orthonormal(after[:, order], library)
-    least = _negligible(before, list(map(abs, diagonal)))
-    known = [k for k in range(side) if abs(diagonal[k]) > least]
-    if len(known) < side:  # what was subtracted from later columns has to be none of these
-        order = [order[k] for k in known]
-        basis, diagonal = _orthonormal(after[:, order], library)
-    for k, size in enumerate(diagonal):
-        if size < 0:
-            basis[:, k] *= -1
+    basis, known = orthonormal(after[:, order], library)
+    order = [order[k] for k in known]
     _store(basis, order, before, after)
-
-
-def _orthonormal(columns: Matrix, library: Any) -> tuple[Matrix, list[float]]:
-    """Return the factor Q of a matrix and the diagonal of R."""
-    basis, triangle = library.linalg.qr(columns)
-    return basis, triangle.reshape(-1)[:: len(triangle) + 1].tolist()
-
-
-def _negligible(matrix: Matrix, sizes: list[float]) -> float:
-    """Return up to where eigenvalues are rounding errors."""
-    eps = 2.0 ** (-52 if matrix.dtype.itemsize == 8 else -23)
-    return 16 * eps * math.sqrt(len(matrix)) * max(sizes, default=0.0)
 
 
 def _store(found: Matrix, places: list[int], basis: Matrix, after: Matrix) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .blocks import PAIRS
 from .eigenbasis import eigenbasis
 from .kronecker import (
     column_gram,
@@ -23,6 +24,13 @@ from .kronecker import (
     rotated,
     rotated_back,
     row_gram,
+)
+from .low_rank import (
+    orthonormal_product,
+    outer_product,
+    random_start,
+    transposed_product,
+    unit_columns,
 )
 from .whitening import column_whitening, row_whitening
 
@@ -82,13 +90,13 @@ def newton_schulz_memory(rows: int, columns: int) -> int:
 
 @dataclass(frozen=True)
 class MatrixFunction:
-    """``compute(matmul, *values, *memory, *numbers)``: a function whose ``result`` is the matrix overwrites
-    its first value; one whose result is a square writes it to one value more, behind the others.
+    """``compute(matmul, *values, *memory, *numbers)``: a function of a matrix whose ``result`` is one, too,
+    overwrites its first value; any other writes to one value more, behind the others.
 
-    ``values`` says what each value has a number for: ``"element"``, ``"row_pair"``, ``"column_pair"``, or
-    ``"pair"`` for either. ``memory(rows, columns)`` is how many more elements it needs for each matrix,
-    None if it takes no memory. ``decomposes``: it takes the backend's
-    ``library``, too.
+    ``values`` says what each value has a number for: ``"element"``, ``"row_rank"``, ``"column_rank"``,
+    ``"row_pair"``, ``"column_pair"``, or ``"pair"`` for either of these. ``memory(rows, columns)`` is how
+    many more elements it needs for each matrix, None if it takes no memory. ``decomposes``: it takes the
+    backend's ``library``, too.
     """
 
     compute: Callable[..., None]
@@ -100,7 +108,17 @@ class MatrixFunction:
     @property
     def in_blocks(self) -> bool:
         """True if a large matrix is cut into blocks for it, which its square states are of."""
+        return not PAIRS.isdisjoint(self.values) or "pair" in self.values
+
+    @property
+    def of_states(self) -> bool:
+        """True if it takes or returns what only such functions read and write."""
         return self.values != ("element",)
+
+    @property
+    def overwrites(self) -> bool:
+        """True if its result is in the place of its first value."""
+        return self.result == "element" and "element" in self.values
 
 
 BETWEEN = ("element", "row_pair", "column_pair")  # a matrix between two squares
@@ -117,4 +135,17 @@ FUNCTIONS = {
     "multiplied": MatrixFunction(multiplied, operator.mul, BETWEEN),
     "rotated": MatrixFunction(rotated, operator.mul, BETWEEN),
     "rotated_back": MatrixFunction(rotated_back, operator.mul, BETWEEN),
+    "random_start": MatrixFunction(
+        random_start, None, ("column_rank",), "column_rank", decomposes=True
+    ),
+    "orthonormal_product": MatrixFunction(
+        orthonormal_product, None, ("element", "column_rank"), "row_rank", decomposes=True
+    ),
+    "transposed_product": MatrixFunction(
+        transposed_product, None, ("element", "row_rank"), "column_rank"
+    ),
+    "unit_columns": MatrixFunction(
+        unit_columns, None, ("column_rank", "column_rank"), "column_rank", decomposes=True
+    ),
+    "outer_product": MatrixFunction(outer_product, None, ("row_rank", "column_rank")),
 }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..pages import see
-from .blocks import PAIRS
+from .blocks import THIN, WHOLE
 from .blockwise import BLOCKWISE
 from .kept import kept
 from .matrix_functions import FUNCTIONS
@@ -136,7 +136,7 @@ class _Graph:
         self.asked, self.storage = tuple(asked), rule.storage
         self.nodes = reachable(outputs.values())
         _refuse_matrix_functions(rule, self.nodes)
-        _refuse_square_states(rule)
+        _refuse_whole_states(rule)
         self.small = {n: e for n, e in outputs.items() if rule.per.get(n, "element") != "element"}
         self.full = {
             n: e
@@ -262,11 +262,12 @@ def _refuse_matrix_functions(rule: Rule, nodes: Iterable[Expr]) -> None:
             )
 
 
-def _refuse_square_states(rule: Rule) -> None:
+def _refuse_whole_states(rule: Rule) -> None:
     for name, per in rule.per.items():
-        if per in PAIRS:
+        if per in WHOLE:
+            kind = "thin" if per in THIN else "square"
             raise TypeError(
-                f"rule {rule.name!r} keeps the square state {name}, per {per}, but calls no function of "
+                f"rule {rule.name!r} keeps the {kind} state {name}, per {per}, but calls no function of "
                 f"whole matrices, which is what such a state is for{see('howto/rule.md')}"
             )
 

@@ -29,7 +29,7 @@ from .signs import never_negative
 
 # float, bool, a tuple of floats, a name, None for a kind of clipping that is off, or a `StateDtype`
 Hyper = Any
-Option = bool | str | None
+Option = bool | int | str | None
 CLIPS = ("clip_value", "clip_norm")  # hyperparameters of every rule, see samestep.language.clipping
 
 
@@ -65,7 +65,11 @@ class Rule:
         State name to ``"row"``, ``"column"`` or ``"tensor"`` if it is smaller than the parameter:
         of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too. Or
         ``"row_pair"`` or ``"column_pair"``: a square state of the parameter seen as a matrix, for
-        functions such as ``xp.row_gram``.
+        functions such as ``xp.row_gram``; ``"row_rank"`` or ``"column_rank"``: a thin state, for
+        functions such as ``xp.outer_product``.
+    rank : int
+        How many numbers a thin state has for each row or column; fewer of a parameter that has fewer
+        rows or columns. 0 for a rule without such states.
     carry : mapping
         Host state per parameter, float64: name to initial value.
     shared : mapping
@@ -73,13 +77,14 @@ class Rule:
         per tensor, whose sum over all parameters is added to it after each step, or None for one that
         nothing is added to. See `samestep.step.totals`.
     options : mapping
-        The structural options (booleans, or names that ``choices`` has) this variant was built with.
+        The structural options (booleans, names that ``choices`` has, or whole numbers) this variant was
+        built with.
     choices : mapping
         Option to the names that it may be, and None if it may be left out. A numeric hyperparameter
         of the same name may be one of them instead of numbers; numbers count as None.
     factory : callable
         The function of those options that builds it. A numeric hyperparameter of the same name
-        counts as the option by being nonzero.
+        counts as a boolean option by being nonzero, and as a whole number by itself.
     shape_options : callable
         ``shape_options(shape) -> options`` that parameters of this shape need whatever was asked
         for: a rule that keeps rows and columns has another variant for vectors.
@@ -119,6 +124,7 @@ class Rule:
     bounds: Mapping[str, Any] = field(default_factory=dict)
     initial: Mapping[str, float | str] = field(default_factory=dict)
     per: Mapping[str, str] = field(default_factory=dict)
+    rank: int = 0
     carry: Mapping[str, float] = field(default_factory=dict)
     shared: Mapping[str, str | None] = field(default_factory=dict)
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -242,14 +248,15 @@ class Rule:
 
     @property
     def label(self) -> str:
-        """The name with the options that differ from the family's defaults: ``adam_amsgrad``."""
+        """The name with the options that differ from the family's defaults, but for whole numbers:
+        ``adam_amsgrad``."""
         if self.factory is None:
             return self.name
         usual = self.factory().options
         parts = [
             on if isinstance(on, str) else name if on else f"no_{name}"
             for name, on in self.options.items()
-            if on != usual[name]
+            if on != usual[name] and not is_count(on)  # kernels do not depend on a whole number
         ]
         return "_".join([self.name, *parts])
 
@@ -353,7 +360,7 @@ class Rule:
 
     def _option(self, name: str, value: Any) -> Option:
         if name not in self.choices:
-            return bool(value)
+            return int(value) if is_count(self.options[name]) else bool(value)
         if name in self.defaults and not isinstance(value, str):
             return None  # numbers
         return self._checked_name(name, value, "")
@@ -400,6 +407,11 @@ class Rule:
 
 
 Rule.__init__ = known_keywords()(Rule.__init__)  # type: ignore[method-assign]
+
+
+def is_count(option: Option) -> bool:
+    """Return true for a structural option that is a whole number, such as a rank."""
+    return isinstance(option, int) and not isinstance(option, bool)
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from ..pages import see
-from .blocks import PAIRS
+from .blocks import THIN, WHOLE
 from .names import LONGEST_OF_FILE, PER, TAKEN, check_names
 
 
@@ -55,12 +55,18 @@ def check_definition(rule: Any) -> None:
     if rule.average_share is not None and "z" not in rule.state:
         raise TypeError(f"{rule_is}average_share needs a state named 'z'; it has {rule.state}")
     for name, value in rule.per.items():
-        if value not in (*PER, *PAIRS):
+        if value not in (*PER, *WHOLE):
             raise ValueError(
-                f"{rule_is}per[{name!r}] must be one of {(*PER, *sorted(PAIRS))}, not {value!r}"
+                f"{rule_is}per[{name!r}] must be one of {(*PER, *sorted(WHOLE))}, not {value!r}"
             )
-        if value in PAIRS and rule.initial.get(name, 0) != 0:
-            raise ValueError(f"{rule_is}the square state {name} starts at 0, not as initial says")
+        kind = "thin" if value in THIN else "square"
+        if value in WHOLE and rule.initial.get(name, 0) != 0:
+            raise ValueError(f"{rule_is}the {kind} state {name} starts at 0, not as initial says")
+        if value in THIN and not (isinstance(rule.rank, int) and rule.rank > 0):
+            raise ValueError(
+                f"{rule_is}rank is {rule.rank!r}; expected a whole number from 1 on, how many numbers the "
+                f"thin state {name} has per row or column"
+            )
     _check_numbers(rule, rule_is)
 
 

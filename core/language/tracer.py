@@ -16,7 +16,7 @@ from typing import Any
 
 from ..pages import see
 from . import refusals, vocabulary
-from .blocks import PAIRS
+from .blocks import PAIRS, WHOLE
 from .matrix_functions import FUNCTIONS
 from .names import PER, check_names
 from .places import place_of_error, place_of_function
@@ -39,7 +39,7 @@ class Expr(Closed):
     """One operation of a traced rule.
 
     ``per`` says how many of it there are: one for the whole launch row ("scalar"), one per
-    "tensor", per "row", per "column", per pair of rows or columns, or one per "element"; in ``scalars`` it is "host". ``name``
+    "tensor", per "row", per "column", per pair of rows or columns, a rank of them per row or column, or one per "element"; in ``scalars`` it is "host". ``name``
     is the local variable the rule's text first bound it to, or None.
     """
 
@@ -96,11 +96,12 @@ for _op in ("neg", "abs"):
 
 
 def _join(args: tuple[Expr, ...]) -> str:
-    """Return the ``per`` of an operation's result. Raise TypeError for a square state."""
+    """Return the ``per`` of an operation's result. Raise TypeError for a square or a thin state."""
     found = {arg.per for arg in args} - {"scalar"}
-    if found & PAIRS:
+    if found & WHOLE:
+        kind, function = ("square", "row_gram") if found & PAIRS else ("thin", "outer_product")
         raise TypeError(
-            "a square state is only for functions of whole matrices, such as xp.row_gram"
+            f"a {kind} state is only for functions of whole matrices, such as xp.{function}"
         )
     if "host" in found:
         return "host"
@@ -196,6 +197,21 @@ class TracedVocabulary(Words, Vocabulary):
     def rotated_back(self, x: Any, left: Any, right: Any) -> Expr:
         return _of_matrix("rotated_back", None, x, left, right)
 
+    def random_start(self, before: Any, first: Any, seed: Any) -> Expr:
+        return _of_matrix("random_start", None, before, first, seed)
+
+    def orthonormal_product(self, x: Any, right: Any) -> Expr:
+        return _of_matrix("orthonormal_product", None, x, right)
+
+    def transposed_product(self, x: Any, left: Any) -> Expr:
+        return _of_matrix("transposed_product", None, x, left)
+
+    def unit_columns(self, x: Any, before: Any, eps: Any) -> Expr:
+        return _of_matrix("unit_columns", None, x, before, eps)
+
+    def outer_product(self, left: Any, right: Any) -> Expr:
+        return _of_matrix("outer_product", None, left, right)
+
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)
         if self.along_rows and (summand.per, per) == ("element", "tensor"):
@@ -259,7 +275,7 @@ def _check_scalar(name: str, number: Any) -> None:
 
 def _of_matrix(name: str, dtype: str | None, *args: Any) -> Expr:
     """Return a new node for a function of a whole matrix, whose value is the dtype of its products.
-    Raise TypeError for an argument that is not one value per element, or the square state that it
+    Raise TypeError for an argument that is not one value per element, or the state that it
     takes, or a number that is no scalar."""
     function = FUNCTIONS[name]
     values, numbers = args[: len(function.values)], args[len(function.values) :]
@@ -342,7 +358,7 @@ def trace_update(rule: Any, along_rows: bool = False) -> tuple[dict[str, Expr], 
             raise TypeError("update returned a comparison")
         for name, value in found.items():
             per = rule.per.get(name, "element")
-            if value.per != per and not PAIRS.isdisjoint((value.per, per)):
+            if value.per != per and not WHOLE.isdisjoint((value.per, per)):
                 raise TypeError(
                     f"{name} is kept per {per}, but update returns a value per {value.per}"
                 )

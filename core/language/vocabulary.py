@@ -21,6 +21,13 @@ from .kronecker import (
     rotated_back,
     row_gram,
 )
+from .low_rank import (
+    orthonormal_product,
+    outer_product,
+    random_start,
+    transposed_product,
+    unit_columns,
+)
 from .matrix_functions import newton_schulz, newton_schulz_memory
 from .random_signs import random_signs
 from .whitening import column_whitening, row_whitening
@@ -142,6 +149,29 @@ class Vocabulary:
 
     def rotated_back(self, x: Value, left: Value, right: Value) -> Value:
         """Return the products ``left X right^T``."""
+        raise NotImplementedError
+
+    def random_start(self, before: Value, first: Value, seed: Value) -> Value:
+        """Return a thin state of the columns of numbers between -1 and 1, by chance, where the scalar ``first``
+        is not 0, else ``before``. They follow from the scalar ``seed``, a whole number up to 2**24."""
+        raise NotImplementedError
+
+    def orthonormal_product(self, x: Value, right: Value) -> Value:
+        """Return orthonormal columns that span those of ``X right``, a thin state of the rows: of ``x``, the
+        parameter seen as a matrix, and a thin state of its columns. Columns that are too many are 0."""
+        raise NotImplementedError
+
+    def transposed_product(self, x: Value, left: Value) -> Value:
+        """Return ``X^T left``, a thin state of the columns, of one of the rows."""
+        raise NotImplementedError
+
+    def unit_columns(self, x: Value, before: Value, eps: Value) -> Value:
+        """Return a thin state of the columns, each of its columns divided by its norm and ``eps``; in the place
+        of one of zeros that of ``before``."""
+        raise NotImplementedError
+
+    def outer_product(self, left: Value, right: Value) -> Value:
+        """Return the matrix ``left right^T`` of a thin state of the rows and one of the columns."""
         raise NotImplementedError
 
     def cube_root(self, x: Value) -> Value:
@@ -321,6 +351,31 @@ class NumpyVocabulary(Vocabulary):
         stack = np.array(x)[None]
         function(np.matmul, stack, left[None], right[None], np.empty(x.size, self.dtype))
         return stack[0]
+
+    def random_start(self, before: Any, first: Any, seed: Any) -> Any:
+        after = np.empty_like(before)[None]
+        random_start(np.matmul, before[None], after, first, seed, library=np)
+        return after[0]
+
+    def orthonormal_product(self, x: Any, right: Any) -> Any:
+        after = np.empty((1, len(x), right.shape[1]), self.dtype)
+        orthonormal_product(np.matmul, x[None], right[None], after, library=np)
+        return after[0]
+
+    def transposed_product(self, x: Any, left: Any) -> Any:
+        after = np.empty((1, x.shape[1], left.shape[1]), self.dtype)
+        transposed_product(np.matmul, x[None], left[None], after)
+        return after[0]
+
+    def unit_columns(self, x: Any, before: Any, eps: Any) -> Any:
+        after = np.empty_like(before)[None]
+        unit_columns(np.matmul, x[None], before[None], after, eps, library=np)
+        return after[0]
+
+    def outer_product(self, left: Any, right: Any) -> Any:
+        after = np.empty((1, len(left), len(right)), self.dtype)
+        outer_product(np.matmul, left[None], right[None], after)
+        return after[0]
 
     def _typed(self, x: Any) -> Any:
         return self.dtype.type(x) if isinstance(x, (int, float)) else x

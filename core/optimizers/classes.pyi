@@ -59,6 +59,7 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "SM3",
     "SOAP",
     "PSGDKron",
+    "Dion",
 ]
 
 class SGD(Optimizer):
@@ -1747,6 +1748,40 @@ class PSGDKron(Optimizer):
         damping: Number = 1e-09,
         update_rms: Number = 0.2,
         clip_rms: Number = 1.05,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | None = None,
+        copy_to: Any = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        clip_global_norm: Number | None = None,
+        skip_nonfinite: bool = False,
+        loss_scaler: LossScaler | None = None,
+        accumulation_steps: int = 1,
+        cast_gradients: bool = False,
+        warn_lost_updates: bool = True,
+        weight_decay_mask: Any = None,
+    ) -> None: ...
+
+class Dion(Optimizer):
+    def __init__(
+        self,
+        params: Any,
+        lr: Number = 0.01,
+        mu: Number = 0.95,
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.01,
+        rank: Number = 768.0,
+        basis_seed: Number = 0.0,
         *,
         maximize: bool = False,
         lazy: bool = False,

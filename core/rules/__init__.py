@@ -17,6 +17,7 @@ from .apollo_mini import apollo_mini
 from .asgd import asgd
 from .came import came
 from .dadaptation import dadapt_adam
+from .dion import dion
 from .ftrl import ftrl
 from .grams import grams
 from .lamb import lamb
@@ -97,6 +98,7 @@ classes: dict[str, Rule] = {
     "SM3": sm3(),
     "SOAP": soap,
     "PSGDKron": psgd_kron,
+    "Dion": dion(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

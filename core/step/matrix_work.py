@@ -1,5 +1,5 @@
 """The work of functions of whole matrices: on stacks of parameters of one shape, or, for rules with
-square states, on one parameter and its squares."""
+square or thin states, on one parameter and these."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..language.blocks import PAIRS, blocks_of
+from ..language.blocks import THIN, WHOLE, blocks_of, thin_shape
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import Rule
 from ..language.stages import Call, stages
@@ -51,7 +51,7 @@ class Stack:
                     yield slice(first, min(first + most, stop)), row
 
     def store(self, row_of_tensor: Sequence[int]) -> None:
-        """Do nothing: there are no squares."""
+        """Do nothing: there are no states of whole matrices."""
 
 
 def at_once(shape: tuple[int, int]) -> int:
@@ -72,29 +72,35 @@ def on_matrices(
         backend.on_narrow_matrices(function.compute, call.dtype, matrices, size, *numbers)
 
 
-class WithSquares:
-    """One tensor, the ``number``-th of a launch, with its square states; ``arrays`` are as of a stack of
-    this one matrix. A function that returns a square writes it to memory of its own; `store` makes it
-    the state, once all has gone well."""
+class WithStates:
+    """One tensor, the ``number``-th of a launch, with its square and thin states; ``arrays`` are as of a stack
+    of this one matrix. A function that returns such a state writes it to memory of its own; `store` makes
+    it the state, once all has gone well."""
 
     def __init__(
         self, backend: Backend, rule: Rule, number: int, tensor: Tensor, arrays: Mapping[str, Any]
     ) -> None:
         self._backend, self._number, self._arrays = backend, number, arrays
         self._blocks = blocks = blocks_of(tensor.shape)
-        self._becomes = stages(rule).squares
-        self._squares, compute = {}, COMPUTE_DTYPE[tensor.dtype]
+        self._becomes = stages(rule).becomes
+        self._states, compute = {}, COMPUTE_DTYPE[tensor.dtype]
 
         def zeros(shape: tuple[int, ...]) -> Any:
             return backend.zeros(math.prod(shape), compute).reshape(shape)
 
+        def stack(per: str) -> tuple[int, ...]:
+            if per in THIN:
+                return 1, *thin_shape(tensor.shape, per, rule.rank)
+            return blocks.stack(per)
+
         for name, per in rule.per.items():
-            if per in PAIRS:
-                self._squares[name] = tensor.flat_state(name).reshape(blocks.stack(per))
+            if per in WHOLE:
+                self._states[name] = tensor.flat_state(name).reshape(stack(per))
         for call in stages(rule).calls:
-            if call.per in PAIRS:
-                self._squares[call.result] = zeros(blocks.stack(call.per))
-        self._cut = None if blocks.exact else zeros(blocks.stack("element"))
+            if call.per in WHOLE:
+                self._states[call.result] = zeros(stack(call.per))
+        in_blocks = any(call.function.in_blocks for call in stages(rule).calls)
+        self._cut = zeros(blocks.stack("element")) if in_blocks and not blocks.exact else None
 
     def memory(self, call: Call) -> int:
         """Return how many elements a call needs besides."""
@@ -112,39 +118,39 @@ class WithSquares:
         row = row_of_tensor[self._number]
         if row < 0:
             return
-        if call.function.in_blocks:
+        if call.function.of_states:
             self._backend.on_matrices(self._compute, call, memory, numbers[row])
         else:
             on_matrices(self._backend, call, self._arrays[call.result], memory, numbers[row])
 
     def _compute(self, matmul: Any, call: Call, memory: Any, numbers: Sequence[float]) -> None:
         function = call.function
-        values = [self._value(name) for name in call.values]
-        if call.per in PAIRS:
-            values.append(self._squares[call.result])
+        values = [self._value(name, function.in_blocks) for name in call.values]
+        if not function.overwrites:
+            values.append(self._value(call.result, False))
         if function.memory is not None:
             values.append(memory)
         keywords = {"library": self._backend.library} if function.decomposes else {}
         function.compute(matmul, *values, *numbers, **keywords)
-        if call.per == "element" and values[0] is self._cut:
+        if function.overwrites and values[0] is self._cut:
             self._blocks.write(self._cut, self._arrays[call.result][0])
 
-    def _value(self, name: str) -> Any:
-        """Return a square, or the blocks of a matrix."""
-        if name in self._squares:
-            return self._squares[name]
-        if self._cut is None:
+    def _value(self, name: str, in_blocks: bool) -> Any:
+        """Return a state of whole matrices, or a matrix or its blocks."""
+        if name in self._states:
+            return self._states[name]
+        if self._cut is None or not in_blocks:
             return self._arrays[name]
         self._blocks.read(self._arrays[name][0], self._cut)
         return self._cut
 
     def store(self, row_of_tensor: Sequence[int]) -> None:
-        """Make the new squares the states, if the tensor has a row."""
+        """Make what functions returned the states, if the tensor has a row."""
         if row_of_tensor[self._number] >= 0:
             self._backend.on_matrices(self._store)
 
     def _store(self, matmul: Any) -> None:
         moved = {state: result for state, result in self._becomes.items() if state != result}
-        old = {name: 1 * self._squares[name] for name in moved.values() if name in moved}
+        old = {name: 1 * self._states[name] for name in moved.values() if name in moved}
         for state, result in moved.items():
-            self._squares[state][...] = old.get(result, self._squares[result])
+            self._states[state][...] = old.get(result, self._states[result])

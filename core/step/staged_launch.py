@@ -2,7 +2,7 @@
 
 Each of its stages is a launch of the backend; between two of them run the functions
 (`samestep.step.matrix_work`). The arrays that they overwrite belong to the launch: one more of the
-parameter's size, in the compute dtype, for each array of the rule's stages.
+parameter's size, in the compute dtype, for each array of the rule's stages and of its functions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..language.scalars import scalar_names
 from ..language.stages import Call, stages
 from ..pages import see
 from ..protocol import Backend, Launch, Tensor
-from .matrix_work import Stack, WithSquares
+from .matrix_work import Stack, WithStates
 
 
 def launch_of(backend: Backend, rule: Rule, dtype: str, grad_dtype: str) -> Launch:
@@ -44,10 +44,10 @@ class StagedLaunch:
         shapes = [tensor.rows_and_columns for tensor in tensors]
         arrays: list[dict[str, Any]] = [{} for _ in tensors]
         by_shape = sorted(range(len(tensors)), key=shapes.__getitem__)
-        self._work: list[Stack | WithSquares] = []
+        self._work: list[Stack | WithStates] = []
         for shape, group in itertools.groupby(by_shape, shapes.__getitem__):
             members, size, stacks = tuple(group), math.prod(shape), {}
-            for name in self._stages.arrays:
+            for name in (*self._stages.arrays, *self._stages.made):
                 memory = self._backend.zeros(len(members) * size, self._compute)
                 stacks[name] = memory.reshape(len(members), *shape)
                 for k, i in enumerate(members):
@@ -67,13 +67,13 @@ class StagedLaunch:
         shape: tuple[int, int],
         stacks: Mapping[str, Any],
         tensors: Sequence[Tensor],
-    ) -> list[Stack] | list[WithSquares]:
+    ) -> list[Stack] | list[WithStates]:
         """Return what calls functions for the tensors of one shape."""
         backend, rule = self._backend, self._rule
-        if not self._stages.squares:
+        if not self._stages.becomes:
             return [Stack(backend, members, shape, stacks)]
         return [
-            WithSquares(backend, rule, i, tensors[i], {n: a[k : k + 1] for n, a in stacks.items()})
+            WithStates(backend, rule, i, tensors[i], {n: a[k : k + 1] for n, a in stacks.items()})
             for k, i in enumerate(members)
         ]
 
@@ -84,13 +84,13 @@ class StagedLaunch:
             launch.set_rows(row_of_tensor)
 
     def ready(self, rows: Any, gradients: Any) -> None:
-        """Take what the launches need. Raise RuntimeError where a step with square states is captured: the
-        host decides at each step whether they are refreshed."""
+        """Take what the launches need. Raise RuntimeError where a step with square or thin states is
+        captured: the host decides at each step what becomes of them."""
         capturing = self._backend.capturing()
-        if self._stages.squares and capturing:
+        if self._stages.becomes and capturing:
             raise RuntimeError(
-                f"a step of {self._rule.name} cannot be captured: whether it refreshes the roots of "
-                f"its square states is decided on the host; take it as it is{see('cuda.md')}"
+                f"a step of {self._rule.name} cannot be captured: what becomes of its states of whole "
+                f"matrices is decided on the host; take it as it is{see('cuda.md')}"
             )
         for launch in self._launches:
             launch.ready(rows, gradients)
@@ -99,7 +99,7 @@ class StagedLaunch:
 
     def run(self, rows: Any, gradients: Any, control: Any) -> None:
         """Run the stages, and the functions between them. Nothing has changed before the last stage."""
-        if self._stages.squares and control is not None and self._backend.leaves_out(control):
+        if self._stages.becomes and control is not None and self._backend.leaves_out(control):
             return
         for k, launch in enumerate(self._launches):
             launch.run(rows, gradients, control)

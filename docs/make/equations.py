@@ -63,6 +63,20 @@ DEFINITIONS = {
         "<mi>L</mi><mi>X</mi><msup><mi>R</mi><mi>T</mi></msup><mo>,</mo>"
         f"{SPACE}<mtext>of (X, L, R)</mtext>"
     ),
+    "random_start": (
+        "<mtext>random numbers, of (before, first, seed); before where first is 0</mtext>"
+    ),
+    "orthonormal_product": (
+        f"<mtext>the Q of QR of</mtext>{SPACE}<mi>X</mi><mi>R</mi><mo>,</mo>{SPACE}<mtext>of (X, R)</mtext>"
+    ),
+    "transposed_product": f"{TRANSPOSED}<mi>L</mi><mo>,</mo>{SPACE}<mtext>of (X, L)</mtext>",
+    "unit_columns": (
+        "<mtext>the columns of X, each divided by its norm + ε, of (X, before, ε); where one is 0, that of "
+        "before</mtext>"
+    ),
+    "outer_product": (
+        f"<mi>L</mi><msup><mi>R</mi><mi>T</mi></msup><mo>,</mo>{SPACE}<mtext>of (L, R)</mtext>"
+    ),
 }
 
 Text = tuple[str, int]

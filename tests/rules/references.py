@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+from samestep.golden.formulas_of_low_rank import random_numbers
 from samestep.golden.inputs import ORDINARY, gradients, parameters
 
 VALUES = Path(__file__).with_suffix(".json")
@@ -23,6 +24,8 @@ VERSIONS = {
     "optimi": "0.3.3",
     "pytorch_optimizer": "4.1.0",
     "prodigyopt": "1.1.2",
+    # of https://github.com/microsoft/dion
+    "dion": "commit 0a059a4542e5aa74b40dcd1dce363836c7afcd48",
     # of https://github.com/facebookresearch/optimizers
     "distributed_shampoo": "commit f60660661194de26d3ee78bae6d15820ff8e583d",
     "madgrad": "1.3",
@@ -97,6 +100,26 @@ def scion(norm: str, **hyper: Any) -> Callable[[], dict[str, Any]]:
         exact = functools.partial(getattr(iteration, "func", iteration), dtype=torch.float64)
         scion.zero_power_via_newton_schulz_5 = exact
         return dict(**hyper, norm_type=scion.LMONorm[norm], foreach=False)
+
+    return found
+
+
+def dion(**hyper: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives hyperparameters, and has all in float64 and not compiled, and the basis start as ours."""
+
+    def found() -> dict[str, Any]:
+        import torch
+        import torch._dynamo
+        from dion import dion_simple as module
+
+        def randn(size: tuple[int, int], **how: Any) -> torch.Tensor:
+            return torch.tensor(np.asarray(random_numbers(0, *size), np.float64))
+
+        double = functools.partial(torch.tensor, dtype=torch.float64)
+        own = {"float32": torch.float64, "tensor": double, "randn": randn}
+        module.torch = SimpleNamespace(**{**vars(torch), **own})
+        torch._dynamo.config.disable = True
+        return hyper
 
     return found
 
@@ -188,6 +211,7 @@ PSGD = dict(
     update_rms=0.5,
     clip_rms=0.9,
 )
+DION = dict(lr=LR, mu=0.8, weight_decay=0.1, rank=4)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
 # the authors' decay is of the parameter after the step; they say in a group what is projected, and how
@@ -297,6 +321,13 @@ CASES = {
         dict(PSGD, damping=1e-30),
         "references:PsgdTorch",
         PSGD,
+        ("weight",),
+    ),
+    "dion": Case(
+        "Dion",
+        dict(DION, eps=EPS),
+        "dion.dion_simple:Dion",
+        dion(**DION, epsilon=EPS),
         ("weight",),
     ),
     "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),

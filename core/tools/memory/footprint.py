@@ -62,7 +62,7 @@ def footprint(rule: Rule, shapes: Shapes, param_dtype: str, grad_dtype: str) -> 
 def state_shapes(rule: Rule, shape: Shape) -> dict[str, Shape]:
     """Return the shape of each state of a parameter of this shape."""
     variant = rule.for_shape(shape)
-    shapes = {name: state_shape(shape, variant.per.get(name)) for name in variant.state}
+    shapes = {n: state_shape(shape, variant.per.get(n), variant.rank) for n in variant.state}
     coded = {n: BLOCKWISE[c].shape(shape) for n, c in variant.storage.items() if c in BLOCKWISE}
     return shapes | coded
 

@@ -54,7 +54,7 @@ def pose(case: Case, steps: list[int], shape: tuple[int, int] = SHAPE) -> Proble
     Gradients do not depend on the parameters. It takes seconds for 1,000 steps;
     decompositions, of square states, are computed for the first 100 only.
     """
-    if stages(case.variant).squares:
+    if stages(case.variant).becomes:
         steps = [step for step in steps if step <= OF_SQUARES] or [1]
     last = max(steps)
     made = make(dataclasses.replace(case, changes={}), None).header

@@ -20,6 +20,7 @@ if not ss.available_backends()["numba"].available:
 
 from numba.core import event
 from samestep.backends.launching import source_cache
+from samestep.language.rule import is_count
 from variants import fitting
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are POSIX's")
@@ -60,7 +61,7 @@ def test_nothing_is_compiled_or_loaded_after_the_first_step(rule, monkeypatch):
     numbers = {
         name: tuple(0.9 * v for v in value) if isinstance(value, tuple) else 0.9 * value
         for name, value in optimizer.rule.defaults.items()
-        if not isinstance(value, bool)
+        if not isinstance(value, bool) and not is_count(optimizer.rule.options.get(name))
     }
     numbers |= {"etas": (0.4, 1.3)} if rule == "rprop" else {}
     bounds = optimizer.rule.bounds

@@ -390,7 +390,9 @@ def isfinite(x: ndarray) -> ndarray:
 def where(condition: ndarray, x: Any = None, y: Any = None) -> ndarray:
     assert x is not None
     assert y is not None
-    return x._computed(lambda: np.where(condition._array, x._array, y))
+    shape = np.broadcast_shapes(condition.shape, x.shape, getattr(y, "shape", ()))
+    other = y._array if isinstance(y, ndarray) else y
+    return x._computed(lambda: np.where(condition._array, x._array, other), shape=shape)
 
 
 def stack(
