@@ -18,7 +18,7 @@ OWN_NAMES = {
     "n", "i", "r", "height", "size", "columns", "chunks", "column", "start", "lane", "first_row",
     "first_column", "tile", "tile_width", "tile_rows", "strip", "strips", "block", "whole", "end", "across", "add_lines", "sum_as_row",
     "larger", "largest_lane", "largest_lines", "largest_each",
-    "grad_coefficient", "sign", "cube_root", "finite_or_zero", "maximum", "minimum", "fold", "lanes_for", "width", "total",
+    "grad_coefficient", "sign", "cube_root", "finite_or_zero", "maximum", "minimum", "fold", "fold_four", "fold_chunk", "lanes_for", "width", "total",
     "first_lane", "count", "fetch_ahead", "prefetch", "sqrt", "ipow", "pow", "exp",
     "step", "carry", "h", "s", "float32", "float64", "result", "total_of_chunk", "bits_of", "float_of", "added",
     "from_root", "to_root", "from_map", "to_map", "scale_of_block", "scale_of_values", "store_block",

@@ -65,6 +65,7 @@ class Numba(Target):
         "random_of": ("random_of", "random_sign"),
         "scale_of_values": STORES,
         "fold": ("fold", "total", "sum_as_row"),
+        "fold_four": ("fold_chunk",),
         "lanes_for": ("lanes_for", "total", "sum_as_row"),
         "add_lines": ("add_lines", "sum_as_row"),
     }
@@ -115,6 +116,9 @@ class Numba(Target):
         place = [codes, start] if room is None else [room, part or "0"]
         block = [start, str(codec.size)]
         return [values, count, *place, scales, *block, code, f"np.uint32({codec.mask:#x})"]
+
+    def fold_chunk(self, printer: Printer, lanes: str) -> str:
+        return printer.helper("fold_chunk", lanes)
 
     def tile_loops(self, printer: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
         return tile_loops(printer, step, per_row, element)

@@ -218,8 +218,8 @@ class Printer(Blocks):
         return lines
 
     def lane_loop(self, step: Step, first: str, most: int, left: str, body: Lines) -> Lines:
-        """Return the inner loop: ``body`` for every ``lane`` of the elements from ``first`` on, of
-        which there are ``left``, but ``most`` at a time."""
+        """Return the inner loop: ``body`` for every ``lane`` of the elements that are ``left``, but
+        ``most`` at a time. ``first`` is the element behind which memory is asked for."""
         count = self.target.smaller(str(most), self.use(left))
         if (
             self.blocks_of(step) and not self.program.matrix

@@ -102,6 +102,11 @@ class Target:
         loops: Lines = printer.flat_loops(step, element)
         return loops
 
+    def fold_chunk(self, printer: Any, lanes: str) -> str:
+        """Return the sum of the lanes of a whole chunk of a row."""
+        folded: str = printer.helper("fold", lanes, str(ROW_LANES))
+        return folded
+
     def tile_loops(self, printer: Any, step: Step, per_row: Lines, element: Lines) -> Lines:
         """Return ``per_row`` for each row ``r`` of a tile and ``element`` for each of its elements."""
         raise NotImplementedError

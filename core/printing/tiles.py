@@ -16,6 +16,9 @@ from .printer import Printer
 from .target import Lines
 
 FETCHED = 64  # lanes whose memory is asked for at once: of one array; of more, half as many
+PLACE = "r * columns + start"  # of the first of some columns
+# behind it memory is asked for, where a row is summed, in all columns equally far ahead: else some are left out
+AHEAD = f"{PLACE} + {ROW_CHUNK // 2}"
 
 
 def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
@@ -33,7 +36,7 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
     elif by_row:
         of_row = _chunks(p, step, by_row, body)
     else:
-        of_row = _parts(p, step, body, "0", "tile_width")
+        of_row = _parts(p, step, body, "0", "tile_width", PLACE)
     of_row = per_row + of_row
     rows = _strips(p, by_column, of_row) if by_column else p.loop("r", "height", of_row)
     return [*_widths(p), *rows] if by_row and not maxima else rows
@@ -54,7 +57,7 @@ def _in_strip(p: Printer, node: Expr) -> str:
 def _chunks(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Lines:
     """Return the loop over the whole chunks of a row, and what is done with the columns after them."""
     whole = [*p.tile_lines(nodes), *_whole_chunk(p, step, nodes, body)]
-    whole += [_folded(p, node, str(ROW_LANES)) for node in nodes]
+    whole += [_stored(p, node, p.target.fold_chunk(p, p.lanes_name[id(node)])) for node in nodes]
     rest = p.tile_lines(nodes, "(first_column + whole)")
     rest += _by_lanes(p, step, nodes, body, "whole", "tile_width")
     rest += [_folded(p, node, "width") for node in nodes]
@@ -77,9 +80,14 @@ def _chunks_in_memory(p: Printer, step: Step, nodes: list[Expr], body: Lines) ->
 
 def _folded(p: Printer, node: Expr, width: str) -> str:
     """Return the statement that stores the fold of a sum's lanes, or the largest of them."""
-    place = f"{p.use('workspace')}[{p.subscript(f'{p.line_name[id(node)]} + r')}]"
     helper = "fold" if node.op == "sum" else "largest_lane"
-    return p.target.assign(place, p.helper(helper, p.lanes_name[id(node)], width))
+    return _stored(p, node, p.helper(helper, p.lanes_name[id(node)], width))
+
+
+def _stored(p: Printer, node: Expr, folded: str) -> str:
+    """Return the statement that stores what a chunk's lanes have been folded to."""
+    place = f"{p.use('workspace')}[{p.subscript(f'{p.line_name[id(node)]} + r')}]"
+    return p.target.assign(place, folded)
 
 
 def _whole_chunk(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Lines:
@@ -95,7 +103,7 @@ def _whole_chunk(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Line
     if not (target.fetches_ahead and step.loads):
         return target.loop("lane", str(ROW_LANES), of_lane, "0", "1")
     fetched = FETCHED if len(step.loads) == 1 else FETCHED // 2
-    ahead = p.fetches(step, f"r * columns + start + {ROW_CHUNK // 2}", str(fetched))
+    ahead = p.fetches(step, AHEAD, str(fetched))
     return target.loop(
         "block",
         str(ROW_LANES),
@@ -116,13 +124,13 @@ def _by_lanes(
     for node in nodes:
         lines += p.zero_lanes(node, ROW_LANES)
         body = [*body, p.add(f"{p.lanes_name[id(node)]}[lane]", node)]
-    return lines + _parts(p, step, body, first, end)
+    return lines + _parts(p, step, body, first, end, AHEAD)
 
 
-def _parts(p: Printer, step: Step, body: Lines, first: str, end: str) -> Lines:
+def _parts(p: Printer, step: Step, body: Lines, first: str, end: str, ahead: str) -> Lines:
     """Return the loop over the columns from ``first`` to ``end``, so many at a time as there are
-    lanes."""
-    inner = p.lane_loop(step, "r * columns + start", ROW_LANES, f"{end} - start", body)
+    lanes; memory is asked for behind ``ahead``."""
+    inner = p.lane_loop(step, ahead, ROW_LANES, f"{end} - start", body)
     return p.target.loop("start", end, inner, first, str(ROW_LANES))
 
 

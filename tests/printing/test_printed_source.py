@@ -3,6 +3,7 @@ a warning, and, run as C, the bits of the reference."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -25,6 +26,16 @@ def test_kernels_are_those_that_were_reviewed():
     assert {file.name for file in write_snapshots.FOLDER.iterdir()} == set(texts)
     for name, text in texts.items():
         assert (write_snapshots.FOLDER / name).read_text(encoding="utf-8") == text, name
+
+
+def test_memory_of_all_columns_is_asked_for():
+    """Where rows are summed, equally far ahead in whole chunks and in the columns after them: else those
+    between the two distances are left out in the next row."""
+    passes = ss.emit("adafactor", "numba").split("_pass")[1:3]
+    for text in passes:
+        places = re.findall(r"fetch_ahead\(\w+, (r .+), \w+\)", text)
+        assert len(places) > 1
+        assert len(set(places)) == 1
 
 
 def test_the_page_shows_what_is_printed():

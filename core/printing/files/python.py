@@ -30,7 +30,7 @@ from .rule_text import RuleText, attributes_of, function_text, method_text
 RESERVED = {
     "init", "step", "namespace", "scalars_of", "checked", "rule_for", "launch", "run", "pool",
     "update_one", "update_part", "total", "sum_rows", "sum_columns", "add_to_lanes", "lanes_for",
-    "fold", "sum_in_lanes", "add_lines", "add_neighbours", "sum_as_row", "larger", "largest_lane", "largest_lines", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "cube_root", "finite_or_zero", "maximum", "minimum",
+    "fold", "fold_four", "fold_chunk", "sum_in_lanes", "add_lines", "add_neighbours", "sum_as_row", "larger", "largest_lane", "largest_lines", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "cube_root", "finite_or_zero", "maximum", "minimum",
     "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
     "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
     "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "pack", "unpack", "code_of", "update_blocks", "dynamic8_map", "udynamic8_map", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",

@@ -75,6 +75,27 @@ def fold(lanes, width):
 
 
 @njit(**options)
+def fold_four(lanes, i, width):
+    """The sum of four lanes that are so far apart, by halves."""
+    return (lanes[i] + lanes[i + 2 * width]) + (lanes[i + width] + lanes[i + 3 * width])
+
+
+@njit(**options)
+def fold_chunk(lanes):
+    """The sum of the 256 lanes of a whole chunk of a row, by halves; four times at once. Their number
+    is known, so that this is SIMD code without a loop."""
+    for i in range(16):
+        a, b = fold_four(lanes, i, 64), fold_four(lanes, i + 16, 64)
+        c, d = fold_four(lanes, i + 32, 64), fold_four(lanes, i + 48, 64)
+        lanes[i] = (a + c) + (b + d)
+    for i in range(8):
+        lanes[i] = lanes[i] + lanes[i + 8]
+    for i in range(4):
+        lanes[i] = lanes[i] + lanes[i + 4]
+    return fold_four(lanes, 0, 1)
+
+
+@njit(**options)
 def lanes_for(n, lanes):
     """How many of the lanes a sum of `n` elements needs: the others stay +0."""
     width = 1
@@ -159,8 +180,8 @@ def adafactor_pass0(table, rows, tensors, workspace, first, last):
                                 sum2_lane = sum2_lane + x * x
                             sum0_lanes[lane] = sum0_lane
                             sum2_lanes[lane] = sum2_lane
-                    workspace[uint64(sum0_line + r)] = fold(sum0_lanes, 256)
-                    workspace[uint64(sum2_line + r)] = fold(sum2_lanes, 256)
+                    workspace[uint64(sum0_line + r)] = fold_chunk(sum0_lanes)
+                    workspace[uint64(sum2_line + r)] = fold_chunk(sum2_lanes)
                 if whole < tile_width:
                     sum0_line = sum0_at + (first_column + whole) // 1024 * size + first_row
                     sum2_line = sum2_at + (first_column + whole) // 1024 * size + first_row
@@ -168,8 +189,8 @@ def adafactor_pass0(table, rows, tensors, workspace, first, last):
                     sum2_lanes[:width] = 0
                     for start in range(whole, tile_width, 256):
                         count = min(256, tile_width - start)
-                        fetch_ahead(params, r * columns + start, count)
-                        fetch_ahead(grads, r * columns + start, count)
+                        fetch_ahead(params, r * columns + start + 512, count)
+                        fetch_ahead(grads, r * columns + start + 512, count)
                         for lane in range(count):
                             column = start + lane
                             i = uint64(r * columns + column)
@@ -268,13 +289,13 @@ def adafactor_pass1(table, rows, tensors, workspace, first, last):
                             direction = grad * row_factor * col_factor
                             sum3_lane = sum3_lane + direction * direction
                         sum3_lanes[lane] = sum3_lane
-                workspace[uint64(sum3_line + r)] = fold(sum3_lanes, 256)
+                workspace[uint64(sum3_line + r)] = fold_chunk(sum3_lanes)
             if whole < tile_width:
                 sum3_line = sum3_at + (first_column + whole) // 1024 * size + first_row
                 sum3_lanes[:width] = 0
                 for start in range(whole, tile_width, 256):
                     count = min(256, tile_width - start)
-                    fetch_ahead(grads, r * columns + start, count)
+                    fetch_ahead(grads, r * columns + start + 512, count)
                     for lane in range(count):
                         column = start + lane
                         i = uint64(r * columns + column)

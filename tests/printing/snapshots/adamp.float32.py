@@ -76,6 +76,27 @@ def fold(lanes, width):
 
 
 @njit(**options)
+def fold_four(lanes, i, width):
+    """The sum of four lanes that are so far apart, by halves."""
+    return (lanes[i] + lanes[i + 2 * width]) + (lanes[i + width] + lanes[i + 3 * width])
+
+
+@njit(**options)
+def fold_chunk(lanes):
+    """The sum of the 256 lanes of a whole chunk of a row, by halves; four times at once. Their number
+    is known, so that this is SIMD code without a loop."""
+    for i in range(16):
+        a, b = fold_four(lanes, i, 64), fold_four(lanes, i + 16, 64)
+        c, d = fold_four(lanes, i + 32, 64), fold_four(lanes, i + 48, 64)
+        lanes[i] = (a + c) + (b + d)
+    for i in range(8):
+        lanes[i] = lanes[i] + lanes[i + 8]
+    for i in range(4):
+        lanes[i] = lanes[i] + lanes[i + 4]
+    return fold_four(lanes, 0, 1)
+
+
+@njit(**options)
 def lanes_for(n, lanes):
     """How many of the lanes a sum of `n` elements needs: the others stay +0."""
     width = 1
@@ -158,9 +179,9 @@ def adamp_pass0(table, rows, tensors, workspace, first, last):
                         product_lanes[lane] = product_lane
                         grad_square_lanes[lane] = grad_square_lane
                         square_lanes[lane] = square_lane
-                workspace[uint64(product_line + r)] = fold(product_lanes, 256)
-                workspace[uint64(grad_square_line + r)] = fold(grad_square_lanes, 256)
-                workspace[uint64(square_line + r)] = fold(square_lanes, 256)
+                workspace[uint64(product_line + r)] = fold_chunk(product_lanes)
+                workspace[uint64(grad_square_line + r)] = fold_chunk(grad_square_lanes)
+                workspace[uint64(square_line + r)] = fold_chunk(square_lanes)
             if whole < tile_width:
                 product_line = product_at + (first_column + whole) // 1024 * size + first_row
                 grad_square_line = grad_square_at + (first_column + whole) // 1024 * size + first_row
@@ -170,8 +191,8 @@ def adamp_pass0(table, rows, tensors, workspace, first, last):
                 square_lanes[:width] = 0
                 for start in range(whole, tile_width, 256):
                     count = min(256, tile_width - start)
-                    fetch_ahead(params, r * columns + start, count)
-                    fetch_ahead(grads, r * columns + start, count)
+                    fetch_ahead(params, r * columns + start + 512, count)
+                    fetch_ahead(grads, r * columns + start + 512, count)
                     for lane in range(count):
                         column = start + lane
                         i = uint64(r * columns + column)
@@ -298,16 +319,16 @@ def adamp_pass1(table, rows, tensors, workspace, first, last):
                             finite = finite_or_zero(param)
                             along_lane = along_lane + (finite * direction if value else float32(0))
                         along_lanes[lane] = along_lane
-                workspace[uint64(along_line + r)] = fold(along_lanes, 256)
+                workspace[uint64(along_line + r)] = fold_chunk(along_lanes)
             if whole < tile_width:
                 along_line = along_at + (first_column + whole) // 1024 * size + first_row
                 along_lanes[:width] = 0
                 for start in range(whole, tile_width, 256):
                     count = min(256, tile_width - start)
-                    fetch_ahead(params, r * columns + start, count)
-                    fetch_ahead(grads, r * columns + start, count)
-                    fetch_ahead(exp_avgs, r * columns + start, count)
-                    fetch_ahead(exp_avg_sqs, r * columns + start, count)
+                    fetch_ahead(params, r * columns + start + 512, count)
+                    fetch_ahead(grads, r * columns + start + 512, count)
+                    fetch_ahead(exp_avgs, r * columns + start + 512, count)
+                    fetch_ahead(exp_avg_sqs, r * columns + start + 512, count)
                     for lane in range(count):
                         column = start + lane
                         i = uint64(r * columns + column)

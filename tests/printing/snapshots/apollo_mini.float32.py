@@ -105,6 +105,27 @@ def fold(lanes, width):
 
 
 @njit(**options)
+def fold_four(lanes, i, width):
+    """The sum of four lanes that are so far apart, by halves."""
+    return (lanes[i] + lanes[i + 2 * width]) + (lanes[i + width] + lanes[i + 3 * width])
+
+
+@njit(**options)
+def fold_chunk(lanes):
+    """The sum of the 256 lanes of a whole chunk of a row, by halves; four times at once. Their number
+    is known, so that this is SIMD code without a loop."""
+    for i in range(16):
+        a, b = fold_four(lanes, i, 64), fold_four(lanes, i + 16, 64)
+        c, d = fold_four(lanes, i + 32, 64), fold_four(lanes, i + 48, 64)
+        lanes[i] = (a + c) + (b + d)
+    for i in range(8):
+        lanes[i] = lanes[i] + lanes[i + 8]
+    for i in range(4):
+        lanes[i] = lanes[i] + lanes[i + 4]
+    return fold_four(lanes, 0, 1)
+
+
+@njit(**options)
 def lanes_for(n, lanes):
     """How many of the lanes a sum of `n` elements needs: the others stay +0."""
     width = 1
@@ -194,8 +215,8 @@ def apollo_mini_pass0(table, rows, tensors, workspace, first, last):
                             sum1_lane = sum1_lane + grad * grad
                         low_rank_lanes[lane] = low_rank_lane
                         sum1_lanes[lane] = sum1_lane
-                workspace[uint64(low_rank_line + r)] = fold(low_rank_lanes, 256)
-                workspace[uint64(sum1_line + r)] = fold(sum1_lanes, 256)
+                workspace[uint64(low_rank_line + r)] = fold_chunk(low_rank_lanes)
+                workspace[uint64(sum1_line + r)] = fold_chunk(sum1_lanes)
             if whole < tile_width:
                 low_rank_line = low_rank_at + (first_column + whole) // 1024 * size + first_row
                 sum1_line = sum1_at + (first_column + whole) // 1024 * size + first_row
@@ -203,7 +224,7 @@ def apollo_mini_pass0(table, rows, tensors, workspace, first, last):
                 sum1_lanes[:width] = 0
                 for start in range(whole, tile_width, 256):
                     count = min(256, tile_width - start)
-                    fetch_ahead(grads, r * columns + start, count)
+                    fetch_ahead(grads, r * columns + start + 512, count)
                     for lane in range(count):
                         column = start + lane
                         i = uint64(r * columns + column)

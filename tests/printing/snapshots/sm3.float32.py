@@ -149,9 +149,9 @@ def sm3_pass0(table, rows, tensors, workspace, first, last):
                     row_lanes[:width] = 0
                     for start in range(chunk, end, 256):
                         count = min(256, end - start)
-                        fetch_ahead(params, r * columns + start, count)
-                        fetch_ahead(grads, r * columns + start, count)
-                        fetch_ahead(exp_avgs, r * columns + start, count)
+                        fetch_ahead(params, r * columns + start + 512, count)
+                        fetch_ahead(grads, r * columns + start + 512, count)
+                        fetch_ahead(exp_avgs, r * columns + start + 512, count)
                         for lane in range(count):
                             column = start + lane
                             i = uint64(r * columns + column)

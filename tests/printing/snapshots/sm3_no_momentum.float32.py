@@ -146,8 +146,8 @@ def sm3_no_momentum_pass0(table, rows, tensors, workspace, first, last):
                     row_lanes[:width] = 0
                     for start in range(chunk, end, 256):
                         count = min(256, end - start)
-                        fetch_ahead(params, r * columns + start, count)
-                        fetch_ahead(grads, r * columns + start, count)
+                        fetch_ahead(params, r * columns + start + 512, count)
+                        fetch_ahead(grads, r * columns + start + 512, count)
                         for lane in range(count):
                             column = start + lane
                             i = uint64(r * columns + column)
