@@ -125,6 +125,18 @@ SOAP = dict(
 )
 SOAP_LATER = dict(lr=0.02, betas=(0.8, 0.9), precondition_frequency=1.0, shampoo_beta=0.85)
 DION = dict(lr=0.05, mu=0.9, eps=1e-4, weight_decay=0.1, basis_seed=5.0)
+PSGD_KRON = dict(
+    lr=0.05,
+    momentum=0.9,
+    weight_decay=0.1,
+    preconditioner_lr=0.5,
+    precondition_frequency=2.0,
+    damping=1e-3,
+    clip_rms=0.9,
+)
+PSGD_KRON_LATER = dict(
+    lr=0.02, momentum=0.8, preconditioner_lr=0.3, precondition_frequency=1.0, clip_rms=1.5
+)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 SCION = dict(lr=0.02, scale=1.5, weight_decay=0.6, alpha=0.3)
 SCION_LATER = dict(lr=0.005, scale=2.0, alpha=0.5)
@@ -210,6 +222,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sm3_no_momentum": (dict(SM3, momentum=0.0, maximize=True), SM3_LATER),
     "soap": (dict(SOAP, maximize=True), SOAP_LATER),
     "dion": (dict(DION, rank=3.0, maximize=True), dict(lr=0.02, mu=0.8)),
+    "psgd_kron": (dict(PSGD_KRON, maximize=True), dict(PSGD_KRON_LATER, update_rms=0.4)),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),

@@ -76,6 +76,37 @@ def soap(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     return after
 
 
+def psgd_kron(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    names = "row_factor", "column_factor"
+    if t == 1:
+        s["mean"] = g
+        s["scale"] = 1 / mpmath.sqrt((g**2).sum() / g.size + mpmath.mpf(h.damping) ** 2)
+        rows, columns = len(g), g.size // len(g)
+        for name, side in zip(names, (rows, columns), strict=True):
+            s[name] = np.array(mpmath.eye(side).tolist(), object)
+    s["mean"] = h.momentum * s["mean"] + (1 - mpmath.mpf(h.momentum)) * g
+    left, right = (s[name].dot(s[name]) for name in names)
+    x = left.dot(s["scale"] * s["mean"].reshape(len(left), len(right))).dot(right)
+    s["age"] += 1
+    if t > 1 and s["age"] >= h.precondition_frequency:
+        s["age"] = mpmath.mpf(0)
+        for name, product in zip(names, (x.dot(x.T), x.T.dot(x)), strict=True):
+            q, expected = s[name], x.size // len(s[name])
+            damped = product + h.damping * expected * q.dot(q).dot(q).dot(q)
+            cube = damped.dot(damped).dot(damped)
+            norm = np.trace(cube.dot(damped)) / np.trace(cube)
+            identity = np.array(mpmath.eye(len(q)).tolist(), object)
+            m = identity - h.preconditioner_lr / 2 / (norm + expected) * (
+                damped - expected * identity
+            )
+            s[name] = m.dot(q).dot(m)
+    elif t == 1:
+        s["age"] = mpmath.mpf(0)
+    rms = mpmath.sqrt((x**2).sum() / x.size)
+    step = x.reshape(p.shape) * min(1, h.clip_rms / rms) if rms else 0 * p
+    return p * (1 - h.lr * h.weight_decay) - h.lr * h.update_rms * step
+
+
 def eigenvectors(gram: Vector) -> Vector:
     """Return the eigenvectors of a symmetric matrix, the largest eigenvalue first; the first element of
     each that is no less than 0.4 of the largest is positive."""

@@ -32,6 +32,7 @@ from .low_rank import (
     transposed_product,
     unit_columns,
 )
+from .whitening import column_whitening, row_whitening
 
 Stack = Any  # an array or tensor of three axes, contiguous
 Matmul = Callable[[Any, Any, Any], Any]
@@ -127,6 +128,10 @@ FUNCTIONS = {
     "column_gram": MatrixFunction(column_gram, None, ("element", "column_pair"), "column_pair"),
     "inverse_root": MatrixFunction(inverse_root, None, ("pair", "pair"), "pair", decomposes=True),
     "eigenbasis": MatrixFunction(eigenbasis, None, ("pair", "pair"), "pair", decomposes=True),
+    "row_whitening": MatrixFunction(row_whitening, None, ("element", "row_pair"), "row_pair"),
+    "column_whitening": MatrixFunction(
+        column_whitening, None, ("element", "column_pair"), "column_pair"
+    ),
     "multiplied": MatrixFunction(multiplied, operator.mul, BETWEEN),
     "rotated": MatrixFunction(rotated, operator.mul, BETWEEN),
     "rotated_back": MatrixFunction(rotated_back, operator.mul, BETWEEN),

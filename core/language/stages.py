@@ -92,6 +92,7 @@ class _Recorded:
         self.arrays: list[str] = []
         self.made: list[Call] = []  # those that return a matrix in an array of its own
         self._names: dict[int, str] = {}  # of a traced value: of a state, or an array that has it
+        self._overwritten: dict[int, str] = {}  # the array that a result was written over
         self._seen: list[Any] = []  # these values, so that no other one gets the same identity
 
         @functools.wraps(rule.update)
@@ -116,7 +117,7 @@ class _Recorded:
             for value, per in zip(values, function.values, strict=True)
         )
         if function.overwrites:  # the array has another value from here on
-            written = of_values[0]
+            written = self._overwritten[id(result)] = of_values[0]
             del self._names[id(values[0])]
         else:
             written = self._unused(f"{name}_{len(self.calls) + 1}")
@@ -130,8 +131,11 @@ class _Recorded:
             self.made.append(call)
 
     def _array(self, name: str, value: Expr) -> str:
-        """Return the name of an array that has this value: a new one, unless there is one."""
+        """Return the name of an array that has this value: a new one, unless there is one. That of a result
+        is for functions that leave it as it is, since the text may use the result later, too."""
         known = self._names.get(id(value))
+        if not FUNCTIONS[name].overwrites:
+            known = self._overwritten.get(id(value), known)
         if known not in self.arrays:
             word = name if FUNCTIONS[name].overwrites else "argument"
             known = self._names[id(value)] = self._unused(f"{word}_{len(self.calls) + 1}")

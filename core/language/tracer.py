@@ -182,6 +182,12 @@ class TracedVocabulary(Words, Vocabulary):
     def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Expr:
         return _of_matrix("eigenbasis", None, gram, before, refresh, start)
 
+    def row_whitening(self, x: Any, before: Any, *numbers: Any) -> Expr:
+        return _of_matrix("row_whitening", None, x, before, *numbers)
+
+    def column_whitening(self, x: Any, before: Any, *numbers: Any) -> Expr:
+        return _of_matrix("column_whitening", None, x, before, *numbers)
+
     def multiplied(self, x: Any, left: Any, right: Any) -> Expr:
         return _of_matrix("multiplied", None, x, left, right)
 

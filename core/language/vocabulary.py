@@ -30,6 +30,7 @@ from .low_rank import (
 )
 from .matrix_functions import newton_schulz, newton_schulz_memory
 from .random_signs import random_signs
+from .whitening import column_whitening, row_whitening
 
 # an array, a tensor, a traced expression or a number: whatever the target computes with
 Value = Any
@@ -122,6 +123,19 @@ class Vocabulary:
     def eigenbasis(self, gram: Value, before: Value, refresh: Value, start: Value) -> Value:
         """Return the eigenvectors of a square state, one a column, where the scalar ``start`` is not 0, else
         one step of power iteration from ``before``, or ``before`` where ``refresh`` is 0."""
+        raise NotImplementedError
+
+    def row_whitening(
+        self, x: Value, before: Value, refresh: Value, start: Value, rate: Value, damping: Value
+    ) -> Value:
+        """Return a square state of pairs of rows, fitted so that the rows of ``x`` become white: see
+        `samestep.language.whitening.row_whitening`. The numbers are scalars."""
+        raise NotImplementedError
+
+    def column_whitening(
+        self, x: Value, before: Value, refresh: Value, start: Value, rate: Value, damping: Value
+    ) -> Value:
+        """Return a square state of pairs of columns, fitted as that of rows is."""
         raise NotImplementedError
 
     def multiplied(self, x: Value, left: Value, right: Value) -> Value:
@@ -312,6 +326,16 @@ class NumpyVocabulary(Vocabulary):
     def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Any:
         after = np.empty_like(before)[None]
         eigenbasis(np.matmul, gram[None], before[None], after, refresh, start, library=np)
+        return after[0]
+
+    def row_whitening(self, x: Any, before: Any, *numbers: Any) -> Any:
+        after = np.empty_like(before)[None]
+        row_whitening(np.matmul, x[None], before[None], after, *numbers)
+        return after[0]
+
+    def column_whitening(self, x: Any, before: Any, *numbers: Any) -> Any:
+        after = np.empty_like(before)[None]
+        column_whitening(np.matmul, x[None], before[None], after, *numbers)
         return after[0]
 
     def multiplied(self, x: Any, left: Any, right: Any) -> Any:

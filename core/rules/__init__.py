@@ -31,6 +31,7 @@ from .nadam import nadam
 from .normuon import normuon
 from .novograd import novograd
 from .prodigy import prodigy
+from .psgd_kron import psgd_kron
 from .radam import radam
 from .rmsprop import rmsprop
 from .rprop import rprop
@@ -97,6 +98,7 @@ classes: dict[str, Rule] = {
     "SM3": sm3(),
     "SOAP": soap,
     "Dion": dion(),
+    "PSGDKron": psgd_kron,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

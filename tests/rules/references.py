@@ -34,6 +34,7 @@ VERSIONS = {
     "came_pytorch": "0.1.3",
     "dadaptation": "3.2",
     "apollo_torch": "1.0.3",
+    "torchzero": "0.4.4",  # which has psgd.py of https://github.com/lixilinx/psgd_torch
 }
 RUNS = ("first", "second")  # of ten steps each, less those without all gradients
 BETAS, EPS, LR = (0.87, 0.97), 1e-3, 0.05
@@ -155,6 +156,42 @@ def soap(**hyper: Any) -> Callable[[], dict[str, Any]]:
     return found
 
 
+class PsgdTorch:
+    """Steps of psgd_torch's functions for the fit QUAD, without noise, whose norm goes by traces. The factors
+    are balanced after each fit, which changes no step."""
+
+    def __init__(self, params: list[Any], lr: float, **hyper: Any) -> None:
+        self.psgd: Any = importlib.import_module("torchzero.modules.adaptive.psgd.psgd")
+        self.psgd.norm_lower_bound_spd = self.norm
+        self.params, self.lr, self.hyper, self.steps = params, lr, hyper, 0
+
+    @staticmethod
+    def norm(product: Any) -> Any:
+        powers = product.matrix_power(3), product.matrix_power(4)
+        return powers[1].trace() / powers[0].trace()
+
+    def step(self) -> None:
+        self.steps += 1
+        (param,), hyper = self.params, self.hyper
+        grad, psgd = param.grad, self.psgd
+        if self.steps == 1:
+            self.mean, scale = grad.clone(), (grad**2).mean() ** -0.25
+            self.factors, self.products = psgd.init_kron(
+                grad, scale, max_skew=float("inf"), dQ="QUAD"
+            )
+        self.mean.lerp_(grad, 1 - hyper["momentum"])
+        step = psgd.precond_grad_kron(self.factors, self.products, self.mean)
+        if self.steps % hyper["precondition_frequency"] == 1:
+            rate = 0.0 if self.steps == 1 else hyper["preconditioner_lr"]
+            options = dict(betaL=0.0, damping=0.0, balance_prob=1.0)
+            psgd.update_precond_kron_whiten_quad(
+                self.factors, self.products, self.mean, lr=rate, **options
+            )
+        clip = hyper["clip_rms"] / max((step**2).mean().sqrt(), hyper["clip_rms"])
+        param.data.mul_(1 - self.lr * hyper["weight_decay"])
+        param.data.sub_(self.lr * hyper["update_rms"] * clip * step)
+
+
 # without epsilon: the authors multiply it by the estimate of the next step
 PRODIGY = dict(lr=1.0, betas=BETAS, eps=1e-30, d0=1e-2, d_coef=50.0, weight_decay=0.5)
 DADAPT = dict(lr=1.0, betas=BETAS, eps=EPS, d0=1e-2, weight_decay=0.5)
@@ -166,6 +203,15 @@ SOAP = dict(
     lr=LR, betas=BETAS, eps=EPS, weight_decay=0.0, shampoo_beta=0.9, precondition_frequency=2
 )
 DION = dict(lr=LR, mu=0.8, weight_decay=0.1, rank=4)
+PSGD = dict(
+    lr=LR,
+    momentum=0.8,
+    weight_decay=0.1,
+    preconditioner_lr=0.4,
+    precondition_frequency=2,
+    update_rms=0.5,
+    clip_rms=0.9,
+)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
 # the authors' decay is of the parameter after the step; they say in a group what is projected, and how
@@ -275,6 +321,13 @@ CASES = {
         dict(DION, eps=EPS),
         "dion.dion_simple:Dion",
         dion(**DION, epsilon=EPS),
+        ("weight",),
+    ),
+    "psgd_kron": Case(
+        "PSGDKron",
+        dict(PSGD, damping=1e-30),
+        "references:PsgdTorch",
+        PSGD,
         ("weight",),
     ),
     "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),

@@ -42,6 +42,7 @@ OF_MATRICES = [
     "Shampoo",
     "SOAP",
     "Dion",
+    "PSGDKron",
 ]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 
