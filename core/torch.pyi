@@ -1574,16 +1574,18 @@ class SOAP(Optimizer):
         warn_lost_updates: bool = True,
     ) -> None: ...
 
-class Dion(Optimizer):
+class PSGDKron(Optimizer):
     def __init__(
         self,
         params: ParamsT,
-        lr: Number = 0.01,
-        mu: Number = 0.95,
-        eps: Number = 1e-08,
-        weight_decay: Number = 0.01,
-        rank: Number = 768.0,
-        basis_seed: Number = 0.0,
+        lr: Number = 0.001,
+        momentum: Number = 0.95,
+        weight_decay: Number = 0.1,
+        preconditioner_lr: Number = 0.1,
+        precondition_frequency: Number = 1.0,
+        damping: Number = 1e-09,
+        update_rms: Number = 0.2,
+        clip_rms: Number = 1.05,
         *,
         maximize: bool = False,
         lazy: bool = False,
@@ -1606,18 +1608,16 @@ class Dion(Optimizer):
         warn_lost_updates: bool = True,
     ) -> None: ...
 
-class PSGDKron(Optimizer):
+class Dion(Optimizer):
     def __init__(
         self,
         params: ParamsT,
-        lr: Number = 0.001,
-        momentum: Number = 0.95,
-        weight_decay: Number = 0.1,
-        preconditioner_lr: Number = 0.1,
-        precondition_frequency: Number = 1.0,
-        damping: Number = 1e-09,
-        update_rms: Number = 0.2,
-        clip_rms: Number = 1.05,
+        lr: Number = 0.01,
+        mu: Number = 0.95,
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.01,
+        rank: Number = 768.0,
+        basis_seed: Number = 0.0,
         *,
         maximize: bool = False,
         lazy: bool = False,

@@ -124,7 +124,6 @@ SOAP = dict(
     shampoo_beta=0.95,
 )
 SOAP_LATER = dict(lr=0.02, betas=(0.8, 0.9), precondition_frequency=1.0, shampoo_beta=0.85)
-DION = dict(lr=0.05, mu=0.9, eps=1e-4, weight_decay=0.1, basis_seed=5.0)
 PSGD_KRON = dict(
     lr=0.05,
     momentum=0.9,
@@ -137,6 +136,7 @@ PSGD_KRON = dict(
 PSGD_KRON_LATER = dict(
     lr=0.02, momentum=0.8, preconditioner_lr=0.3, precondition_frequency=1.0, clip_rms=1.5
 )
+DION = dict(lr=0.05, mu=0.9, eps=1e-4, weight_decay=0.1, basis_seed=5.0)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 SCION = dict(lr=0.02, scale=1.5, weight_decay=0.6, alpha=0.3)
 SCION_LATER = dict(lr=0.005, scale=2.0, alpha=0.5)
@@ -221,8 +221,8 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sm3": (SM3, dict(SM3_LATER, momentum=0.7)),
     "sm3_no_momentum": (dict(SM3, momentum=0.0, maximize=True), SM3_LATER),
     "soap": (dict(SOAP, maximize=True), SOAP_LATER),
-    "dion": (dict(DION, rank=3.0, maximize=True), dict(lr=0.02, mu=0.8)),
     "psgd_kron": (dict(PSGD_KRON, maximize=True), dict(PSGD_KRON_LATER, update_rms=0.4)),
+    "dion": (dict(DION, rank=3.0, maximize=True), dict(lr=0.02, mu=0.8)),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),

@@ -58,8 +58,8 @@ __all__ = [  # noqa: RUF022 (in the order of the registry)
     "Shampoo",
     "SM3",
     "SOAP",
-    "Dion",
     "PSGDKron",
+    "Dion",
 ]
 
 class SGD(Optimizer):
@@ -1736,16 +1736,18 @@ class SOAP(Optimizer):
         weight_decay_mask: Any = None,
     ) -> None: ...
 
-class Dion(Optimizer):
+class PSGDKron(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: Number = 0.01,
-        mu: Number = 0.95,
-        eps: Number = 1e-08,
-        weight_decay: Number = 0.01,
-        rank: Number = 768.0,
-        basis_seed: Number = 0.0,
+        lr: Number = 0.001,
+        momentum: Number = 0.95,
+        weight_decay: Number = 0.1,
+        preconditioner_lr: Number = 0.1,
+        precondition_frequency: Number = 1.0,
+        damping: Number = 1e-09,
+        update_rms: Number = 0.2,
+        clip_rms: Number = 1.05,
         *,
         maximize: bool = False,
         lazy: bool = False,
@@ -1770,18 +1772,16 @@ class Dion(Optimizer):
         weight_decay_mask: Any = None,
     ) -> None: ...
 
-class PSGDKron(Optimizer):
+class Dion(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: Number = 0.001,
-        momentum: Number = 0.95,
-        weight_decay: Number = 0.1,
-        preconditioner_lr: Number = 0.1,
-        precondition_frequency: Number = 1.0,
-        damping: Number = 1e-09,
-        update_rms: Number = 0.2,
-        clip_rms: Number = 1.05,
+        lr: Number = 0.01,
+        mu: Number = 0.95,
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.01,
+        rank: Number = 768.0,
+        basis_seed: Number = 0.0,
         *,
         maximize: bool = False,
         lazy: bool = False,

@@ -97,8 +97,8 @@ classes: dict[str, Rule] = {
     "Shampoo": shampoo(),
     "SM3": sm3(),
     "SOAP": soap,
-    "Dion": dion(),
     "PSGDKron": psgd_kron,
+    "Dion": dion(),
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}
 

@@ -202,7 +202,6 @@ SEVERAL = dict(precondition_frequency=2, start_preconditioning_step=4)
 SOAP = dict(
     lr=LR, betas=BETAS, eps=EPS, weight_decay=0.0, shampoo_beta=0.9, precondition_frequency=2
 )
-DION = dict(lr=LR, mu=0.8, weight_decay=0.1, rank=4)
 PSGD = dict(
     lr=LR,
     momentum=0.8,
@@ -212,6 +211,7 @@ PSGD = dict(
     update_rms=0.5,
     clip_rms=0.9,
 )
+DION = dict(lr=LR, mu=0.8, weight_decay=0.1, rank=4)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
 # the authors' decay is of the parameter after the step; they say in a group what is projected, and how
@@ -316,18 +316,18 @@ CASES = {
     "soap": Case(
         "SOAP", SOAP, "pytorch_optimizer:SOAP", soap(**SOAP), names=("weight",), square=True
     ),
-    "dion": Case(
-        "Dion",
-        dict(DION, eps=EPS),
-        "dion.dion_simple:Dion",
-        dion(**DION, epsilon=EPS),
-        ("weight",),
-    ),
     "psgd_kron": Case(
         "PSGDKron",
         dict(PSGD, damping=1e-30),
         "references:PsgdTorch",
         PSGD,
+        ("weight",),
+    ),
+    "dion": Case(
+        "Dion",
+        dict(DION, eps=EPS),
+        "dion.dion_simple:Dion",
+        dion(**DION, epsilon=EPS),
         ("weight",),
     ),
     "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),

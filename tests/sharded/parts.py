@@ -41,8 +41,8 @@ OF_MATRICES = [
     "Scion",
     "Shampoo",
     "SOAP",
-    "Dion",
     "PSGDKron",
+    "Dion",
 ]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 

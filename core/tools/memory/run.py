@@ -179,8 +179,8 @@ def notes(shapes: Shapes, param_dtype: str) -> list[str]:
         "for a rule that sums over a tensor, less than a byte per element of that tensor; for muon, "
         "normuon and scion, one more number like its momentum for each parameter, and what 4 MB or one matrix "
         "need for its products: at most three times as much; for shampoo and psgd_kron two, for "
-        "soap three more such numbers, one more of a parameter in blocks, its square states once more, and what one matrix "
-        "needs; for dion three such numbers, and some four times its basis."
+        "soap three more such numbers, one more of a parameter in blocks, its square states once more, "
+        "and what one matrix needs; for dion three such numbers, and some four times its basis."
     )
     return textwrap.wrap(text, WIDTH)
 
