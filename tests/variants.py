@@ -42,6 +42,11 @@ def exported_variants() -> list[ss.Rule]:
     return [rule for rule in variants() if not rule.shared]
 
 
+def exported_variant(rule: ss.Rule, target: str, dtype: str) -> str:
+    """Return the file of a variant, with a check where it can be checked by golden files."""
+    return ss.export(rule, target, dtype, with_check=rule.hessian_rule is None)
+
+
 def has_bits_of_numpy(rule: ss.Rule | str, backend: str) -> bool:
     """Return whether a rule has the reference's bits on this backend: one that multiplies matrices has
     the bits of another library on a device."""

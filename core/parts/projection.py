@@ -46,4 +46,5 @@ def unprojected(xp, s, param, grad, direction):
 
 
 def squared(x):
+    """Return the square of a number."""
     return x * x

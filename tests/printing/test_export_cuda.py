@@ -17,7 +17,7 @@ from samestep.golden.around import all_cases
 from samestep.golden.format import VALUES
 from samestep.language.blockwise import BLOCKWISE
 from samestep.language.rule import CLIPS
-from variants import DTYPES, exported_variants
+from variants import DTYPES, exported_variant, exported_variants
 
 FLAGS = ["-std=c++17", "-O1", "-fmad=false", "-Xcompiler", "-ffp-contract=off,-Wall,-Wextra"]
 # of each label one dtype, and all dtypes in turn
@@ -160,7 +160,7 @@ def compile_by_nvcc(text, file):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nvcc_takes_it_without_a_warning(dtype, tmp_path):
     for rule in exported_variants()[DTYPES.index(dtype) :: len(DTYPES)]:
-        text = ss.export(rule, "cuda", dtype, with_check=True)
+        text = exported_variant(rule, "cuda", dtype)
         compile_by_nvcc(text, tmp_path / f"{rule.label}.cu")
 
 

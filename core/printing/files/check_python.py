@@ -11,6 +11,8 @@ from ..templates import Words, filled, read
 from .golden_reader import differing_elements, read_golden
 from .rule_text import function_text
 
+LINE = 100  # characters
+
 
 def check_program(exported: Exported) -> str:
     """Return the text behind an exported module that makes it a program; it needs ``sys`` and
@@ -22,7 +24,7 @@ def check_program(exported: Exported) -> str:
         "OPTIONS": literal(dict(exported.family.options)),
         "DTYPE": exported.dtype,
         "UNCLIPPED": literal(tuple(clip for clip in CLIPS if clip not in defaults)),
-        "HYPER": literal(tuple(defaults)),
+        "HYPER": _names(tuple(defaults)),
         "ROUNDING": exported.family.rounding,
         "END": str(-1 - len(KEY) * exported.family.stochastic),
         "STATE_DTYPE": literal(exported.family.state_dtype),
@@ -31,3 +33,11 @@ def check_program(exported: Exported) -> str:
     main = filled(read("python_file.py.txt")["check"], words)
     reader = "\n\n\n".join(function_text(each) for each in (read_golden, differing_elements))
     return f"# ---- the check\n\n\n{reader}\n{main}"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    """Return a tuple of names as formatted source: a name a line where one line is too short."""
+    line = literal(names)
+    if len(f"HYPER = {line}") <= LINE:
+        return line
+    return "\n".join(["(", *(f"    {literal(name)}," for name in names), ")"])
