@@ -305,38 +305,23 @@ class NumpyVocabulary(Vocabulary):
         newton_schulz(np.matmul, stack, memory, *numbers)
         return stack[0]
 
-    def row_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Any:
-        after = np.empty_like(before)[None]
-        row_gram(np.matmul, x[None], before[None], after, keep, add)
-        return after[0]
+    def row_gram(self, x: Any, before: Any, *numbers: Any) -> Any:
+        return self._made(row_gram, before.shape, (x, before), *numbers)
 
-    def column_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Any:
-        after = np.empty_like(before)[None]
-        column_gram(np.matmul, x[None], before[None], after, keep, add)
-        return after[0]
+    def column_gram(self, x: Any, before: Any, *numbers: Any) -> Any:
+        return self._made(column_gram, before.shape, (x, before), *numbers)
 
-    def inverse_root(
-        self, gram: Any, before: Any, refresh: Any, scale: Any, eps: Any, exponent: Any
-    ) -> Any:
-        after = np.empty_like(before)[None]
-        numbers = refresh, scale, eps, exponent
-        inverse_root(np.matmul, gram[None], before[None], after, *numbers, library=np)
-        return after[0]
+    def inverse_root(self, gram: Any, before: Any, *numbers: Any) -> Any:
+        return self._made(inverse_root, before.shape, (gram, before), *numbers, library=np)
 
-    def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Any:
-        after = np.empty_like(before)[None]
-        eigenbasis(np.matmul, gram[None], before[None], after, refresh, start, library=np)
-        return after[0]
+    def eigenbasis(self, gram: Any, before: Any, *numbers: Any) -> Any:
+        return self._made(eigenbasis, before.shape, (gram, before), *numbers, library=np)
 
     def row_whitening(self, x: Any, before: Any, *numbers: Any) -> Any:
-        after = np.empty_like(before)[None]
-        row_whitening(np.matmul, x[None], before[None], after, *numbers)
-        return after[0]
+        return self._made(row_whitening, before.shape, (x, before), *numbers)
 
     def column_whitening(self, x: Any, before: Any, *numbers: Any) -> Any:
-        after = np.empty_like(before)[None]
-        column_whitening(np.matmul, x[None], before[None], after, *numbers)
-        return after[0]
+        return self._made(column_whitening, before.shape, (x, before), *numbers)
 
     def multiplied(self, x: Any, left: Any, right: Any) -> Any:
         return self._between(multiplied, x, left, right)
@@ -347,35 +332,34 @@ class NumpyVocabulary(Vocabulary):
     def rotated_back(self, x: Any, left: Any, right: Any) -> Any:
         return self._between(rotated_back, x, left, right)
 
+    def random_start(self, before: Any, *numbers: Any) -> Any:
+        return self._made(random_start, before.shape, (before,), *numbers, library=np)
+
+    def orthonormal_product(self, x: Any, right: Any) -> Any:
+        shape = len(x), right.shape[1]
+        return self._made(orthonormal_product, shape, (x, right), library=np)
+
+    def transposed_product(self, x: Any, left: Any) -> Any:
+        return self._made(transposed_product, (x.shape[1], left.shape[1]), (x, left))
+
+    def unit_columns(self, x: Any, before: Any, *numbers: Any) -> Any:
+        return self._made(unit_columns, before.shape, (x, before), *numbers, library=np)
+
+    def outer_product(self, left: Any, right: Any) -> Any:
+        return self._made(outer_product, (len(left), len(right)), (left, right))
+
+    def _made(
+        self, function: Any, shape: tuple[int, ...], values: Any, *numbers: Any, **library: Any
+    ) -> Any:
+        """Return what a function of these matrices writes to an array of this shape."""
+        after = np.empty((1, *shape), values[-1].dtype)
+        function(np.matmul, *(value[None] for value in values), after, *numbers, **library)
+        return after[0]
+
     def _between(self, function: Any, x: Any, left: Any, right: Any) -> Any:
         stack = np.array(x)[None]
         function(np.matmul, stack, left[None], right[None], np.empty(x.size, self.dtype))
         return stack[0]
-
-    def random_start(self, before: Any, first: Any, seed: Any) -> Any:
-        after = np.empty_like(before)[None]
-        random_start(np.matmul, before[None], after, first, seed, library=np)
-        return after[0]
-
-    def orthonormal_product(self, x: Any, right: Any) -> Any:
-        after = np.empty((1, len(x), right.shape[1]), self.dtype)
-        orthonormal_product(np.matmul, x[None], right[None], after, library=np)
-        return after[0]
-
-    def transposed_product(self, x: Any, left: Any) -> Any:
-        after = np.empty((1, x.shape[1], left.shape[1]), self.dtype)
-        transposed_product(np.matmul, x[None], left[None], after)
-        return after[0]
-
-    def unit_columns(self, x: Any, before: Any, eps: Any) -> Any:
-        after = np.empty_like(before)[None]
-        unit_columns(np.matmul, x[None], before[None], after, eps, library=np)
-        return after[0]
-
-    def outer_product(self, left: Any, right: Any) -> Any:
-        after = np.empty((1, len(left), len(right)), self.dtype)
-        outer_product(np.matmul, left[None], right[None], after)
-        return after[0]
 
     def _typed(self, x: Any) -> Any:
         return self.dtype.type(x) if isinstance(x, (int, float)) else x

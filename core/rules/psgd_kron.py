@@ -38,14 +38,14 @@ NaN; ``skip_nonfinite`` leaves such steps out.
 from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, Interval
 from ..language.rule import Rule
 from ..parts.decay import decoupled
-from .shampoo import STEPS
+from ..parts.refresh import STEPS, after_refresh, refresh_due
 
 PAPER = "Li, Preconditioned Stochastic Gradient Descent, arXiv:1512.04202"
 
 
 def scalars(xp, step, carry, h):
-    first, count = step == 1, carry.since_refresh + 1
-    refresh = xp.where(first, 1, xp.where(count >= h.precondition_frequency, 1, 0))
+    first = step == 1
+    refresh = refresh_due(xp, first, carry, h)
     row = dict(
         step_size=h.lr * h.update_rms,
         decay=h.lr * h.weight_decay,
@@ -57,7 +57,7 @@ def scalars(xp, step, carry, h):
         first=xp.where(first, 1, 0),
         refresh=refresh,
     )
-    return row, dict(since_refresh=xp.where(refresh > 0, 0, count))
+    return row, after_refresh(xp, refresh, carry)
 
 
 def delta(xp, s, param, grad, momentum_buffer, first_scale, row_factor, column_factor):

@@ -31,23 +31,19 @@ Limit: a gradient with an infinity or NaN, or whose products overflow, makes pro
 the parameter NaN; ``skip_nonfinite`` leaves such steps out.
 """
 
-import math
-
 from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, Interval
 from ..language.rule import Rule
 from ..parts.decay import decoupled
+from ..parts.refresh import STEPS, after_refresh, refresh_due
 
 PAPER = "Shi et al., Distributed Shampoo, arXiv:2309.06497"
-STEPS = Interval(1.0, math.inf, high_open=True, whole=True)
 TINY = 1e-16  # is added to a norm that is divided by, as in the reference
 
 
 def scalars(xp, step, carry, h):
     beta1, beta2 = h.betas
-    count, started = carry.since_refresh + 1, step >= h.start_preconditioning_step
-    due = xp.where(count >= h.precondition_frequency, 1, 0)
-    due = xp.where(step == h.start_preconditioning_step, 1, due)
-    refresh = xp.where(started, due, 0)
+    started, first = step >= h.start_preconditioning_step, step == h.start_preconditioning_step
+    refresh = xp.where(started, refresh_due(xp, first, carry, h), 0)
     row = dict(
         lr=h.lr,
         decay=h.lr * h.weight_decay,
@@ -63,7 +59,7 @@ def scalars(xp, step, carry, h):
         started=xp.where(started, 1, 0),
         sgd_grafting=h.sgd_grafting,
     )
-    return row, dict(since_refresh=xp.where(refresh > 0, 0, count))
+    return row, after_refresh(xp, refresh, carry)
 
 
 def grafting_scalars(xp, step, carry, h):

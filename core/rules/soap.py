@@ -32,7 +32,7 @@ infinity or NaN, or whose products overflow, makes products, bases and with them
 from ..language.intervals import FRACTION
 from ..language.rule import Rule
 from ..parts.decay import decoupled
-from .shampoo import STEPS
+from ..parts.refresh import STEPS, after_refresh, refresh_due
 
 PAPER = "Vyas et al., SOAP, arXiv:2409.11321"
 
@@ -40,8 +40,7 @@ PAPER = "Vyas et al., SOAP, arXiv:2409.11321"
 def scalars(xp, step, carry, h):
     (beta1, beta2), first = h.betas, step == 1
     taken = xp.where(first, 1, step - 1)
-    count = carry.since_refresh + 1
-    refresh = xp.where(first, 1, xp.where(count >= h.precondition_frequency, 1, 0))
+    refresh = refresh_due(xp, first, carry, h)
     row = dict(
         step_size=h.lr * xp.sqrt(1 - xp.ipow(beta2, taken)) / (1 - xp.ipow(beta1, taken)),
         decay=xp.where(first, 0, h.lr * h.weight_decay),
@@ -55,7 +54,7 @@ def scalars(xp, step, carry, h):
         first=xp.where(first, 1, 0),
         refresh=refresh,
     )
-    return row, dict(since_refresh=xp.where(refresh > 0, 0, count))
+    return row, after_refresh(xp, refresh, carry)
 
 
 def delta(

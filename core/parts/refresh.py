@@ -1,0 +1,20 @@
+"""The steps at which square states are computed anew: a first one, and every so many after it. A rule
+counts them in its carry ``since_refresh``."""
+
+import math
+
+from ..language.intervals import Interval
+
+STEPS = Interval(1.0, math.inf, high_open=True, whole=True)
+
+
+def refresh_due(xp, first, carry, h):
+    """Return 1 at the step that is ``first``, and ``precondition_frequency`` steps after the last time,
+    else 0."""
+    overdue = carry.since_refresh + 1 >= h.precondition_frequency
+    return xp.where(first, 1, xp.where(overdue, 1, 0))
+
+
+def after_refresh(xp, refresh, carry):
+    """Return the carry after a step that is one of these if ``refresh`` is not 0."""
+    return dict(since_refresh=xp.where(refresh > 0, 0, carry.since_refresh + 1))
