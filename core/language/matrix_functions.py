@@ -11,7 +11,7 @@ has the same bits on one machine and library only, whatever stacks the matrices 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +120,23 @@ class MatrixFunction:
         """True if its result is in the place of its first value."""
         return self.result == "element" and "element" in self.values
 
+    def shape(self, values: Sequence[Stack]) -> tuple[int, ...]:
+        """Return the shape of the result for stacks of these values, without the axis of the stack."""
+        sizes: dict[str, int] = {}
+        for per, value in zip(self.values, values, strict=True):
+            sizes |= zip(AXES[per], value.shape[1:], strict=True)
+        return tuple(sizes[axis] for axis in AXES[self.result])
 
+
+# the two axes of each kind of value
+AXES = {
+    "element": ("row", "column"),
+    "row_rank": ("row", "rank"),
+    "column_rank": ("column", "rank"),
+    "row_pair": ("row", "row"),
+    "column_pair": ("column", "column"),
+    "pair": ("line", "line"),
+}
 BETWEEN = ("element", "row_pair", "column_pair")  # a matrix between two squares
 FUNCTIONS = {
     "newton_schulz": MatrixFunction(newton_schulz, newton_schulz_memory),

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from ..pages import see
-from . import refusals, vocabulary
+from . import matrix_words, refusals, vocabulary
 from .blocks import PAIRS, WHOLE
 from .matrix_functions import FUNCTIONS
 from .names import PER, check_names
@@ -31,7 +31,8 @@ COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "
 LEAVES = frozenset({"input", "scalar", "constant", "size"})
 REDUCTIONS = frozenset({"sum", "largest"})
 # files of what a rule is written in, whose own variables name nothing
-NAMELESS = {__file__, refusals.__file__, as_tuple.__code__.co_filename, vocabulary.__file__}
+NAMELESS = {__file__, refusals.__file__, as_tuple.__code__.co_filename}
+NAMELESS |= {vocabulary.__file__, matrix_words.__file__}
 _serial = itertools.count()
 
 
@@ -160,57 +161,23 @@ class TracedVocabulary(Words, Vocabulary):
     def minimum(self, a: Any, b: Any) -> Expr:
         return operation("minimum", a, b)
 
-    def newton_schulz(self, x: Any, *numbers: Any, dtype: str | None = None) -> Expr:
-        if len(numbers) % 3 != 1 or len(numbers) < 4:
-            raise TypeError(
-                f"newton_schulz got {len(numbers)} numbers; expected three coefficients for each step "
-                "that has its own, and the number of steps"
-            )
-        return _of_matrix("newton_schulz", dtype, x, *numbers)
-
-    def row_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Expr:
-        return _of_matrix("row_gram", None, x, before, keep, add)
-
-    def column_gram(self, x: Any, before: Any, keep: Any, add: Any) -> Expr:
-        return _of_matrix("column_gram", None, x, before, keep, add)
-
-    def inverse_root(
-        self, gram: Any, before: Any, refresh: Any, scale: Any, eps: Any, exponent: Any
-    ) -> Expr:
-        return _of_matrix("inverse_root", None, gram, before, refresh, scale, eps, exponent)
-
-    def eigenbasis(self, gram: Any, before: Any, refresh: Any, start: Any) -> Expr:
-        return _of_matrix("eigenbasis", None, gram, before, refresh, start)
-
-    def row_whitening(self, x: Any, before: Any, *numbers: Any) -> Expr:
-        return _of_matrix("row_whitening", None, x, before, *numbers)
-
-    def column_whitening(self, x: Any, before: Any, *numbers: Any) -> Expr:
-        return _of_matrix("column_whitening", None, x, before, *numbers)
-
-    def multiplied(self, x: Any, left: Any, right: Any) -> Expr:
-        return _of_matrix("multiplied", None, x, left, right)
-
-    def rotated(self, x: Any, left: Any, right: Any) -> Expr:
-        return _of_matrix("rotated", None, x, left, right)
-
-    def rotated_back(self, x: Any, left: Any, right: Any) -> Expr:
-        return _of_matrix("rotated_back", None, x, left, right)
-
-    def random_start(self, before: Any, first: Any, seed: Any) -> Expr:
-        return _of_matrix("random_start", None, before, first, seed)
-
-    def orthonormal_product(self, x: Any, right: Any) -> Expr:
-        return _of_matrix("orthonormal_product", None, x, right)
-
-    def transposed_product(self, x: Any, left: Any) -> Expr:
-        return _of_matrix("transposed_product", None, x, left)
-
-    def unit_columns(self, x: Any, before: Any, eps: Any) -> Expr:
-        return _of_matrix("unit_columns", None, x, before, eps)
-
-    def outer_product(self, left: Any, right: Any) -> Expr:
-        return _of_matrix("outer_product", None, left, right)
+    def _of_matrix(self, name: str, *args: Any, dtype: str | None = None) -> Expr:
+        """Return a new node for a function of a whole matrix, whose value is the dtype of its products.
+        Raise TypeError for an argument that is not one value per element, or the state that it
+        takes, or a number that is no scalar."""
+        function = FUNCTIONS[name]
+        values, numbers = args[: len(function.values)], args[len(function.values) :]
+        pair = next((per for value in values if (per := as_expr(value).per) in PAIRS), "pair")
+        for value, per in zip(values, function.values, strict=True):
+            expected = pair if per == "pair" else per
+            if as_expr(value).per != expected:
+                raise TypeError(
+                    f"{name} is for a value per {expected}, not per {as_expr(value).per}"
+                )
+        for number in numbers:
+            _check_scalar(name, number)
+        per = pair if function.result == "pair" else function.result
+        return Expr(name, tuple(map(as_expr, args)), per, value=dtype)
 
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)
@@ -271,23 +238,6 @@ def _of_lines(what: str, x: Any, per: str) -> Expr:
 def _check_scalar(name: str, number: Any) -> None:
     if not isinstance(number, Expr) or number.op != "scalar":
         raise TypeError(f"{name} takes scalars as numbers, such as s.steps, not {number!r}")
-
-
-def _of_matrix(name: str, dtype: str | None, *args: Any) -> Expr:
-    """Return a new node for a function of a whole matrix, whose value is the dtype of its products.
-    Raise TypeError for an argument that is not one value per element, or the state that it
-    takes, or a number that is no scalar."""
-    function = FUNCTIONS[name]
-    values, numbers = args[: len(function.values)], args[len(function.values) :]
-    pair = next((per for value in values if (per := as_expr(value).per) in PAIRS), "pair")
-    for value, per in zip(values, function.values, strict=True):
-        expected = pair if per == "pair" else per
-        if as_expr(value).per != expected:
-            raise TypeError(f"{name} is for a value per {expected}, not per {as_expr(value).per}")
-    for number in numbers:
-        _check_scalar(name, number)
-    per = pair if function.result == "pair" else function.result
-    return Expr(name, tuple(map(as_expr, args)), per, value=dtype)
 
 
 class TracedScalars(Words):

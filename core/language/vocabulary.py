@@ -12,31 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from .eigenbasis import eigenbasis
-from .kronecker import (
-    column_gram,
-    inverse_root,
-    multiplied,
-    rotated,
-    rotated_back,
-    row_gram,
-)
-from .low_rank import (
-    orthonormal_product,
-    outer_product,
-    random_start,
-    transposed_product,
-    unit_columns,
-)
-from .matrix_functions import newton_schulz, newton_schulz_memory
+from .matrix_functions import FUNCTIONS
+from .matrix_words import MatrixWords
 from .random_signs import random_signs
-from .whitening import column_whitening, row_whitening
 
 # an array, a tensor, a traced expression or a number: whatever the target computes with
 Value = Any
 
 
-class Vocabulary:
+class Vocabulary(MatrixWords):
     """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines all but the
     composites.
 
@@ -96,82 +80,6 @@ class Vocabulary:
         """Return 1 or -1 by chance, for each row or column of ``x``. They follow from two scalars, whole
         numbers from 0 to 2**24 that every compute dtype holds: a seed, and how often they were
         renewed. See `samestep.language.random_signs`."""
-        raise NotImplementedError
-
-    def newton_schulz(self, x: Value, *numbers: Value, dtype: str | None = None) -> Value:
-        """Return `samestep.language.matrix_functions.newton_schulz` of ``x``, the parameter seen as a
-        matrix: its first axis against all others. The numbers are scalars: ``s.a, s.b, s.c,
-        s.steps``. ``dtype`` is that of its products, where it is not the compute dtype: "bfloat16"."""
-        raise NotImplementedError
-
-    def row_gram(self, x: Value, before: Value, keep: Value, add: Value) -> Value:
-        """Return the square state ``keep * before + add * X X^T``, a number for each pair of rows. ``x`` is
-        the parameter seen as a matrix, in blocks where it is large; the numbers are scalars."""
-        raise NotImplementedError
-
-    def column_gram(self, x: Value, before: Value, keep: Value, add: Value) -> Value:
-        """Return the square state ``keep * before + add * X^T X``, a number for each pair of columns."""
-        raise NotImplementedError
-
-    def inverse_root(
-        self, gram: Value, before: Value, refresh: Value, scale: Value, eps: Value, exponent: Value
-    ) -> Value:
-        """Return ``(scale * gram + eps I)^-exponent`` of a square state, or ``before`` where the scalar
-        ``refresh`` is 0."""
-        raise NotImplementedError
-
-    def eigenbasis(self, gram: Value, before: Value, refresh: Value, start: Value) -> Value:
-        """Return the eigenvectors of a square state, one a column, where the scalar ``start`` is not 0, else
-        one step of power iteration from ``before``, or ``before`` where ``refresh`` is 0."""
-        raise NotImplementedError
-
-    def row_whitening(
-        self, x: Value, before: Value, refresh: Value, start: Value, rate: Value, damping: Value
-    ) -> Value:
-        """Return a square state of pairs of rows, fitted so that the rows of ``x`` become white: see
-        `samestep.language.whitening.row_whitening`. The numbers are scalars."""
-        raise NotImplementedError
-
-    def column_whitening(
-        self, x: Value, before: Value, refresh: Value, start: Value, rate: Value, damping: Value
-    ) -> Value:
-        """Return a square state of pairs of columns, fitted as that of rows is."""
-        raise NotImplementedError
-
-    def multiplied(self, x: Value, left: Value, right: Value) -> Value:
-        """Return the products ``left X right`` of ``x`` with a square state of its rows and one of its
-        columns."""
-        raise NotImplementedError
-
-    def rotated(self, x: Value, left: Value, right: Value) -> Value:
-        """Return the products ``left^T X right``."""
-        raise NotImplementedError
-
-    def rotated_back(self, x: Value, left: Value, right: Value) -> Value:
-        """Return the products ``left X right^T``."""
-        raise NotImplementedError
-
-    def random_start(self, before: Value, first: Value, seed: Value) -> Value:
-        """Return a thin state of the columns of numbers between -1 and 1, by chance, where the scalar ``first``
-        is not 0, else ``before``. They follow from the scalar ``seed``, a whole number up to 2**24."""
-        raise NotImplementedError
-
-    def orthonormal_product(self, x: Value, right: Value) -> Value:
-        """Return orthonormal columns that span those of ``X right``, a thin state of the rows: of ``x``, the
-        parameter seen as a matrix, and a thin state of its columns. Columns that are too many are 0."""
-        raise NotImplementedError
-
-    def transposed_product(self, x: Value, left: Value) -> Value:
-        """Return ``X^T left``, a thin state of the columns, of one of the rows."""
-        raise NotImplementedError
-
-    def unit_columns(self, x: Value, before: Value, eps: Value) -> Value:
-        """Return a thin state of the columns, each of its columns divided by its norm and ``eps``; in the place
-        of one of zeros that of ``before``."""
-        raise NotImplementedError
-
-    def outer_product(self, left: Value, right: Value) -> Value:
-        """Return the matrix ``left right^T`` of a thin state of the rows and one of the columns."""
         raise NotImplementedError
 
     def cube_root(self, x: Value) -> Value:
@@ -298,68 +206,17 @@ class NumpyVocabulary(Vocabulary):
         x = bits.view(np.float32)
         return np.where(x == x, x, upper).astype(self.dtype)
 
-    def newton_schulz(self, x: Any, *numbers: Any, dtype: str | None = None) -> Any:
+    def _of_matrix(self, name: str, *args: Any, dtype: str | None = None) -> Any:
         # where a text is compared with its trace; backends call the function between stages
-        stack = np.array(x)[None]
-        memory = np.empty(newton_schulz_memory(*x.shape), self.dtype)
-        newton_schulz(np.matmul, stack, memory, *numbers)
-        return stack[0]
-
-    def row_gram(self, x: Any, before: Any, *numbers: Any) -> Any:
-        return self._made(row_gram, before.shape, (x, before), *numbers)
-
-    def column_gram(self, x: Any, before: Any, *numbers: Any) -> Any:
-        return self._made(column_gram, before.shape, (x, before), *numbers)
-
-    def inverse_root(self, gram: Any, before: Any, *numbers: Any) -> Any:
-        return self._made(inverse_root, before.shape, (gram, before), *numbers, library=np)
-
-    def eigenbasis(self, gram: Any, before: Any, *numbers: Any) -> Any:
-        return self._made(eigenbasis, before.shape, (gram, before), *numbers, library=np)
-
-    def row_whitening(self, x: Any, before: Any, *numbers: Any) -> Any:
-        return self._made(row_whitening, before.shape, (x, before), *numbers)
-
-    def column_whitening(self, x: Any, before: Any, *numbers: Any) -> Any:
-        return self._made(column_whitening, before.shape, (x, before), *numbers)
-
-    def multiplied(self, x: Any, left: Any, right: Any) -> Any:
-        return self._between(multiplied, x, left, right)
-
-    def rotated(self, x: Any, left: Any, right: Any) -> Any:
-        return self._between(rotated, x, left, right)
-
-    def rotated_back(self, x: Any, left: Any, right: Any) -> Any:
-        return self._between(rotated_back, x, left, right)
-
-    def random_start(self, before: Any, *numbers: Any) -> Any:
-        return self._made(random_start, before.shape, (before,), *numbers, library=np)
-
-    def orthonormal_product(self, x: Any, right: Any) -> Any:
-        shape = len(x), right.shape[1]
-        return self._made(orthonormal_product, shape, (x, right), library=np)
-
-    def transposed_product(self, x: Any, left: Any) -> Any:
-        return self._made(transposed_product, (x.shape[1], left.shape[1]), (x, left))
-
-    def unit_columns(self, x: Any, before: Any, *numbers: Any) -> Any:
-        return self._made(unit_columns, before.shape, (x, before), *numbers, library=np)
-
-    def outer_product(self, left: Any, right: Any) -> Any:
-        return self._made(outer_product, (len(left), len(right)), (left, right))
-
-    def _made(
-        self, function: Any, shape: tuple[int, ...], values: Any, *numbers: Any, **library: Any
-    ) -> Any:
-        """Return what a function of these matrices writes to an array of this shape."""
-        after = np.empty((1, *shape), values[-1].dtype)
-        function(np.matmul, *(value[None] for value in values), after, *numbers, **library)
-        return after[0]
-
-    def _between(self, function: Any, x: Any, left: Any, right: Any) -> Any:
-        stack = np.array(x)[None]
-        function(np.matmul, stack, left[None], right[None], np.empty(x.size, self.dtype))
-        return stack[0]
+        function = FUNCTIONS[name]
+        values = [np.array(value)[None] for value in args[: len(function.values)]]
+        memory, library = [], {"library": np} if function.decomposes else {}
+        if function.memory is not None:
+            memory = [np.empty(function.memory(*args[0].shape), self.dtype)]
+        if not function.overwrites:
+            values.append(np.empty((1, *function.shape(values)), values[-1].dtype))
+        function.compute(np.matmul, *values, *memory, *args[len(function.values) :], **library)
+        return values[0 if function.overwrites else -1][0]
 
     def _typed(self, x: Any) -> Any:
         return self.dtype.type(x) if isinstance(x, (int, float)) else x
