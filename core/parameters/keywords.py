@@ -12,7 +12,12 @@ from .entries import WHOLE, is_group, label, rule_of
 from .hyper import as_held, numbers_at
 
 # hyperparameters that nothing reads unless another one asks for what they are of
-READ_WITH = {"average_decay": "average", "average_start": "average", "seed": "rounding"}
+READ_WITH = {
+    "average_decay": "average",
+    "average_start": "average",
+    "average_every": "average",
+    "seed": "rounding",
+}
 
 
 def with_keywords(
@@ -78,6 +83,8 @@ def check_read(
             known = rule.known_hyperparameters
             asked = {**known, **hyper, **own}[part]
             reads = name in rule.defaults or asked not in (None, "nearest")
+            if name == "average_every" and isinstance(asked, str):
+                reads = name in rule.defaults
             if not reads and own.get(name, known[name]) != known[name]:
                 raise _unread(label(k, own), name, part)
             read = read or reads
@@ -96,9 +103,9 @@ def check_read_by_new(
 
 def _unread(where: str, name: str, part: str) -> TypeError:
     """Make the error for a hyperparameter that nothing reads."""
-    expected = " or ".join(
-        f"{part}={value!r}" for value in (CHOICES | {"rounding": ("stochastic",)})[part]
-    )
+    values = (CHOICES | {"rounding": ("stochastic",)})[part]
+    asked = ["a whole number" if name == "average_every" else repr(value) for value in values]
+    expected = " or ".join(f"{part}={value}" for value in dict.fromkeys(asked))
     return TypeError(
         f"{where}{name} has no effect without {expected}: give that, too, or leave it out"
     )
