@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..interrupts import held
 from ..language.around import last_copies
 from ..language.rule import Rule
 from ..parameters.clock import Clock
@@ -32,7 +33,8 @@ def averages_of(backend: Backend, tensors: Sequence[Tensor], clocks: Sequence[Cl
         for i in of_copies:
             names = last_copies(clocks[i].rule.around)[: int(clocks[i].carry["averaged"])]
             copies.append([tensors[i].state[name] for name in names])
-        means = _means(backend, [tensors[i] for i in of_copies], copies)
+        with held():
+            means = _means(backend, [tensors[i] for i in of_copies], copies)
         for i, mean in zip(of_copies, means, strict=True):
             found[i] = mean
     return found
