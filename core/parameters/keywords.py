@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from ..language.around import CHOICES
@@ -82,9 +83,7 @@ def check_read(
             own = group if is_group(group) else {}
             known = rule.known_hyperparameters
             asked = {**known, **hyper, **own}[part]
-            reads = name in rule.defaults or asked not in (None, "nearest")
-            if name == "average_every" and isinstance(asked, str):
-                reads = name in rule.defaults
+            reads = name in rule.defaults or _is_read(name, asked)
             if not reads and own.get(name, known[name]) != known[name]:
                 raise _unread(label(k, own), name, part)
             read = read or reads
@@ -99,6 +98,16 @@ def check_read_by_new(
     the optimizer's ``defaults``."""
     parts = {name: defaults[name] for name in READ_WITH.values()} if rule is default else {}
     check_read(parts, [group], [rule], k)
+
+
+def _is_read(name: str, asked: Any) -> bool:
+    """Say whether a hyperparameter is read by what is asked for: a number of last copies knows no decay,
+    the other averages take no copies."""
+    if name == "average_every":
+        return isinstance(asked, Integral)
+    return asked not in (None, "nearest") and not (
+        name == "average_decay" and isinstance(asked, Integral)
+    )
 
 
 def _unread(where: str, name: str, part: str) -> TypeError:
