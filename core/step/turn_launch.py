@@ -47,7 +47,7 @@ class TurnLaunch:
     def set_rows(self, row_of_tensor: Sequence[int]) -> None:
         """Take note of which row of scalars each tensor has."""
         self._row_of_tensor = row_of_tensor
-        self._set: dict[int, Sequence[int]] = {}
+        self._set: dict[int, list[int]] = {}  # the turns of all rows that a launch's rows are of
 
     def ready(self, rows: Any, gradients: Any) -> None:
         """Make the launches of this step ready. Raise RuntimeError where a step is captured: which copy it
@@ -62,11 +62,10 @@ class TurnLaunch:
         self._now = []
         for turn in dict.fromkeys(turns):
             launch, own = self._launch(turn), [k for k, t in enumerate(turns) if t == turn]
-            row = {-1: -1, **{k: new for new, k in enumerate(own)}}
-            row_of_tensor = [row.get(k, -1) for k in self._row_of_tensor]
-            if self._set.get(turn) != row_of_tensor:
-                launch.set_rows(row_of_tensor)
-                self._set[turn] = row_of_tensor
+            if self._set.get(turn) != turns:
+                row = {k: new for new, k in enumerate(own)}
+                launch.set_rows([row.get(k, -1) for k in self._row_of_tensor])
+                self._set[turn] = turns
             chosen = rows if len(own) == len(turns) else rows[own]
             launch.ready(chosen, gradients)
             self._now.append((launch, chosen))
@@ -83,9 +82,9 @@ class TurnLaunch:
 
     def _with_copy(self, tensor: Tensor, turn: int) -> Tensor:
         """Return the tensor with this copy in the place of the first one."""
-        return tensor.with_state(
-            {**tensor.state, self._copies[0]: tensor.state[self._copies[turn]]}
-        )
+        here = {self._copies[0]: self._copies[turn]}
+        names = writing(self._rule).arrays
+        return tensor.with_state({name: tensor.state[here.get(name, name)] for name in names})
 
     def run(self, rows: Any, gradients: Any, control: Any) -> None:
         """Update the tensors, each by the launch that was made ready for its row."""
