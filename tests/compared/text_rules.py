@@ -24,22 +24,25 @@ class Trained(Format):
         return self.make(params, self.lr)
 
 
-def muon_and_adamw(params: Params, lr: float) -> Any:
-    """Return an optimizer by Muon for the matrices of layers, and by AdamW for embeddings and vectors.
-    Both have one learning rate: Muon's steps are as long as AdamW's."""
+def beside_adamw(rule: str, **options: Any) -> Callable[[Params, float], Any]:
+    """Return a maker of optimizers: ``rule`` for the matrices of layers, AdamW for embeddings and vectors.
+    Both have one learning rate."""
 
-    def is_for_muon(name: str, param: Any) -> bool:
-        return name.startswith("layers.") and param.ndim > 1
+    def make(params: Params, lr: float) -> Any:
+        matrices, others = [], []
+        for name, param in params:
+            (matrices if name.startswith("layers.") and param.ndim > 1 else others).append(param)
+        groups = [{"params": matrices, "rule": rule, **options}, {"params": others}]
+        return samestep.torch.Optimizer("adamw", groups, lr=lr)
 
-    matrices, others = ([p for p in params if is_for_muon(*p) is want] for want in (True, False))
-    groups = [{"params": matrices, "rule": "muon", "match_rms_adamw": True}, {"params": others}]
-    return samestep.torch.Optimizer("adamw", groups, lr=lr)
+    return make
 
 
 MAKERS: Mapping[str, Callable[[Params, float], Any]] = {
     "AdamW": lambda params, lr: samestep.torch.AdamW(params, lr=lr),
     "Schedule-Free AdamW": lambda params, lr: samestep.torch.AdamWScheduleFree(params, lr=lr),
-    "Muon, AdamW": muon_and_adamw,
+    "Muon, AdamW": beside_adamw("muon", match_rms_adamw=True),  # its steps are as long as AdamW's
+    "SOAP, AdamW": beside_adamw("soap"),
 }
 
 
