@@ -74,7 +74,7 @@ def read_entry(
     expected = {"step", *rule.carry, *rule.arrays}
     missing = expected - set(entry)
     copies = last_copies(rule.around)
-    _check_number_of_copies(copies, entry, where)
+    _check_number_of_copies(copies, {*entry} - ({*rule.arrays} - {*copies}), where)
     if missing & {"average", *copies}:  # an average that begins counts anew
         missing |= {*CARRIED} & rule.carry.keys()
     if not set(entry) <= expected or not missing <= names_of_parts(rule):
@@ -96,9 +96,10 @@ def read_entry(
     return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
 
 
-def _check_number_of_copies(copies: tuple[str, ...], entry: Mapping[str, Any], where: str) -> None:
-    """Raise ValueError for another number of last copies than the rule keeps; none may be there."""
-    found = set(filter(is_last_copy, entry))
+def _check_number_of_copies(copies: tuple[str, ...], names: set[str], where: str) -> None:
+    """Raise ValueError for another number of last copies among these names than the rule keeps; none may
+    be there."""
+    found = set(filter(is_last_copy, names))
     if found and copies and found != {*copies}:
         raise ValueError(
             f"{where}has {len(found)} last copies of the parameter; expected {len(copies)}: make this "

@@ -267,6 +267,23 @@ def test_another_number_of_copies_in_a_state_dict_says_what_to_do(any_backend):
         assert first_difference(mean, param) is None
 
 
+def test_a_rule_may_have_a_state_that_is_called_as_a_copy_would_be():
+    def update(xp, s, param, grad, average_7):
+        return param - s.lr * (average_7 + grad), average_7 + grad
+
+    def scalars(xp, step, carry, h):
+        return dict(lr=h.lr), carry
+
+    rule = ss.Rule("own", scalars, update, defaults=dict(lr=0.1))
+    optimizer = ss.Optimizer(rule, [np.ones(3)], average=2)
+    optimizer.step([np.ones(3)])
+    other = ss.Optimizer(rule, [leaves(optimizer)[0].copy()], average=2)
+    other.load_state_dict(optimizer.state_dict())
+    assert_same(snapshot(other), snapshot(optimizer))
+    with pytest.raises(ValueError, match="average: rule 'own' has a 'average_7' of its own"):
+        ss.Optimizer(rule, [np.ones(3)], average=8)
+
+
 def _load(backend: str, state: dict) -> None:
     made(backend).load_state_dict(state)
 
