@@ -37,6 +37,7 @@ STORED: dict[str, tuple[str, Any]] = {
     "states_dynamic8": ("adamw", {"exp_avg": "dynamic8", "exp_avg_sq": "udynamic8"}),
 }
 EMA = dict(average="ema", average_decay=0.75)
+LAST = dict(average=3, average_start=1, average_every=2)
 # cases of parts that keywords put around a rule: the label of the variant inside, their
 # hyperparameters, what changes from step 6 on, and the dtypes
 PARTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
@@ -49,6 +50,7 @@ PARTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
     ("adamw", EMA, dict(average_decay=0.5), ("float32", "float64", "bfloat16")),
     ("sgd_momentum", dict(average="mean", average_start=2), {}, ("float32",)),
     ("lamb", dict(EMA, master="float32"), {}, ("bfloat16",)),
+    ("adamw", LAST, dict(average_every=1), ("float32", "bfloat16")),
 ]
 # cases that are rounded by random bits: suffix to the label of the variant, the dtype of parameters,
 # and hyperparameters

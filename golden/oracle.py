@@ -107,8 +107,10 @@ def _truth_of(golden: Golden, seen: list[Seen], tensors: list[str]) -> dict[str,
                 own_steps[tensor] += 1
                 grad, t = h.sign * grads[tensor], own_steps[tensor]
                 param = params[tensor] = formula(h, t, params[tensor], grad, state)
-                if hasattr(h, "average"):
+                if isinstance(getattr(h, "average", None), str):
                     state["average"] = _averaged(h, t, param, state["average"])
+                elif hasattr(h, "average"):
+                    _take_copy(h, t, param, state)
             if step in announced["steps"] and tensor in announced["tensors"]:
                 arrays = {f"param.{tensor}": params[tensor]}
                 arrays |= {f"state.{tensor}.{n}": state[n] for n in header.states if n in state}
@@ -129,6 +131,18 @@ def _averaged(h: SimpleNamespace, t: int, p: Any, before: Any) -> Any:
     if h.average == "mean":
         return (before * (count - 1) + p) / count
     return h.average_decay * before + (1 - h.average_decay) * p
+
+
+def _take_copy(h: SimpleNamespace, t: int, p: Any, state: Any) -> None:
+    """Write the parameter after step ``t`` over the oldest of ``h.average`` copies, where as many steps as
+    ``h.average_every`` have counted since the last one was taken."""
+    if t <= h.average_start:
+        return
+    state["since the last copy"] += 1
+    if state["since the last copy"] >= h.average_every:
+        state[f"average_{int(state['copies'] % h.average)}"] = p
+        state["copies"] += 1
+        state["since the last copy"] = mpmath.mpf(0)
 
 
 def _hyper(hyper: dict[str, Any]) -> SimpleNamespace:

@@ -124,7 +124,7 @@ def run_two_processes(script: str | Path, folder: Path) -> None:
     ]
     try:
         for process in processes:
-            _, errors = process.communicate(timeout=240)
+            _, errors = process.communicate(timeout=900)
             assert process.returncode == 0, errors.decode()
     finally:
         for process in processes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..language.around import OF_PARTS
+from ..language.around import CARRIED, is_last_copy, is_of_parts, last_copies
 from ..language.composition import inside, names_of_parts
 from ..language.rule import Rule
 from ..pages import see
@@ -73,8 +73,12 @@ def read_entry(
         return None
     expected = {"step", *rule.carry, *rule.arrays}
     missing = expected - set(entry)
+    copies = last_copies(rule.around)
+    _check_number_of_copies(copies, {*entry} - ({*rule.arrays} - {*copies}), where)
+    if missing & {"average", *copies}:  # an average that begins counts anew
+        missing |= {*CARRIED} & rule.carry.keys()
     if not set(entry) <= expected or not missing <= names_of_parts(rule):
-        of_parts = sorted((set(entry) - expected) & set(OF_PARTS))
+        of_parts = sorted(filter(is_of_parts, set(entry) - expected))
         remedy = (
             f"; make this optimizer with the master, compensated or average that keeps {of_parts}, or "
             f"take these out of the state dict{see('checkpoints.md')}"
@@ -90,6 +94,18 @@ def read_entry(
         return None
     arrays = {name: entry[name] for name in rule.arrays if name in entry}
     return int(step), dict(zip(rule.carry, carry, strict=True)), arrays
+
+
+def _check_number_of_copies(copies: tuple[str, ...], names: set[str], where: str) -> None:
+    """Raise ValueError for another number of last copies among these names than the rule keeps; none may
+    be there."""
+    found = set(filter(is_last_copy, names))
+    if found and copies and found != {*copies}:
+        raise ValueError(
+            f"{where}has {len(found)} last copies of the parameter; expected {len(copies)}: make this "
+            f"optimizer with average={len(found)}, or take the states average_0 to "
+            f"average_{len(found) - 1} out of the state dict, then they begin anew{see('checkpoints.md')}"
+        )
 
 
 def _number(value: Any, name: str) -> float:

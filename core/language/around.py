@@ -6,7 +6,9 @@ depend on it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 CHOICES = {
@@ -21,18 +23,43 @@ STRUCTURAL: dict[str, Any] = {
     "average": None,
     "copy_to": None,
 }
-DEFAULTS: Mapping[str, Any] = {**STRUCTURAL, "average_decay": 0.999, "average_start": 0.0}
-CARRIED = ("averaged",)  # by the parts
+DEFAULTS: Mapping[str, Any] = {
+    **STRUCTURAL,
+    "average_decay": 0.999,
+    "average_start": 0.0,
+    "average_every": 1.0,
+}
+CARRIED = ("averaged", "next_copy", "since_copy")  # by the parts
 OF_PARTS = ("master", "remainder", "lost", "average", *CARRIED)  # their states and carries
 COPY = "copy"  # a state that is the caller's, and that no checkpoint has
 OF_16_BITS = ("master", "compensated")
+_COPY = re.compile(r"average_\d+")  # one of the last copies of the parameter
+
+
+def is_of_parts(name: str) -> bool:
+    """Return true for the name of a state or a carry that parts keep."""
+    return name in OF_PARTS or is_last_copy(name)
+
+
+def is_last_copy(name: str) -> bool:
+    """Return true for the name of a state of `last_copies`."""
+    return _COPY.fullmatch(name) is not None
+
+
+def last_copies(around: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the states that have the last copies of the parameter, as many as
+    ``average`` says; none where it is no number."""
+    count = around.get("average")
+    return tuple(f"average_{k}" for k in range(count)) if isinstance(count, int) else ()
 
 
 def prefix(name: str, value: Any) -> str:
     """Return what the name of a rule with such a part begins with: ``master_adamw``, ``split_adamw``,
-    ``ema_adamw``, ``copied_adamw``."""
+    ``ema_adamw``, ``last5_adamw``, ``copied_adamw``."""
     if name == "copy_to":
         return "copied_"
+    if name == "average" and isinstance(value, int):
+        return f"last{value}_"
     return f"{name if value in (True, 'float32') else value}_"
 
 
@@ -58,6 +85,10 @@ def checked_choice(name: str, value: Any, where: str = "") -> Any:
     if value is None or (isinstance(value, str) and value in CHOICES[name]):
         return value
     expected = " or ".join(map(repr, CHOICES[name]))
+    if name == "average":
+        if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
+            return int(value)
+        expected += ", a whole number from 1 on, for the mean of so many last copies"
     raise ValueError(f"{where}{name} is {value!r}; expected {expected}, or None")
 
 

@@ -142,7 +142,7 @@ def around(
     value: Any,
     update: Function,
     *,
-    state: str,
+    states: tuple[str, ...],
     codec: str | None,
     scalars: Function | None = None,
     names: Iterable[str] = (),
@@ -152,7 +152,7 @@ def around(
     """Return the rule with a part around its ``update`` that the hyperparameter ``name`` asks for, by
     ``value``.
 
-    It keeps one ``state`` more, the last one, stored by ``codec`` whatever ``state_dtype`` says; None
+    It keeps more ``states``, the last ones, stored by ``codec`` whatever ``state_dtype`` says; None
     is the compute dtype. ``names`` are those of its scalars and carries. Raises ValueError if the
     rule has one of these names, or a part that does not go with this one.
     """
@@ -161,18 +161,18 @@ def around(
     for other in OF_16_BITS:
         if name in OF_16_BITS and other in rule.around:
             raise ValueError(f"{name} goes with no {other}: each keeps what rounding would lose")
-    check_names_apart(name, rule, {state, *names, *defaults})
+    check_names_apart(name, rule, {*states, *names, *defaults})
     return dataclasses.replace(
         rule,
         name=f"{prefix(name, value)}{rule.name}",
         scalars=scalars or rule.scalars,
-        update=with_states(update, rule, state),
+        update=with_states(update, rule, *states),
         delta=None,
         decay=None,
         defaults={**rule.defaults, **defaults},
         carry={**rule.carry, **carry},
         around={**rule.around, name: value},
-        kept_in={**rule.kept_in, state: codec},
+        kept_in={**rule.kept_in, **dict.fromkeys(states, codec)},
     )
 
 

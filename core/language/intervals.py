@@ -36,6 +36,7 @@ Interval.__init__ = known_keywords()(Interval.__init__)  # type: ignore[method-a
 FINITE = Interval(-math.inf, math.inf, low_open=True, high_open=True)
 NONNEGATIVE = Interval(0.0, math.inf, high_open=True)
 POSITIVE = Interval(0.0, math.inf, low_open=True, high_open=True)
+STEPS = Interval(1.0, math.inf, high_open=True, whole=True)
 FRACTION = Interval(0.0, 1.0, high_open=True)  # a decay rate of a moving average
 USUAL_BOUNDS = {
     "lr": NONNEGATIVE,
@@ -44,6 +45,7 @@ USUAL_BOUNDS = {
     "betas": FRACTION,
     "average_decay": FRACTION,
     "average_start": NONNEGATIVE,
+    "average_every": STEPS,
 }
 
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .around import last_copies
+
 ROUNDINGS = ("nearest", "stochastic")
 ROUNDED = ("bfloat16", "float16")  # storage dtypes that stochastic rounding is for
 # the key in a row of scalars, behind those of the rule: its words by halves, which float32 holds
@@ -55,7 +57,8 @@ def streams(rule: Any, param_dtype: str) -> dict[str, int]:
     counted by it, where parameters are stored in ``param_dtype``."""
     if not rule.stochastic:
         return {}
-    full = ["param", *(name for name in rule.state if name not in rule.per)]
+    passed = {*rule.per, *last_copies(rule.around)}  # a step writes one copy, or none
+    full = ["param", *(name for name in rule.state if name not in passed)]
     stored = {**rule.storage, "param": param_dtype}
     return {name: k for k, name in enumerate(full) if stored.get(name) in ROUNDED}
 

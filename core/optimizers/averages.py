@@ -8,6 +8,7 @@ from typing import Any
 from ..parameters.trees import unflatten
 from ..protocol import Tensor
 from ..step.accumulation import RULE as SUMS
+from ..step.averages import averages_of
 from ..step.run import Run
 from ..step.swapped import Pairs, check_kept, swapped
 
@@ -60,7 +61,8 @@ def _averages(run: Run) -> list[Any]:
     run.check_own()
     run.settle()
     run.follow()
+    tensors, clocks = run.groups.tensors, run.groups.clocks
     return [
-        tensor.state["average"] if clock.carry.get("averaged") else tensor.array
-        for tensor, clock in zip(run.groups.tensors, run.groups.clocks, strict=True)
+        tensor.array if average is None else average
+        for tensor, average in zip(tensors, averages_of(run.backend, tensors, clocks), strict=True)
     ]

@@ -66,7 +66,8 @@ class Optimizer(Adjustable, Checkpointed, TakesEstimates):
         `samestep.language.rounding`); ``master="float32"``, ``master="split"`` or
         ``compensated=True``, for parameters of 16 bits: what rounding would lose is kept (see
         `samestep.parts`); ``average``, "ema" or "mean": an average of the parameter is kept, with ``average_decay`` and ``average_start``, the
-        steps before it that do not count; ``copy_to``, arrays of bfloat16 or float16 in the structure
+        steps before it that do not count; or a whole number: so many of the last copies are kept, one
+        every ``average_every`` steps, and their mean is the average; ``copy_to``, arrays of bfloat16 or float16 in the structure
         of the parameters, into which each step writes float32 parameters, rounded;
         ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
         a schedule: a function of the number of steps taken so far.
@@ -318,7 +319,7 @@ class Optimizer(Adjustable, Checkpointed, TakesEstimates):
         """Return the averages of the parameters, in their structure: new arrays of the compute dtype.
 
         A parameter without a step that counts, or whose group keeps no average, is its own. Raises
-        ValueError if no group keeps one: they are asked for by ``average="ema"`` or "mean".
+        ValueError if no group keeps one: they are asked for by ``average="ema"``, "mean" or a number of last copies.
         """
         with self._run.alone:
             return averages.averaged(self._run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from ..language.around import CHOICES
@@ -12,7 +13,12 @@ from .entries import WHOLE, is_group, label, rule_of
 from .hyper import as_held, numbers_at
 
 # hyperparameters that nothing reads unless another one asks for what they are of
-READ_WITH = {"average_decay": "average", "average_start": "average", "seed": "rounding"}
+READ_WITH = {
+    "average_decay": "average",
+    "average_start": "average",
+    "average_every": "average",
+    "seed": "rounding",
+}
 
 
 def with_keywords(
@@ -77,7 +83,7 @@ def check_read(
             own = group if is_group(group) else {}
             known = rule.known_hyperparameters
             asked = {**known, **hyper, **own}[part]
-            reads = name in rule.defaults or asked not in (None, "nearest")
+            reads = name in rule.defaults or _is_read(name, asked)
             if not reads and own.get(name, known[name]) != known[name]:
                 raise _unread(label(k, own), name, part)
             read = read or reads
@@ -94,11 +100,21 @@ def check_read_by_new(
     check_read(parts, [group], [rule], k)
 
 
+def _is_read(name: str, asked: Any) -> bool:
+    """Say whether a hyperparameter is read by what is asked for: a number of last copies knows no decay,
+    the other averages take no copies."""
+    if name == "average_every":
+        return isinstance(asked, Integral)
+    return asked not in (None, "nearest") and not (
+        name == "average_decay" and isinstance(asked, Integral)
+    )
+
+
 def _unread(where: str, name: str, part: str) -> TypeError:
     """Make the error for a hyperparameter that nothing reads."""
-    expected = " or ".join(
-        f"{part}={value!r}" for value in (CHOICES | {"rounding": ("stochastic",)})[part]
-    )
+    values = (CHOICES | {"rounding": ("stochastic",)})[part]
+    asked = ["a whole number" if name == "average_every" else repr(value) for value in values]
+    expected = " or ".join(f"{part}={value}" for value in dict.fromkeys(asked))
     return TypeError(
         f"{where}{name} has no effect without {expected}: give that, too, or leave it out"
     )

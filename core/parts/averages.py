@@ -15,6 +15,7 @@ from ..language.around import DEFAULTS, checked_choice
 from ..language.composition import around, part
 from ..language.results import as_tuple
 from ..language.rule import Rule
+from .last_copies import with_last_copies
 
 
 def _of_ema(xp, h, count):
@@ -29,14 +30,18 @@ WEIGHTS: dict[str, Callable[..., Any]] = {"ema": _of_ema, "mean": _of_mean}
 
 
 @part
-def averaged(rule: Rule, kind: str = "ema") -> Rule:
+def averaged(rule: Rule, kind: str | int = "ema") -> Rule:
     """Return ``rule`` with an average of the parameter, kept as the state ``average``.
 
     "ema" has a weight of ``1 - average_decay`` for the last step (Polyak & Juditsky, 1992, made
     exponential); "mean" has equal weights (stochastic weight averaging, Izmailov et al.,
-    arXiv:1803.05407). What is infinite has itself as its average.
+    arXiv:1803.05407). What is infinite has itself as its average. A whole number keeps so many of the
+    last copies instead, see `with_last_copies`.
     """
-    weight_of = WEIGHTS[checked_choice("average", kind) or "ema"]
+    kind = checked_choice("average", kind) or "ema"
+    if isinstance(kind, int):
+        return with_last_copies(rule, kind)
+    weight_of = WEIGHTS[kind]
 
     @functools.wraps(rule.scalars)
     def scalars(xp, step, carry, h):
@@ -61,7 +66,7 @@ def averaged(rule: Rule, kind: str = "ema") -> Rule:
         "average",
         kind,
         update,
-        state="average",
+        states=("average",),
         codec=None,
         scalars=scalars,
         names=("average_weight", "averaged"),

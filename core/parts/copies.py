@@ -23,4 +23,4 @@ def copied(rule: Rule, dtype: str) -> Rule:
         param, *own = as_tuple(rule.update(xp, s, param, grad, *own))
         return (param, *own, param)
 
-    return around(rule, "copy_to", dtype, update, state=COPY, codec=dtype)
+    return around(rule, "copy_to", dtype, update, states=(COPY,), codec=dtype)

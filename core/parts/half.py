@@ -28,7 +28,7 @@ def float32_master(rule: Rule) -> Rule:
         master, *own = as_tuple(rule.update(xp, s, master, grad, *own))
         return (master, *own, master)
 
-    return around(rule, "master", "float32", update, state="master", codec=None)
+    return around(rule, "master", "float32", update, states=("master",), codec=None)
 
 
 @part
@@ -48,7 +48,7 @@ def split_master(rule: Rule) -> Rule:
         master, *own = as_tuple(rule.update(xp, s, master, grad, *own))
         return (xp.upper_half(master), *own, xp.lower_half(master))
 
-    return around(rule, "master", "split", update, state="remainder", codec="int16")
+    return around(rule, "master", "split", update, states=("remainder",), codec="int16")
 
 
 @part
@@ -70,4 +70,4 @@ def compensated(rule: Rule) -> Rule:
         lost = xp.finite_or_zero(param - xp.stored(param))
         return (param, *own, lost)
 
-    return around(rule, "compensated", True, update, state="lost", codec="bfloat16")
+    return around(rule, "compensated", True, update, states=("lost",), codec="bfloat16")

@@ -1,12 +1,6 @@
 """The steps at which square states are computed anew: a first one, and every so many after it. A rule
 counts them in its carry ``since_refresh``."""
 
-import math
-
-from ..language.intervals import Interval
-
-STEPS = Interval(1.0, math.inf, high_open=True, whole=True)
-
 
 def refresh_due(xp, first, carry, h):
     """Return 1 at the step that is ``first``, and ``precondition_frequency`` steps after the last time,

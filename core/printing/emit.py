@@ -24,7 +24,7 @@ def emit(
     *,
     state_dtype: StateDtype = None,
     rounding: str | None = None,
-    **options: bool | str,
+    **options: bool | int | str,
 ) -> str:
     """Return the update of ``rule`` as source text.
 
@@ -72,7 +72,7 @@ def checked(
     grad_dtype: str | None,
     state_dtype: StateDtype,
     rounding: str | None,
-    options: Mapping[str, bool | str],
+    options: Mapping[str, bool | int | str],
 ) -> tuple[Rule, tuple[str, ...], str]:
     """Return the variant, the kinds of clipping and the gradients' dtype that these arguments ask
     for.

@@ -23,7 +23,7 @@ def export(
     state_dtype: StateDtype = None,
     rounding: str | None = None,
     with_check: bool = False,
-    **options: bool | str,
+    **options: bool | int | str,
 ) -> str:
     """Return the text of one self-contained file: scalars, update, initial state and how to call
     them.
@@ -69,7 +69,7 @@ def text_of_file(
     state_dtype: StateDtype,
     rounding: str | None,
     with_check: bool,
-    options: Mapping[str, bool | str],
+    options: Mapping[str, bool | int | str],
     typed: str = "",
 ) -> str:
     """Return what `export` does. ``typed`` is what the command line calls the rule."""

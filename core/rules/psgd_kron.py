@@ -35,10 +35,10 @@ gradient with an infinity or NaN, or whose products overflow, makes factors and 
 NaN; ``skip_nonfinite`` leaves such steps out.
 """
 
-from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, Interval
+from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, STEPS, Interval
 from ..language.rule import Rule
 from ..parts.decay import decoupled
-from ..parts.refresh import STEPS, after_refresh, refresh_due
+from ..parts.refresh import after_refresh, refresh_due
 
 PAPER = "Li, Preconditioned Stochastic Gradient Descent, arXiv:1512.04202"
 

@@ -31,10 +31,10 @@ Limit: a gradient with an infinity or NaN, or whose products overflow, makes pro
 the parameter NaN; ``skip_nonfinite`` leaves such steps out.
 """
 
-from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, Interval
+from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, STEPS, Interval
 from ..language.rule import Rule
 from ..parts.decay import decoupled
-from ..parts.refresh import STEPS, after_refresh, refresh_due
+from ..parts.refresh import after_refresh, refresh_due
 
 PAPER = "Shi et al., Distributed Shampoo, arXiv:2309.06497"
 TINY = 1e-16  # is added to a norm that is divided by, as in the reference

@@ -29,10 +29,10 @@ infinity or NaN, or whose products overflow, makes products, bases and with them
 ``skip_nonfinite`` leaves such steps out.
 """
 
-from ..language.intervals import FRACTION
+from ..language.intervals import FRACTION, STEPS
 from ..language.rule import Rule
 from ..parts.decay import decoupled
-from ..parts.refresh import STEPS, after_refresh, refresh_due
+from ..parts.refresh import after_refresh, refresh_due
 
 PAPER = "Vyas et al., SOAP, arXiv:2409.11321"
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..interrupts import held
+from ..language.around import last_copies
 from ..language.dtypes import COMPUTE_DTYPE
 from ..language.rule import Rule
 from ..language.scalars import scalar_names
 from ..parameters.copies import with_copies
-from ..protocol import Backend, Dtypes, Gradients, Tensor
+from ..protocol import Backend, Dtypes, Gradients, Launch, Tensor
 from .staged_launch import StagedLaunch, launch_of
 
 Assign = Callable[[Dtypes], tuple[Sequence[Rule], Sequence[Any]]]
@@ -30,7 +31,11 @@ class KeptLaunches:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self.launch = functools.cache(backend.launch)
+        self._launch = functools.cache(backend.launch)
+
+    def launch(self, rule: Rule, *like: Any) -> Launch:
+        """Return the launch of a rule; a new one where several may be needed, one for each copy."""
+        return (self._backend.launch if last_copies(rule.around) else self._launch)(rule, *like)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)

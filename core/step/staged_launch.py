@@ -19,13 +19,14 @@ from ..language.stages import Call, stages
 from ..pages import see
 from ..protocol import Backend, Launch, Tensor
 from .matrix_work import Stack, WithStates
+from .turn_launch import launch_of_text
 
 
 def launch_of(backend: Backend, rule: Rule, dtype: str, grad_dtype: str) -> Launch:
     """Return a new launch of this rule, in stages where it has several."""
     if stages(rule).calls:
         return StagedLaunch(backend, rule, dtype, grad_dtype)
-    return backend.launch(rule, scalar_names(rule), dtype, grad_dtype)
+    return launch_of_text(backend, rule, scalar_names(rule), dtype, grad_dtype)
 
 
 class StagedLaunch:
@@ -34,9 +35,9 @@ class StagedLaunch:
     def __init__(self, backend: Backend, rule: Rule, dtype: str, grad_dtype: str) -> None:
         self._backend, self._compute = backend, COMPUTE_DTYPE[dtype]
         self._rule, self._stages, self._names = rule, stages(rule), scalar_names(rule)
-        self._launches = [
-            backend.launch(stage, self._names, dtype, grad_dtype) for stage in self._stages.rules
-        ]
+        *before, last = self._stages.rules  # which alone writes what the rule keeps
+        self._launches = [backend.launch(each, self._names, dtype, grad_dtype) for each in before]
+        self._launches.append(launch_of_text(backend, last, self._names, dtype, grad_dtype))
         self.rows_dtype = self._launches[0].rows_dtype
 
     def bind(self, tensors: Sequence[Tensor], positions: Sequence[int]) -> None:

@@ -66,7 +66,7 @@ def type_of(parameter: inspect.Parameter) -> str:
     if parameter.name == "copy_to":  # arrays, in the structure of the parameters
         return "Any"
     if parameter.name in CHOICES:
-        return "str | None"
+        return "str | int | None" if parameter.name == "average" else "str | None"
     if isinstance(default, (bool, str)):
         return type(default).__name__
     if isinstance(default, tuple):

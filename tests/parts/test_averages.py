@@ -19,6 +19,7 @@ KINDS = [
     dict(average="ema", average_decay=0.75),
     dict(average="ema", average_decay=lambda step: 0.5 + 0.05 * step),
     dict(average="mean", average_start=3),
+    dict(average=2, average_start=1, average_every=2),
 ]
 
 
@@ -40,6 +41,11 @@ def take(optimizer: ss.Optimizer, steps: range, dtype: str = "float64") -> ss.Op
 
 def expected_averages(trajectory: list[list[np.ndarray]], kind: dict) -> list[np.ndarray]:
     """By the definition: weights of all steps that count, which sum to one."""
+    if isinstance(count := kind["average"], int):
+        last = trajectory[kind["average_start"] :][
+            kind["average_every"] - 1 :: kind["average_every"]
+        ]
+        return [sum(copies) / count for copies in zip(*last[-count:], strict=True)]
     weights = [0.0] * len(trajectory)
     for number in range(len(trajectory)):
         if number <= kind.get("average_start", 0):
@@ -56,7 +62,7 @@ def expected_averages(trajectory: list[list[np.ndarray]], kind: dict) -> list[np
     return [sum(w * params[i] for w, params in pairs) for i in range(len(SHAPES))]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=("ema", "ema_scheduled", "mean"))
+@pytest.mark.parametrize("kind", KINDS, ids=("ema", "ema_scheduled", "mean", "last"))
 def test_it_is_the_average_by_its_definition(kind, any_backend):
     optimizer, plain = made(any_backend, **kind), made(any_backend)
     trajectory = []
@@ -86,7 +92,7 @@ def test_the_same_bits_on_every_backend(rule, dtype, any_other_backend):
     assert_same(found[1], found[0])
 
 
-@pytest.mark.parametrize("kind", KINDS[::2], ids=("ema", "mean"))
+@pytest.mark.parametrize("kind", [KINDS[0], *KINDS[2:]], ids=("ema", "mean", "last"))
 def test_a_resumed_run_is_the_uninterrupted_one(kind, any_backend, tmp_path):
     whole = take(made(any_backend, **kind), range(STEPS))
     first = take(made(any_backend, **kind), range(4))
@@ -125,8 +131,9 @@ def evaluate_and_fail(optimizer: ss.Optimizer, expected: list[np.ndarray], path)
         raise KeyError
 
 
-def test_averages_are_swapped_in_and_back_after_an_exception_too(any_backend, tmp_path):
-    optimizer = take(made(any_backend, average="ema", dtype="float32"), range(3), "float32")
+@pytest.mark.parametrize("average", ["ema", 2])
+def test_averages_are_swapped_in_and_back_after_an_exception_too(average, any_backend, tmp_path):
+    optimizer = take(made(any_backend, average=average, dtype="float32"), range(3), "float32")
     own, averaged = off(any_backend, leaves(optimizer)), off(any_backend, optimizer.averaged())
     assert first_difference(own[0], averaged[0]) is not None
     with pytest.raises(KeyError):
@@ -136,12 +143,13 @@ def test_averages_are_swapped_in_and_back_after_an_exception_too(any_backend, tm
     take(optimizer, range(3, 4), "float32")
 
 
-def test_the_structure_is_that_of_the_parameters(any_backend):
+@pytest.mark.parametrize("average", ["ema", 3])
+def test_the_structure_is_that_of_the_parameters(average, any_backend):
     half = numpy_dtype("bfloat16")
     params = on(
         any_backend, {"a": [np.ones((2, 3), half), np.zeros((), half)], "b": np.ones(4, half)}
     )
-    optimizer = ss.SGD(params, average="ema", master="float32", backend=any_backend, lr=1e-4)
+    optimizer = ss.SGD(params, average=average, master="float32", backend=any_backend, lr=1e-4)
     assert off(any_backend, optimizer.averaged())["b"].tolist() == [1.0] * 4  # no step yet
     step(optimizer, {"a": [np.ones((2, 3), half), None], "b": np.ones(4, half)})
     found = off(any_backend, optimizer.averaged())
@@ -173,7 +181,9 @@ def test_what_cannot_be_averaged_says_why():
         ss.SGD(weights).averaged()
     with pytest.raises(ValueError, match=r"keeps no averages"), ss.SGD(weights).averages():
         pass
-    with pytest.raises(ValueError, match="average is 'median'; expected 'ema' or 'mean', or None"):
+    with pytest.raises(
+        ValueError, match="average is 'median'; expected 'ema' or 'mean', a whole number"
+    ):
         ss.SGD(weights, average="median")
     with pytest.raises(ValueError, match=r"average_decay must be in \[0, 1\)"):
         ss.SGD(weights, average="ema", average_decay=1.0)
@@ -184,14 +194,26 @@ def test_what_cannot_be_averaged_says_why():
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("average_decay", "average"), ("average_start", "average"), ("seed", "rounding")],
+    [
+        ("average_decay", "average"),
+        ("average_start", "average"),
+        ("average_every", "average"),
+        ("seed", "rounding"),
+    ],
 )
 def test_what_nothing_reads_is_refused(name, part):
     """Its default may be given, as that of a group that is copied; and where one group reads it."""
     weights, other = [np.ones(3, np.float32)], [np.ones(2, np.float32)]
     asked = {"average": "ema", "rounding": "stochastic"}[part]
-    value, default = {"average_decay": (0.5, 0.999)}.get(name, (3, 0))
-    expected = rf"{name} has no effect without {part}=.*{asked}'.*: give that, too, or leave it out"
+    value, default = {"average_decay": (0.5, 0.999), "average_every": (3, 1)}.get(name, (3, 0))
+    if name == "average_every":
+        with pytest.raises(
+            TypeError, match=r"^average_every has no effect without average=a whole"
+        ):
+            ss.AdamW([np.ones(3)], average_every=3, average="mean")
+        asked = 4
+    number = "a whole number" if asked == 4 else f"'{asked}'"
+    expected = rf"{name} has no effect without {part}=.*{number}.*: give that, too, or leave it out"
     with pytest.raises(TypeError, match=f"^{expected}"):
         ss.AdamW(weights, **{name: value})
     with pytest.raises(TypeError, match=f"^group 1: {expected}"):
@@ -205,9 +227,10 @@ def test_what_nothing_reads_is_refused(name, part):
     ss.AdamW(weights, **{name: value, part: asked})
 
 
-def test_an_infinite_parameter_has_itself_as_its_average(any_backend):
+@pytest.mark.parametrize("average", ["ema", 2])
+def test_an_infinite_parameter_has_itself_as_its_average(average, any_backend):
     weights = on(any_backend, np.array([-np.inf, 1.0, np.inf]))
-    optimizer = ss.SGD(weights, lr=0.1, average="ema", average_decay=0.5, backend=any_backend)
+    optimizer = ss.SGD(weights, lr=0.1, average=average, backend=any_backend)
     for _ in range(3):
         step(optimizer, np.array([0.0, 1.0, 0.0]))
     assert off(any_backend, optimizer.averaged()).tolist()[::2] == [-np.inf, np.inf]

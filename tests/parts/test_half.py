@@ -283,7 +283,7 @@ def test_parts_around_others(any_backend):
         assert first_difference(entry["slow"], expected["slow"]) is None
 
 
-@pytest.mark.parametrize("average", ["ema", "mean"])
+@pytest.mark.parametrize("average", ["ema", "mean", 3])
 def test_the_average_of_a_split_master_is_that_of_the_float32_one(average, any_backend):
     rng = np.random.default_rng(0)
     start, *grads = (rng.standard_normal(300).astype(numpy_dtype("bfloat16")) for _ in range(5))
@@ -297,14 +297,15 @@ def test_the_average_of_a_split_master_is_that_of_the_float32_one(average, any_b
     assert first_difference(*found) is None
 
 
+@pytest.mark.parametrize("average", ["ema", 2])
 @pytest.mark.parametrize("name", ["muon", "normuon", "shampoo"])
-def test_a_split_master_of_rules_of_matrices(name):
+def test_a_split_master_of_rules_of_matrices(name, average):
     rng = np.random.default_rng(0)
     start, *grads = (rng.standard_normal((6, 5)).astype(numpy_dtype("bfloat16")) for _ in range(4))
     found = []
     for master in ("float32", "split"):
         param = start.copy()
-        optimizer = ss.Optimizer(name, [param], master=master, average="ema")
+        optimizer = ss.Optimizer(name, [param], master=master, average=average)
         for grad in grads:
             optimizer.step([grad])
         found.append(optimizer.averaged()[0])

@@ -60,6 +60,26 @@ def so_has_every_implementation_and_dtype(mesh, folder):
 
 
 @check
+def averages_are_parts_of_those_of_the_whole(mesh, folder):
+    for kind in (dict(average="ema"), dict(average=2, average_every=2)):
+        for place in (on(mesh, Shard(0)), on(mesh, Replicate())):
+            whole, params = parameters(), parameters(place)
+            reference, optimizer = (ours.AdamW(p.values(), **kind) for p in (whole, params))
+            step(whole, reference, 0, 7)
+            step(params, optimizer, 0, 7, place)
+            assert_same(params, optimizer, whole, reference)
+            own = [full(param).clone() for param in params.values()]
+            expected = reference.averaged()[0]
+            assert not torch.equal(own[0], expected[0])
+            for found, average in zip(optimizer.averaged()[0], expected, strict=True):
+                assert isinstance(found, DTensor)
+                assert torch.equal(full(found), average)
+            with optimizer.averages():
+                assert all(map(torch.equal, map(full, params.values()), expected))
+            assert all(map(torch.equal, map(full, params.values()), own))
+
+
+@check
 def control_another_beta_is_noticed(mesh, folder):
     place = on(mesh, Shard(0))
     whole, params = parameters(), parameters(place)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ....interrupts import held
 from ....step.swapped import Pairs, check_kept, check_own, swapped
 
 
@@ -44,13 +45,10 @@ def averages(optimizer: Any) -> AbstractContextManager[None]:
 def _averages(optimizer: Any) -> list[torch.Tensor]:
     """Return the average of each parameter; the parameter itself until a step counts, or where its
     group keeps none. Raises ValueError if no group does."""
-    groups = optimizer.param_groups
-    check_kept(any(group["average"] for group in groups))
-    found = []
-    for param in (param for group in groups for param in group["params"]):
-        entry = optimizer.state.get(param, {})
-        found.append(entry["average"] if float(entry.get("averaged", 0)) > 0 else param)
-    return found
+    check_kept(any(group["average"] for group in optimizer.param_groups))
+    with held(), optimizer._alone, torch.no_grad():
+        params, found = optimizer._look_again(), optimizer._all_parts().averages()
+    return [found.get(param, param) for param in params]
 
 
 def _wide(value: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from ....checkpoint.fitted import fitted
 from ....checkpoint.recoded import recoded
 from ....checkpoint.state_dict import OWN, SETTINGS, STRUCTURE
 from ....checkpoint.torch_layout import layout_of, read_entry
-from ....language.around import OF_PARTS
+from ....language.around import is_of_parts
 from ....language.blockwise import scales_of
 from ....language.codecs import checked_state_dtype
 from ....language.rule import Rule
@@ -76,8 +76,9 @@ def loaded_state(
     Raises TypeError or ValueError for other entries than the rule has, if they are another rule's.
     """
     keys = [key for group in snapshot["param_groups"] for key in group["params"]]
-    names = frozenset().union(*map(_names_of_rules, {*rules}))
     saved = snapshot["state"]
+    of_parts = {name for entry in saved.values() for name in entry if is_of_parts(name)}
+    names = frozenset(of_parts).union(*map(_names_of_rules, {*rules}))
     slots = {
         key: slot._replace(entry={n: v for n, v in saved.get(key, {}).items() if n in names})
         for key, slot in zip(keys, all_slots(groups, {}), strict=True)
@@ -122,7 +123,7 @@ def _names_of_rules(rule: Rule) -> frozenset[str]:
     rules = [variant for known in (rule, *registry.values()) for variant in _variants(known)]
     scales = [scales_of(name) for each in rules for name in each.state]
     names = ((*each.state, *each.carry, *layout_of(each).scalars) for each in rules)
-    return frozenset(["step", *OF_PARTS, *scales]).union(*names)
+    return frozenset(["step", *scales]).union(*names)
 
 
 def _variants(rule: Rule) -> Iterator[Rule]:

@@ -43,14 +43,19 @@ class Modes(Prepared):
             return
         with held(), self._alone, torch.no_grad():
             self._look_again()
-            if self._parts is None:
-                rules = self._rules.of(groups)
-                self._parts = Parts(self._backends.of, rules, groups, self.state, self._copies)
-            self._parts.change_mode(groups, evaluating)
+            self._all_parts().change_mode(groups, evaluating)
             for group in groups:
                 group[MODE] = evaluating
             if not evaluating:  # a state dict that was loaded meanwhile wrote averages there
                 refresh(self._backends, self._copies)
+
+    def _all_parts(self) -> Parts:
+        """Return the parts, made if there are none yet."""
+        if self._parts is None:
+            groups = self.param_groups
+            rules = self._rules.of(groups)
+            self._parts = Parts(self._backends.of, rules, groups, self.state, self._copies)
+        return self._parts
 
     def _keeps_averages(self) -> bool:
         """Say whether a rule evaluates another point than it trains."""
@@ -61,7 +66,8 @@ class Modes(Prepared):
         16-bit parameters.
 
         A parameter without a step that counts, or whose group keeps no average, is its own. Raises
-        ValueError if no group keeps one: they are asked for by ``average="ema"`` or "mean".
+        ValueError if no group keeps one: they are asked for by ``average="ema"``, "mean" or a number of
+        last copies.
         """
         self._settle()
         return averages.averaged(self)

@@ -26,6 +26,7 @@ from ....parameters.copies import kept_state, with_copies
 from ....parameters.hyper import GroupHyper, as_seen, is_fixed
 from ....parameters.products import check_products
 from ....protocol import Backend
+from ....step.averages import averages_of
 from ....step.evaluation import change_mode
 from ....step.outcome import Outcome
 from ....step.settings import Settings
@@ -246,6 +247,16 @@ class Participants:
         change_mode(self._backend, self._tensors, self._clocks, numbers, evaluating)
         if self._dtensors:
             torch.autograd.graph.increment_version([member.param for member in self._members])
+
+    def averages(self) -> dict[torch.Tensor, torch.Tensor]:
+        """Return the average of each parameter that has one, placed as the parameter is."""
+        found = averages_of(self._backend, self._tensors, self._clocks)
+        members = zip(self._members, self._clocks, found, strict=True)
+        return {
+            member.param: placed("average", average, member.param, clock.rule)
+            for member, clock, average in members
+            if average is not None
+        }
 
     def settle(self) -> None:
         """Count the last step, or leave it out; a device that decides about it is waited for."""

@@ -95,6 +95,10 @@ class Parts:
         for part in self._parts:
             part.change_mode(groups, evaluating)
 
+    def averages(self) -> dict[torch.Tensor, torch.Tensor]:
+        """Return the average of each parameter that has one."""
+        return {param: found for part in self._parts for param, found in part.averages().items()}
+
     def settle(self) -> None:
         """Count the last step, or leave it out; a device that decides about it is waited for."""
         for part in self._parts:

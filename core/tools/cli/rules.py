@@ -52,15 +52,18 @@ def own_rules(words: Sequence[str] | None) -> dict[str, Rule]:
     return {word: rule_named(word) for word in words or () if ":" in word}
 
 
-def chosen_options(rule: Rule, words: Sequence[str] | None) -> dict[str, bool | str]:
+def chosen_options(rule: Rule, words: Sequence[str] | None) -> dict[str, bool | int | str]:
     """Return structural options by name: ``amsgrad`` switches one on, ``no_factored`` one off;
-    ``average=ema`` has a value.
+    ``average=ema`` and ``average=5`` have a value.
 
     A word that is no option of the rule is passed on, for the caller to use or to refuse.
     """
     off = {f"no_{name}": name for name in rule.options}
     given = (word.partition("=") for word in words or ())
-    return {off.get(name, name): value or name not in off for name, _, value in given}
+    return {
+        off.get(name, name): int(value) if value.isdecimal() else value or name not in off
+        for name, _, value in given
+    }
 
 
 def chosen_state_dtype(words: Sequence[str] | None) -> StateDtype:

@@ -19,6 +19,8 @@ KINDS = [
     dict(master="split"),
     dict(compensated=True),
     dict(master="float32", average="ema", average_decay=0.5),
+    dict(average=2, average_every=2),
+    dict(master="split", average=3),
 ]
 
 
@@ -55,6 +57,9 @@ def test_the_bits_are_those_of_the_reference(kind, how):
         for name, array in state.items():
             assert optimizer.state[param][name].dtype == array.dtype
             assert first_difference(bits(optimizer.state[param][name]), bits(array)) is None
+    if "average" in kind:
+        for ours, expected in zip(optimizer.averaged()[0], reference.averaged(), strict=True):
+            assert first_difference(bits(ours), bits(expected)) is None
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -117,8 +122,9 @@ def test_what_nothing_reads_is_refused():
     st.AdamW([{"params": [param]}, {"params": [other], "average": "ema"}], average_decay=0.5)
 
 
-def test_averages_are_swapped_in_and_back():
-    params, optimizer = made(average="ema", average_decay=0.5, master="float32")
+@pytest.mark.parametrize("average", ["ema", 2])
+def test_averages_are_swapped_in_and_back(average):
+    params, optimizer = made(average=average, master="float32")
     assert torch.equal(optimizer.averaged()[0][0], params[0].float())
     take(params, optimizer, range(3))
     own = [param.detach().clone() for param in params]
@@ -146,9 +152,10 @@ def test_modes_are_not_changed_while_averages_are_in_the_places_of_the_parameter
     take(params, optimizer, range(3, 4))
 
 
+@pytest.mark.parametrize("average", ["ema", 2])
 @pytest.mark.parametrize("other", [st.AdamW, torch.optim.AdamW])
-def test_the_average_is_the_parameter_until_a_step_counts(other):
-    params, optimizer = made(average="ema")
+def test_the_average_is_the_parameter_until_a_step_counts(other, average):
+    params, optimizer = made(average=average)
     plain = other(params, lr=1e-3)
     take(params, plain, range(2))
     optimizer.load_state_dict(plain.state_dict())  # which has no averages
