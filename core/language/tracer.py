@@ -212,6 +212,24 @@ class TracedVocabulary(Words, Vocabulary):
     def outer_product(self, left: Any, right: Any) -> Expr:
         return _of_matrix("outer_product", None, left, right)
 
+    def singular_basis(self, x: Any, before: Any, refresh: Any) -> Expr:
+        return _of_matrix("singular_basis", None, x, before, refresh)
+
+    def projected(self, x: Any, basis: Any) -> Expr:
+        return _of_matrix("projected", None, x, basis)
+
+    def projected_back(self, x: Any, low: Any, basis: Any) -> Expr:
+        return _of_matrix("projected_back", None, x, low, basis)
+
+    def running_mean(self, before: Any, x: Any, keep: Any, add: Any) -> Expr:
+        return _of_matrix("running_mean", None, before, x, keep, add)
+
+    def running_mean_of_squares(self, before: Any, x: Any, keep: Any, add: Any) -> Expr:
+        return _of_matrix("running_mean_of_squares", None, before, x, keep, add)
+
+    def divided_by_root(self, x: Any, squares: Any, eps: Any) -> Expr:
+        return _of_matrix("divided_by_root", None, x, squares, eps)
+
     def sum(self, x: Any, per: str = "tensor") -> Expr:
         summand = _summand(x, per)
         if self.along_rows and (summand.per, per) == ("element", "tensor"):

@@ -30,6 +30,14 @@ from .low_rank import (
 )
 from .matrix_functions import newton_schulz, newton_schulz_memory
 from .random_signs import random_signs
+from .subspace import (
+    divided_by_root,
+    projected,
+    projected_back,
+    running_mean,
+    running_mean_of_squares,
+    singular_basis,
+)
 from .whitening import column_whitening, row_whitening
 
 # an array, a tensor, a traced expression or a number: whatever the target computes with
@@ -172,6 +180,31 @@ class Vocabulary:
 
     def outer_product(self, left: Value, right: Value) -> Value:
         """Return the matrix ``left right^T`` of a thin state of the rows and one of the columns."""
+        raise NotImplementedError
+
+    def singular_basis(self, x: Value, before: Value, refresh: Value) -> Value:
+        """Return a thin state of the shorter side: the singular vectors of ``x``, the parameter seen as a matrix,
+        that have the largest singular values, one a column; ``before`` where the scalar ``refresh`` is 0."""
+        raise NotImplementedError
+
+    def projected(self, x: Value, basis: Value) -> Value:
+        """Return ``X basis``, or ``X^T basis`` of fewer rows than columns: a thin state of the longer side."""
+        raise NotImplementedError
+
+    def projected_back(self, x: Value, low: Value, basis: Value) -> Value:
+        """Return the matrix, of the shape of ``x``, that a thin state of the longer side is in this basis."""
+        raise NotImplementedError
+
+    def running_mean(self, before: Value, x: Value, keep: Value, add: Value) -> Value:
+        """Return ``keep * before + add * x`` of thin states of the longer side; the numbers are scalars."""
+        raise NotImplementedError
+
+    def running_mean_of_squares(self, before: Value, x: Value, keep: Value, add: Value) -> Value:
+        """Return ``keep * before + add * x * x`` of thin states of the longer side."""
+        raise NotImplementedError
+
+    def divided_by_root(self, x: Value, squares: Value, eps: Value) -> Value:
+        """Return ``x / (sqrt(squares) + eps)`` of thin states of the longer side."""
         raise NotImplementedError
 
     def cube_root(self, x: Value) -> Value:
@@ -347,6 +380,26 @@ class NumpyVocabulary(Vocabulary):
 
     def outer_product(self, left: Any, right: Any) -> Any:
         return self._made(outer_product, (len(left), len(right)), (left, right))
+
+    def singular_basis(self, x: Any, before: Any, *numbers: Any) -> Any:
+        return self._made(singular_basis, before.shape, (x, before), *numbers, library=np)
+
+    def projected(self, x: Any, basis: Any) -> Any:
+        return self._made(projected, (max(x.shape), basis.shape[1]), (x, basis))
+
+    def projected_back(self, x: Any, low: Any, basis: Any) -> Any:
+        stack = np.array(x)[None]
+        projected_back(np.matmul, stack, low[None], basis[None])
+        return stack[0]
+
+    def running_mean(self, before: Any, x: Any, *numbers: Any) -> Any:
+        return self._made(running_mean, x.shape, (before, x), *numbers)
+
+    def running_mean_of_squares(self, before: Any, x: Any, *numbers: Any) -> Any:
+        return self._made(running_mean_of_squares, x.shape, (before, x), *numbers)
+
+    def divided_by_root(self, x: Any, squares: Any, *numbers: Any) -> Any:
+        return self._made(divided_by_root, x.shape, (x, squares), *numbers)
 
     def _made(
         self, function: Any, shape: tuple[int, ...], values: Any, *numbers: Any, **library: Any
