@@ -47,7 +47,8 @@ def complete(columns: Matrix, known: int) -> None:
         before, column, square = columns[:, :place], columns[:, place], 0.0
         while square <= 0.4 / side:
             column[...] = 0
-            column[next(candidates)] = 1
+            k = next(candidates)
+            column[k : k + 1] = 1
             for _ in range(2):  # twice, so that no rounding is left
                 column -= (before * (before * column[:, None]).sum(0)).sum(1)
             square = float((column * column).sum())
