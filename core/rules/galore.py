@@ -15,7 +15,8 @@ states are numbers of the longer side, ``rank`` for each of its rows or columns,
 As in the reference ``eps`` is added to the root before bias correction, the running means stay what they are
 where the subspace changes, and ``step`` is multiplied by ``lr``.
 
-``rank`` (structural) is at most as large as the parameter has rows or columns. A parameter of more than
+``rank`` (structural) is at most as large as the parameter has rows or columns. All states are smaller than
+the parameter, so ``state_dtype`` changes none. A parameter of more than
 two axes is a matrix of its first axis against all others. One of fewer is an error: vectors are for
 another rule of the same optimizer, such as AdamW.
 
