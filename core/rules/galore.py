@@ -16,9 +16,9 @@ As in the reference ``eps`` is added to the root before bias correction, the run
 where the subspace changes, and ``step`` is multiplied by ``lr``.
 
 ``rank`` (structural) is at most as large as the parameter has rows or columns. All states are smaller than
-the parameter, so ``state_dtype`` changes none. A parameter of more than
-two axes is a matrix of its first axis against all others. One of fewer is an error: vectors are for
-another rule of the same optimizer, such as AdamW.
+the parameter, so ``state_dtype`` changes none; a step works on one array more of the parameter's size. A
+parameter of more than two axes is a matrix of its first axis against all others. One of fewer is an error:
+vectors are for another rule of the same optimizer, such as AdamW.
 
 Deviations from the reference: signs of singular vectors, which it leaves to the library, are fixed, and where
 the gradient has a lower rank than Q the other columns are made from the identity's (see
@@ -27,8 +27,10 @@ dtype; it decays the parameter after the step (here decay is subtracted together
 its other types of projection, 4-bit projections and those of each axis of a tensor are left out.
 
 Limits: products and decompositions have the bits of one library on one machine only, so golden files have
-a tolerance; equal singular values have vectors of the library's choice. A gradient with an infinity or NaN, or
-whose products overflow, makes the states and the parameter NaN; ``skip_nonfinite`` leaves such steps out.
+a tolerance; equal singular values have vectors of the library's choice. A gradient with an infinity or NaN
+makes states and parameter NaN: all of them where the basis is renewed, else its row, or its column of a wide
+matrix; ``skip_nonfinite`` leaves such steps out. Where an element of R is 1.8e19 or more in float32 (float64:
+1.3e154) its square is infinite, and what it stands for steps no more.
 """
 
 import math
@@ -39,7 +41,7 @@ from ..parts.decay import decoupled
 from ..parts.moments import moment_row
 from ..parts.refresh import STEPS, after_refresh, refresh_due
 
-PAPER = "Zhao et al., GaLore: Memory-Efficient LLM Training, arXiv:2403.03507"
+PAPER = "Zhao et al., GaLore: Memory-Efficient LLM Training by Gradient Low-Rank Projection, arXiv:2403.03507"
 
 
 def scalars(xp, step, carry, h):

@@ -234,8 +234,21 @@ def test_a_gradient_that_is_not_finite_spoils_its_parameter_alone(step, value, a
             grads[0][0, 0] = value
         optimizer.step(on(any_backend, grads))
     first, *others = off(any_backend, params)
-    assert np.isnan(first).any()
+    expected = np.ones((6, 11), bool) if step == 0 else np.arange(11) == 0
+    np.testing.assert_array_equal(np.isnan(first), np.broadcast_to(expected, (6, 11)))
     assert all(np.isfinite(other).all() for other in others)
+
+
+def test_a_square_that_overflows_steps_no_more(any_backend):
+    grad = np.zeros((3, 2), np.float32)
+    grad[0, 0], grad[1, 1] = 1e20, 1.0
+    params = on(any_backend, [np.ones((3, 2), np.float32)])
+    optimizer = ss.GaLore(params, backend=any_backend, rank=2, lr=0.1)
+    for _ in range(2):
+        optimizer.step(on(any_backend, [grad]))
+        (found,) = off(any_backend, params)
+        assert (found[0, 0], found[2].tolist()) == (1, [1, 1])
+    assert np.isfinite(found).all()
 
 
 def test_another_rank_is_refused_later(backend):

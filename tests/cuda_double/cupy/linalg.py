@@ -18,8 +18,10 @@ def eigh(a: ndarray, UPLO: str = "L") -> tuple[ndarray, ndarray]:
     return values, vectors
 
 
-def svd(a: ndarray, full_matrices: bool = True) -> tuple[ndarray, ndarray, ndarray]:
-    assert not full_matrices, "the double has this one alone"
+def svd(
+    a: ndarray, full_matrices: bool = True, compute_uv: bool = True
+) -> tuple[ndarray, ndarray, ndarray]:
+    assert (full_matrices, compute_uv) == (False, True), "the double has no other one"
     side = min(a.shape)
     found = empty((len(a), side), a.dtype), empty(side, a.dtype), empty((side, a.shape[1]), a.dtype)
 
