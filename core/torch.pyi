@@ -1727,6 +1727,40 @@ class Dion(Optimizer):
         warn_lost_updates: bool = True,
     ) -> None: ...
 
+class GaLore(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-06,
+        weight_decay: Number = 0.0,
+        rank: Number = 128.0,
+        update_proj_gap: Number = 200.0,
+        scale: Number = 0.25,
+        *,
+        maximize: bool = False,
+        lazy: bool = False,
+        state_dtype: str | Mapping[str, str] | None = None,
+        rounding: str = "nearest",
+        seed: Number = 0,
+        master: str | None = None,
+        compensated: bool = False,
+        average: str | int | None = None,
+        copy_to: Any = None,
+        average_decay: Number = 0.999,
+        average_start: Number = 0.0,
+        average_every: Number = 1.0,
+        clip_value: Number | None = None,
+        clip_norm: Number | None = None,
+        backend: str | None = None,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        warn_lost_updates: bool = True,
+    ) -> None: ...
+
 class Sophia(Optimizer):
     def __init__(
         self,

@@ -139,6 +139,10 @@ PSGD_KRON_LATER = dict(
     lr=0.02, momentum=0.8, preconditioner_lr=0.3, precondition_frequency=1.0, clip_rms=1.5
 )
 DION = dict(lr=0.05, mu=0.9, eps=1e-4, weight_decay=0.1, basis_seed=5.0)
+GALORE = dict(
+    lr=0.05, betas=(0.9, 0.97), eps=1e-3, weight_decay=0.1, update_proj_gap=4.0, scale=0.5
+)
+GALORE_LATER = dict(lr=0.02, betas=(0.8, 0.9), update_proj_gap=2.0, scale=0.75)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
 SCION = dict(lr=0.02, scale=1.5, weight_decay=0.6, alpha=0.3)
 SCION_LATER = dict(lr=0.005, scale=2.0, alpha=0.5)
@@ -225,6 +229,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "soap": (dict(SOAP, maximize=True), SOAP_LATER),
     "psgd_kron": (dict(PSGD_KRON, maximize=True), dict(PSGD_KRON_LATER, update_rms=0.4)),
     "dion": (dict(DION, rank=3.0, maximize=True), dict(lr=0.02, mu=0.8)),
+    "galore": (dict(GALORE, rank=3.0, maximize=True), GALORE_LATER),
     "sparseadam": (dict(lr=0.02, betas=(0.9, 0.99), eps=1e-6), ADAM_LATER),
     "ademamix": (
         dict(ADAM, betas=(0.9, 0.99, 0.97), alpha=3.0),

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import mpmath
 import numpy as np
 
-from .formulas import State, Vector, norm
+from .formulas import State, Vector, average, norm, root
+from .formulas_of_square_states import eigenvectors
 
 SMALL = mpmath.mpf(
     "1e-20"
@@ -28,6 +29,25 @@ def dion(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     q = s["basis"] = np.array(units, object).T
     s["momentum"] = m - (1 - h.mu) * left.dot(right.T).reshape(p.shape)
     step = mpmath.sqrt(mpmath.mpf(rows) / columns) * left.dot(q.T)
+    return p * (1 - h.lr * h.weight_decay) - h.lr * step.reshape(p.shape)
+
+
+def galore(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
+    beta1, beta2 = h.betas
+    x = g.reshape(len(g), g.size // len(g))
+    tall = x if len(x) >= len(x.T) else x.T
+    s["age"] += 1
+    if t == 1 or s["age"] >= h.update_proj_gap:
+        s["age"] = mpmath.mpf(0)
+        # singular vectors of a matrix are eigenvectors of its product with itself
+        s["basis"] = eigenvectors(tall.T.dot(tall))[:, : int(h.rank)]
+    if t == 1:
+        s["exp_avg"] = s["exp_avg_sq"] = 0 * tall.dot(s["basis"])
+    low = tall.dot(s["basis"])
+    m = average(s, "exp_avg", beta1, low)
+    v = average(s, "exp_avg_sq", beta2, low**2)
+    back = (m / (root(v) + h.eps)).dot(s["basis"].T)
+    step = h.scale * mpmath.sqrt(1 - beta2**t) / (1 - beta1**t) * (back if tall is x else back.T)
     return p * (1 - h.lr * h.weight_decay) - h.lr * step.reshape(p.shape)
 
 

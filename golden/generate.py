@@ -39,7 +39,7 @@ TOLERANCE = {"float64": 8.0, "float32": 8.0, "float16": 1.0, "bfloat16": 1.0}
 STATE_TOLERANCE = 80.0  # four times, too, in ulps of a state's largest element: squares of products
 # four times what other libraries' decompositions make of bases, and of states that follow from them
 BASIS_TOLERANCE = 256.0
-ROTATING = frozenset({"eigenbasis", "rotated"})
+ROTATING = frozenset({"eigenbasis", "rotated", "singular_basis"})
 # Who says so. Part of the files, so it names the version that wrote them first, not this one.
 PROVENANCE = "NumPy reference of samestep 0.1.0"
 

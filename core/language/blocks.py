@@ -10,7 +10,8 @@ from typing import Any
 
 BLOCK = 1024  # rows or columns of a block at most, as in the reference implementation of Shampoo
 PAIRS = frozenset({"row_pair", "column_pair"})  # what a square state has a number for
-THIN = frozenset({"row_rank", "column_rank"})  # what a thin state has a number for
+SIDES = frozenset({"longer_rank", "shorter_rank"})  # of which side, the parameter's shape says
+THIN = frozenset({"row_rank", "column_rank"}) | SIDES  # what a thin state has a number for
 WHOLE = PAIRS | THIN  # the states that only functions of whole matrices read and write
 
 
@@ -73,9 +74,11 @@ def blocks_of(shape: tuple[int, ...]) -> Blocks:
 def thin_shape(shape: tuple[int, ...], per: str, rank: int) -> tuple[int, int]:
     """Return the shape of a thin state: no more than ``rank`` numbers for each row or column, nor than the
     parameter of this shape, seen as a matrix, has rows or columns."""
-    matrix = blocks_of(shape)
-    long = matrix.rows if per == "row_rank" else matrix.columns
-    return long, min(rank, matrix.rows, matrix.columns)
+    rows, columns = sides = blocks_of(shape).rows, blocks_of(shape).columns
+    most = min(rank, *sides)
+    if per in SIDES:
+        return (max if per == "longer_rank" else min)(sides), most
+    return rows if per == "row_rank" else columns, most
 
 
 def state_shape(shape: tuple[int, ...], per: str | None, rank: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .orthonormal import negligible, orthonormal
+from .orthonormal import fix_signs, negligible, orthonormal
 
 Matrix = Any  # an array or tensor of two axes
 
@@ -55,11 +55,7 @@ def _eigenvectors(gram: Matrix, after: Matrix, library: Any) -> None:
     least = negligible(gram, sizes)
     order = [k for k in range(side - 1, -1, -1) if sizes[k] > least]
     found = vectors[:, order]
-    # the first element that is not small is positive: of two that are equally large, rounding chooses
-    for k, column in enumerate(found.swapaxes(0, 1).tolist()):
-        largest = max(map(abs, column))
-        if next(x for x in column if abs(x) > 0.4 * largest) < 0:
-            found[:, k] *= -1
+    fix_signs(found)
     identity = library.zeros_like(gram)
     identity.reshape(-1)[:: side + 1] = 1
     _store(found, list(range(len(order))), identity, after)

@@ -32,6 +32,14 @@ from .low_rank import (
     transposed_product,
     unit_columns,
 )
+from .subspace import (
+    divided_by_root,
+    projected,
+    projected_back,
+    running_mean,
+    running_mean_of_squares,
+    singular_basis,
+)
 from .whitening import column_whitening, row_whitening
 
 Stack = Any  # an array or tensor of three axes, contiguous
@@ -93,8 +101,8 @@ class MatrixFunction:
     """``compute(matmul, *values, *memory, *numbers)``: a function of a matrix whose ``result`` is one, too,
     overwrites its first value; any other writes to one value more, behind the others.
 
-    ``values`` says what each value has a number for: ``"element"``, ``"row_rank"``, ``"column_rank"``,
-    ``"row_pair"``, ``"column_pair"``, or ``"pair"`` for either of these. ``memory(rows, columns)`` is how
+    ``values`` says what each value has a number for: ``"element"``, or what a square or thin state has one for
+    (`samestep.language.blocks`), with ``"pair"`` for either kind of squares. ``memory(rows, columns)`` is how
     many more elements it needs for each matrix, None if it takes no memory. ``decomposes``: it takes the
     backend's ``library``, too.
     """
@@ -125,6 +133,8 @@ class MatrixFunction:
         sizes: dict[str, int] = {}
         for per, value in zip(self.values, values, strict=True):
             sizes |= zip(AXES[per], value.shape[1:], strict=True)
+            if per == "element":
+                sizes |= dict(longer=max(value.shape[1:]), shorter=min(value.shape[1:]))
         return tuple(sizes[axis] for axis in AXES[self.result])
 
 
@@ -133,11 +143,14 @@ AXES = {
     "element": ("row", "column"),
     "row_rank": ("row", "rank"),
     "column_rank": ("column", "rank"),
+    "longer_rank": ("longer", "rank"),
+    "shorter_rank": ("shorter", "rank"),
     "row_pair": ("row", "row"),
     "column_pair": ("column", "column"),
     "pair": ("line", "line"),
 }
 BETWEEN = ("element", "row_pair", "column_pair")  # a matrix between two squares
+LONGER = ("longer_rank", "longer_rank")  # two thin states of the longer side
 FUNCTIONS = {
     "newton_schulz": MatrixFunction(newton_schulz, newton_schulz_memory),
     "row_gram": MatrixFunction(row_gram, None, ("element", "row_pair"), "row_pair"),
@@ -164,4 +177,14 @@ FUNCTIONS = {
         unit_columns, None, ("column_rank", "column_rank"), "column_rank", decomposes=True
     ),
     "outer_product": MatrixFunction(outer_product, None, ("row_rank", "column_rank")),
+    "singular_basis": MatrixFunction(
+        singular_basis, None, ("element", "shorter_rank"), "shorter_rank", decomposes=True
+    ),
+    "projected": MatrixFunction(projected, None, ("element", "shorter_rank"), "longer_rank"),
+    "projected_back": MatrixFunction(
+        projected_back, None, ("element", "longer_rank", "shorter_rank")
+    ),
+    "running_mean": MatrixFunction(running_mean, None, LONGER, "longer_rank"),
+    "running_mean_of_squares": MatrixFunction(running_mean_of_squares, None, LONGER, "longer_rank"),
+    "divided_by_root": MatrixFunction(divided_by_root, None, LONGER, "longer_rank"),
 }

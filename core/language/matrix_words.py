@@ -97,3 +97,28 @@ class MatrixWords:
     def outer_product(self, left: Value, right: Value) -> Value:
         """Return the matrix ``left right^T`` of a thin state of the rows and one of the columns."""
         return self._of_matrix("outer_product", left, right)
+
+    def singular_basis(self, x: Value, before: Value, refresh: Value) -> Value:
+        """Return a thin state of the shorter side: the singular vectors of ``x``, the parameter seen as a matrix,
+        that have the largest singular values, one a column; ``before`` where the scalar ``refresh`` is 0."""
+        return self._of_matrix("singular_basis", x, before, refresh)
+
+    def projected(self, x: Value, basis: Value) -> Value:
+        """Return ``X basis``, or ``X^T basis`` of fewer rows than columns: a thin state of the longer side."""
+        return self._of_matrix("projected", x, basis)
+
+    def projected_back(self, x: Value, low: Value, basis: Value) -> Value:
+        """Return the matrix, of the shape of ``x``, that a thin state of the longer side is in this basis."""
+        return self._of_matrix("projected_back", x, low, basis)
+
+    def running_mean(self, before: Value, x: Value, keep: Value, add: Value) -> Value:
+        """Return ``keep * before + add * x`` of thin states of the longer side; the numbers are scalars."""
+        return self._of_matrix("running_mean", before, x, keep, add)
+
+    def running_mean_of_squares(self, before: Value, x: Value, keep: Value, add: Value) -> Value:
+        """Return ``keep * before + add * x * x`` of thin states of the longer side."""
+        return self._of_matrix("running_mean_of_squares", before, x, keep, add)
+
+    def divided_by_root(self, x: Value, squares: Value, eps: Value) -> Value:
+        """Return ``x / (sqrt(squares) + eps)`` of thin states of the longer side."""
+        return self._of_matrix("divided_by_root", x, squares, eps)

@@ -65,8 +65,9 @@ class Rule:
         State name to ``"row"``, ``"column"`` or ``"tensor"`` if it is smaller than the parameter:
         of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too. Or
         ``"row_pair"`` or ``"column_pair"``: a square state of the parameter seen as a matrix, for
-        functions such as ``xp.row_gram``; ``"row_rank"`` or ``"column_rank"``: a thin state, for
-        functions such as ``xp.outer_product``.
+        functions such as ``xp.row_gram``; ``"row_rank"`` or ``"column_rank"``, or ``"longer_rank"``
+        or ``"shorter_rank"`` of whichever there are more or fewer: a thin state, for functions such as
+        ``xp.outer_product``.
     rank : int
         How many numbers a thin state has for each row or column; fewer of a parameter that has fewer
         rows or columns. 0 for a rule without such states.

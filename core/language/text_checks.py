@@ -34,6 +34,7 @@ from .vocabulary import IEEE, NumpyVocabulary
 OPERATORS = {op: getattr(operator, name) for op, name in {**ARITHMETIC, **COMPARISONS}.items()}
 SHAPES = {"element": (3, 4), "row": (3, 1), "column": (1, 4), "tensor": (1, 1)}
 SHAPES |= {"row_pair": (3, 3), "column_pair": (4, 4), "row_rank": (3, 2), "column_rank": (4, 2)}
+SHAPES |= {"longer_rank": (4, 2), "shorter_rank": (3, 2)}
 AXIS = {"tensor": None, "row": 1, "column": 0}
 STEPS = (0, 1, 40)  # taken before the step that is computed
 

@@ -20,6 +20,7 @@ from .came import came
 from .dadaptation import dadapt_adam
 from .dion import dion
 from .ftrl import ftrl
+from .galore import galore
 from .grams import grams
 from .lamb import lamb
 from .laprop import laprop
@@ -102,6 +103,7 @@ classes: dict[str, Rule] = {
     "SOAP": soap,
     "PSGDKron": psgd_kron,
     "Dion": dion(),
+    "GaLore": galore(),
     "Sophia": sophia,
 }
 registry: dict[str, Rule] = {rule.name: rule for rule in classes.values()}

@@ -45,7 +45,7 @@ PAPER = "Li, Preconditioned Stochastic Gradient Descent, arXiv:1512.04202"
 
 def scalars(xp, step, carry, h):
     first = step == 1
-    refresh = refresh_due(xp, first, carry, h)
+    refresh = refresh_due(xp, first, carry, h.precondition_frequency)
     row = dict(
         step_size=h.lr * h.update_rms,
         decay=h.lr * h.weight_decay,

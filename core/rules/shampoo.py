@@ -43,7 +43,7 @@ TINY = 1e-16  # is added to a norm that is divided by, as in the reference
 def scalars(xp, step, carry, h):
     beta1, beta2 = h.betas
     started, first = step >= h.start_preconditioning_step, step == h.start_preconditioning_step
-    refresh = xp.where(started, refresh_due(xp, first, carry, h), 0)
+    refresh = xp.where(started, refresh_due(xp, first, carry, h.precondition_frequency), 0)
     row = dict(
         lr=h.lr,
         decay=h.lr * h.weight_decay,

@@ -40,7 +40,7 @@ PAPER = "Vyas et al., SOAP, arXiv:2409.11321"
 def scalars(xp, step, carry, h):
     (beta1, beta2), first = h.betas, step == 1
     taken = xp.where(first, 1, step - 1)
-    refresh = refresh_due(xp, first, carry, h)
+    refresh = refresh_due(xp, first, carry, h.precondition_frequency)
     row = dict(
         step_size=h.lr * xp.sqrt(1 - xp.ipow(beta2, taken)) / (1 - xp.ipow(beta1, taken)),
         decay=xp.where(first, 0, h.lr * h.weight_decay),

@@ -26,6 +26,7 @@ VERSIONS = {
     "prodigyopt": "1.1.2",
     # of https://github.com/microsoft/dion
     "dion": "commit 0a059a4542e5aa74b40dcd1dce363836c7afcd48",
+    "galore_torch": "1.0",
     # of https://github.com/facebookresearch/optimizers
     "distributed_shampoo": "commit f60660661194de26d3ee78bae6d15820ff8e583d",
     "madgrad": "1.3",
@@ -127,6 +128,28 @@ def dion(**hyper: Any) -> Callable[[], dict[str, Any]]:
     return found
 
 
+def galore(**hyper: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives hyperparameters, with singular vectors in float64, too, and with the signs that ours
+    have."""
+
+    def found() -> dict[str, Any]:
+        import torch
+        from galore_torch import galore_projector as module
+
+        def svd(matrix: torch.Tensor, **how: Any) -> tuple[torch.Tensor, ...]:
+            left, values, right = torch.linalg.svd(matrix, **how)
+            columns = left if len(matrix) < len(matrix.T) else right.T
+            first = (columns.abs() > 0.4 * columns.abs().amax(0)).int().argmax(0)
+            signs = columns.gather(0, first[None])[0].sign()
+            return left * signs, values, right * signs[:, None]
+
+        own = {"float": torch.float64, "linalg": SimpleNamespace(svd=svd)}
+        module.torch = SimpleNamespace(**{**vars(torch), **own})
+        return hyper
+
+    return found
+
+
 def apollo_mini(**hyper: Any) -> Callable[[], dict[str, Any]]:
     """Return what gives hyperparameters, with the package's normal numbers replaced by random signs."""
 
@@ -215,6 +238,9 @@ PSGD = dict(
     clip_rms=0.9,
 )
 DION = dict(lr=LR, mu=0.8, weight_decay=0.1, rank=4)
+# without decay, which is of the parameter after the step; what is projected, and how, is said in a group
+GALORE = dict(lr=LR, betas=BETAS, eps=EPS)
+SUBSPACE = dict(rank=3, update_proj_gap=4, scale=0.5)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
 # the authors' decay is of the parameter after the step; they say in a group what is projected, and how
@@ -334,6 +360,13 @@ CASES = {
         dion(**DION, epsilon=EPS),
         ("weight",),
     ),
+    "galore": Case(
+        "GaLore",
+        dict(GALORE, **SUBSPACE),
+        "galore_torch:GaLoreAdamW",
+        galore(**GALORE),
+        ("weight",),
+    ),
     "prodigy": Case("Prodigy", PRODIGY, "prodigyopt:Prodigy", PRODIGY),
     "prodigy_options": Case(
         "Prodigy",
@@ -440,6 +473,8 @@ def run(case: Case) -> dict[str, list[float]]:
         given = [("mlp" if param.ndim > 1 else "block", param) for param in given]
     if module == "apollo_torch":
         given = [dict(params=[p], **(PROJECTED if p.ndim > 1 else {})) for p in given]
+    if module == "galore_torch":
+        given = [dict(params=given, proj_type="std", **SUBSPACE)]
     hyper = case.their_hyper if isinstance(case.their_hyper, dict) else case.their_hyper()
     optimizer = getattr(importlib.import_module(module), name)(given, **hyper)
     if has_modes := hasattr(optimizer, "train"):

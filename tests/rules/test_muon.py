@@ -278,7 +278,10 @@ def test_control_a_wrong_product_is_noticed(rule, monkeypatch):
     result = verify_one(golden, ss.rules.registry[rule], "numpy")
     assert any(line.startswith("param.") for line in result.differences)
     states = {line.split(":")[0].split(".")[-1] for line in result.differences if line[0] == "s"}
-    assert states == {*(golden.header.state_tolerance or {})}
+    of_products = {*(golden.header.state_tolerance or {})}
+    if rule == "galore":  # whose basis is a decomposition of the gradient itself
+        of_products -= {"basis"}
+    assert states == of_products
 
 
 @pytest.mark.parametrize("rule", OF_MATRICES)

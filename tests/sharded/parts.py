@@ -44,6 +44,7 @@ OF_MATRICES = [
     "SOAP",
     "PSGDKron",
     "Dion",
+    "GaLore",
 ]  # which refuse vectors, sharded or not
 SHAPES = {"even": (4, 6), "odd": (5, 3), "vector": (3,), "on one of them": (1,)}
 

@@ -180,7 +180,8 @@ def notes(shapes: Shapes, param_dtype: str) -> list[str]:
         "normuon and scion, one more number like its momentum for each parameter, and what 4 MB or one matrix "
         "need for its products: at most three times as much; for shampoo and psgd_kron two, for "
         "soap three more such numbers, one more of a parameter in blocks, its square states once more, "
-        "and what one matrix needs; for dion three such numbers, and some four times its basis."
+        "and what one matrix needs; for dion three such numbers, and some four times its basis; "
+        "for galore one such number, twice its state, and what a decomposition of one matrix needs."
     )
     return textwrap.wrap(text, WIDTH)
 
