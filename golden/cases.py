@@ -140,7 +140,7 @@ PSGD_KRON_LATER = dict(
 )
 DION = dict(lr=0.05, mu=0.9, eps=1e-4, weight_decay=0.1, basis_seed=5.0)
 GALORE = dict(
-    lr=0.05, betas=(0.9, 0.97), eps=1e-3, weight_decay=0.1, update_proj_gap=4.0, scale=0.5
+    lr=0.05, betas=(0.9, 0.97), eps=0.05, weight_decay=0.1, update_proj_gap=4.0, scale=0.5
 )
 GALORE_LATER = dict(lr=0.02, betas=(0.8, 0.9), update_proj_gap=2.0, scale=0.75)
 NORMUON = dict(MUON, beta2=0.8, eps=(0.5, 0.01))
