@@ -49,7 +49,8 @@ def generate(
     out: Path | str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Write the golden files of built-in rules; the same bytes each time.
+    """Write the golden files of built-in rules; the same bytes each time, of rules that multiply matrices
+    with the same library and processor.
 
     Parameters
     ----------

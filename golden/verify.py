@@ -115,21 +115,27 @@ def _rule_of(golden: Golden, own: Mapping[str, Rule]) -> Rule:
 def verify_one(golden: Golden, rule: Rule, backend: str = "numpy") -> Result:
     """Replay one golden file. Raises as `verify`."""
     header = golden.header
-    actual, expected = replay(golden, rule, backend), golden.results()
-    found = [
-        f"{name}: {difference}"
-        for name in [*actual, *(name for name in expected if name not in actual)]
-        if (difference := _difference(golden, name, actual, expected)) is not None
-    ]
+    actual = replay(golden, rule, backend)
+    found = differences(golden, actual)
     return Result(
         label=header.label,
         dtype=header.dtype,
         backend=backend,
         differences=tuple(found),
         scalars_same=not any(line.startswith(("scalars.", "carry.")) for line in found),
-        **_errors(golden, actual),
+        **errors(golden, actual),
         tolerance=header.tolerance,
     )
+
+
+def differences(golden: Golden, actual: Mapping[str, Array]) -> list[str]:
+    """Describe in words where results are not those of the file, or beyond its tolerance."""
+    expected = golden.results()
+    return [
+        f"{name}: {difference}"
+        for name in [*actual, *(name for name in expected if name not in actual)]
+        if (difference := _difference(golden, name, actual, expected)) is not None
+    ]
 
 
 def _difference(
@@ -154,7 +160,7 @@ def _tolerance(header: Header, name: str) -> float | None:
     return (header.state_tolerance or {}).get(name.rpartition(".")[2])
 
 
-def _errors(golden: Golden, actual: Mapping[str, Array]) -> dict[str, Any]:
+def errors(golden: Golden, actual: Mapping[str, Array]) -> dict[str, Any]:
     """Return the errors of the parameters against the truth, after its last step."""
     header = golden.header
     if header.truth is None:
