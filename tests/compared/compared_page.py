@@ -10,12 +10,19 @@ from typing import Any
 
 from compared_rules import RULES
 from formats_page import NONE, replaced, spread, table
+from samestep.tools.bench.timing import ratios
 from samestep.tools.bench.timing import spread as quartiles
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "compared.md"
-OF_RULES, OF_TEXT, OF_COSTS = (DOCS / f"compared{part}.json" for part in ("", "_text", "_costs"))
+OF_RULES, OF_TEXT, OF_COSTS, OF_PRODUCTS = FILES = tuple(
+    DOCS / f"compared{part}.json" for part in ("", "_text", "_costs", "_products")
+)
 Figures = Mapping[str, Any]
+# who multiplies matrices, and whose times stand beside whose
+NUMBA, PRODUCTS, TORCH = "Muon, Numba", "its products alone", "torch.optim.Muon"
+OURS, OURS_BFLOAT16 = "samestep.torch.Muon", "samestep.torch.Muon in bfloat16"
+BESIDE = ((NUMBA, PRODUCTS), (TORCH, OURS), (TORCH, OURS_BFLOAT16))
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -26,13 +33,13 @@ def read(file: Path) -> dict[str, Any]:
 def write(file: Path, found: Figures) -> None:
     """Write figures to a file, and the tables of all files to the page."""
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    made = tables(read(OF_RULES), read(OF_TEXT), read(OF_COSTS))
+    made = tables(*map(read, FILES))
     PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 
-def tables(rules: Figures, text: Figures, costs: Figures) -> list[str]:
+def tables(rules: Figures, text: Figures, costs: Figures, products: Figures) -> list[str]:
     """Return the tables of the page, which has no others."""
-    return [of_rules(rules), of_text(text), of_costs(costs)]
+    return [of_rules(rules), of_text(text), of_costs(costs), of_products(products)]
 
 
 def of_rules(found: Figures) -> str:
@@ -60,6 +67,15 @@ def of_costs(found: Figures) -> str:
         )
     ]
     return table(["rule", "bytes", "passes", "times the limit"], rows)
+
+
+def of_products(found: Figures) -> str:
+    """Return the table of Muon's times, each as a multiple of another one's."""
+    rows = [
+        [work, *(ratios(seconds, a, b).shown() for a, b in BESIDE)]
+        for work, seconds in found["seconds"].items()
+    ]
+    return table(["matrices", *(f"{a} / {b}" for a, b in BESIDE)], rows)
 
 
 def _steps(figures: Figures | None) -> list[str]:

@@ -27,6 +27,7 @@ PAGE = compared_page.PAGE.read_text(encoding="utf-8")
 FOUND = compared_page.read(compared_page.OF_RULES)
 OF_TEXT = compared_page.read(compared_page.OF_TEXT)
 OF_COSTS = compared_page.read(compared_page.OF_COSTS)
+OF_PRODUCTS = compared_page.read(compared_page.OF_PRODUCTS)
 TINY: measure_rules.Settings = {
     "quadratic": dict(share=0.5, rates=(0.1,), steps=50),
     "rosenbrock": dict(share=1e-9, rates=(0.1,), steps=5),
@@ -66,17 +67,19 @@ def page_of(*figures: Any) -> str:
 
 
 def test_the_page_is_of_the_files() -> None:
-    made = page_of(FOUND, OF_TEXT, OF_COSTS)
+    made = page_of(FOUND, OF_TEXT, OF_COSTS, OF_PRODUCTS)
     assert made == PAGE, "python tests/compared/measure_rules.py, or the program of another table"
 
 
 def test_control_another_figure_is_another_page() -> None:
-    rules, text, costs = json.loads(json.dumps([FOUND, OF_TEXT, OF_COSTS]))
+    right = FOUND, OF_TEXT, OF_COSTS, OF_PRODUCTS
+    changed = rules, text, costs, products = json.loads(json.dumps(right))
     rules["rules"]["lion"]["quadratic"]["steps"] += 1
     text["rules"]["AdamW"]["steps"] = [1] * 5
     costs["rules"]["lion"]["times"] = [9.0] * 7
-    for changed in ((rules, OF_TEXT, OF_COSTS), (FOUND, text, OF_COSTS), (FOUND, OF_TEXT, costs)):
-        assert page_of(*changed) != PAGE
+    next(iter(products["seconds"].values()))[compared_page.NUMBA] = [9.0] * 15
+    for k, wrong in enumerate(changed):
+        assert page_of(*right[:k], wrong, *right[k + 1 :]) != PAGE
 
 
 def test_the_file_has_every_rule_as_it_is_measured() -> None:
@@ -126,3 +129,13 @@ def test_the_text_is_compared_as_it_is_measured() -> None:
     assert all(each["steps"] == [1] for each in found.values())
     never = measure_text.measure(loss=0.0, rates=(1e-3,), steps=1, every=1, seeds=1)
     assert all(each["steps"] == [None] for each in never.values())
+
+
+def test_products_are_compared_as_they_are_measured() -> None:
+    measure_products = pytest.importorskip("measure_products", exc_type=ImportError)
+    assert [*OF_PRODUCTS["seconds"]] == [*measure_products.SHAPES]
+    now = measure_products.measure({"two of 4 x 6": ((4, 6),) * 2}, rounds=1)
+    names = {name for pair in compared_page.BESIDE for name in pair}
+    for seconds in (*OF_PRODUCTS["seconds"].values(), *now["seconds"].values()):
+        assert seconds.keys() == names
+    assert now["settings"].keys() == OF_PRODUCTS["settings"].keys()
