@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -37,6 +37,17 @@ def amount(config: pytest.Config) -> str:
     if chosen not in AMOUNTS:
         raise pytest.UsageError(f"{VARIABLE}={chosen}: expected one of {', '.join(AMOUNTS)}")
     return chosen
+
+
+def half(names: Sequence[str]) -> list[str]:
+    """Return of names such as ``adamw.float32`` every second dtype of a rule, one at least; all of them with
+    ``everything``. For cases that take long and rarely tell more than their neighbours."""
+    of_rule: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        of_rule[name.rpartition(".")[0]].append(name)
+    if EVERYTHING:
+        return list(names)
+    return [n for k, own in enumerate(of_rule.values()) for n in own[k % min(2, len(own)) :: 2]]
 
 
 def function_of(item: pytest.Item) -> str:
