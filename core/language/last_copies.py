@@ -1,5 +1,5 @@
-"""What a launch runs of a rule that keeps the last copies of its parameter: the text for a step whose
-turn is known, in which the other copies do not occur.
+"""A rule that keeps the last copies of its parameter is launched as the text of a step whose turn is known,
+in which the other copies do not occur.
 
 A kernel of the whole text would read and write all copies at every step, 8 bytes a parameter each. The
 host knows whose turn it is, so what is launched writes one copy, or none.
