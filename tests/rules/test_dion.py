@@ -3,47 +3,20 @@ nothing. Its steps are those of ``formulas_of_low_rank.py`` and of the reference
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, off, on, snapshot
+from matrices import normal, stepped
 from samestep.backends.host.backend import HostBackend
 from samestep.golden.compare import assert_same_bits
 from samestep.language import blocks
 from samestep.language.stages import stages
 
-SHAPES = [(6, 11), (3, 4, 5), (5, 1), (6, 11), (0, 4)]
 OPTIONS = dict(lr=0.1, mu=0.9, rank=2)
-
-
-def normal(seed, shapes=SHAPES, dtype=np.float64):
-    rng = np.random.default_rng(seed)
-    return [np.asarray(rng.standard_normal(shape), dtype) for shape in shapes]
-
-
-def our_steps(backend, shapes=SHAPES, dtype=np.float64, steps=4, **options):
-    params = on(backend, normal(1, shapes, dtype))
-    optimizer = ss.Dion(params, backend=backend, **{**OPTIONS, **options})
-    for k in range(steps):
-        optimizer.step(on(backend, normal(10 + k, shapes, dtype)))
-    return off(backend, params)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_all_backends_in_host_memory_have_the_same_bits(dtype, other_backend):
-    expected = our_steps("numpy", dtype=dtype)
-    for found, param in zip(our_steps(other_backend, dtype=dtype), expected, strict=True):
-        assert_same_bits(found, param)
-
-
-def test_bits_do_not_depend_on_what_else_is_there(any_backend):
-    together = our_steps(any_backend)
-    for i in (0, 1, 3):
-        params = on(any_backend, [normal(1)[i]])
-        optimizer = ss.Dion(params, backend=any_backend, **OPTIONS)
-        for k in range(4):
-            optimizer.step(on(any_backend, [normal(10 + k)[i]]))
-        assert_same_bits(off(any_backend, params)[0], together[i])
+our_steps = functools.partial(stepped, ss.Dion, OPTIONS, steps=4)
 
 
 def test_a_large_matrix_is_not_cut_into_blocks(any_backend, monkeypatch):

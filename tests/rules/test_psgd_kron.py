@@ -3,28 +3,18 @@ of ``formulas_of_square_states.py`` and of the reference in ``references.py``.""
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import samestep as ss
 from helpers import off, on
+from matrices import normal, stepped
 from samestep.golden.compare import assert_same_bits
 from samestep.language import blocks
 
-SHAPES = [(6, 11), (3, 4, 5), (5, 1), (6, 11), (0, 4)]
 OPTIONS = dict(lr=0.1, momentum=0.8, precondition_frequency=2)
-
-
-def normal(seed, shapes=SHAPES, dtype=np.float64):
-    rng = np.random.default_rng(seed)
-    return [np.asarray(rng.standard_normal(shape), dtype) for shape in shapes]
-
-
-def our_steps(backend, shapes=SHAPES, dtype=np.float64):
-    params = on(backend, normal(1, shapes, dtype))
-    optimizer = ss.PSGDKron(params, backend=backend, **OPTIONS)
-    for k in range(6):
-        optimizer.step(on(backend, normal(10 + k, shapes, dtype)))
-    return off(backend, params)
+our_steps = functools.partial(stepped, ss.PSGDKron, OPTIONS)
 
 
 def fitted(backend, grads, **options):
@@ -35,23 +25,6 @@ def fitted(backend, grads, **options):
         optimizer.step(on(backend, [grad]))
     state = optimizer.state[0]
     return dict(zip(state, off(backend, [*state.values()]), strict=True))
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_all_backends_in_host_memory_have_the_same_bits(dtype, other_backend):
-    expected = our_steps("numpy", dtype=dtype)
-    for found, param in zip(our_steps(other_backend, dtype=dtype), expected, strict=True):
-        assert_same_bits(found, param)
-
-
-def test_bits_do_not_depend_on_what_else_is_there(any_backend):
-    together = our_steps(any_backend)
-    for i in (0, 1, 3):
-        params = on(any_backend, [normal(1)[i]])
-        optimizer = ss.PSGDKron(params, backend=any_backend, **OPTIONS)
-        for k in range(6):
-            optimizer.step(on(any_backend, [normal(10 + k)[i]]))
-        assert_same_bits(off(any_backend, params)[0], together[i])
 
 
 def test_factors_of_blocks_are_fitted_one_by_one(any_backend, monkeypatch):
