@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..identities import identities
 from ..interrupts import held
-from ..language.dtypes import REAL_OF_COMPLEX, gradient_dtypes, numpy_dtype, taken_as
+from ..language.dtypes import REAL_OF_COMPLEX, WIDER, Cast, gradient_dtypes, numpy_dtype, taken_as
 from ..protocol import Dtypes
 from .arrays import Arrays
 from .memory import bounds, c_strides
@@ -67,7 +67,7 @@ class GradientChecker:
     """
 
     what = "gradient"  # what messages call them
-    casts = False  # whether gradients of other dtypes are rounded
+    casts: Cast = False  # which gradients of other dtypes are converted
     moved = False  # only tensors of PyTorch can be made to stand for other memory
     _known: CheckedGradients  # of the arrays that were remembered last
 
@@ -252,7 +252,7 @@ class GradientChecker:
         call = f"astype(np.{best})" if hasattr(given, "astype") else f"to(torch.{best})"
         every = (
             ""
-            if taken_as(own, dtype, True) is None
+            if taken_as(own, dtype, True) is None or self.casts == WIDER  # PyTorch's classes
             else "; or let the optimizer convert every gradient: cast_gradients=True"
         )
         return f"convert it: grad.{call}{every}"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray  # slow to import
 
+    from .language.dtypes import Cast
+
 Dtypes = Sequence[str | None]  # names, by position; None where there is no gradient
 
 
@@ -73,12 +75,12 @@ class GradientChecker(Protocol):
     """Checks gradients against the parameters they belong to.
 
     ``moved`` says whether parameters were found in other memory than before; whoever has told
-    everybody sets it to False. ``casts``: whether gradients of other dtypes are rounded. ``what``:
+    everybody sets it to False. ``casts``: which gradients of other dtypes are converted. ``what``:
     what messages call them.
     """
 
     moved: bool
-    casts: bool
+    casts: Cast
     what: str
 
     def accept(self, leaves: list[Any]) -> Gradients:

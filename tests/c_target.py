@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import samestep as ss
 from samestep.language.dtypes import COMPUTE_DTYPE
+from samestep.language.hyperparameters import chosen_options
 from samestep.language.passes import program
 from samestep.printing.c import C, file
 from samestep.printing.layout import Layout
@@ -65,7 +66,7 @@ class COptimizer:
                  **hyper):  # fmt: skip
         self.rule = rule = ss.rules.registry[rule] if isinstance(rule, str) else rule
         self.hyper = rule.hyperparameters(hyper)
-        rule = rule.variant(**rule.chosen_options(self.hyper))
+        rule = rule.variant(**chosen_options(rule, self.hyper))
         self.rule = rule = rule.for_shape(param.shape)
         dtype = param.dtype.name
         if library is None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import samestep as ss
 from samestep.golden.cases import variants as every_variant
-from samestep.language.rule import is_count
+from samestep.language.hyperparameters import is_count
 from samestep.language.stages import stages
 from samestep.rules import find_rule
 

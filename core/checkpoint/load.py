@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any
 
 from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
+from ..language.hyperparameters import checked_hyperparameter
 from ..language.rule import Rule
 from ..pages import see
 from ..parameters.by_name import as_groups
@@ -62,7 +63,11 @@ def load(
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [group["options"] for group in tree["param_groups"]]
             for own, each, group in zip(families, options, groups, strict=True):
-                variant_of(own, {name: own.checked(name, group[name]) for name in STRUCTURE}, each)
+                variant_of(
+                    own,
+                    {name: checked_hyperparameter(own, name, group[name]) for name in STRUCTURE},
+                    each,
+                )
         # what is wrong with the arrays themselves is raised as the constructor raises it
         run = Run(the_rule, defaults, backend, groups, single, Settings(), options, division)
         with file.doubts():

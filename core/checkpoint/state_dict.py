@@ -13,6 +13,7 @@ import numpy as np
 from ..language.around import STRUCTURAL
 from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import dtype_of
+from ..language.hyperparameters import check_options
 from ..parameters.copies import kept_state, refresh_copies
 from ..parameters.entries import name_entry
 from ..parameters.hyper import as_held, numbers_at
@@ -208,7 +209,7 @@ def _checked_group(
             f"{where}has the structural options {options}; "
             f"this optimizer was made with {dict(rule.options)}"
         )
-    rule.check_options(numbers, where)
+    check_options(rule, numbers, where)
     decays = group.get("weight_decay_mask", own)  # torch's says nothing of it
     if decays is None:
         decays = [True] * len(own)

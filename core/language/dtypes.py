@@ -8,7 +8,7 @@ rounded once, to nearest even, when it is stored. A complex parameter is two rea
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ COMPUTE_DTYPE = {
     "bfloat16": "float32",
     "float16": "float32",
 }
+WIDER: Literal["wider"] = "wider"
+Cast = bool | Literal["wider"]  # which gradients are converted: all, or where nothing is lost
 REAL_OF_COMPLEX = {"complex64": "float32", "complex128": "float64"}
 
 
@@ -50,12 +52,14 @@ def gradient_dtypes(param_dtype: str) -> tuple[str, ...]:
     return (param_dtype,) if compute == param_dtype else (param_dtype, compute)
 
 
-def taken_as(param_dtype: str, grad_dtype: str, cast: bool) -> str | None:
+def taken_as(param_dtype: str, grad_dtype: str, cast: Cast) -> str | None:
     """Return the dtype in which a launch takes a gradient of this dtype; None where it takes none.
 
     Launches take `gradient_dtypes`. 16 bits lose nothing in the compute dtype float32. Whatever else
     is real, for a real parameter, or complex, for a complex one, is rounded if ``cast`` says so.
     """
+    if cast == WIDER:
+        cast = numpy_dtype(grad_dtype).itemsize < numpy_dtype(param_dtype).itemsize
     if param_dtype in REAL_OF_COMPLEX:
         fits = grad_dtype == param_dtype or (cast and grad_dtype in REAL_OF_COMPLEX)
         return param_dtype if fits else None

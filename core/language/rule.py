@@ -7,7 +7,6 @@ element. Both run as they stand and can be traced and printed.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import itertools
@@ -15,21 +14,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from .around import CHOICES, DEFAULTS, STRUCTURAL, checked_choice
+from .around import DEFAULTS
 from .blockwise import BLOCKWISE, scales_of
 from .codecs import StateDtype, checked_state_dtype, named_codecs, without_sign
 from .descent import descent
-from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
-from .kept import RESULTS, kept
+from .hyperparameters import Hyper, Option, checked_hyperparameter, chosen_options, is_count
+from .kept import RESULTS
 from .keywords import known_keywords
 from .names import suggestion
-from .rounding import ROUNDINGS, checked_rounding, checked_seed
+from .rounding import ROUNDINGS, checked_rounding
 from .rule_checks import check_definition, check_functions
 from .signs import never_negative
+from .variants import rebuilt, stored, variant
 
-# float, bool, a tuple of floats, a name, None for a kind of clipping that is off, or a `StateDtype`
-Hyper = Any
-Option = bool | int | str | None
 CLIPS = ("clip_value", "clip_norm")  # hyperparameters of every rule, see samestep.language.clipping
 
 
@@ -188,10 +185,9 @@ class Rule:
                 f"rule {self.name!r} has no structural option {sorted(unknown)}; "
                 f"it has {sorted(self.options)}"
             )
-        chosen = {**self.options, **self.chosen_options(options)}
-        return _variant(self.factory, tuple(chosen.items())).stored_as(
-            self.state_dtype, self.rounding
-        )
+        chosen = {**self.options, **chosen_options(self, options)}
+        made = variant(self.factory, tuple(chosen.items()))
+        return made.stored_as(self.state_dtype, self.rounding)
 
     def stored_as(self, state_dtype: StateDtype, rounding: str = ROUNDINGS[0]) -> Rule:
         """Return this variant with its states stored by these codecs; the same object each time.
@@ -215,8 +211,8 @@ class Rule:
         if (state_dtype, rounding) == (self.state_dtype, self.rounding):
             return self
         if isinstance(state_dtype, Mapping):
-            return _stored(self, tuple(state_dtype.items()), rounding)
-        return _stored(self, state_dtype, rounding)
+            return stored(self, tuple(state_dtype.items()), rounding)
+        return stored(self, state_dtype, rounding)
 
     def for_shape(self, shape: tuple[int, ...]) -> Rule:
         """Return the variant for a parameter of this shape."""
@@ -297,10 +293,8 @@ class Rule:
 
         Raises
         ------
-        TypeError
-            For a name the rule does not have, or a value that is not a number of the right shape.
-        ValueError
-            For a value that is not finite or out of bounds.
+        TypeError, ValueError
+            For a name the rule does not have, or a value that `checked_hyperparameter` refuses.
         """
         known = self.known_hyperparameters
         if unknown := sorted(set(given) - set(known)):
@@ -310,91 +304,9 @@ class Rule:
                 f"{suggestion(unknown[0], [*known, *others])}it has {', '.join([*known, *others])}"
             )
         return {
-            name: self._checked(name, given.get(name, default), default, where)
+            name: checked_hyperparameter(self, name, given.get(name, default), where)
             for name, default in known.items()
         }
-
-    def checked(self, name: str, value: Any, where: str = "") -> Hyper:
-        """Return the value of a hyperparameter that the rule has, checked. Raises what
-        `hyperparameters` raises."""
-        default = self.defaults[name] if name in self.defaults else self.known_hyperparameters[name]
-        return self._checked(name, value, default, where)
-
-    def _checked(self, name: str, value: Any, default: Hyper, where: str) -> Hyper:
-        if name == "state_dtype":
-            return checked_state_dtype(value, where)
-        if name in CHOICES:
-            return checked_choice(name, value, where)
-        if name == "rounding":
-            return checked_rounding(value, where)
-        if name == "seed":
-            return checked_seed(value, where)
-        if name in self.choices and (isinstance(value, str) or name not in self.defaults):
-            return self._checked_name(name, value, where)
-        if isinstance(default, bool):
-            if not isinstance(value, (bool, int)) or value not in (0, 1):
-                raise TypeError(f"{where}{name} must be True or False, not {value!r}")
-            return bool(value)
-        if default is None:
-            return None if value is None else checked_number(where + name, value, POSITIVE)
-        bounds = self.bounds.get(name, USUAL_BOUNDS.get(name, FINITE))
-        if isinstance(default, tuple):
-            try:
-                values = tuple(value)
-            except TypeError:
-                values = ()
-            if len(values) != len(default):
-                raise TypeError(f"{where}{name} must be {len(default)} numbers, not {value!r}")
-            each = bounds if isinstance(bounds, tuple) else (bounds,) * len(values)
-            return tuple(
-                checked_number(f"{where}{name}[{i}]", number, interval)
-                for i, (number, interval) in enumerate(zip(values, each, strict=True))
-            )
-        return checked_number(f"{where}{name}", value, bounds)
-
-    def _checked_name(self, name: str, value: Any, where: str) -> str | None:
-        names = self.choices[name]
-        if (value is None or isinstance(value, str)) and value in names:
-            return value
-        numbers = name in self.defaults
-        expected = " or ".join([repr(n) for n in names if n or not numbers] + ["numbers"] * numbers)
-        raise ValueError(f"{where}{name} is {value!r}; expected {expected}")
-
-    def chosen_options(self, hyper: Mapping[str, Any]) -> dict[str, Option]:
-        """Return the structural options that these hyperparameters ask for."""
-        return {name: self._option(name, hyper[name]) for name in self.options if name in hyper}
-
-    def _option(self, name: str, value: Any) -> Option:
-        if name not in self.choices:
-            return int(value) if is_count(self.options[name]) else bool(value)
-        if name in self.defaults and not isinstance(value, str):
-            return None  # numbers
-        return self._checked_name(name, value, "")
-
-    def check_options(
-        self,
-        hyper: Mapping[str, Any],
-        where: str = "",
-        when: str = "the optimizer was made",
-        advice: str = "make a new optimizer to change it",
-    ) -> None:
-        """Raise ValueError if ``hyper`` asks for other structural options than this variant's.
-
-        One that is also a number may become zero, since the kernel still has its place.
-        ``state_dtype``, ``rounding`` and the parts around the rule are among them.
-        """
-        storage = ("state_dtype", "rounding")
-        asked = {name: hyper[name] for name in (*storage, *STRUCTURAL)}
-        asked |= self.chosen_options(hyper)
-        own = {**self.options, **{name: getattr(self, name) for name in storage}}
-        own |= {**STRUCTURAL, **self.around}
-        for name, value in asked.items():
-            number = name in self.defaults and name not in self.choices
-            if value != own[name] and (value or not number):
-                raise ValueError(
-                    f"{where}{name} was {own[name]!r} when {when} and is structural: "
-                    f"state and kernels depend on it; {advice}"
-                )
 
     def __getstate__(self) -> dict[str, Any]:
         left_out = {RESULTS} if self.delta is None else {RESULTS, "update"}
@@ -408,16 +320,11 @@ class Rule:
     def __reduce__(self) -> Any:
         if self.factory is not None:
             of_storage = self.state_dtype, self.rounding
-            return _rebuilt, (self.factory, tuple(self.options.items()), *of_storage)
+            return rebuilt, (self.factory, tuple(self.options.items()), *of_storage)
         return super().__reduce__()
 
 
 Rule.__init__ = known_keywords()(Rule.__init__)  # type: ignore[method-assign]
-
-
-def is_count(option: Option) -> bool:
-    """Return true for a structural option that is a whole number, such as a rank."""
-    return isinstance(option, int) and not isinstance(option, bool)
 
 
 def _plain(value: Any) -> Any:
@@ -429,40 +336,3 @@ def _plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     return value
-
-
-def _rebuilt(
-    factory: Callable[..., Rule],
-    options: tuple[tuple[str, Option], ...],
-    state_dtype: StateDtype,
-    rounding: str,
-) -> Rule:
-    return _variant(factory, options).stored_as(state_dtype, rounding)
-
-
-@kept
-def _stored(
-    rule: Rule, state_dtype: str | tuple[tuple[str, str], ...] | None, rounding: str
-) -> Rule:
-    by_state = dict(state_dtype) if isinstance(state_dtype, tuple) else {}
-    shaped = (rule, *map(rule.for_shape, ((2, 2), (2,))))
-    known = dict.fromkeys(name for each in shaped for name in each.free)
-    if unknown := [name for name in by_state if name not in known]:
-        raise ValueError(
-            f"state_dtype names {unknown[0]!r}; {suggestion(unknown[0], [*known])}the states of "
-            f"{rule.name} that have the parameter's size are {', '.join(known) or 'none'}"
-        )
-    for name, codec in by_state.items():
-        unsigned = without_sign(codec)
-        if unsigned and any(name in each.free and name in never_negative(each) for each in shaped):
-            raise ValueError(
-                f"state_dtype[{name!r}] is {codec!r}, which has a sign, and {name} of {rule.name} is "
-                f"never negative: small ones would become 0; expected {unsigned!r}"
-            )
-    given = by_state if isinstance(state_dtype, tuple) else state_dtype
-    return dataclasses.replace(rule, state_dtype=given, rounding=rounding)
-
-
-@kept
-def _variant(factory: Callable[..., Rule], options: tuple[tuple[str, Option], ...]) -> Rule:
-    return factory(**dict(options))

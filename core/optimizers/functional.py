@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from ..language.around import STRUCTURAL
+from ..language.hyperparameters import check_options
 from ..language.rule import Rule
 from ..parameters.entries import check_one_rule
 from ..parameters.hyper import numbers_at
@@ -49,7 +50,7 @@ def apply(
     saved = {name: first[name] for name in rule.known_hyperparameters}
     numbers = numbers_at(rule, {**saved, **hyper}, state["steps_taken"], others=SETTINGS)
     variant = variant_of(rule, first, first["options"])
-    variant.check_options(numbers, when="init made this state", advice="pass it to init")
+    check_options(variant, numbers, when="init made this state", advice="pass it to init")
     params = copy.deepcopy(params)
     kept = ("state_dtype", "rounding", *STRUCTURAL)
     start = {name: first[name] for name in (*rule.options, *rule.defaults, *kept)}

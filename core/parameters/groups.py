@@ -8,8 +8,9 @@ from typing import Any
 
 from ..language.around import COPY
 from ..language.dtypes import dtype_of
+from ..language.hyperparameters import Option, check_options
 from ..language.outside import Constant, check_constants, constants
-from ..language.rule import Option, Rule
+from ..language.rule import Rule
 from ..language.text_checks import check
 from ..pages import see
 from ..parts.by_keyword import variant_of
@@ -255,7 +256,7 @@ class Groups:
         self._check_rules()
         numbers = self.numbers(steps_taken)
         for i, rule in enumerate(self.rules):
-            rule.check_options(numbers[i], self._where(i))
+            check_options(rule, numbers[i], self._where(i))
         # what can change in place, such as a list of betas, has to be read at every step
         steady = all(is_fixed(value) or callable(value) for values in now for value in values)
         self._seen = [tuple(map(as_seen, values)) for values in now] if steady else None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from ..language.hyperparameters import check_options, checked_hyperparameter, chosen_options
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers
 
@@ -68,7 +69,7 @@ def options_asked_for(rule: Rule, held: Mapping[str, Any], numbers: Mapping[str,
     it is scheduled, whatever it begins with."""
     return {
         name: on if name in rule.choices else on or is_scheduled(held[name])
-        for name, on in rule.chosen_options(numbers).items()
+        for name, on in chosen_options(rule, numbers).items()
     }
 
 
@@ -91,9 +92,9 @@ class GroupHyper:
         self, rule: Rule, group: Mapping[str, Any], names: list[str], step: int, where: str
     ) -> GroupHyper:
         """Return those of another step: what the schedules of these names in ``group`` say, checked."""
-        now = {name: rule.checked(name, group[name](step), where) for name in names}
+        now = {name: checked_hyperparameter(rule, name, group[name](step), where) for name in names}
         numbers = {**self._all, **now}
-        rule.check_options(numbers, where)
+        check_options(rule, numbers, where)
         return GroupHyper(numbers)
 
     def numbers(self, decays: bool) -> SimpleNamespace:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..language.around import OF_16_BITS, STRUCTURAL, in_order
-from ..language.rule import Option, Rule
+from ..language.hyperparameters import Option, chosen_options
+from ..language.rule import Rule
 from .averages import averaged
 from .copies import copied
 from .half import compensated, float32_master, split_master
@@ -28,7 +29,7 @@ def variant_of(
     ``options`` are its structural options, where they do not follow from ``hyper``. Raises ValueError
     for parts that do not go together, or one that cannot be left out.
     """
-    variant = rule.variant(**(rule.chosen_options(hyper) if options is None else options))
+    variant = rule.variant(**(chosen_options(rule, hyper) if options is None else options))
     for name in in_order(hyper):
         value, own = hyper[name], variant.around.get(name, STRUCTURAL[name])
         if value == own:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..language.dtypes import Cast
 from ..language.kept import kept
 from ..language.rounding import key_scalars
 from ..language.rule import Rule
@@ -33,7 +34,7 @@ class HessianUpdates:
         takes_part: Sequence[bool] | None,
         clocks: Sequence[Clock],
         hyper: Sequence[GroupHyper],
-        casts: bool,
+        casts: Cast,
         before: Callable[[], None] | None,
     ) -> None:
         """Take in an estimate (or None) for each parameter, by the scalars of its next step.

@@ -10,7 +10,8 @@ from ..choice import get_backend
 from ..interrupts import held
 from ..language.blockwise import BLOCKWISE
 from ..language.dtypes import dtype_of
-from ..language.rule import Option, Rule
+from ..language.hyperparameters import Option
+from ..language.rule import Rule
 from ..parameters.by_name import Division, as_groups
 from ..parameters.copies import copies_of_groups, kept_state, refresh_copies, with_copies
 from ..parameters.entries import is_group, label, listed_group, rule_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..language.dtypes import Cast
 from ..language.intervals import POSITIVE, checked_number
 from ..parameters.hyper import at_step
 from ..protocol import NOT_MEASURED, Verdict
@@ -19,7 +20,7 @@ class Settings:
     skip_nonfinite: bool = False
     loss_scaler: LossScaler | None = None
     accumulation_steps: int = 1
-    cast_gradients: bool = False
+    cast_gradients: Cast = False  # of an optimizer of arrays True or False
     warn_lost_updates: bool = True
     grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
     verdict: Verdict = NOT_MEASURED  # or somebody else's, who has looked at the gradients

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..language.clipping import clipped
+from ..language.dtypes import Cast
 from ..language.rounding import key_scalars
 from ..language.rule import Rule
 from ..language.scalars import next_scalars
@@ -77,7 +78,7 @@ class Stepping:
         self,
         estimates: list[Any],
         takes_part: Sequence[bool] | None,
-        casts: bool,
+        casts: Cast,
         before: Callable[[], None] | None = None,
     ) -> None:
         """Take in one estimate of the Hessian's diagonal (or None) per parameter. See

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.parameter import is_lazy
 
+from ....language.hyperparameters import chosen_options
 from ....language.rule import Rule
 from ....parts.by_keyword import variant_of
 
@@ -107,7 +108,7 @@ def rules_of(
 
 def variant(rule: Rule, numbers: Mapping[str, Any], held: Sequence[Slot]) -> Rule:
     """Return the variant of a rule that a group asks for, see `rules_of`."""
-    options = rule.chosen_options(numbers)
+    options = chosen_options(rule, numbers)
     for name, on in options.items():
         if held and not on and name in rule.defaults and name not in rule.choices:
             wider = variant_of(rule, numbers, {**options, name: True})

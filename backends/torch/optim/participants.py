@@ -19,6 +19,8 @@ import torch
 from ....checkpoint.torch_layout import layout_of, read_entry
 from ....identities import identities
 from ....language.around import COPY
+from ....language.dtypes import WIDER
+from ....language.hyperparameters import check_options
 from ....language.rule import Rule
 from ....language.scalars import next_scalars
 from ....parameters.clock import Clock
@@ -132,7 +134,6 @@ class Participants:
             kept = kept_state(tensor).items()
             arrays = {n: placed(n, a, member.param, own) for n, a in kept}
             member.entry.update({**counts, **arrays})
-        self._dtypes = [member.param.dtype for member in members]
         # what `unchanged` looks at
         self._entries = [member.entry for member in members]
         params = [member.param for member in members]
@@ -180,7 +181,7 @@ class Participants:
                 )
         numbers = all_numbers(self._families, groups)
         for k, rule in enumerate(self._rules):
-            rule.check_options(numbers[k], where(groups, k))
+            check_options(rule, numbers[k], where(groups, k))
         hyper = [GroupHyper(group) for group in numbers]
         for member, rule in self._in_parts:
             check_rule(member.name, member.param, rule, hyper[member.group].clips)
@@ -221,18 +222,16 @@ class Participants:
     ) -> None:
         """Take in the estimates of the parameters that have one; arguments as of `step`."""
         self._refresh(groups)
-        self._stepping.update_hessian(self._mine(estimates), None, False, before)
+        self._stepping.update_hessian(self._mine(estimates), None, WIDER, before)
 
     def _mine(self, grads: list[Any]) -> list[Any]:
         """Return the gradients, or estimates, of these parameters among those of all, as parts of this
-        process and in dtypes that the parameters take."""
+        process."""
         mine = grads if self._all_here else [grads[i] for i in self._positions]
         if self._dtensors:
             mine = [
                 local_gradient(m.name, g, m.param) for m, g in zip(self._members, mine, strict=True)
             ]
-        if [None if grad is None else grad.dtype for grad in mine] != self._dtypes:
-            mine = list(map(_widened, mine, self._dtypes))
         return mine
 
     def prepare(self, groups: Groups) -> None:
@@ -302,14 +301,6 @@ def _split(
 def _similar(a: torch.dtype, b: torch.dtype) -> bool:
     """Return True if both are real floating-point dtypes, or both complex, or neither."""
     return (a.is_floating_point, a.is_complex) == (b.is_floating_point, b.is_complex)
-
-
-def _widened(grad: Any, dtype: torch.dtype) -> Any:
-    """Return the gradient in a dtype that holds it exactly and that a parameter of ``dtype``
-    takes; as it is if there is none."""
-    if grad is None or not _similar(grad.dtype, dtype):
-        return grad
-    return grad.to(torch.promote_types(grad.dtype, dtype))
 
 
 def _usable(member: Slot, name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Any:

@@ -20,7 +20,7 @@ if not ss.available_backends()["numba"].available:
 
 from numba.core import event
 from samestep.backends.launching import source_cache
-from samestep.language.rule import is_count
+from samestep.language.hyperparameters import is_count
 from variants import fitting
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are POSIX's")
