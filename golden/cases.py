@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..language.rule import Rule, is_count
+from ..language.hyperparameters import is_count
+from ..language.rule import Rule
 from ..parts.by_keyword import variant_of
 from ..rules import registry
 from .floats import FORMATS

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .around import OF_16_BITS, prefix
+from .hyperparameters import Option
 from .kept import kept
 from .results import as_tuple
-from .rule import Option, Rule
+from .rule import Rule
 from .tracer import trace_scalars
 
 Function = Callable[..., Any]

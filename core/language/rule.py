@@ -186,7 +186,7 @@ class Rule:
                 f"it has {sorted(self.options)}"
             )
         chosen = {**self.options, **chosen_options(self, options)}
-        made = variant(self.factory, tuple(chosen.items()))
+        made: Rule = variant(self.factory, tuple(chosen.items()))
         return made.stored_as(self.state_dtype, self.rounding)
 
     def stored_as(self, state_dtype: StateDtype, rounding: str = ROUNDINGS[0]) -> Rule:
@@ -197,8 +197,8 @@ class Rule:
         state_dtype : str, mapping or None
             The name of a codec of `samestep.language.codecs`, for all states of the parameter's
             size, where ``"int8"``, ``"int4"`` and ``"dynamic8"`` mean ``"uint8"``, ``"uint4"`` and
-            ``"udynamic8"`` for those that are proved never to be negative; or state name to codec; or None, for the compute
-            dtype.
+            ``"udynamic8"`` for those that are proved never to be negative; or state name to codec;
+            or None, for the compute dtype.
         rounding : {"nearest", "stochastic"}
             How states and parameters that are stored in 16 bits are rounded.
 
@@ -210,9 +210,9 @@ class Rule:
         """
         if (state_dtype, rounding) == (self.state_dtype, self.rounding):
             return self
-        if isinstance(state_dtype, Mapping):
-            return stored(self, tuple(state_dtype.items()), rounding)
-        return stored(self, state_dtype, rounding)
+        key = tuple(state_dtype.items()) if isinstance(state_dtype, Mapping) else state_dtype
+        made: Rule = stored(self, key, rounding)
+        return made
 
     def for_shape(self, shape: tuple[int, ...]) -> Rule:
         """Return the variant for a parameter of this shape."""
