@@ -15,33 +15,13 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from . import (
-    formulas,
-    formulas_of_averages,
-    formulas_of_low_rank,
-    formulas_of_matrices,
-    formulas_of_parts,
-    formulas_of_projections,
-    formulas_of_square_states,
-    formulas_of_totals,
-    formulas_since_adam,
-)
 from .exact_gradients import Seen, exact, gradients_seen
 from .format import Golden
+from .formulas import FORMULAS
+from .formulas.totals import BEFORE
 
 Array = NDArray[Any]
 DIGITS = 50
-FORMULAS = {
-    **vars(formulas),
-    **vars(formulas_of_averages),
-    **vars(formulas_of_low_rank),
-    **vars(formulas_of_matrices),
-    **vars(formulas_of_projections),
-    **vars(formulas_of_square_states),
-    **vars(formulas_since_adam),
-    **vars(formulas_of_totals),
-    **formulas_of_parts.FORMULAS,
-}
 TAKES_A_SIGN = frozenset(
     {
         "cautious_lion",
@@ -90,7 +70,7 @@ def _truth_of(golden: Golden, seen: list[Seen], tensors: list[str]) -> dict[str,
     """Return the truth of these tensors, which the header announces or others depend on."""
     header, announced = golden.header, golden.header.truth or {}
     result: dict[str, Array] = {}
-    formula, before = FORMULAS[header.base], formulas_of_totals.BEFORE.get(header.base)
+    formula, before = FORMULAS[header.base], BEFORE.get(header.base)
     estimates = header.estimates or {"steps": []}
     start = {tensor: golden.tensors[f"param.0.{tensor}"] for tensor in tensors}
     params, own_steps = {name: exact(array) for name, array in start.items()}, Counter[str]()

@@ -43,8 +43,8 @@ OF_RULE = {
             '    "toy": (dict(lr=0.05, momentum=0.9, weight_decay=0.1), dict(lr=0.03)),\n'
         ),
     },
-    "golden/formulas.py": {
-        "sign = np.frompyfunc(mpmath.sign, 1, 1)\n": """
+    "golden/formulas/classical.py": {
+        "from .terms import State, Vector, average, norm, root, root_mean_square, sign\n": """
 
 def toy(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
     m = average(s, "momentum_buffer", h.momentum, g)

@@ -9,7 +9,7 @@ import samestep as ss
 from c_target import COptimizer
 from helpers import off, on, refused
 from samestep.golden.compare import assert_same_bits
-from samestep.golden.formulas_of_projections import philox, random_sign
+from samestep.golden.formulas.projections import philox, random_sign
 from samestep.language.random_signs import random_signs
 from samestep.step.indexed_slices import IndexedSlices
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-from samestep.golden.formulas_of_low_rank import random_numbers
+from samestep.golden.formulas.low_rank import random_numbers
 from samestep.golden.inputs import ORDINARY, gradients, parameters
 
 VALUES = Path(__file__).with_suffix(".json")

@@ -1,5 +1,5 @@
 """Dion's thin states: their shapes, what they are where the momentum has a low rank, and errors, which change
-nothing. Its steps are those of ``formulas_of_low_rank.py`` and of the reference in ``references.py``."""
+nothing. Its steps are those of ``golden/formulas/low_rank.py`` and of the reference in ``references.py``."""
 
 from __future__ import annotations
 

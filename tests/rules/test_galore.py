@@ -1,5 +1,5 @@
 """GaLore's states of the longer and the shorter side: their shapes, when the basis is renewed, what it is where the
-gradient has a low rank, and errors, which change nothing. Its steps are those of ``formulas_of_low_rank.py``
+gradient has a low rank, and errors, which change nothing. Its steps are those of ``golden/formulas/low_rank.py``
 and of the reference in ``references.py``."""
 
 from __future__ import annotations

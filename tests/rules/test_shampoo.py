@@ -1,5 +1,5 @@
 """Shampoo's square states: blocks, refreshes, and errors, which change nothing. Its steps are those of
-``formulas_of_square_states.py`` and of the reference in ``references.py``."""
+``golden/formulas/square_states.py`` and of the reference in ``references.py``."""
 
 from __future__ import annotations
 

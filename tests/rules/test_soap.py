@@ -1,5 +1,5 @@
 """SOAP's bases of eigenvectors: what they are where products have no full rank, when they are refreshed,
-blocks, and errors. Its steps are those of ``formulas_of_square_states.py`` and of the reference in
+blocks, and errors. Its steps are those of ``golden/formulas/square_states.py`` and of the reference in
 ``references.py``."""
 
 from __future__ import annotations

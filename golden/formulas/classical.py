@@ -1,43 +1,13 @@
-"""The formulas of the papers, for the oracle.
-
-Written afresh from the papers and from what the accepted references say; nothing here comes from
-the rules. A rule's formula has the rule's name, and takes one step of one tensor:
-
-    formula(h, t, p, g, s) -> new p
-
-``h`` has the hyperparameters and options as attributes, ``t`` counts the tensor's steps from 1,
-``p`` and ``g`` are object arrays of arbitrary-precision numbers, of the tensor's shape (a single
-number is a vector of one), and ``s`` is the state by name, changed in place; what is not in it yet
-counts as zero.
-"""
+"""The formulas of the optimizers that are known longest, SGD to Lion."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import mpmath
 import numpy as np
 
-Vector = Any  # of mpmath numbers; matrices, too
-State = dict[str, Any]
-
-root = np.frompyfunc(mpmath.sqrt, 1, 1)
-sign = np.frompyfunc(mpmath.sign, 1, 1)
-
-
-def average(s: State, name: str, decay: Any, value: Vector) -> Vector:
-    """Advance the exponential moving average ``name`` by one value, and return it."""
-    s[name] = decay * s[name] + (1 - decay) * value
-    return s[name]
-
-
-def norm(x: Vector) -> Any:
-    return mpmath.sqrt((x**2).sum())
-
-
-def root_mean_square(x: Vector) -> Any:
-    return mpmath.sqrt((x**2).sum() / x.size)
+from .terms import State, Vector, average, norm, root, root_mean_square, sign
 
 
 def sgd(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:

@@ -1,5 +1,5 @@
-"""The formulas of rules that project a gradient by random signs, for the oracle: from their papers, as
-those in `formulas`; and the signs, from the paper of their generator."""
+"""The formulas of rules that project a gradient by random signs; and the signs, from the paper of their
+generator."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import mpmath
 import numpy as np
 
-from .formulas import State, Vector, average, norm, root
-from .formulas_since_adam import decayed
+from .since_adam import decayed
+from .terms import State, Vector, average, norm, root
 
 
 def philox(counter: tuple[int, ...], key: tuple[int, int]) -> list[int]:

@@ -1,5 +1,4 @@
-"""The formulas of rules that see a parameter as a matrix, Muon and its relatives, for the oracle: from
-their papers, as those in `formulas`."""
+"""The formulas of rules that see a parameter as a matrix, Muon and its relatives."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from typing import Any
 
 import mpmath
 
-from .formulas import State, Vector, average, norm, root, sign
+from .terms import State, Vector, average, norm, root, sign
 
 
 def newton_schulz(h: SimpleNamespace, x: Vector) -> Vector:

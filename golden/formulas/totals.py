@@ -1,5 +1,4 @@
-"""The formulas of rules that go by sums over all parameters, for the oracle: from their papers, as those in
-`formulas`.
+"""The formulas of rules that go by sums over all parameters.
 
 ``s["common"]`` is the state that all tensors share. Before the tensors of a step comes the function of
 `BEFORE` of the same name, which makes of the last step's sums what this step goes by.
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 
 import mpmath
 
-from .formulas import State, Vector, average, root
+from .terms import State, Vector, average, root
 
 
 def before_prodigy(h: SimpleNamespace, common: State) -> None:

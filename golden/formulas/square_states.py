@@ -1,5 +1,4 @@
-"""The formulas of rules that keep products of gradients, such as Shampoo, for the oracle; written as
-those in ``formulas.py`` are. Their parameters are matrices."""
+"""The formulas of rules that keep products of gradients, such as Shampoo. Their parameters are matrices."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from .formulas import State, Vector, average, norm, root
+from .terms import State, Vector, average, norm, root
 
 SMALL = mpmath.mpf("1e-20")  # no eigenvalue of the cases' sums of products is that small, but 0
 

@@ -1,4 +1,4 @@
-"""The formulas of Adam's younger relatives, for the oracle: from their papers, as those in `formulas`."""
+"""The formulas of Adam's younger relatives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from .formulas import State, Vector, average, norm, root, root_mean_square, sign
+from .terms import State, Vector, average, norm, root, root_mean_square, sign
 
 cube_root = np.frompyfunc(mpmath.cbrt, 1, 1)
 

@@ -1,5 +1,5 @@
-"""The formulas of rules that are composed of parts, for the oracle: from the papers of the parts, and
-from `formulas` for the rules inside. Nothing here comes from the parts themselves."""
+"""The formulas of rules that are composed of parts: `FORMULAS`, from the papers of the parts, around
+the formulas of the rules inside."""
 
 from __future__ import annotations
 
@@ -9,19 +9,8 @@ from types import SimpleNamespace
 import mpmath
 import numpy as np
 
-from .formulas import (
-    State,
-    Vector,
-    adagrad,
-    adam,
-    adamw,
-    lion,
-    norm,
-    rmsprop,
-    root_mean_square,
-    sgd,
-    sign,
-)
+from .classical import adagrad, adam, adamw, lion, rmsprop, sgd
+from .terms import State, Vector, norm, root_mean_square, sign
 
 Formula = Callable[[SimpleNamespace, int, Vector, Vector, State], Vector]
 

@@ -1,5 +1,4 @@
-"""The formulas of rules that train one point and evaluate another, for the oracle: from their papers, as
-those in `formulas`."""
+"""The formulas of rules that train one point and evaluate another."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from typing import Any
 
 import mpmath
 
-from .formulas import State, Vector, average, root
+from .terms import State, Vector, average, root
 
 
 def schedule_free(

@@ -1,5 +1,4 @@
-"""The formulas of rules that keep states of a low rank, such as Dion, for the oracle; written as those in
-``formulas.py`` are. Their parameters are matrices."""
+"""The formulas of rules that keep states of a low rank, such as Dion. Their parameters are matrices."""
 
 from __future__ import annotations
 
@@ -8,8 +7,8 @@ from types import SimpleNamespace
 import mpmath
 import numpy as np
 
-from .formulas import State, Vector, average, norm, root
-from .formulas_of_square_states import eigenvectors
+from .square_states import eigenvectors
+from .terms import State, Vector, average, norm, root
 
 SMALL = mpmath.mpf(
     "1e-20"
