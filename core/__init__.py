@@ -15,13 +15,7 @@ from .choice import available_backends, get_backend, use_backend
 from .language.intervals import Interval
 from .language.rule import Rule
 from .optimizers import classes, functional  # noqa: F401 (which gives rules init and apply)
-from .optimizers.classes import *  # noqa: F403 (a class for every built-in rule)
-from .optimizers.minimize import OptimizeResult, minimize
 from .optimizers.optimizer import Optimizer
-from .printing.emit import emit
-from .printing.export import export
-from .quasi_newton.lbfgs import LBFGS
-from .quasi_newton.progress import Progress
 from .step.indexed_slices import IndexedSlices
 from .step.loss_scaler import LossScaler
 from .version import __version__
@@ -29,15 +23,32 @@ from .version import __version__
 if typing.TYPE_CHECKING:
     from . import schedules
     from .checkpoint import CheckpointError
+    from .optimizers.classes import *  # noqa: F403 (a class for every built-in rule)
+    from .optimizers.minimize import OptimizeResult, minimize
+    from .printing.emit import emit
+    from .printing.export import export
+    from .quasi_newton.lbfgs import LBFGS
+    from .quasi_newton.progress import Progress
 else:
+    _MODULES = {
+        **dict.fromkeys(classes.__all__, "samestep.optimizers.classes"),
+        "CheckpointError": "samestep.checkpoint",
+        "LBFGS": "samestep.quasi_newton.lbfgs",
+        "OptimizeResult": "samestep.optimizers.minimize",
+        "Progress": "samestep.quasi_newton.progress",
+        "emit": "samestep.printing.emit",
+        "export": "samestep.printing.export",
+        "minimize": "samestep.optimizers.minimize",
+        "schedules": "samestep.schedules",
+    }
 
     def __getattr__(name):
-        """Import what not everybody needs when it is asked for."""
-        if name == "schedules":
-            return importlib.import_module(".schedules", __name__)
-        if name == "CheckpointError":
-            return importlib.import_module(".checkpoint", __name__).CheckpointError
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        """Import what not everybody needs when it is asked for, and keep it."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(_MODULES[name])
+        found = globals()[name] = module if name == "schedules" else getattr(module, name)
+        return found
 
     def __dir__():
         return sorted({*globals(), *__all__})

@@ -61,7 +61,7 @@ NAMED = {
     if module.startswith(PACKAGE)  # tests may have added theirs
 }
 # Files that import a module whose name they compute: from the table; the user's own.
-COMPUTED = {"core/choice.py", "core/tools/cli/rules.py"}
+COMPUTED = {"core/__init__.py", "core/choice.py", "core/tools/cli/rules.py"}
 
 # Of other packages: what is imported with a file, and what besides it inside of functions only.
 OTHERS = {

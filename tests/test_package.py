@@ -48,6 +48,27 @@ def test_importing_and_using_the_reference_brings_numpy_and_nothing_heavier(stat
     assert came <= {"samestep", "numpy"}, came - {"samestep", "numpy"}
 
 
+WHAT_FOLDERS = (
+    "print(*{name.split('.')[1] for name in sys.modules if name.startswith('samestep.')})"
+)
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "minimize", "CheckpointError", "export", "schedules"])
+def test_what_not_everybody_needs_is_imported_when_it_is_asked_for(name):
+    later = {"quasi_newton", "checkpoint", "printing", "schedules", "tools"}
+    start = "import sys, samestep"
+    assert later.isdisjoint(run_python(f"{start}; {WHAT_FOLDERS}").split())
+    assert not later.isdisjoint(run_python(f"{start}; samestep.{name}; {WHAT_FOLDERS}").split())
+
+
+def test_there_is_one_class_for_each_rule():
+    assert ss.AdamW is ss.AdamW
+    assert type(ss.AdamW(np.ones(1))) is ss.AdamW
+    assert {*ss.__all__} <= {*dir(ss)}
+    with pytest.raises(AttributeError, match="module 'samestep' has no attribute 'AdamWX'"):
+        ss.AdamWX  # noqa: B018 (raises)
+
+
 def test_control_a_heavy_import_would_be_seen():
     came = set(run_python(WHAT_CAME.format(statement="import samestep, ml_dtypes")).split())
     assert came == {"samestep", "numpy", "ml_dtypes"}

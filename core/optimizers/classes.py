@@ -52,7 +52,13 @@ def class_of(rule: Rule, name: str, base: type, module: str, options_by_position
     )
 
 
-for _name, _rule in classes.items():
-    globals()[_name] = class_of(_rule, _name, Optimizer, "samestep", False)
+def __getattr__(name: str) -> type:
+    """Make the class of a built-in rule when it is asked for: most programs need one."""
+    if name not in classes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = class_of(classes[name], name, Optimizer, "samestep", False)
+    kept: type = globals().setdefault(name, made)  # of two threads that ask at once, one's
+    return kept
+
 
 __all__ = list(classes)
