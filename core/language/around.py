@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
+from .intervals import plain
+
 CHOICES = {
     "master": ("float32", "split"),
     "average": ("ema", "mean"),
@@ -80,6 +82,7 @@ def name_inside(rule: str, hyper: Mapping[str, Any]) -> str:
 def checked_choice(name: str, value: Any, where: str = "") -> Any:
     """Return the value of one of `STRUCTURAL`. Raise ValueError, beginning with ``where``, for another
     one."""
+    value = plain(value)
     if name not in CHOICES:
         return bool(value)
     if value is None or (isinstance(value, str) and value in CHOICES[name]):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .blockwise import BLOCKWISE
-from .dtypes import numpy_dtype
+from .dtypes import named, numpy_dtype
 
 CODECS = ("bfloat16", "float16", *BLOCKWISE)
 StateDtype = str | Mapping[str, str] | None  # of all states, of states by name, or none
@@ -36,7 +36,8 @@ def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
     state, or None. Raises TypeError or ValueError, beginning with ``where``."""
     if value is None:
         return None
-    by_state = dict(value) if isinstance(value, Mapping) else {"": value}
+    given = value if isinstance(value, Mapping) else {"": value}
+    by_state = {state: named(codec) for state, codec in given.items()}
     for state, codec in by_state.items():
         what = f"{where}state_dtype[{state!r}]" if state else f"{where}state_dtype"
         expected = f"expected one of {', '.join(CODECS)}"
@@ -47,7 +48,7 @@ def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
             raise ValueError(
                 f"{what} is {codec!r}; {expected}, or leave it out for states of the compute dtype"
             )
-    return (by_state or None) if isinstance(value, Mapping) else str(value)
+    return (by_state or None) if isinstance(value, Mapping) else str(by_state[""])
 
 
 def without_sign(codec: str) -> str | None:

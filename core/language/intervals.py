@@ -7,6 +7,8 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .keywords import known_keywords
 
 
@@ -47,6 +49,12 @@ USUAL_BOUNDS = {
     "average_start": NONNEGATIVE,
     "average_every": STEPS,
 }
+
+
+def plain(value: Any) -> Any:
+    """Return a NumPy scalar, or an array without axes, as the number of Python that it is; anything else
+    as it is."""
+    return value.item() if isinstance(value, np.generic | np.ndarray) and not value.shape else value
 
 
 def checked_number(name: str, value: Any, interval: Interval) -> float:

@@ -19,7 +19,7 @@ from .around import CHOICES, DEFAULTS, STRUCTURAL, checked_choice
 from .blockwise import BLOCKWISE, scales_of
 from .codecs import StateDtype, checked_state_dtype, named_codecs, without_sign
 from .descent import descent
-from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
+from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number, plain
 from .kept import RESULTS, kept
 from .keywords import known_keywords
 from .names import suggestion
@@ -332,6 +332,7 @@ class Rule:
         if name in self.choices and (isinstance(value, str) or name not in self.defaults):
             return self._checked_name(name, value, where)
         if isinstance(default, bool):
+            value = plain(value)
             if not isinstance(value, (bool, int)) or value not in (0, 1):
                 raise TypeError(f"{where}{name} must be True or False, not {value!r}")
             return bool(value)

@@ -117,6 +117,6 @@ def find_rule(rule: Rule | str) -> Rule:
         hint = "; rules by the names of parameters are given as rules=" * isinstance(rule, dict)
         raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}{hint}")
     if rule not in registry:
-        hint = suggestion(rule.lower(), registry)
+        hint = suggestion(rule.lower(), [*registry, "Adam(amsgrad=True)", "ss.LBFGS"])
         raise ValueError(f"no rule {rule!r}; {hint}there are {', '.join(registry)}")
     return registry[rule]
