@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import Any
 
 from .intervals import plain
+from .names import meant
 
 CHOICES = {
     "master": ("float32", "split"),
@@ -92,7 +93,8 @@ def checked_choice(name: str, value: Any, where: str = "") -> Any:
         if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
             return int(value)
         expected += ", a whole number from 1 on, for the mean of so many last copies"
-    raise ValueError(f"{where}{name} is {value!r}; expected {expected}, or None")
+    hint = meant(value, CHOICES[name]) if isinstance(value, str) else ""
+    raise ValueError(f"{where}{name} is {value!r}; expected {expected}, or None{hint}")
 
 
 def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from .blockwise import BLOCKWISE
 from .dtypes import named, numpy_dtype
+from .names import meant
 
 CODECS = ("bfloat16", "float16", *BLOCKWISE)
 StateDtype = str | Mapping[str, str] | None  # of all states, of states by name, or none
@@ -47,6 +48,7 @@ def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
         if codec not in CODECS:
             raise ValueError(
                 f"{what} is {codec!r}; {expected}, or leave it out for states of the compute dtype"
+                f"{meant(codec, CODECS)}"
             )
     return (by_state or None) if isinstance(value, Mapping) else str(by_state[""])
 

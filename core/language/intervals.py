@@ -60,6 +60,7 @@ def plain(value: Any) -> Any:
 def checked_number(name: str, value: Any, interval: Interval) -> float:
     """Return ``value`` as a float. Raise TypeError if it is no number, ValueError if it is not finite
     or not in ``interval``, both with ``name``."""
+    value = plain(value)
     if isinstance(value, (str, bytes, bool)) or value is None:
         raise TypeError(f"{name} must be a number, not {reprlib.repr(value)}")
     try:

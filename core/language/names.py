@@ -60,6 +60,11 @@ CALLED = {
     "loss_scaler": "scaler grad_scaler loss_scale loss_scale_factor",
     "cast_gradients": "cast",
     "grads": "gradient gradients",
+    "estimates": "hessian hessian_estimates diagonal",
+    "history": "history_size maxcor m memory_size",
+    "max_evals": "max_eval maxfun",
+    "tolerance_grad": "gtol tol",
+    "tolerance_change": "ftol",
     "average": "ema use_ema swa polyak polyak_averaging",
     "average_decay": "ema_decay ema_momentum ema_beta swa_decay average_beta",
     "average_start": "ema_start swa_start average_step average_steps",
@@ -80,6 +85,11 @@ CALLED = {
     "adamw_schedulefree": "schedulefree schedule_free",
     "Adam(amsgrad=True)": "amsgrad AMSGrad",
     "LossScaler": "GradScaler",
+    "float16": "fp16 half",
+    "bfloat16": "bf16",
+    "float32": "fp32 single",
+    "dynamic8": "8bit 8-bit",
+    "stochastic": "sr random",
     "ss.LBFGS": "lbfgs l_bfgs",
 }
 ELSEWHERE = {theirs: ours for ours, names in CALLED.items() for theirs in names.split()}
@@ -101,6 +111,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     here = ELSEWHERE.get(name)
     close = here if here in known else closest(name, known)
     return f"did you mean {close!r}? " if close else ""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message that suggests a known value; empty if none is close."""
+    hint = suggestion(name, known)
+    return f"; {hint.rstrip()}" if hint else ""
 
 
 def closest(name: str, known: Iterable[str]) -> str:

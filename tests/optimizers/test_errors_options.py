@@ -19,6 +19,7 @@ WRONG_VALUES = [
     ("lr", "0.1", TypeError, f"lr {NUMBER} '0.1'"),
     ("lr", None, TypeError, f"lr {NUMBER} None"),
     ("lr", True, TypeError, f"lr {NUMBER} True"),
+    ("lr", np.True_, TypeError, f"lr {NUMBER} True"),
     ("lr", [0.1], TypeError, rf"lr {NUMBER} \[0.1\]"),
     ("lr", (0.1, 0.2), TypeError, rf"lr {NUMBER} \(0.1, 0.2\)"),
     ("lr", 1j, TypeError, f"lr {NUMBER} 1j"),
@@ -385,3 +386,28 @@ def test_a_dtype_is_as_good_as_its_name(dtype, backend):
 def test_a_master_is_of_a_dtype(dtype, backend):
     optimizer = ss.AdamW([np.ones(3, np.float16)], master=dtype, backend=backend)
     assert optimizer.param_groups[0]["master"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [("state_dtype", "fp16", "float16"), ("state_dtype", "bf16", "bfloat16"),
+     ("state_dtype", "8bit", "dynamic8"), ("state_dtype", "Int8", "int8"),
+     ("rounding", "stochastically", "stochastic"), ("master", "fp32", "float32"),
+     ("average", "EMA", "ema")],
+)  # fmt: skip
+def test_what_others_call_a_value_is_understood(name, value, meant):
+    with pytest.raises(ValueError, match=rf"{name} is '{value}'; .*; did you mean '{meant}'\?$"):
+        ss.AdamW(np.ones(2, np.float16), **{name: value})
+
+
+def test_a_class_is_no_rule_but_has_the_name_of_one():
+    for make in (
+        lambda: ss.Optimizer(ss.Muon, np.ones((2, 2))),
+        lambda: ss.Optimizer("adam", {"w": np.ones((2, 2))}, rules={"w": ss.Muon}),
+        lambda: ss.Optimizer("adam", [{"params": np.ones((2, 2)), "rule": ss.Muon}]),
+    ):
+        with pytest.raises(TypeError, match=r"or the name of one, not .*; did you mean 'muon'"):
+            make()
+    with pytest.raises(TypeError, match="or the name of one, not array") as caught:
+        ss.Optimizer(np.ones((100, 100)), "adam")
+    assert len(str(caught.value)) < 200
