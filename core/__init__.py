@@ -13,7 +13,6 @@ import numpy as _numpy  # noqa: F401 (first: imported from deep inside it takes 
 from . import parts, rules
 from .choice import available_backends, get_backend, use_backend
 from .language.intervals import Interval
-from .language.names import suggestion
 from .language.rule import Rule
 from .optimizers import classes, functional  # noqa: F401 (which gives rules init and apply)
 from .optimizers.classes import *  # noqa: F403 (a class for every built-in rule)
@@ -38,6 +37,8 @@ else:
             return importlib.import_module(".schedules", __name__)
         if name == "CheckpointError":
             return importlib.import_module(".checkpoint", __name__).CheckpointError
+        from .language.names import suggestion  # for errors only
+
         hint = "" if name.startswith("_") else suggestion(name, [*__all__, "Adam(amsgrad=True)"])
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; {hint}".strip("; "))
 
