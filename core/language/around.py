@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
+from .dtypes import named
 from .intervals import plain
 from .names import meant
 
@@ -83,7 +84,7 @@ def name_inside(rule: str, hyper: Mapping[str, Any]) -> str:
 def checked_choice(name: str, value: Any, where: str = "") -> Any:
     """Return the value of one of `STRUCTURAL`. Raise ValueError, beginning with ``where``, for another
     one."""
-    value = plain(value)
+    value = named(plain(value))
     if name not in CHOICES:
         return bool(value)
     if value is None or (isinstance(value, str) and value in CHOICES[name]):

@@ -378,6 +378,10 @@ def test_a_dtype_is_as_good_as_its_name(dtype, backend):
     assert optimizer.param_groups[0]["state_dtype"] == "float16"
     optimizer = ss.AdamW([param], state_dtype={"exp_avg": dtype}, backend=backend)
     assert optimizer.param_groups[0]["state_dtype"] == {"exp_avg": "float16"}
+    for printed in (ss.emit, ss.export):
+        expected = printed("adamw", "c", "float16", state_dtype="float16")
+        assert printed("adamw", "c", dtype, state_dtype=dtype) == expected
+    assert ss.emit("adamw", "c", copy_to=dtype) == ss.emit("adamw", "c", copy_to="float16")
     with pytest.raises(TypeError, match="lr must be a number, not 'float16'"):
         ss.AdamW([param], lr=dtype, backend=backend)
 
