@@ -99,15 +99,16 @@ class StagedLaunch:
             self._captured = self._numbers(rows)
 
     def compute(self, rows: Any, gradients: Any, control: Any) -> None:
-        """Run all stages but the last one, and the functions after them, which may fail: a library finds no
-        memory, or no eigenvalues. Nothing has changed then."""
+        """Run all stages but the last one, and the functions, which may fail: a library finds no memory, or
+        no eigenvalues. Nothing has changed then."""
         self._left_out = (
             bool(self._stages.becomes) and control is not None and self._backend.leaves_out(control)
         )
         if self._left_out:
             return
-        for k, launch in enumerate(self._launches[:-1]):
-            launch.run(rows, gradients, control)
+        for k, launch in enumerate(self._launches):
+            if launch is not self._launches[-1]:
+                launch.run(rows, gradients, control)
             for call in self._stages.calls:
                 if call.after == k:
                     self._call(call, rows)
