@@ -249,13 +249,14 @@ class GradientChecker:
         """Return what a message about the dtype of ``given`` advises, to have it as ``best``."""
         if dtype in REAL_OF_COMPLEX and own not in REAL_OF_COMPLEX:
             return "pass grad.real, if its real part is what you mean"
+        name = "grad" if self.what == "gradient" else self.what
         call = f"astype(np.{best})" if hasattr(given, "astype") else f"to(torch.{best})"
         every = (
             ""
             if taken_as(own, dtype, True) is None or self.casts == WIDER  # PyTorch's classes
-            else "; or let the optimizer convert every gradient: cast_gradients=True"
+            else f"; or let the optimizer convert every {self.what}: cast_gradients=True"
         )
-        return f"convert it: grad.{call}{every}"
+        return f"convert it: {name}.{call}{every}"
 
     def _number(self, grad: Any, tensor: Any) -> Any:
         """Return a number, the gradient of a parameter without axes, as an array without axes. A

@@ -84,10 +84,11 @@ class AdoptedTensor:
         rows = self.shape[0] if self.shape else 1
         return (rows, self.size // rows) if self.size else (0, 0)
 
-    def with_state(self, state: dict[str, Any]) -> Self:
-        """Return the same parameter with another state, for launches that only read it."""
+    def with_state(self, state: dict[str, Any], written: bool = False) -> Self:
+        """Return the same parameter with another state, for launches that only read it, or, if it is
+        to be ``written``, for others."""
         other = copy.copy(self)
-        other.state, other.staged = state, False
+        other.state, other.staged = state, written and self.staged
         return other
 
     def some_rows(self, where: Indices, vectors: Collection[str]) -> SomeRows:

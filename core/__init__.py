@@ -45,7 +45,11 @@ else:
     def __getattr__(name):
         """Import what not everybody needs when it is asked for, and keep it."""
         if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from .language.names import suggestion  # for errors only
+
+            hint = "" if name[0] == "_" else suggestion(name, [*__all__, "Adam(amsgrad=True)"])
+            what = f"module {__name__!r} has no attribute {name!r}; {hint}"
+            raise AttributeError(what.strip("; "))
         module = importlib.import_module(_MODULES[name])
         found = globals()[name] = module if name == "schedules" else getattr(module, name)
         return found

@@ -42,8 +42,9 @@ class Tensor(Protocol):
     def flat_state(self, name: str) -> Any:
         """Return a state array as a contiguous vector of reals over the same memory."""
 
-    def with_state(self, state: dict[str, Any]) -> Tensor:
-        """Return the same parameter with another state, for launches that only read it."""
+    def with_state(self, state: dict[str, Any], written: bool = False) -> Tensor:
+        """Return the same parameter with another state, for launches that only read it, or, if it is
+        to be ``written``, for others."""
 
     def some_rows(self, where: Any, vectors: Collection[str]) -> Tensor:
         """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`. ``vectors``

@@ -79,10 +79,8 @@ class HostArrays:
 
     def reals(self, array: Array) -> Array:
         """Return a contiguous array as a vector; complex elements are two reals each."""
-        flat = array.reshape(-1)
-        if flat.dtype.kind == "c":
-            flat = flat.view(REAL_OF_COMPLEX[flat.dtype.name])
-        return flat.view(np.ndarray)
+        flat = np.asarray(array).reshape(-1)  # a matrix stays one, with two axes
+        return flat.view(REAL_OF_COMPLEX[flat.dtype.name]) if flat.dtype.kind == "c" else flat
 
     def positions(self, count: int) -> Array:
         """Return the integers from 0 on."""

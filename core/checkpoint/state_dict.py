@@ -14,6 +14,7 @@ from ..language.around import STRUCTURAL
 from ..language.codecs import StateDtype, checked_state_dtype
 from ..language.dtypes import dtype_of
 from ..language.hyperparameters import check_options
+from ..language.intervals import plain
 from ..parameters.copies import kept_state, refresh_copies
 from ..parameters.entries import name_entry
 from ..parameters.hyper import as_held, numbers_at
@@ -81,7 +82,7 @@ def _group(run: Run, k: int, positions: list[int]) -> dict[str, Any]:
     decays = [run.groups.clocks[i].decays for i in positions]
     entry, rule = run.groups.entries[k], run.groups.families[k]
     return {
-        **{name: entry[name] for name in (*rule.known_hyperparameters, "frozen")},
+        **{name: plain(entry[name]) for name in (*rule.known_hyperparameters, "frozen")},
         "copy_to": None,  # arrays of the caller's
         **name_entry(entry),
         **({} if rule is run.rule else {"rule": rule.name}),

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
+from .dtypes import named
+from .intervals import plain
+from .names import meant
+
 CHOICES = {
     "master": ("float32", "split"),
     "average": ("ema", "mean"),
@@ -80,6 +84,7 @@ def name_inside(rule: str, hyper: Mapping[str, Any]) -> str:
 def checked_choice(name: str, value: Any, where: str = "") -> Any:
     """Return the value of one of `STRUCTURAL`. Raise ValueError, beginning with ``where``, for another
     one."""
+    value = named(plain(value))
     if name not in CHOICES:
         return bool(value)
     if value is None or (isinstance(value, str) and value in CHOICES[name]):
@@ -89,7 +94,8 @@ def checked_choice(name: str, value: Any, where: str = "") -> Any:
         if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
             return int(value)
         expected += ", a whole number from 1 on, for the mean of so many last copies"
-    raise ValueError(f"{where}{name} is {value!r}; expected {expected}, or None")
+    hint = meant(value, CHOICES[name]) if isinstance(value, str) else ""
+    raise ValueError(f"{where}{name} is {value!r}; expected {expected}, or None{hint}")
 
 
 def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:

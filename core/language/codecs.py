@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .blockwise import BLOCKWISE
-from .dtypes import numpy_dtype
+from .dtypes import named, numpy_dtype
+from .names import meant
 
 CODECS = ("bfloat16", "float16", *BLOCKWISE)
 StateDtype = str | Mapping[str, str] | None  # of all states, of states by name, or none
@@ -36,7 +37,8 @@ def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
     state, or None. Raises TypeError or ValueError, beginning with ``where``."""
     if value is None:
         return None
-    by_state = dict(value) if isinstance(value, Mapping) else {"": value}
+    given = value if isinstance(value, Mapping) else {"": value}
+    by_state = {state: named(codec) for state, codec in given.items()}
     for state, codec in by_state.items():
         what = f"{where}state_dtype[{state!r}]" if state else f"{where}state_dtype"
         expected = f"expected one of {', '.join(CODECS)}"
@@ -46,8 +48,9 @@ def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
         if codec not in CODECS:
             raise ValueError(
                 f"{what} is {codec!r}; {expected}, or leave it out for states of the compute dtype"
+                f"{meant(codec, CODECS)}"
             )
-    return (by_state or None) if isinstance(value, Mapping) else str(value)
+    return (by_state or None) if isinstance(value, Mapping) else str(by_state[""])
 
 
 def without_sign(codec: str) -> str | None:

@@ -45,6 +45,14 @@ def name_of(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
+def named(value: Any) -> Any:
+    """Return the name of a dtype, NumPy's (``np.float16``) or a framework's; anything else as it is."""
+    if isinstance(value, type) and issubclass(value, np.generic):
+        value = np.dtype(value)
+    is_dtype = isinstance(value, np.dtype) or type(value).__name__ == "dtype"
+    return name_of(value) if is_dtype else value
+
+
 def gradient_dtypes(param_dtype: str) -> tuple[str, ...]:
     """Return the names of the dtypes that a gradient may have: the parameter's, and float32 for 16-bit
     parameters."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from .around import CHOICES, STRUCTURAL, checked_choice
 from .codecs import checked_state_dtype
-from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number
+from .intervals import FINITE, POSITIVE, USUAL_BOUNDS, checked_number, plain
 from .rounding import checked_rounding, checked_seed
 
 # float, bool, a tuple of floats, a name, None for a kind of clipping that is off, or a `StateDtype`
@@ -33,6 +33,7 @@ def checked_hyperparameter(rule: Any, name: str, value: Any, where: str = "") ->
         return _checked_name(rule, name, value, where)
     default = rule.defaults[name] if name in rule.defaults else rule.known_hyperparameters[name]
     if isinstance(default, bool):
+        value = plain(value)
         if not isinstance(value, (bool, int)) or value not in (0, 1):
             raise TypeError(f"{where}{name} must be True or False, not {value!r}")
         return bool(value)

@@ -44,16 +44,55 @@ def check_names(
             raise ValueError(f"{where}{kind} cannot be called {name!r}: that means something else")
 
 
-# what other libraries and papers call hyperparameters and settings
-ELSEWHERE = {
-    "learning_rate": "lr", "alpha": "lr", "eta": "lr", "step_size": "lr", "epsilon": "eps",
-    **dict.fromkeys(("b1", "b2", "beta1", "beta2", "beta_1", "beta_2"), "betas"), "rho": "alpha",
-    "decay": "weight_decay", "decay_rate": "weight_decay", "wd": "weight_decay", "l2": "weight_decay",
-    "clipvalue": "clip_value", "clipnorm": "clip_norm", "global_clipnorm": "clip_global_norm",
-    "max_grad_norm": "clip_global_norm", "gradient_accumulation_steps": "accumulation_steps",
-    "gradient": "grads", "gradients": "grads", "warmup": "warmup_steps", "min_lr": "min_value",
-    "num_warmup_steps": "warmup_steps", "max_lr": "max_value",
-}  # fmt: skip
+# what other libraries and papers call hyperparameters, settings and rules, by the names that they have here
+CALLED = {
+    "lr": "learning_rate alpha eta step_size",
+    "eps": "epsilon",
+    "betas": "b1 b2 beta1 beta2 beta_1 beta_2",
+    "alpha": "rho",
+    "weight_decay": "decay decay_rate wd l2",
+    "weight_decay_mask": "mask decay_mask exclude_from_weight_decay no_weight_decay weight_decay_exclude",
+    "clip_value": "clipvalue",
+    "clip_norm": "clipnorm",
+    "clip_global_norm": "global_clipnorm max_grad_norm max_norm grad_clip grad_clip_norm clip_grad "
+    "clip_grad_norm gradient_clip_norm gradient_clip_val clip_by_global_norm",
+    "accumulation_steps": "gradient_accumulation_steps grad_accum_steps every_k_schedule",
+    "loss_scaler": "scaler grad_scaler loss_scale loss_scale_factor",
+    "cast_gradients": "cast",
+    "grads": "gradient gradients",
+    "estimates": "hessian hessian_estimates diagonal",
+    "history": "history_size maxcor m memory_size",
+    "max_evals": "max_eval maxfun",
+    "tolerance_grad": "gtol tol",
+    "tolerance_change": "ftol",
+    "average": "ema use_ema swa polyak polyak_averaging",
+    "average_decay": "ema_decay ema_momentum ema_beta swa_decay average_beta",
+    "average_start": "ema_start swa_start average_step average_steps",
+    "average_every": "swa_freq average_freq average_period",
+    "state_dtype": "dtype mu_dtype moment_dtype exp_avg_dtype accumulator_dtype optim_bits use_8bit",
+    "rounding": "stochastic_rounding stochastic_round bf16_stochastic_round use_stochastic_rounding",
+    "compensated": "kahan kahan_sum kahan_summation use_kahan_summation",
+    "master": "master_dtype fp32_master use_fp32_master_weights",
+    "seed": "random_seed generator rng key",
+    "rules": "param_labels transforms overrides rules_by_name",
+    "copy_to": "copies half_params model_params",
+    "frozen": "freeze trainable requires_grad",
+    "backend": "fused foreach device jit",
+    "warmup_steps": "warmup num_warmup_steps",
+    "min_value": "min_lr",
+    "max_value": "max_lr",
+    "mars_adamw": "mars",
+    "adamw_schedulefree": "schedulefree schedule_free",
+    "Adam(amsgrad=True)": "amsgrad AMSGrad",
+    "LossScaler": "GradScaler",
+    "float16": "fp16 half",
+    "bfloat16": "bf16",
+    "float32": "fp32 single",
+    "dynamic8": "8bit 8-bit",
+    "stochastic": "sr random",
+    "ss.LBFGS": "lbfgs l_bfgs",
+}
+ELSEWHERE = {theirs: ours for ours, names in CALLED.items() for theirs in names.split()}
 
 
 def belongs_to_c(name: str) -> bool:
@@ -74,8 +113,16 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close!r}? " if close else ""
 
 
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message that suggests a known value; empty if none is close."""
+    hint = suggestion(name, known)
+    return f"; {hint.rstrip()}" if hint else ""
+
+
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is most like ``name``, or an empty string."""
+    """Return the known name that is most like ``name``, first of all but for case; or an empty string."""
     import difflib  # for errors only
 
-    return next(iter(difflib.get_close_matches(name, list(known), 1)), "")
+    known = list(known)
+    same = [other for other in known if other.lower() == name.lower()]
+    return next(iter(same or difflib.get_close_matches(name, known, 1)), "")

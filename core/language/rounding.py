@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .around import last_copies
+from .names import meant
 
 ROUNDINGS = ("nearest", "stochastic")
 ROUNDED = ("bfloat16", "float16")  # storage dtypes that stochastic rounding is for
@@ -35,7 +36,7 @@ def checked_rounding(value: Any, where: str = "") -> str:
     if not isinstance(value, str):
         raise TypeError(f"{where}rounding is {value!r}; {expected}")
     if value not in ROUNDINGS:
-        raise ValueError(f"{where}rounding is {value!r}; {expected}")
+        raise ValueError(f"{where}rounding is {value!r}; {expected}{meant(value, ROUNDINGS)}")
     return value
 
 

@@ -51,7 +51,14 @@ def averages(run: Run) -> AbstractContextManager[None]:
     def note(swapped_in: bool) -> None:
         run.swapped = swapped_in
 
-    return swapped(run.alone, pairs, copy, write, note)
+    def follow(own: Pairs) -> None:
+        run.follow()
+        now = {tensor.name: tensor for tensor in run.groups.tensors}
+        moved = [(now[old.name], value) for old, value in own if now[old.name] is not old]
+        if moved:
+            write(moved)
+
+    return swapped(run.alone, pairs, copy, write, note, follow)
 
 
 def _averages(run: Run) -> list[Any]:

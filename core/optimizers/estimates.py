@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..interrupts import held
+from ..language.keywords import known_keywords
 from ..step.run import Run
 
 
@@ -14,6 +15,7 @@ class TakesEstimates:
     __slots__ = ()
     _run: Run
 
+    @known_keywords()
     def update_hessian(self, estimates: Any) -> None:
         """Take in estimates of the Hessian's diagonal, for rules that go by one: `samestep.Sophia`.
 

@@ -10,13 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from ..language.intervals import plain
 from ..language.rule import Rule
 from ..quasi_newton.closure import as_number
 from ..quasi_newton.lbfgs import LBFGS
 from ..quasi_newton.progress import CONVERGED, LIMIT, STOPPED, Progress
+from ..rules import find_rule, registry
 from .optimizer import Optimizer
 
 NOT_FINITE = 3  # scipy's number
+NO_BOUNDS = (
+    "steps know no bounds: write x in terms of numbers without any, such as exp or tanh of them"
+)
+OF_SCIPY = {
+    "tol": "did you mean 'gtol'?",
+    "max_iter": "did you mean 'maxiter'?",
+    "options": "its entries are arguments here: maxiter=100, gtol=1e-6",
+    "bounds": NO_BOUNDS,
+    "constraints": NO_BOUNDS,
+}
 
 
 class OptimizeResult(dict[str, Any]):
@@ -48,7 +60,7 @@ class OptimizeResult(dict[str, Any]):
 def minimize(
     fun: Callable[..., Any],
     x0: Any,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     *,
     jac: Callable[..., Any] | bool,
     rule: Rule | str = "adam",
@@ -68,7 +80,7 @@ def minimize(
     x0 : array or list of numbers
         Where to begin; it is left as it is. ``x`` has its shape and dtype (float64 for integers).
     args : tuple
-        More arguments of ``fun`` and ``jac``.
+        More arguments of ``fun`` and ``jac``; a single one may come without a tuple.
     jac : callable or True
         ``jac(x, *args)`` returns the gradient, of the shape of ``x``.
     rule : Rule or str
@@ -100,6 +112,8 @@ def minimize(
     the last one, not the best one seen. Where the function is smooth and the gradient exact, L-BFGS
     needs far fewer evaluations.
     """
+    jac, maxiter = plain(jac), plain(maxiter)
+    args = args if isinstance(args, tuple) else (args,)
     if not callable(jac) and jac is not True:
         raise TypeError(
             f"jac={jac!r}: expected a function that returns the gradient, or True if fun returns "
@@ -117,14 +131,21 @@ def minimize(
         value, grad = fun(here, *args) if jac is True else (fun(here, *args), jac(here, *args))
         return OptimizeResult(x=here, fun=as_number(value), jac=_like(x, grad))
 
+    own = () if method else find_rule(rule).known_hyperparameters
+    for name in hyper:
+        if name in OF_SCIPY and name not in own:
+            raise TypeError(f"minimize has no argument {name!r}; {OF_SCIPY[name]}")
     if method is None:
         optimizer = Optimizer(rule, x, backend=backend, **hyper)
         return _by_rule(optimizer, evaluated, report, maxiter, gtol)
     if method != "lbfgs":
-        raise ValueError(f"method={method!r}: expected 'lbfgs', or None for the steps of a rule")
-    for name, own in (("max_iter", "maxiter"), ("tolerance_grad", "gtol")):
-        if name in hyper:
-            raise TypeError(f"{name} of LBFGS is called {own} here, as in scipy")
+        meant = "'lbfgs'" if "bfgs" in str(method).lower() else f"rule={method!r}"
+        hint = f"did you mean {meant}? " if method in registry or "bfgs" in meant else ""
+        raise ValueError(
+            f"method={method!r}: {hint}expected 'lbfgs', or None for the steps of a rule"
+        )
+    if "tolerance_grad" in hyper:
+        raise TypeError("tolerance_grad of LBFGS is called gtol here, as in scipy")
     search = LBFGS(x, backend=backend, max_iter=maxiter, tolerance_grad=gtol, **hyper)
     return _by_lbfgs(search, evaluated, report)
 

@@ -244,7 +244,8 @@ class Optimizer(Adjustable, Checkpointed, TakesEstimates):
         """Set state and counts to what they were before the first step, in the same memory; drop
         micro-batches. Parameters, hyperparameters and settings stay, the loss scaler too.
 
-        Schedules begin anew, and an initial state that is a hyperparameter is that of now.
+        Schedules begin anew, and an initial state that is a hyperparameter is that of now. Raises
+        RuntimeError within `averages`.
         """
         with held(), self._run.alone:
             self._run.reset()

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..language.around import CHOICES, COPY
+from ..language.dtypes import named
 from ..pages import see
 from ..protocol import Backend, Tensor
 from .by_name import Division
-from .trees import Spec, flatten_like
+from .contents import Contents
+from .trees import Spec, flatten_like, listed
 
 
 def copies_of_groups(
@@ -17,8 +19,14 @@ def copies_of_groups(
 ) -> Sequence[Any]:
     """Return the arrays of each of ``count`` groups, in the structure of its parameters; None for a
     group without. Raises TypeError or ValueError for another structure."""
+    copy_to = listed(copy_to)
     if copy_to is None:
         return [None] * count
+    if isinstance(named(copy_to), str):
+        raise TypeError(
+            f"copy_to is {copy_to!r}; expected the arrays that a step writes into, in the structure of the "
+            f"parameters{see('explain/half.md')}"
+        )
     if division is not None:
         return division.split(list(flatten_like(division.spec, copy_to, "copy_to")))
     if single:
@@ -64,6 +72,27 @@ def checked_copies(copies: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[
                 "(a copy in C's order is contiguous)"
             )
     return list(copies)
+
+
+class SameCopies:
+    """Notices that other arrays stand in the places of copies, in the structures that were passed: nothing
+    would write into them."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[Any, Contents]] = []
+
+    def watch(self, copy_to: Any) -> None:
+        """Take note of what a structure has now; None is nothing."""
+        if copy_to is not None:
+            self._seen.append((copy_to, Contents(copy_to)))
+
+    def check(self) -> None:
+        """Raise ValueError if one has other arrays."""
+        if not all(contents.same(copy_to) for copy_to, contents in self._seen):
+            raise ValueError(
+                "copy_to has another array in the place of one that was given, into which steps write; write "
+                f"into that one (array[...] = values), or make a new optimizer{see('in_place.md')}"
+            )
 
 
 def refresh_copies(backend: Backend, tensors: Sequence[Tensor]) -> None:

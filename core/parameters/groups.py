@@ -18,10 +18,18 @@ from ..protocol import Backend, Tensor
 from .by_name import Division
 from .clock import Clock
 from .contents import Contents
-from .copies import adopt_copies, with_copies
+from .copies import SameCopies, adopt_copies, with_copies
 from .decay_mask import decay_mask
 from .entries import OF_GROUPS, family_of, has_too_much, hyper_of, is_group, label, name_entry
-from .hyper import GroupHyper, as_held, as_seen, is_fixed, numbers_at, options_asked_for
+from .hyper import (
+    GroupHyper,
+    as_held,
+    as_seen,
+    is_fixed,
+    is_function,
+    numbers_at,
+    options_asked_for,
+)
 from .products import check_products
 from .trees import flat_count, flatten, flatten_like, gradient_leaves, listed
 
@@ -55,6 +63,7 @@ class Groups:
         self._read: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
         self._size: list[int] = []  # of each entry, without a name
         self._contents: list[Contents] = []
+        self.copies = SameCopies()
         self._constants: dict[Constant, Rule] = {}
         self.forget()
 
@@ -90,7 +99,8 @@ class Groups:
         family = family_of(group, self._rule, self.families, where)
         leaves, names, spec = flatten(group["params"], "params" if alone else f"group[{index}]")
         tensors = [self._backend.adopt(n, a) for n, a in zip(names, leaves, strict=True)]
-        copies = adopt_copies(self._backend, group.get("copy_to"), spec, tensors, where)
+        copy_to = listed(group.get("copy_to"))
+        copies = adopt_copies(self._backend, copy_to, spec, tensors, where)
         given = {
             **(self._defaults if family is self._rule else {}),
             **hyper_of(group, where),
@@ -135,6 +145,7 @@ class Groups:
         self._read.append(itemgetter(*self._names_of(index)))
         self._size.append(1 + len(self._names_of(index)))
         self._contents.append(Contents(group["params"]))
+        self.copies.watch(copy_to)
         self.tensors += tensors
         self.clocks += clocks
         self._expect_gradients()
@@ -161,7 +172,7 @@ class Groups:
         those that it had. State and step counts stay with the place. Says whether there were any.
 
         Raises TypeError or ValueError for arrays that are not like those in whose places they
-        stand, and for groups of another structure.
+        stand, for groups of another structure, and for other arrays in the places of copies.
         """
         count = len(self._contents)
         if len(self.entries) != count:
@@ -169,6 +180,7 @@ class Groups:
                 f"param_groups has {len(self.entries)} groups; this optimizer {count}; "
                 "add_param_group adds one, and none can be taken away"
             )
+        self.copies.check()
         try:
             if self.division is not None:
                 self.division.follow(self.entries)
@@ -261,7 +273,7 @@ class Groups:
         steady = all(is_fixed(value) or callable(value) for values in now for value in values)
         self._seen = [tuple(map(as_seen, values)) for values in now] if steady else None
         self._scheduled = [
-            [name for name, v in zip(self._names_of(i), values, strict=True) if callable(v)]
+            [n for n, v in zip(self._names_of(i), values, strict=True) if is_function(v)]
             for i, values in enumerate(now)
         ]
         takes_part = [not self.entries[clock.group]["frozen"] for clock in self.clocks]

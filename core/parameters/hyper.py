@@ -7,16 +7,22 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from ..language.dtypes import named
 from ..language.hyperparameters import check_options, checked_hyperparameter, chosen_options
 from ..language.rule import CLIPS, Rule
 from ..language.scalars import as_numbers
+
+
+def is_function(value: Any) -> bool:
+    """Say whether ``value`` is a function of the step: no class, as a dtype may be (``np.float16``)."""
+    return callable(value) and not isinstance(value, type)
 
 
 def is_scheduled(value: Any) -> bool:
     """Say whether ``value`` is a function of the step, or a tuple with one in it."""
     if isinstance(value, (tuple, list)):
         return any(map(callable, value))
-    return callable(value)
+    return is_function(value)
 
 
 def at_step(value: Any, step: int) -> Any:
@@ -48,6 +54,7 @@ def numbers_at(
 ) -> dict[str, Any]:
     """Return hyperparameters as numbers at ``step``, checked. Raises what `Rule.hyperparameters`
     raises."""
+    values = {name: named(value) for name, value in values.items()}
     for name, value in values.items():
         if isinstance(value, type):
             called = value.__name__

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ..language.around import STRUCTURAL, check_bits, checked_choice
 from ..language.codecs import StateDtype, checked_state_dtype
-from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes
+from ..language.dtypes import COMPUTE_DTYPE, gradient_dtypes, named
 from ..language.outside import check_constants
 from ..language.rounding import checked_rounding, streams
 from ..language.rule import CLIPS, Rule
@@ -57,6 +57,7 @@ def emit(
     from .numba import Numba
     from .printer import Printer
 
+    dtype, grad_dtype = named(dtype), named(grad_dtype)
     family, clips, grad_dtype = checked(
         TARGETS, rule, target, dtype, grad_dtype, state_dtype, rounding, options
     )

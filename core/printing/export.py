@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..language.around import name_inside
 from ..language.codecs import StateDtype
+from ..language.dtypes import named
 from ..language.rule import Rule
 from ..rules import registry
 from .emit import checked
@@ -77,6 +78,7 @@ def text_of_file(
     from .exported import Exported
     from .files import c, check_c, check_python, cuda, numba, numpy
 
+    dtype, grad_dtype = named(dtype), named(grad_dtype)
     family, clips, grad_dtype = checked(
         TARGETS, rule, target, dtype, grad_dtype, state_dtype, rounding, options
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..language.intervals import NONNEGATIVE, POSITIVE, checked_number
+from ..language.intervals import NONNEGATIVE, POSITIVE, checked_number, plain
 from ..language.names import suggestion
 from .line_search import LINE_SEARCHES
 
@@ -24,6 +24,8 @@ class Options:
 
     def check(self) -> None:
         """Raise TypeError or ValueError for an option that cannot be used."""
+        for name in NAMES:
+            setattr(self, name, plain(getattr(self, name)))
         _check_count("history", self.history, 1)
         _check_count("max_iter", self.max_iter, 0)
         if self.max_evals is not None:

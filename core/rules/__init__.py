@@ -1,6 +1,8 @@
 """The built-in rules, one file per family. ``classes`` maps the names of their optimizer classes to
 them, ``registry`` their own names."""
 
+import reprlib
+
 from ..language.names import suggestion
 from ..language.rule import Rule
 from .adabelief import adabelief
@@ -115,8 +117,12 @@ def find_rule(rule: Rule | str) -> Rule:
         return rule
     if not isinstance(rule, str):
         hint = "; rules by the names of parameters are given as rules=" * isinstance(rule, dict)
-        raise TypeError(f"a rule is a samestep.Rule or the name of one, not {rule!r}{hint}")
+        own = getattr(rule, "_only_rule", None)  # of a class
+        hint = f"; did you mean {own.name!r}?" if isinstance(own, Rule) else hint
+        raise TypeError(
+            f"a rule is a samestep.Rule or the name of one, not {reprlib.repr(rule)}{hint}"
+        )
     if rule not in registry:
-        hint = suggestion(rule.lower(), registry)
+        hint = suggestion(rule.lower(), [*registry, "Adam(amsgrad=True)", "ss.LBFGS"])
         raise ValueError(f"no rule {rule!r}; {hint}there are {', '.join(registry)}")
     return registry[rule]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..language.rule import Rule
@@ -37,6 +37,7 @@ class Accumulation:
     """
 
     def __init__(self, backend: Backend, tensors: Sequence[Tensor]) -> None:
+        self._backend, self._tensors = backend, tensors
         self.count, self.filled = 0, [False] * len(tensors)
         summed = [tensor.with_state(backend.new_state(tensor, RULE, {})) for tensor in tensors]
         self.sums = [tensor.state["grad_sum"] for tensor in summed]
@@ -77,6 +78,23 @@ class Accumulation:
             bucket.run(gradients)
         self.count += 1
         self.filled = self._filled_then
+
+    def kept(self) -> Callable[[], None]:
+        """Copy the sums. Returns the function that puts them back, as if nothing had been added since."""
+        count, filled = self.count, self.filled
+        copies = []
+        for tensor, array, there in zip(self._tensors, self.sums, filled, strict=True):
+            if there:
+                copy = self._backend.new_state(tensor, RULE, {})["grad_sum"]
+                self._backend.copy_into(copy, array)
+                copies.append((array, copy))
+
+        def put_back() -> None:
+            for array, copy in copies:
+                self._backend.copy_into(array, copy)
+            self.count, self.filled = count, filled
+
+        return put_back
 
     def restart(self) -> None:
         """Start a new window."""

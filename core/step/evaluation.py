@@ -77,7 +77,8 @@ def change_mode(
     if backend.capturing():
         raise RuntimeError("eval() and train() cannot be captured; call them before or after")
     keys = [_toward_z(clock.rule, hyper[clock.group], evaluating) for clock in clocks]
-    bare = [tensor.with_state({}) for tensor in tensors]  # whose gradients may be their state
+    # without state, so that it may be their gradient
+    bare = [tensor.with_state({}, written=True) for tensor in tensors]
     launches, places = Launches(backend, bare), zip(tensors, clocks, keys, strict=True)
     gradients = backend.gradient_checker(bare).accept(
         [tensor.state["z"] if clock.step and key else None for tensor, clock, key in places]

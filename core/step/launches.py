@@ -53,6 +53,7 @@ class Bucket:
         self.positions, self._tensors = list(tensors), list(tensors.values())
         self._rows: Any = None
         self._launch = launch_of(backend, rule, dtype, grad_dtype)
+        self.computes = isinstance(self._launch, StagedLaunch)  # functions of whole matrices
         self._launch.bind(self._tensors, self.positions)
         letter = {"float32": "f", "float64": "d"}[self._compute]
         self._rounded = struct.Struct(f"={len(scalar_names(rule)) + 1}{letter}").pack
@@ -98,6 +99,14 @@ class Bucket:
     def ready(self, gradients: Gradients) -> None:
         """Take what a run needs: whatever may fail does so before the first launch of a step."""
         self._launch.ready(self._rows, gradients)
+
+    def compute(self, gradients: Gradients, control: Any = None) -> None:
+        """Compute functions of whole matrices, which may fail: for all launches of a step before the
+        first one runs. ``control`` is that of a verdict."""
+        if isinstance(self._launch, StagedLaunch):
+            for tensor in self._staged:
+                tensor.pull()
+            self._launch.compute(self._rows, gradients, control)
 
     def run(self, gradients: Gradients, control: Any = None) -> None:
         """Update the parameters; ``control`` is that of a verdict."""

@@ -50,8 +50,11 @@ class Stack:
                 for first in range(start, stop, most):
                     yield slice(first, min(first + most, stop)), row
 
-    def store(self, row_of_tensor: Sequence[int]) -> None:
+    def keep(self, row_of_tensor: Sequence[int]) -> None:
         """Do nothing: there are no states of whole matrices."""
+
+    def store(self, row_of_tensor: Sequence[int]) -> None:
+        """Do nothing, as `keep`."""
 
 
 def at_once(shape: tuple[int, int]) -> int:
@@ -82,7 +85,9 @@ class WithStates:
     ) -> None:
         self._backend, self._number, self._arrays = backend, number, arrays
         self._blocks = blocks = blocks_of(tensor.shape)
-        self._becomes = stages(rule).becomes
+        becomes = stages(rule).becomes.items()
+        self._moved = {state: result for state, result in becomes if state != result}
+        self._old: dict[str, Any] = {}  # states that become others, between `keep` and `store`
         self._states, compute = {}, COMPUTE_DTYPE[tensor.dtype]
 
         def zeros(shape: tuple[int, ...]) -> Any:
@@ -144,13 +149,21 @@ class WithStates:
         self._blocks.read(self._arrays[name][0], self._cut)
         return self._cut
 
+    def keep(self, row_of_tensor: Sequence[int]) -> None:
+        """Copy the states that become others, if the tensor has a row: `store` takes no memory."""
+        if row_of_tensor[self._number] >= 0:
+            self._backend.on_matrices(self._keep)
+
+    def _keep(self, matmul: Any) -> None:
+        moved = self._moved
+        self._old = {name: 1 * self._states[name] for name in moved.values() if name in moved}
+
     def store(self, row_of_tensor: Sequence[int]) -> None:
         """Make what functions returned the states, if the tensor has a row."""
         if row_of_tensor[self._number] >= 0:
             self._backend.on_matrices(self._store)
 
     def _store(self, matmul: Any) -> None:
-        moved = {state: result for state, result in self._becomes.items() if state != result}
-        old = {name: 1 * self._states[name] for name in moved.values() if name in moved}
-        for state, result in moved.items():
-            self._states[state][...] = old.get(result, self._states[result])
+        for state, result in self._moved.items():
+            self._states[state][...] = self._old.get(result, self._states[result])
+        self._old = {}

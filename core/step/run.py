@@ -169,6 +169,7 @@ class Run:
 
     def reset(self) -> None:
         """Set state and counts to what they were before the first step, in the same memory."""
+        self.check_own()
         self.settle()
         numbers, tensors, clocks = self.groups.numbers(0), self.groups.tensors, self.groups.clocks
         for i, (tensor, clock) in enumerate(zip(tensors, clocks, strict=True)):
@@ -243,6 +244,10 @@ def start(
     else:
         masks = division.masks(weight_decay_mask)
     hyper = dict(hyper)
-    copies = copies_of_groups(hyper.pop("copy_to", None), len(groups), single, division)
+    copy_to = hyper.pop("copy_to", None)
+    copies = copies_of_groups(copy_to, len(groups), single, division)
     defaults, groups = with_keywords(rule, groups, hyper, masks, copies)
-    return Run(rule, defaults, backend, groups, single, settings, division=division)
+    run = Run(rule, defaults, backend, groups, single, settings, division=division)
+    if division is not None:  # of which each group has a part
+        run.groups.copies.watch(copy_to)
+    return run

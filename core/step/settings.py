@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..language.dtypes import Cast
-from ..language.intervals import POSITIVE, checked_number
+from ..language.intervals import POSITIVE, checked_number, plain
 from ..parameters.hyper import at_step
 from ..protocol import NOT_MEASURED, Verdict
 from .loss_scaler import LossScaler
@@ -24,6 +24,11 @@ class Settings:
     warn_lost_updates: bool = True
     grad_scale: float = 1.0  # somebody else's loss scale, to be divided out of the gradients
     verdict: Verdict = NOT_MEASURED  # or somebody else's, who has looked at the gradients
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if (number := plain(value)) is not value:
+                object.__setattr__(self, name, number)
 
     @property
     def skips(self) -> bool:

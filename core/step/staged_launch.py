@@ -98,15 +98,28 @@ class StagedLaunch:
         if capturing:
             self._captured = self._numbers(rows)
 
-    def run(self, rows: Any, gradients: Any, control: Any) -> None:
-        """Run the stages, and the functions between them. Nothing has changed before the last stage."""
-        if self._stages.becomes and control is not None and self._backend.leaves_out(control):
+    def compute(self, rows: Any, gradients: Any, control: Any) -> None:
+        """Run all stages but the last one, and the functions, which may fail: a library finds no memory, or
+        no eigenvalues. Nothing has changed then."""
+        self._left_out = (
+            bool(self._stages.becomes) and control is not None and self._backend.leaves_out(control)
+        )
+        if self._left_out:
             return
         for k, launch in enumerate(self._launches):
-            launch.run(rows, gradients, control)
+            if launch is not self._launches[-1]:
+                launch.run(rows, gradients, control)
             for call in self._stages.calls:
                 if call.after == k:
                     self._call(call, rows)
+        for work in self._work:
+            work.keep(self._row_of_tensor)
+
+    def run(self, rows: Any, gradients: Any, control: Any) -> None:
+        """Update parameters and states by what was computed."""
+        if self._left_out:
+            return
+        self._launches[-1].run(rows, gradients, control)
         for work in self._work:
             work.store(self._row_of_tensor)
 

@@ -150,24 +150,19 @@ class Stepping:
         before: Callable[[], None] | None,
     ) -> Outcome | None:
         accumulation = self.accumulation
-        count = accumulation.count + (not flush)
-
-        def complete() -> None:
-            if before is not None:
-                before()
-            if not flush:
-                accumulation.add(gradients)
-
+        count, added = accumulation.count + (not flush), None if flush else gradients
         if flush:
             sums = accumulation.sums_now()
         else:
             accumulation.choose(gradients, _stepping_now(gradients, takes_part))
             if count < settings.accumulation_steps:
-                complete()
+                if before is not None:
+                    before()
+                accumulation.add(gradients)
                 return None
             sums = accumulation.sums_then()
         dtypes = _stepping_now(sums, takes_part)
-        outcome = self._update(self._work, sums, dtypes, settings, count, complete)
+        outcome = self._update(self._work, sums, dtypes, settings, count, before, added)
         accumulation.restart()
         return outcome
 
@@ -179,9 +174,11 @@ class Stepping:
         settings: Settings,
         count: int,
         before: Callable[[], None] | None,
+        added: Gradients | None = None,
     ) -> Outcome:
-        """Update the parameters by the mean of ``count`` gradients whose sums these are.
-        ``before`` is called when everything that can raise has been computed."""
+        """Update the parameters by the mean of ``count`` gradients whose sums these are, once those
+        ``added`` are among them. ``before`` is called when everything that can raise has been
+        computed."""
         scaler, coefficient = settings.loss_scaler, 1.0 / settings.grad_scale / count
         if scaler is not None:
             coefficient /= scaler.scale_for(id(self))
@@ -200,17 +197,26 @@ class Stepping:
                 self._lost = None
             else:
                 samples = lost.before(gradients, dtypes, self._clocks, self._hyper)
-        if before is not None:
-            before()
-        if measurement is not None:
-            verdict = measurement.run(gradients, settings.clip_global_norm)
+        put_back = None if added is None else self._add(added, work.updates)
+        try:
+            if measurement is not None:
+                verdict = measurement.run(gradients, settings.clip_global_norm)
+            is_taken = not verdict.decided or verdict.finite
+            if is_taken:
+                for bucket in work.updates:
+                    if measurement is not None:
+                        bucket.shrink_gradients(verdict.coefficient, gradients)
+                    bucket.compute(gradients, verdict.control)
+            if before is not None:
+                before()
+        except BaseException:
+            if put_back is not None:
+                put_back()
+            raise
         tell = None if scaler is None else partial(scaler.take_note, id(self))
         outcome = Outcome(verdict, settings.clip_global_norm is not None, tell)
-        if not verdict.decided or verdict.finite:
+        if is_taken:
             outcome.carries = carries
-            if measurement is not None:
-                for bucket in work.updates:
-                    bucket.shrink_gradients(verdict.coefficient, gradients)
             for bucket in work.updates:
                 bucket.mark_changed()
                 bucket.run(gradients, verdict.control)
@@ -219,6 +225,14 @@ class Stepping:
             if samples:
                 lost.after(samples)  # type: ignore[union-attr]
         return outcome
+
+    def _add(self, gradients: Gradients, updates: Launches) -> Callable[[], None] | None:
+        """Add the last gradients of a window of micro-batches. Returns the function that takes them out
+        again, where functions of whole matrices are still to come, which may fail; else None."""
+        kept = any(bucket.computes for bucket in updates)
+        put_back = self.accumulation.kept() if kept else None
+        self.accumulation.add(gradients)
+        return put_back
 
     def _rules_and_clocks(self, dtypes: Dtypes) -> tuple[Sequence[Rule], Sequence[Clock]]:
         split(self._clocks, [dtype is not None for dtype in dtypes])

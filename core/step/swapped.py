@@ -38,11 +38,13 @@ def swapped(
     copy: Callable[[Any], Any],
     write: Callable[[Pairs], None],
     note: Callable[[bool], None],
+    follow: Callable[[Pairs], None] | None = None,
 ) -> Iterator[None]:
     """Write averages into parameters, and the parameters' own values back, after an exception, too.
 
     ``find`` returns the pairs of a parameter and its average, ``copy`` a parameter's own value, and
-    ``note`` is told whether averages are there. ``alone`` is entered while they are written.
+    ``note`` is told whether averages are there. ``follow`` has own values written into other arrays that
+    have come into the places of parameters meanwhile. ``alone`` is entered while they are written.
     """
     own: list[tuple[Any, Any]] | None = None
     try:
@@ -58,3 +60,5 @@ def swapped(
             with held():
                 write(own)
                 note(False)
+                if follow is not None:
+                    follow(own)

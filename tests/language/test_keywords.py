@@ -18,6 +18,15 @@ CALLS = {
     "step takes no argument 'gradients'; did you mean 'grads'": lambda: optimizer().step(
         gradients=1
     ),
+    "update_hessian takes no argument 'hessian'; did you mean 'estimates'": (
+        lambda: ss.Sophia(np.ones(3)).update_hessian(hessian=np.ones(3))
+    ),
+    "LBFGS takes no argument 'gtol'; did you mean 'tolerance_grad'": (
+        lambda: ss.LBFGS(np.ones(3), gtol=1e-3)
+    ),
+    "LBFGS takes no argument 'maxcor'; did you mean 'history'": (
+        lambda: ss.LBFGS(np.ones(3), maxcor=5)
+    ),
     "load takes no argument 'lr'; .*are those of the file.*param_groups": (
         lambda: ss.Adam.load("run", np.ones(3), lr=0.1)
     ),

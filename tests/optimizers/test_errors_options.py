@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import samestep as ss
+import torch
 from helpers import assert_same, on, refused, snapshot, step
 
 NUMBER = "must be a number, not"
@@ -18,6 +19,7 @@ WRONG_VALUES = [
     ("lr", "0.1", TypeError, f"lr {NUMBER} '0.1'"),
     ("lr", None, TypeError, f"lr {NUMBER} None"),
     ("lr", True, TypeError, f"lr {NUMBER} True"),
+    ("lr", np.True_, TypeError, f"lr {NUMBER} True"),
     ("lr", [0.1], TypeError, rf"lr {NUMBER} \[0.1\]"),
     ("lr", (0.1, 0.2), TypeError, rf"lr {NUMBER} \(0.1, 0.2\)"),
     ("lr", 1j, TypeError, f"lr {NUMBER} 1j"),
@@ -262,7 +264,14 @@ def test_an_unknown_rule_is_refused(rule, error, message):
     ("make", "name", "meant"),
     [(ss.Adam, "learning_rate", "lr"), (ss.SGD, "alpha", "lr"), (ss.Adam, "beta_1", "betas"),
      (ss.Adam, "epsilon", "eps"), (ss.RMSprop, "rho", "alpha"), (ss.Adam, "wd", "weight_decay"),
-     (ss.Adam, "global_clipnorm", "clip_global_norm")],
+     (ss.Adam, "global_clipnorm", "clip_global_norm"), (ss.Adam, "ema_decay", "average_decay"),
+     (ss.Adam, "use_ema", "average"), (ss.Adam, "swa_start", "average_start"),
+     (ss.Adam, "swa_freq", "average_every"), (ss.Adam, "mu_dtype", "state_dtype"),
+     (ss.Adam, "optim_bits", "state_dtype"), (ss.Adam, "bf16_stochastic_round", "rounding"),
+     (ss.Adam, "kahan_sum", "compensated"), (ss.Adam, "master_weights", "master"),
+     (ss.Adam, "mask", "weight_decay_mask"), (ss.Adam, "every_k_schedule", "accumulation_steps"),
+     (ss.Adam, "fused", "backend"), (ss.Adam, "param_labels", "rules"),
+     (ss.Adam, "max_norm", "clip_global_norm"), (ss.Adam, "generator", "seed")],
 )  # fmt: skip
 def test_what_other_libraries_call_a_hyperparameter_is_understood(make, name, meant):
     with pytest.raises(TypeError, match=f"has no hyperparameter '{name}'; did you mean '{meant}'"):
@@ -292,3 +301,117 @@ def test_a_model_or_a_function_is_no_parameter():
     optimizer = ss.Adam(model.parameters())
     with refused(optimizer, TypeError, r"group\[1\] is a Model; did you mean its parameters"):
         optimizer.add_param_group({"params": model})
+
+
+def test_attributes_of_the_package_are_suggested():
+    for name, meant in (
+        ("adamw", "AdamW"), ("AMSGrad", r"Adam\(amsgrad=True\)"), ("Prodigi", "Prodigy"),
+        ("GradScaler", "LossScaler"), ("minimise", "minimize"),
+    ):  # fmt: skip
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; did you mean '{meant}'"):
+            getattr(ss, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'zzz'$"):
+        ss.zzz  # noqa: B018
+    assert not hasattr(ss, "__wrapped__")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("amsgrad", r"Adam\(amsgrad=True\)"), ("LBFGS", "ss.LBFGS"), ("mars", "mars_adamw"),
+     ("SophiaG", "sophia"), ("schedule_free", "adamw_schedulefree"), ("kron", "psgd_kron")],
+)  # fmt: skip
+def test_what_others_call_a_rule_is_understood(name, meant):
+    with pytest.raises(ValueError, match=f"no rule '{name}'; did you mean '{meant}'"):
+        ss.Optimizer(name, np.ones(2))
+
+
+NUMPY_OPTIONS = [
+    ("adamw", {"accumulation_steps": np.int64(2)}),
+    ("adamw", {"skip_nonfinite": np.True_, "cast_gradients": np.True_}),
+    ("adamw", {"warn_lost_updates": np.False_, "clip_global_norm": np.float32(1)}),
+    ("adamw", {"maximize": np.True_, "amsgrad": np.True_, "lazy": np.False_}),
+    ("adamw", {"average": np.array(2), "average_every": np.int8(1), "compensated": np.False_}),
+    ("adamw", {"state_dtype": "float16", "rounding": "stochastic", "seed": np.int64(3)}),
+    ("sgd", {"momentum": np.float32(0.5), "nesterov": np.True_, "lr": np.array(0.5)}),
+    ("muon", {"ns_steps": np.int64(3)}),
+    ("galore", {"rank": np.int64(1)}),
+]
+
+
+@pytest.mark.parametrize(("rule", "options"), NUMPY_OPTIONS)
+def test_numpy_s_numbers_are_numbers(rule, options, backend, tmp_path):
+    grad = np.ones((2, 3), np.float32)
+    plain = {
+        name: value.item() if hasattr(value, "item") else value for name, value in options.items()
+    }
+    optimizers = [
+        ss.Optimizer(rule, [np.ones_like(grad)], backend=backend, **given)
+        for given in (options, plain)
+    ]
+    for optimizer in optimizers:
+        optimizer.step([grad])
+        optimizer.step([grad])
+    assert_same(*map(snapshot, optimizers))
+    first, second = (optimizer.state_dict() for optimizer in optimizers)
+    assert {**first, "state": {}} == {**second, "state": {}}
+    for name, value in options.items():  # between steps, too
+        if hasattr(optimizers[0], name):
+            setattr(optimizers[0], name, value)
+        else:
+            optimizers[0].param_groups[0][name] = value
+    for optimizer in optimizers:
+        optimizer.step([grad])
+        optimizer.step([grad])
+    assert_same(*map(snapshot, optimizers))
+    optimizers[0].save(tmp_path / "x")
+    ss.Optimizer.load(tmp_path / "x", [grad.copy()], backend=backend).step([grad])
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", np.float16, np.dtype("float16"), torch.float16], ids=repr
+)
+def test_a_dtype_is_as_good_as_its_name(dtype, backend):
+    param = np.ones(3, np.float16)
+    optimizer = ss.AdamW([param], state_dtype=dtype, backend=backend)
+    optimizer.step([param.copy()])
+    assert {array.dtype.name for array in optimizer.state[0].values()} == {"float16"}
+    assert optimizer.param_groups[0]["state_dtype"] == "float16"
+    optimizer = ss.AdamW([param], state_dtype={"exp_avg": dtype}, backend=backend)
+    assert optimizer.param_groups[0]["state_dtype"] == {"exp_avg": "float16"}
+    for printed in (ss.emit, ss.export):
+        expected = printed("adamw", "c", "float16", state_dtype="float16")
+        assert printed("adamw", "c", dtype, state_dtype=dtype) == expected
+    assert ss.emit("adamw", "c", copy_to=dtype) == ss.emit("adamw", "c", copy_to="float16")
+    with pytest.raises(TypeError, match="lr must be a number, not 'float16'"):
+        ss.AdamW([param], lr=dtype, backend=backend)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, torch.float32], ids=repr)
+def test_a_master_is_of_a_dtype(dtype, backend):
+    optimizer = ss.AdamW([np.ones(3, np.float16)], master=dtype, backend=backend)
+    assert optimizer.param_groups[0]["master"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [("state_dtype", "fp16", "float16"), ("state_dtype", "bf16", "bfloat16"),
+     ("state_dtype", "8bit", "dynamic8"), ("state_dtype", "Int8", "int8"),
+     ("rounding", "stochastically", "stochastic"), ("master", "fp32", "float32"),
+     ("average", "EMA", "ema")],
+)  # fmt: skip
+def test_what_others_call_a_value_is_understood(name, value, meant):
+    with pytest.raises(ValueError, match=rf"{name} is '{value}'; .*; did you mean '{meant}'\?$"):
+        ss.AdamW(np.ones(2, np.float16), **{name: value})
+
+
+def test_a_class_is_no_rule_but_has_the_name_of_one():
+    for make in (
+        lambda: ss.Optimizer(ss.Muon, np.ones((2, 2))),
+        lambda: ss.Optimizer("adam", {"w": np.ones((2, 2))}, rules={"w": ss.Muon}),
+        lambda: ss.Optimizer("adam", [{"params": np.ones((2, 2)), "rule": ss.Muon}]),
+    ):
+        with pytest.raises(TypeError, match=r"or the name of one, not .*; did you mean 'muon'"):
+            make()
+    with pytest.raises(TypeError, match="or the name of one, not array") as caught:
+        ss.Optimizer(np.ones((100, 100)), "adam")
+    assert len(str(caught.value)) < 200

@@ -127,9 +127,19 @@ def test_where_the_gradient_is_zero_no_step_is_taken():
         (
             dict(method="lbfgs", jac=True, max_iter=3),
             TypeError,
-            "max_iter of LBFGS is called maxiter",
+            "no argument 'max_iter'; did you mean 'maxiter'?",
         ),
         (dict(method="lbfgs", jac=True, tolerance_grad=1), TypeError, "is called gtol here"),
+        (dict(method="L-BFGS-B", jac=True), ValueError, "did you mean 'lbfgs'. expected 'lbfgs'"),
+        (dict(method="adam", jac=True), ValueError, "did you mean rule='adam'. expected 'lbfgs'"),
+        (
+            dict(method="Nelder-Mead", jac=True),
+            ValueError,
+            "method='Nelder-Mead': expected 'lbfgs'",
+        ),
+        (dict(tol=1e-3, jac=True), TypeError, "no argument 'tol'; did you mean 'gtol'"),
+        (dict(options={}, jac=True), TypeError, "'options'; its entries are arguments here"),
+        (dict(bounds=[(0, 1)], jac=True), TypeError, "'bounds'; steps know no bounds"),
     ],
 )
 def test_errors(arguments, error, message):
@@ -144,3 +154,16 @@ def test_tensors_stay_tensors():
     assert found.success
     assert abs(found.x).max() < 1e-5
     assert start.tolist() == [3, -2]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"method": "lbfgs", "history": np.int64(3)}])
+def test_numbers_are_numpy_s_and_one_more_argument_is_in_no_tuple_as_with_scipy(arguments):
+    def fun(x, target):
+        return float(((x - target) ** 2).sum()), 2 * (x - target)
+
+    found = [
+        ss.minimize(fun, np.zeros(2), args, jac=jac, maxiter=maxiter, **arguments)
+        for args, jac, maxiter in (((3.0,), True, 5), (3.0, np.True_, np.int64(5)))
+    ]
+    assert found[0].x.tolist() == found[1].x.tolist()
+    assert found[0].nit == found[1].nit

@@ -161,6 +161,20 @@ def test_subclasses_of_arrays_are_arrays(backend):
     assert same_bits(result, expected)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize(
+    "options", [{"state_dtype": "int8"}, {"state_dtype": "bfloat16", "rounding": "stochastic"}, {}]
+)
+def test_a_matrix_of_numpy_is_an_array(options, backend):
+    """It keeps two axes whatever it is reshaped to, and has another product."""
+    grad = random_like([np.ones((20, 30), np.float32)], 0)[0]
+    expected, state = run("adamw", np.ones_like(grad), [grad] * 2, backend, **options)
+    result, own = run(
+        "adamw", np.matrix(np.ones_like(grad)), [np.matrix(grad)] * 2, backend, **options
+    )
+    assert_same({"param": result, **own}, {"param": expected, **state})
+
+
 def test_a_memory_map_is_updated_on_disk(backend, tmp_path):
     start = random_like([np.ones((50, 30), np.float32)], 0)[0]
     gradients = random_like([start] * 3, 1)

@@ -282,3 +282,25 @@ def test_a_run_without_averages_says_what_to_do_with_those_of_a_state_dict(any_b
     with pytest.raises(ValueError, match=r"average that keeps \['average', 'averaged'\], or take"):
         plain.load_state_dict(optimizer.state_dict())
     assert plain.steps == [0] * len(SHAPES)
+
+
+@pytest.mark.parametrize("average", ["mean", 2])
+def test_another_array_that_comes_meanwhile_has_the_parameter_s_own_values_afterwards(
+    average, any_backend
+):
+    params, plain = (
+        {"w": on(any_backend, np.ones(5)), "b": on(any_backend, np.ones(3))} for _ in range(2)
+    )
+    grads = {"w": np.arange(5.0), "b": np.ones(3)}
+    optimizers = [
+        ss.SGD(tree, lr=0.1, average=average, backend=any_backend) for tree in (params, plain)
+    ]
+    for optimizer in optimizers * 3:
+        step(optimizer, grads)
+    with optimizers[0].averages():
+        params["w"] = on(any_backend, off(any_backend, params["w"]).copy())
+    for name, own in plain.items():
+        assert first_difference(*(off(any_backend, x) for x in (params[name], own))) is None
+    for optimizer in optimizers:
+        step(optimizer, grads)
+    assert_same(*map(snapshot, optimizers))

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import samestep as ss
-from helpers import HOST, leaves, off, on, step
+from helpers import HOST, leaves, off, on, refused, step
 from samestep.golden.compare import first_difference
 from samestep.language.dtypes import numpy_dtype
 
@@ -169,7 +169,8 @@ def test_what_cannot_be_a_copy_says_why():
         ([np.ones(8, half)[::2]], ValueError, r"copy_to of params\[0\] is not contiguous"),
         ([1.0], TypeError, r"copy_to of params\[0\] is a float; backend"),
         ({"a": np.ones(4, half)}, TypeError, "copy_to"),
-        ("bfloat16", TypeError, "copy_to"),
+        ("bfloat16", TypeError, "copy_to is 'bfloat16'; expected the arrays that a step writes into"),
+        (np.float16, TypeError, "float16'>; expected the arrays that a step writes into"),
     ):  # fmt: skip
         with pytest.raises(error, match=message):
             ss.SGD(one, copy_to=given)
@@ -217,6 +218,8 @@ def test_copies_are_of_the_parameters_after_train_reset_and_averages():
             ours.add_param_group({"params": arrays(5)[0], "copy_to": None})
         with pytest.raises(RuntimeError, match="averages"):
             ours.load_state_dict(saved)
+        with pytest.raises(RuntimeError, match="averages"):
+            ours.reset()
     assert_rounded("numpy", ours, copies)
 
 
@@ -233,3 +236,33 @@ def test_a_group_that_is_added_leaves_the_copies_of_others():
 def test_the_functional_form_refuses_it():
     with pytest.raises(TypeError, match="round what apply returns"):
         ss.rules.registry["adamw"].init(arrays(0), copy_to=blank("numpy"))
+
+
+@pytest.mark.parametrize("rules", [None, {"b": "sgd"}])
+def test_another_array_in_the_place_of_a_copy_is_noticed(rules, any_backend):
+    """Steps would go on writing into one that nobody looks at."""
+    params, copies = (
+        {name: on(any_backend, array) for name, array in zip("abcd", given, strict=True)}
+        for given in (arrays(0), arrays(1, "float16"))
+    )
+    ours = ss.Optimizer("adamw", params, rules=rules, copy_to=copies, backend=any_backend)
+    grads = dict(zip("abcd", arrays(2), strict=True))
+    step(ours, grads)
+    there, copies["b"] = copies["b"], on(any_backend, off(any_backend, copies["b"]))
+    with refused(ours, ValueError, "copy_to has another array .* write into that one"):
+        step(ours, grads)
+    copies["b"] = there
+    step(ours, grads)
+    for name, param in params.items():
+        found, expected = (off(any_backend, array) for array in (copies[name], param))
+        assert first_difference(found, expected.astype(np.float16)) is None
+
+
+def test_copies_may_come_from_an_iterator(backend):
+    copies = arrays(1, "float16")
+    ours = made(backend, (each for each in copies))
+    ours.step(arrays(2))
+    assert_rounded(backend, ours, copies)
+    group = {"params": np.ones(3, np.float32), "copy_to": iter([np.ones(3, np.float16)])}
+    with pytest.raises(TypeError, match="copy_to"):  # of one array, not of a list
+        ours.add_param_group(group)

@@ -199,3 +199,10 @@ def test_a_closure_that_replaces_arrays_is_told(backend):
         opt.step(closure)
     assert FUNCTION(old)[0] < FUNCTION(START)[0]
     assert opt.step(closure).loss < FUNCTION(START)[0]  # between steps they may be others
+
+
+def test_numpy_s_numbers_are_options():
+    opt = ss.LBFGS(START.copy(), history=np.int64(3), max_iter=np.int32(2), max_evals=np.array(9))
+    opt.max_iter = np.int64(4)
+    assert [opt.history, opt.max_iter, opt.max_evals] == [3, 4, 9]
+    assert {type(opt.history), type(opt.max_iter), type(opt.max_evals)} == {int}

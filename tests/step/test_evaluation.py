@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import assert_same, leaves, off, on, refused, snapshot, step
+from samestep.golden.compare import first_difference
 from samestep.language.dtypes import numpy_dtype
 
 RULES = ["sgd_schedulefree", "adamw_schedulefree", "radam_schedulefree"]
@@ -139,3 +140,26 @@ def test_of_groups_with_several_rules_those_that_average_change(any_backend):
     after = off(any_backend, leaves(optimizer))
     assert [bool((a != b).any()) for a, b in zip(before, after, strict=True)] == [False, True, True]
     assert [g.get("evaluating") for g in optimizer.state_dict()["param_groups"]] == [None, True]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_parameters_that_are_not_contiguous_change_with_the_mode_too(rule, any_backend):
+    grads = [np.random.default_rng(seed).standard_normal((6, 4)) for seed in range(8)]
+    found = []
+    for transposed in (False, True):
+        start = np.ones((4, 6)).T if transposed else np.ones((6, 4))
+        param = (
+            on(any_backend, np.ascontiguousarray(start.T)).T
+            if transposed
+            else on(any_backend, start)
+        )
+        optimizer = ss.Optimizer(rule, [param], lr=0.1, backend=any_backend)
+        for grad in grads:
+            step(optimizer, [grad])
+        found.append([])
+        for change in (optimizer.eval, optimizer.train):
+            change()
+            found[-1] += off(any_backend, [param])
+    for plain, own in zip(*found, strict=True):
+        assert first_difference(np.ascontiguousarray(own), plain) is None
+    assert first_difference(*found[0]) is not None

@@ -1,6 +1,7 @@
 """A step with several launches is taken whole or not at all: what may fail does so before the first."""
 
 import contextlib
+import copy
 import sys
 import threading
 import tracemalloc
@@ -163,3 +164,59 @@ def test_threads_that_could_be_started_do_the_work(monkeypatch):
     for thread in started:
         thread.join(60)
         assert not thread.is_alive()
+
+
+MATRIX_RULES = ["muon", {"rule": "galore", "rank": 2}, "soap", "shampoo", "psgd_kron"]
+
+
+@contextlib.contextmanager
+def matrix_call_fails(optimizer, monkeypatch, number):
+    """The call with this number of functions of whole matrices raises; not what writes their states."""
+    owner, calls = type(optimizer.backend), []
+    on_matrices = owner.on_matrices
+
+    def failing(self, function, *args):
+        if function.__name__ != "_store":
+            calls.append(function)
+            if len(calls) == number:
+                raise np.linalg.LinAlgError("no eigenvalues")
+        return on_matrices(self, function, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, "on_matrices", failing)
+        yield calls
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 2}, {"clip_global_norm": 1.0}])
+@pytest.mark.parametrize("rule", MATRIX_RULES, ids=str)
+def test_a_function_of_a_matrix_fails_before_anything_is_written(
+    rule, options, backend, monkeypatch
+):
+    """Of several launches, by rules or by dtypes, none has run, and no micro-batch is lost."""
+    rng = np.random.default_rng(0)
+
+    def drawn():
+        matrix = rng.standard_normal((6, 4))
+        return {"w": matrix, "v": matrix.astype(np.float32), "b": rng.standard_normal(4)}
+
+    grads, params = drawn(), drawn()
+    optimizer = ss.Optimizer("adamw", params, rules={"w|v": rule}, backend=backend, **options)
+    micro_steps = options.get("accumulation_steps", 1)
+    for _ in range(2 * micro_steps - 1):
+        optimizer.step(grads)
+    with matrix_call_fails(optimizer, monkeypatch, 0) as calls:
+        copy.deepcopy(optimizer).step(grads)
+    before = optimizer.state_dict()
+    assert len(calls) >= 2
+    for number in range(1, len(calls) + 1):
+        with (
+            matrix_call_fails(optimizer, monkeypatch, number),
+            refused(optimizer, np.linalg.LinAlgError, "no eigenvalues"),
+        ):
+            optimizer.step(grads)
+        after = optimizer.state_dict()
+        assert after["micro_steps"] == before["micro_steps"] == micro_steps - 1
+        for i, expected in before["accumulated"].items():
+            assert (after["accumulated"][i] == expected).all()
+    optimizer.step(grads)
+    assert optimizer.steps_taken == 2

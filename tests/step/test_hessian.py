@@ -95,7 +95,9 @@ WRONG = {
     "another structure": (lambda e: e[:1], ValueError, "estimates has 1 entries"),
     "another shape": (lambda e: [e[0], e[1][:2]], ValueError, r"the estimate of params\[1\] has shape"),
     "another dtype": (
-        lambda e: [e[0], e[1].astype(int)], TypeError, r"the estimate of params\[1\] has dtype int64"
+        lambda e: [e[0], e[1].astype(int)],
+        TypeError,
+        r"the estimate of params\[1\] has dtype int64.*; convert it: estimate\.astype",
     ),
     "some rows": (
         lambda e: [e[0], ss.IndexedSlices(e[1][:1], np.array([0]))], TypeError, "is of some rows"

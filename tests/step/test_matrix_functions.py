@@ -290,3 +290,30 @@ def test_gradients_of_some_rows_are_refused(backend):
     with pytest.raises(TypeError, match="sparse"):
         optimizer.step(ss.IndexedSlices(np.ones((1, 3), np.float32), np.array([2])))
     assert_same(snapshot(optimizer), before)
+
+
+def of_its_state(xp, s, param, grad, basis):
+    return param - s.lr * grad, xp.random_start(basis, s.first, s.b)
+
+
+def test_a_function_of_states_alone_runs_in_a_rule_of_one_stage(any_backend):
+    def first(xp, step, carry, h):
+        return dict(lr=h.lr, first=xp.where(step == 1, 1, 0), b=h.b), carry
+
+    rule = ss.Rule(
+        "of_its_state",
+        first,
+        of_its_state,
+        defaults=dict(lr=0.1, b=2.0),
+        per=dict(basis="column_rank"),
+        rank=2,
+    )
+    params = on(any_backend, matrices(0, [(6, 4)]))
+    optimizer = ss.Optimizer(rule, params, backend=any_backend)
+    grads = on(any_backend, matrices(1, [(6, 4)]))
+    optimizer.step(grads)
+    (basis,) = off(any_backend, [optimizer.state[0]["basis"]])
+    assert basis.shape == (4, 2)
+    assert (basis != 0).all()
+    optimizer.step(grads)
+    assert_same_bits(off(any_backend, optimizer.state[0]["basis"]), basis)
