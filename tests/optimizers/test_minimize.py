@@ -130,6 +130,13 @@ def test_where_the_gradient_is_zero_no_step_is_taken():
             "max_iter of LBFGS is called maxiter",
         ),
         (dict(method="lbfgs", jac=True, tolerance_grad=1), TypeError, "is called gtol here"),
+        (dict(method="lbfgs", jac=True, rule="lion"), TypeError, "rule has no effect with method="),
+        (
+            dict(jac=gradient, average=3),
+            TypeError,
+            "average=3 keeps an average, and minimize returns",
+        ),
+        (dict(jac=gradient, rule="sgd_schedulefree"), TypeError, "^rule='sgd_schedulefree' keeps"),
     ],
 )
 def test_errors(arguments, error, message):

@@ -209,7 +209,7 @@ def test_what_nothing_reads_is_refused(name, part):
     if name == "average_decay":
         for rule in ("adamw", ss.parts.averaged(ss.rules.find_rule("adamw"), "mean")):
             with pytest.raises(
-                TypeError, match="^average_decay has no effect without average='ema':"
+                TypeError, match=r"^average_decay has no effect without average='ema':"
             ):
                 ss.Optimizer(rule, [np.ones(3)], average_decay=0.5, average="mean")
     if name == "average_every":

@@ -141,7 +141,7 @@ def test_what_nothing_reads_is_refused():
 
 
 def test_a_group_without_parameters_is_named():
-    params, optimizer = made()
+    _, optimizer = made()
     del optimizer.param_groups[0]["params"]
     with pytest.raises(ValueError, match="has lost its entry 'params'; put it back"):
         optimizer.step()
