@@ -250,4 +250,5 @@ def inside(rule: Rule) -> Rule:
 def names_of_parts(rule: Rule) -> set[str]:
     """Return the names of the states and carries that the parts of ``rule.around`` keep. What they
     start from fits at any step."""
-    return {*rule.kept_in, *(rule.carry.keys() - inside(rule).carry.keys())}
+    own = inside(rule)
+    return {*(rule.kept_in.keys() - own.kept_in.keys()), *(rule.carry.keys() - own.carry.keys())}

@@ -96,13 +96,13 @@ class Rule:
         ``master="float32"``. See `samestep.parts`.
     kept_in : mapping
         State name to the codec that stores it whatever ``state_dtype`` says, None for the compute
-        dtype.
+        dtype: for a value of the parameter, as an average is, which may be infinite.
     state_dtype : str or mapping, optional
         The default of the hyperparameter of that name: what states are stored in, see `stored_as`.
     average_share : callable
         ``average_share(h)``: of a rule whose parameter is trained at ``share * x + (1 - share) * z``,
         between its state ``z`` and the average ``x`` that is to be evaluated, the share, from 0 to 1
-        without 0. Optimizers of such a rule have `eval` and `train`.
+        without 0. Optimizers of such a rule have `eval` and `train`, and ``kept_in`` has z.
     hessian_rule : Rule, optional
         A rule over the same states, the first of these or all, that leaves the parameter:
         ``Optimizer.update_hessian`` launches it, and its ``grad`` is the caller's estimate of the
@@ -157,6 +157,8 @@ class Rule:
             object.__setattr__(self, "update", descent(self.delta, self.decay))
         object.__setattr__(self, "state", tuple(inspect.signature(self.update).parameters)[4:])
         check_definition(self)
+        if self.average_share is not None:  # z takes the steps, which fewer bits would lose
+            object.__setattr__(self, "kept_in", {"z": None, **self.kept_in})
         object.__setattr__(self, "state_dtype", checked_state_dtype(self.state_dtype))
         checked_rounding(self.rounding)
         blocks = [name for name, codec in self._asked.items() if codec in BLOCKWISE]
@@ -205,7 +207,7 @@ class Rule:
         Raises
         ------
         TypeError, ValueError
-            For what is no codec, a name that is no state of the parameter's size, or a codec with a
+            For what is no codec, a name that is no state that may have fewer bits, or a codec with a
             sign by the name of a state that is never negative.
         """
         if (state_dtype, rounding) == (self.state_dtype, self.rounding):

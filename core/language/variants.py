@@ -37,7 +37,7 @@ def stored(rule: Any, state_dtype: str | tuple[tuple[str, str], ...] | None, rou
     if unknown := [name for name in by_state if name not in known]:
         raise ValueError(
             f"state_dtype names {unknown[0]!r}; {suggestion(unknown[0], [*known])}the states of "
-            f"{rule.name} that have the parameter's size are {', '.join(known) or 'none'}"
+            f"{rule.name} that may have fewer bits are {', '.join(known) or 'none'}"
         )
     for name, codec in by_state.items():
         unsigned = without_sign(codec)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..language.intervals import plain
 from ..language.rule import Rule
+from ..pages import see
 from ..quasi_newton.closure import as_number
 from ..quasi_newton.lbfgs import LBFGS
 from ..quasi_newton.progress import CONVERGED, LIMIT, STOPPED, Progress
@@ -103,7 +104,8 @@ def minimize(
     Raises
     ------
     TypeError, ValueError
-        For arguments that cannot be used, before the first step; with L-BFGS also where the function
+        For arguments that cannot be used, before the first step, such as ``average``, which a loop of
+        your own can read; with L-BFGS also where the function
         or its gradient is not finite at ``x0``.
 
     Notes
@@ -137,6 +139,7 @@ def minimize(
             raise TypeError(f"minimize has no argument {name!r}; {OF_SCIPY[name]}")
     if method is None:
         optimizer = Optimizer(rule, x, backend=backend, **hyper)
+        _check_ends_where_it_is(optimizer)
         return _by_rule(optimizer, evaluated, report, maxiter, gtol)
     if method != "lbfgs":
         meant = "'lbfgs'" if "bfgs" in str(method).lower() else f"rule={method!r}"
@@ -144,10 +147,25 @@ def minimize(
         raise ValueError(
             f"method={method!r}: {hint}expected 'lbfgs', or None for the steps of a rule"
         )
+    if rule != "adam":
+        raise TypeError(f"rule has no effect with method={method!r}: leave one of the two out")
     if "tolerance_grad" in hyper:
         raise TypeError("tolerance_grad of LBFGS is called gtol here, as in scipy")
     search = LBFGS(x, backend=backend, max_iter=maxiter, tolerance_grad=gtol, **hyper)
     return _by_lbfgs(search, evaluated, report)
+
+
+def _check_ends_where_it_is(optimizer: Optimizer) -> None:
+    """Raise TypeError for an average, which is not where the last step ends: ``x`` would not be it."""
+    (group,) = optimizer.param_groups
+    asked = f"average={group['average']!r}" if group["average"] is not None else ""
+    if optimizer.rule.average_share is not None:
+        asked = f"rule={optimizer.rule.name!r}"
+    if asked:
+        raise TypeError(
+            f"{asked} keeps an average, and minimize returns the last point: leave it out, or write a "
+            f"loop{see('howto/loop.md')}"
+        )
 
 
 def _by_rule(

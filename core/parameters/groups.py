@@ -167,9 +167,9 @@ class Groups:
         leaves = gradient_leaves(self.grad_specs, self.flat, self.single, grads, name)
         return leaves if self.order is None else [leaves[i] for i in self.order]
 
-    def follow(self) -> bool:
+    def follow(self) -> list[Tensor]:
         """Update other arrays from now on, where ``params`` of a group has others in the places of
-        those that it had. State and step counts stay with the place. Says whether there were any.
+        those that it had. State and step counts stay with the place. Returns these.
 
         Raises TypeError or ValueError for arrays that are not like those in whose places they
         stand, for groups of another structure, and for other arrays in the places of copies.
@@ -188,7 +188,7 @@ class Groups:
                 if not contents.same(group["params"]):
                     break
             else:
-                return False
+                return []
             trees = [listed(group["params"]) for group in self.entries]
         except (KeyError, TypeError):
             raise ValueError(
@@ -199,9 +199,10 @@ class Groups:
         self._backend.check_overlap(with_copies(tensors))
         for group, tree in zip(self.entries, trees, strict=True):
             group["params"] = tree
+        found = [new for new, old in zip(tensors, self.tensors, strict=True) if new is not old]
         self.tensors[:] = tensors
         self._contents = list(map(Contents, trees))
-        return True
+        return found
 
     def _leaves(self, i: int, tree: Any) -> list[Any]:
         """Return the arrays of a group, whose structure must be what it was."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-from ..language.around import CHOICES
 from ..language.names import suggestion
 from ..language.rule import Rule
 from .entries import WHOLE, is_group, label, rule_of
 from .hyper import as_held, numbers_at
 
-# hyperparameters that nothing reads unless another one asks for what they are of
-READ_WITH = {
-    "average_decay": "average",
-    "average_start": "average",
-    "average_every": "average",
-    "seed": "rounding",
+# hyperparameters that nothing reads unless another one asks for what they are of: its name, whether a
+# value of it does, and how a message says which
+AVERAGES = "average='ema' or average='mean'"
+READ_WITH: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
+    "average_decay": ("average", lambda kind: kind == "ema", "average='ema'"),
+    "average_start": ("average", lambda kind: kind is not None, AVERAGES),
+    "average_every": ("average", lambda kind: isinstance(kind, Integral), "average=a whole number"),
+    "seed": ("rounding", lambda how: how != "nearest", "rounding='stochastic'"),
 }
 
 
@@ -77,18 +78,18 @@ def check_read(
     """Raise TypeError for a hyperparameter that a group or, of those of all groups, none reads, since
     what it is of is not asked for: a decay without an average. Its default value may stand there.
     ``first`` is the place of the first group."""
-    for name, part in READ_WITH.items():
+    for name, (part, reads, expected) in READ_WITH.items():
         read = False
         for k, (group, rule) in enumerate(zip(groups, rules, strict=True), first):
             own = group if is_group(group) else {}
             known = rule.known_hyperparameters
-            asked = {**known, **hyper, **own}[part]
-            reads = name in rule.defaults or _is_read(name, asked)
-            if not reads and own.get(name, known[name]) != known[name]:
-                raise _unread(label(k, own), name, part)
-            read = read or reads
+            of_rule = name in rule.defaults and part not in rule.around  # its own, of the same name
+            reads_it = of_rule or reads({**known, **hyper, **own}[part])
+            if not reads_it and own.get(name, known[name]) != known[name]:
+                raise _unread(label(k, own), name, expected)
+            read = read or reads_it
         if not read and name in hyper and hyper[name] != known[name]:
-            raise _unread("", name, part)
+            raise _unread("", name, expected)
 
 
 def check_read_by_new(
@@ -96,25 +97,12 @@ def check_read_by_new(
 ) -> None:
     """Raise what `check_read` does for a group that is added at ``k``; one with the ``default`` rule has
     the optimizer's ``defaults``."""
-    parts = {name: defaults[name] for name in READ_WITH.values()} if rule is default else {}
+    parts = {part: defaults[part] for part, _, _ in READ_WITH.values()} if rule is default else {}
     check_read(parts, [group], [rule], k)
 
 
-def _is_read(name: str, asked: Any) -> bool:
-    """Say whether a hyperparameter is read by what is asked for: a number of last copies knows no decay,
-    the other averages take no copies."""
-    if name == "average_every":
-        return isinstance(asked, Integral)
-    return asked not in (None, "nearest") and not (
-        name == "average_decay" and isinstance(asked, Integral)
-    )
-
-
-def _unread(where: str, name: str, part: str) -> TypeError:
+def _unread(where: str, name: str, expected: str) -> TypeError:
     """Make the error for a hyperparameter that nothing reads."""
-    values = (CHOICES | {"rounding": ("stochastic",)})[part]
-    asked = ["a whole number" if name == "average_every" else repr(value) for value in values]
-    expected = " or ".join(f"{part}={value}" for value in dict.fromkeys(asked))
     return TypeError(
         f"{where}{name} has no effect without {expected}: give that, too, or leave it out"
     )

@@ -65,4 +65,5 @@ def lookahead(rule: Rule) -> Rule:
             "slow_step": Interval(0.0, 1.0),
         },
         carry={**rule.carry, "since_sync": 0.0},
+        kept_in={**rule.kept_in, "slow": None},  # which the parameter becomes
     )

@@ -170,6 +170,7 @@ class LBFGS:
 
     def load_state_dict(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot of as many numbers and the same ``history``, taken on any backend.
+        Parameters in dicts are found by their names.
 
         Raises TypeError or ValueError if it does not fit; nothing is changed then.
         """

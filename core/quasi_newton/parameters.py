@@ -33,7 +33,8 @@ class ParameterVector:
         for tensor in self.tensors:
             _check_dtype(tensor)
         backend.check_overlap(self.tensors)
-        ends = list(accumulate(len(tensor.flat) for tensor in self.tensors))
+        self.sizes = [len(tensor.flat) for tensor in self.tensors]
+        ends = list(accumulate(self.sizes))
         self.size = ends[-1]
         self._slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         self.rounds = any(tensor.dtype != "float64" for tensor in self.tensors)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..choice import get_backend
 from ..parameters.by_name import as_groups
+from ..parameters.names import dotted_names
 from ..parameters.trees import flatten
 from ..protocol import Backend
 from ..step.launches import KeptLaunches
@@ -48,6 +49,11 @@ class Run:
         self.pairs = Pairs(options.history)
         self.iterations, self.evaluations = 0, 0
         self.alone = OneThread()
+
+    @property
+    def names(self) -> list[str] | None:
+        """The names of the parameters in a snapshot; None for parameters of lists."""
+        return dotted_names(self._spec, self._names)
 
     def parameters(self) -> ParameterVector:
         """Return the parameters where they are now: other arrays may stand in their places. Raises

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checkpoint.atomic_write import write_atomically
 from ..checkpoint.file import CheckpointFile, file_pieces, parse_json
-from ..checkpoint.parameter_names import in_order
+from ..checkpoint.parameter_names import group_by_name, in_order
 from ..checkpoint.pickling import backend_here
 from ..checkpoint.plain_json import Decoder, Encoder
 from ..checkpoint.save import as_reals
@@ -29,6 +29,11 @@ KEYS = ("options", *COUNTS, "order", "s", "y", "s_dot_y", "y_dot_y")
 
 def take(run: Run) -> dict[str, Any]:
     """Take a snapshot; see `samestep.LBFGS.state_dict`."""
+    return {**_take(run), **({"param_names": run.names} if run.names is not None else {})}
+
+
+def _take(run: Run) -> dict[str, Any]:
+    """Take a snapshot without the names of parameters, which a file has itself."""
     pairs, vectors = run.pairs, run.vectors
     k = len(pairs.order)  # slots are taken from the first one on
     to_numpy, nothing = run.backend.to_numpy, np.zeros((0, vectors.size))
@@ -45,7 +50,7 @@ def take(run: Run) -> dict[str, Any]:
 def restore(run: Run, snapshot: Mapping[str, Any]) -> None:
     """Restore a snapshot. Raises TypeError or ValueError, before anything is changed, if it is none
     or does not fit."""
-    if not isinstance(snapshot, Mapping) or set(snapshot) != set(KEYS):
+    if not isinstance(snapshot, Mapping) or {*snapshot} - {"param_names"} != {*KEYS}:
         raise ValueError(f"this is no state dict of L-BFGS: expected a dict with {', '.join(KEYS)}")
     options = _checked_options(snapshot["options"])
     counts = {name: snapshot[name] for name in COUNTS}
@@ -79,15 +84,28 @@ def restore(run: Run, snapshot: Mapping[str, Any]) -> None:
                 f"{name} in the state dict has shape {array.shape}; expected {expected}, for {size} "
                 "numbers in all parameters"
             )
+    columns = _columns(run, snapshot)
     run.options = options
     run.pairs.order = list(order)
     for slot in range(k):
         for name in ("s", "y"):
-            run.vectors.copy(getattr(run.vectors, name)[slot], arrays[name][slot])
+            run.vectors.copy(getattr(run.vectors, name)[slot], arrays[name][slot][columns])
         for name in ("s_dot_y", "y_dot_y"):
             getattr(run.pairs, name)[slot][:k] = arrays[name][slot].tolist()
     for name, count in counts.items():
         setattr(run, name, count)
+
+
+def _columns(run: Run, snapshot: Mapping[str, Any]) -> Any:
+    """Return which number of a saved vector is at each place of the run's own vectors: parameters may
+    have another order. They are found by their names where both have names. Raises TypeError or
+    ValueError for other names."""
+    sizes = run.parameters().sizes
+    group = {**snapshot, "params": list(range(len(sizes)))}
+    places = group_by_name(group, run.names, "the state dict ")["params"]
+    saved = [size for _, size in sorted(zip(places, sizes, strict=True))]
+    ends = np.cumsum(saved)
+    return np.concatenate([np.arange(ends[i] - saved[i], ends[i]) for i in places])
 
 
 def _checked_options(saved: Any) -> Options:
@@ -119,7 +137,7 @@ def save(run: Run, path: str | PathLike[str]) -> None:
         "library_version": __version__,
         "names": names,
         "param": dict(zip(names, params, strict=True)),
-        "state": take(run),
+        "state": _take(run),
     }
     encoder = Encoder()
     metadata = json.dumps(encoder.encode(tree), separators=(",", ":"), allow_nan=False)

@@ -42,6 +42,7 @@ def asgd():
         in_gradient(update),
         defaults=dict(lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0),
         bounds=dict(lambd=NONNEGATIVE, alpha=NONNEGATIVE, t0=NONNEGATIVE),
+        kept_in=dict(ax=None),  # an average, as exact as the parameter
         reference="Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, "
         "SIAM J. Control Optim. 30(4), 1992.",
         factory=asgd,

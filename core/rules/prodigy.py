@@ -92,6 +92,7 @@ prodigy = Rule(
     ),
     bounds=dict(d0=POSITIVE, d_coef=POSITIVE, growth_rate=NONNEGATIVE),
     per=dict(numerator="tensor", denominator="tensor"),
+    kept_in=dict(p0=None),  # small distances to it are what d follows from
     carry=dict(d=0.0, d_max=0.0, d_numerator=0.0, d_denom=0.0),
     shared=dict(d=None, d_max=None, d_numerator="numerator", d_denom="denominator"),
     reference="Mishchenko and Defazio, Prodigy: An Expeditiously Adaptive Parameter-Free Learner, "

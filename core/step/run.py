@@ -141,8 +141,10 @@ class Run:
 
     def follow(self) -> None:
         """Update other arrays from now on, where they were put in the places of parameters."""
-        if self.groups.follow() and self._stepping is not None:
-            self._stepping.bind_again()
+        if found := self.groups.follow():
+            refresh_copies(self.backend, found)  # those without a gradient are not stepped
+            if self._stepping is not None:
+                self._stepping.bind_again()
 
     def refresh(self) -> None:
         """Take over hyperparameters that were changed from outside, or that a schedule changes."""

@@ -140,6 +140,13 @@ def test_where_the_gradient_is_zero_no_step_is_taken():
         (dict(tol=1e-3, jac=True), TypeError, "no argument 'tol'; did you mean 'gtol'"),
         (dict(options={}, jac=True), TypeError, "'options'; its entries are arguments here"),
         (dict(bounds=[(0, 1)], jac=True), TypeError, "'bounds'; steps know no bounds"),
+        (dict(method="lbfgs", jac=True, rule="lion"), TypeError, "rule has no effect with method="),
+        (
+            dict(jac=gradient, average=3),
+            TypeError,
+            "average=3 keeps an average, and minimize returns",
+        ),
+        (dict(jac=gradient, rule="sgd_schedulefree"), TypeError, "^rule='sgd_schedulefree' keeps"),
     ],
 )
 def test_errors(arguments, error, message):

@@ -206,6 +206,12 @@ def test_what_nothing_reads_is_refused(name, part):
     weights, other = [np.ones(3, np.float32)], [np.ones(2, np.float32)]
     asked = {"average": "ema", "rounding": "stochastic"}[part]
     value, default = {"average_decay": (0.5, 0.999), "average_every": (3, 1)}.get(name, (3, 0))
+    if name == "average_decay":
+        for rule in ("adamw", ss.parts.averaged(ss.rules.find_rule("adamw"), "mean")):
+            with pytest.raises(
+                TypeError, match=r"^average_decay has no effect without average='ema':"
+            ):
+                ss.Optimizer(rule, [np.ones(3)], average_decay=0.5, average="mean")
     if name == "average_every":
         with pytest.raises(
             TypeError, match=r"^average_every has no effect without average=a whole"

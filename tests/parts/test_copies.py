@@ -223,6 +223,19 @@ def test_copies_are_of_the_parameters_after_train_reset_and_averages():
     assert_rounded("numpy", ours, copies)
 
 
+def test_an_array_in_the_place_of_another_is_copied_without_a_gradient_too(any_backend):
+    copies = blank(any_backend)
+    ours = made(any_backend, copies, rounding="stochastic")
+    step(ours, arrays(1))
+    before = off(any_backend, copies)
+    ours.param_groups[0]["params"][0] = on(any_backend, arrays(7)[0])
+    step(ours, [None] * 4)
+    found = off(any_backend, copies)
+    assert first_difference(found[0], arrays(7)[0].astype(found[0].dtype)) is None
+    for now, then in zip(found[1:], before[1:], strict=True):
+        assert first_difference(now, then) is None
+
+
 def test_a_group_that_is_added_leaves_the_copies_of_others():
     copies = blank("numpy")
     ours = made("numpy", copies, rounding="stochastic")

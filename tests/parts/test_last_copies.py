@@ -318,7 +318,7 @@ def test_a_number_that_is_none_is_refused(count):
 
 def test_a_number_of_numpy_counts_and_steps_between_copies_are_whole():
     assert ss.SGD([np.ones(3)], average=np.int64(4)).param_groups[0]["average"] == 4
-    with pytest.raises(TypeError, match="average_decay has no effect without average='ema' or av"):
+    with pytest.raises(TypeError, match="average_decay has no effect without average='ema': "):
         ss.SGD([np.ones(3)], average=4, average_decay=0.5)
     for every in (0, 1.5):
         with pytest.raises(ValueError, match=r"average_every must be in \[1, inf\) and whole"):

@@ -181,3 +181,29 @@ def test_a_pickle_goes_on_where_its_backend_cannot_run():
     with pytest.warns(UserWarning, match="'of another package'.*; the optimizer goes on with"):
         other.__setstate__(saved)
     assert other.step(closure_of(saved["params"], "numpy")).iterations == 5
+
+
+def test_a_history_goes_by_the_names_of_parameters(halfway, backend):
+    """Where they have another order, a complex one among them, which is two numbers an element."""
+    opt, tree = halfway
+    values = {key: copy.deepcopy(tree[key]) for key in ("b", "a")}
+    other = ss.LBFGS(values, backend=backend, history=3)
+    other.load_state_dict(opt.state_dict())
+    for _ in range(2):
+        for each, own in ((opt, tree), (other, values)):
+            each.step(closure_of(own, backend))
+        np.testing.assert_allclose(flat(values, backend), flat(tree, backend), rtol=1e-9)
+    others = ss.LBFGS({"a": tree["a"], "c": tree["b"]}, backend=backend, history=3)
+    with pytest.raises(ValueError, match=r"other names .*only saved: b.0; only given: c.0"):
+        others.load_state_dict(opt.state_dict())
+    nameless = {name: value for name, value in opt.state_dict().items() if name != "param_names"}
+    others.load_state_dict(nameless)  # by position
+
+    pair = {"real": np.ones(3), "complex": np.full(2, 1 - 2j)}
+    found = ss.LBFGS(pair, backend="numpy", max_iter=2)
+    found.step(lambda: (float(sum((abs(x) ** 4).sum() for x in pair.values())),
+                        {name: 4 * abs(x) ** 2 * x for name, x in pair.items()}))  # fmt: skip
+    turned = ss.LBFGS({name: pair[name] for name in ("complex", "real")}, backend="numpy")
+    turned.load_state_dict(found.state_dict())
+    ours, saved = turned.state_dict()["s"], found.state_dict()["s"]
+    assert np.array_equal(ours, np.concatenate([saved[:, 3:], saved[:, :3]], axis=1))

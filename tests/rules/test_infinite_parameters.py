@@ -56,3 +56,18 @@ def test_the_average_of_asgd_becomes_infinite_with_its_parameter(any_backend):
     average = off(any_backend, asgd.state[0])["ax"]
     assert (average[0, 1], average[2, 3]) == (-np.inf, np.inf)
     assert np.isfinite(average[~INFINITE]).all()
+
+
+@pytest.mark.parametrize("codec", ["int8", "int4", "dynamic8"])
+@pytest.mark.parametrize("label", [*RULES, "lookahead_adamw"])
+def test_an_infinite_parameter_spoils_no_block_of_its_states(label, codec):
+    """All numbers of a block share a scale, so what is infinite may not be stored with others."""
+    params = parameters("float32", np.inf)
+    rule = RULES.get(label) or ss.parts.lookahead(RULES["adamw"])
+    ours = ss.Optimizer(rule, [params], backend="numpy", state_dtype=codec, **options_of(rule))
+    for _ in range(8):
+        step(ours, [np.linspace(1, -1, 15).reshape(3, 5).astype(np.float32)])
+    assert params[INFINITE].tolist() == [-np.inf, np.inf]
+    assert np.isfinite(params[~INFINITE]).all()
+    scales = [array for name, array in ours.state[0].items() if name.endswith("_scale")]
+    assert all(np.isfinite(array).all() for array in scales)

@@ -43,6 +43,23 @@ def test_the_modes_have_the_same_bits_on_every_backend(rule, dtype, any_other_ba
             assert (moved > bound) == (change == "eval")
 
 
+@pytest.mark.parametrize("codec", ["bfloat16", "int8", "int4", "dynamic8"])
+@pytest.mark.parametrize("rule", RULES)
+def test_states_of_fewer_bits_have_both_modes(rule, codec, any_backend):
+    """z stays in the compute dtype: what a step changes in it is less than its digits in fewer bits."""
+    params, grads = arrays(0), arrays(1)
+    optimizer = ss.Optimizer(
+        rule, on(any_backend, params), lr=1e-3, backend=any_backend, state_dtype=codec
+    )
+    step(optimizer, grads)
+    optimizer.eval()
+    averaged = snapshot(optimizer)
+    assert all(np.abs(averaged[f"param {i}"] - averaged[f"z {i}"]).max() < 1e-6 for i in range(3))
+    optimizer.train()
+    step(optimizer, grads)
+    assert snapshot(optimizer)["z 0"].dtype == np.float32
+
+
 def test_what_is_evaluated_is_the_average_of_the_steps(backend):
     """SGD's first steps, by hand: z goes down, x is the mean of z, y lies between them."""
     param, grads = np.array([1.0, -2.0]), [np.array([0.5, 1.0]), np.array([-1.0, 0.25])]

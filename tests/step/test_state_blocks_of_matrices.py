@@ -136,7 +136,5 @@ def test_states_of_rows_and_columns_stay_in_float32(any_backend):
     found = run("adafactor", any_backend, beta1=0.9, state_dtype="int8")
     assert found["exp_avg 2"].dtype == np.int8
     assert found["exp_avg_sq_row 2"].dtype == found["exp_avg_sq_col 2"].dtype == np.float32
-    with pytest.raises(
-        ValueError, match=r"'exp_avg_sq_row'; .*have the parameter's size are exp_avg"
-    ):
+    with pytest.raises(ValueError, match=r"'exp_avg_sq_row'; .*may have fewer bits are exp_avg"):
         run("adafactor", any_backend, beta1=0.9, state_dtype={"exp_avg_sq_row": "int8"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,12 +9,14 @@ import torch
 
 from ....interrupts import held
 from ....step.swapped import Pairs, check_kept, check_own, swapped
+from .eager import not_compiled
 
 
 def averaged(optimizer: Any) -> list[list[torch.Tensor]]:
     """Return copies of the averages of each group's parameters; of a parameter that has none, of
     itself, in the dtype that averages have."""
-    found = iter([_wide(average.detach()) for average in _averages(optimizer)])
+    with held(), optimizer._alone, torch.no_grad():
+        found = iter([_wide(average.detach()) for average in _averages(optimizer)])
     return [[next(found) for _ in group["params"]] for group in optimizer.param_groups]
 
 
@@ -25,7 +26,8 @@ def averages(optimizer: Any) -> AbstractContextManager[None]:
     def pairs() -> Pairs:
         check_own(optimizer._swapped)
         params = [param for group in optimizer.param_groups for param in group["params"]]
-        found = zip(params, _averages(optimizer), strict=True)
+        with torch.no_grad():
+            found = zip(params, _averages(optimizer), strict=True)
         return [(param, average) for param, average in found if param is not average]
 
     def copy(param: torch.Tensor) -> torch.Tensor:
@@ -39,15 +41,15 @@ def averages(optimizer: Any) -> AbstractContextManager[None]:
     def note(swapped_in: bool) -> None:
         optimizer._swapped = swapped_in
 
-    return swapped(contextlib.nullcontext(), pairs, copy, write, note)
+    return swapped(optimizer._alone, pairs, copy, write, note)
 
 
+@not_compiled  # with a context manager compiled code goes into its frames
 def _averages(optimizer: Any) -> list[torch.Tensor]:
     """Return the average of each parameter; the parameter itself until a step counts, or where its
     group keeps none. Raises ValueError if no group does."""
     check_kept(any(group["average"] for group in optimizer.param_groups))
-    with held(), optimizer._alone, torch.no_grad():
-        params, found = optimizer._look_again(), optimizer._all_parts().averages()
+    params, found = optimizer._look_again(), optimizer._all_parts().averages()
     return [found.get(param, param) for param in params]
 
 

@@ -10,9 +10,15 @@ from torch.nn.parameter import is_lazy
 
 from ....language.hyperparameters import chosen_options
 from ....language.rule import Rule
+from ....parameters.entries import WHOLE, label
 from ....parts.by_keyword import variant_of
 
 Groups = list[dict[str, Any]]
+# entries that groups of samestep.Optimizer have, what they are where they do nothing, and what helps here
+ELSEWHERE = {
+    "frozen": (False, "requires_grad_(False) freezes a parameter"),
+    "weight_decay_mask": (None, "put what does not decay into a group with weight_decay=0"),
+}
 RULE = (
     "rule"  # the entry of a group that names its rule; without it the rule is the optimizer's own
 )
@@ -38,6 +44,20 @@ def slots_of(groups: Groups, k: int, state: Mapping[Any, Any]) -> list[Slot]:
     prefix = "params" if len(groups) == 1 else f"group[{k}]"
     names = groups[k].get("param_names") or [f"{prefix}[{i}]" for i in range(len(params))]
     return [Slot(p, name, k, state.get(p, {})) for p, name in zip(params, names, strict=True)]
+
+
+def check_entries(group: Mapping[str, Any], k: int) -> None:
+    """Raise TypeError for an entry of the group at ``k`` that only `samestep.Optimizer` reads. Others are
+    the user's own, as in torch."""
+    for name, (nothing, remedy) in ELSEWHERE.items():
+        if group.get(name, nothing) is not nothing:
+            raise TypeError(
+                f"{label(k, group)}nothing reads {name!r} here, which samestep.Optimizer does; {remedy}"
+            )
+    if found := [name for name in WHOLE if name in group]:
+        raise TypeError(
+            f"{label(k, group)}{found[0]} is no entry of a group: nothing would read it"
+        )
 
 
 def all_slots(groups: Groups, state: Mapping[Any, Any]) -> list[Slot]:

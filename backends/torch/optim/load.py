@@ -16,7 +16,7 @@ from ....checkpoint.fitted import fitted
 from ....checkpoint.recoded import recoded
 from ....checkpoint.state_dict import OWN, SETTINGS, STRUCTURE
 from ....checkpoint.torch_layout import layout_of, read_entry
-from ....language.around import is_of_parts
+from ....language.around import STRUCTURAL, is_of_parts
 from ....language.blockwise import scales_of
 from ....language.codecs import checked_state_dtype
 from ....language.rule import Rule
@@ -71,16 +71,25 @@ def loaded_state(
     rules: Sequence[Rule], groups: Groups, snapshot: Mapping[str, Any]
 ) -> defaultdict[Any, Any]:
     """Return the snapshot's state by parameter, with copies of the arrays on the parameter's device.
-    What others keep there, such as the slow weights of a Lookahead, is copied with it.
+    What others keep there, such as the slow weights of a Lookahead, is copied with it; under any name
+    that is none of the rule's, if the snapshot is of an optimizer of ours with this rule.
 
     Raises TypeError or ValueError for other entries than the rule has, if they are another rule's.
     """
     keys = [key for group in snapshot["param_groups"] for key in group["params"]]
     saved = snapshot["state"]
     of_parts = {name for entry in saved.values() for name in entry if is_of_parts(name)}
-    names = frozenset(of_parts).union(*map(_names_of_rules, {*rules}))
+    of_any = frozenset(of_parts).union(*map(_names_of_rules, {*rules}))
+    names = [
+        _names_of_variants(rule) | (of_parts if _has_parts(own, theirs) else set())
+        if _is_of(rule, theirs)
+        else of_any
+        for rule, own, theirs in zip(rules, groups, snapshot["param_groups"], strict=True)
+    ]
     slots = {
-        key: slot._replace(entry={n: v for n, v in saved.get(key, {}).items() if n in names})
+        key: slot._replace(
+            entry={n: v for n, v in saved.get(key, {}).items() if n in names[slot.group]}
+        )
         for key, slot in zip(keys, all_slots(groups, {}), strict=True)
     }
     held = [slot for slot in slots.values() if slot.entry]
@@ -94,7 +103,7 @@ def loaded_state(
             continue
         param, name, k, own = slots[key]
         where = f"state dict, {name}: "
-        others = {n: _theirs(value, param) for n, value in entry.items() if n not in names}
+        others = {n: _theirs(value, param) for n, value in entry.items() if n not in names[k]}
         variant = variants[k].for_shape(tuple(param.shape))
         saved_dtype = snapshot["param_groups"][k].get("state_dtype")
         as_saved = variant.stored_as(checked_state_dtype(saved_dtype, where))
@@ -116,13 +125,37 @@ def loaded_state(
     return state
 
 
+def _is_of(rule: Rule, saved: Mapping[str, Any]) -> bool:
+    """Say whether a group was saved by an optimizer of ours with this rule, so that what else is in its
+    state is somebody else's: it has the hyperparameters of the rule, and of no other."""
+    known = {*rule.known_hyperparameters}
+    return {*saved} & (_hyperparameters() | known) == known
+
+
+@functools.cache
+def _hyperparameters() -> frozenset[str]:
+    """Return the names of all hyperparameters of built-in rules, with those that all rules have."""
+    return frozenset().union(*(rule.known_hyperparameters for rule in registry.values()))
+
+
+def _has_parts(*groups: Mapping[str, Any]) -> bool:
+    """Say whether one of these groups asks for a part around its rule, which keeps states."""
+    return any(group.get(name) for group in groups for name in STRUCTURAL)
+
+
 @functools.cache
 def _names_of_rules(rule: Rule) -> frozenset[str]:
     """Return the names under which this rule or any built-in one keeps state. One of another rule
     is a sign that the state dict is of another optimizer."""
-    rules = [variant for known in (rule, *registry.values()) for variant in _variants(known)]
-    scales = [scales_of(name) for each in rules for name in each.state]
-    names = ((*each.state, *each.carry, *layout_of(each).scalars) for each in rules)
+    return frozenset().union(*map(_names_of_variants, (rule, *registry.values())))
+
+
+@functools.cache
+def _names_of_variants(rule: Rule) -> frozenset[str]:
+    """Return the names under which this rule keeps state, with whatever options."""
+    variants = list(_variants(rule))
+    scales = [scales_of(name) for each in variants for name in each.state]
+    names = ((*each.state, *each.carry, *layout_of(each).scalars) for each in variants)
     return frozenset(["step", *scales]).union(*names)
 
 

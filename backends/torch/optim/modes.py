@@ -10,8 +10,10 @@ import torch
 from ....interrupts import held
 from ....step.evaluation import MODE, is_evaluating
 from ....step.swapped import check_own
+from ...torch_tensors.tracing import refuse_traced
 from . import averages
 from .copies import refresh
+from .eager import not_compiled
 from .parts import Parts
 from .prepared import Prepared
 
@@ -34,9 +36,11 @@ class Modes(Prepared):
         """
         self._change_mode(False)
 
+    @not_compiled
     def _change_mode(self, evaluating: bool) -> None:
         if not self._keeps_averages():
             return
+        refuse_traced("eval() or train()")
         check_own(self._swapped)
         groups = self.param_groups
         if is_evaluating(groups) == evaluating:
@@ -61,6 +65,7 @@ class Modes(Prepared):
         """Say whether a rule evaluates another point than it trains."""
         return any(rule.average_share is not None for rule in self._rules.by_name.values())
 
+    @not_compiled
     def averaged(self) -> list[list[torch.Tensor]]:
         """Return the averages of the parameters, a list for each group: new tensors, of float32 for
         16-bit parameters.
@@ -69,14 +74,17 @@ class Modes(Prepared):
         ValueError if no group keeps one: they are asked for by ``average="ema"``, "mean" or a number of
         last copies.
         """
+        refuse_traced("averaged()")
         self._settle()
         return averages.averaged(self)
 
+    @not_compiled
     def averages(self) -> AbstractContextManager[None]:
         """Have the averages in the places of the parameters, for evaluation: ``with opt.averages():``.
 
         Afterwards, and after an exception, parameters are what they were. Meanwhile a step and
         pickling raise RuntimeError. Raises as `averaged` does.
         """
+        refuse_traced("averages()")
         self._settle()
         return averages.averages(self)

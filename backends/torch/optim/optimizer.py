@@ -28,7 +28,17 @@ from .eager import not_compiled
 from .first_state import Entries, check_slots, first_entries, first_entry
 from .grad_scaler import settings_now, takes_scale
 from .group_rules import GroupRules
-from .groups import RULE, all_numbers, all_slots, numbers_of, slots_of, variant, waits, where
+from .groups import (
+    RULE,
+    all_numbers,
+    all_slots,
+    check_entries,
+    numbers_of,
+    slots_of,
+    variant,
+    waits,
+    where,
+)
 from .modes import Modes
 from .parts import Parts
 from .state_dicts import StateDicts
@@ -123,9 +133,14 @@ class Optimizer(Modes, StateDicts):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own; a group with an error is not added."""
         refuse_traced("making an optimizer")
-        if is_group(param_group):  # what is refused is not written into
-            param_group = dict(param_group)
+        check_own(self._swapped)
+        with self._alone:  # what is refused is not written into
+            self._add_group(dict(param_group) if is_group(param_group) else param_group)
+
+    def _add_group(self, param_group: dict[str, Any]) -> None:
         k, rules, copies = len(self.param_groups), self._rules, self._copies
+        if is_group(param_group):
+            check_entries(param_group, k)
         copy_to = param_group.pop("copy_to", None) if is_group(param_group) else None
         rule = rules.of_new(param_group, k)
         check_read_by_new(param_group, rule, self.rule, self.defaults, k)
@@ -215,6 +230,7 @@ class Optimizer(Modes, StateDicts):
                     release()
         return loss
 
+    @not_compiled
     def update_hessian(self, estimates: Iterable[torch.Tensor | None]) -> None:
         """Take in estimates of the Hessian's diagonal, for rules that go by one: `Sophia`.
 
@@ -248,6 +264,7 @@ class Optimizer(Modes, StateDicts):
             self.state.update(begun)
             self._parts = parts
 
+    @not_compiled
     def prepare(self) -> None:
         """Hand the next step's scalars to a step that was captured in a CUDA graph, and count it;
         call it before each replay of the graph.

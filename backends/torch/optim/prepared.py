@@ -34,7 +34,12 @@ class Prepared(torch.optim.Optimizer):
         self.backend = self._backends.anew(self._params())
 
     def _params(self) -> list[torch.Tensor]:
-        return list(chain.from_iterable(group["params"] for group in self.param_groups))
+        try:
+            return list(chain.from_iterable(group["params"] for group in self.param_groups))
+        except KeyError:
+            raise ValueError(
+                "a group in param_groups has lost its entry 'params'; put it back"
+            ) from None
 
     def _look_again(self) -> list[torch.Tensor]:
         """Forget everything about parameters and state that are not what they were; return the

@@ -31,6 +31,7 @@ class StateDicts(Prepared):
         states are vectors of bytes.
         """
         refuse_traced("loading a state dict")
+        check_own(self._swapped)
         state_dict = state_dict.copy()
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = pre_hook(self, state_dict)

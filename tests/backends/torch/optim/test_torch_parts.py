@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -85,7 +86,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(kind):
 def test_the_average_is_that_of_averaged_model(kind):
     """PyTorch's own, after a step of its own: to rounding, which is in another order there."""
     module = torch.nn.Linear(7, 5)
-    optimizer = st.AdamW(module.parameters(), lr=0.01, average=kind, average_decay=0.8)
+    decay = dict(average_decay=0.8) if kind == "ema" else {}
+    optimizer = st.AdamW(module.parameters(), lr=0.01, average=kind, **decay)
     theirs = AveragedModel(
         module, multi_avg_fn=get_ema_multi_avg_fn(0.8) if kind == "ema" else None
     )
@@ -112,14 +114,37 @@ def test_state_of_torch_is_loaded_and_parts_begin():
 
 def test_what_nothing_reads_is_refused():
     param, other = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
-    expected = "average_decay has no effect without average='ema' or average='mean'"
+    expected = "average_decay has no effect without average='ema'"
     with pytest.raises(TypeError, match=f"^{expected}"):
         st.AdamW([param], average_decay=0.5)
+    with pytest.raises(TypeError, match=f"^{expected}"):
+        st.AdamW([param], average="mean", average_decay=0.5)
     optimizer = st.AdamW(iter([param]))
     with pytest.raises(TypeError, match=f"^group 1: {expected}"):
         optimizer.add_param_group({"params": [other], "average_decay": 0.5})
     optimizer.add_param_group({**optimizer.param_groups[0], "params": [other]})
     st.AdamW([{"params": [param]}, {"params": [other], "average": "ema"}], average_decay=0.5)
+    for entry, expected in (
+        (
+            dict(frozen=True),
+            "nothing reads 'frozen' here, which samestep.Optimizer does; requires_grad_",
+        ),
+        (
+            dict(weight_decay_mask=[False]),
+            "nothing reads 'weight_decay_mask' .* with weight_decay=0",
+        ),
+        (dict(clip_global_norm=1.0), "clip_global_norm is no entry of a group"),
+    ):
+        with pytest.raises(TypeError, match=f"^group 0: {expected}"):
+            st.AdamW([{"params": [param], **entry}])
+    st.AdamW([{"params": [param], "frozen": False, "weight_decay_mask": None, "initial_lr": 0.1}])
+
+
+def test_a_group_without_parameters_is_named():
+    _, optimizer = made()
+    del optimizer.param_groups[0]["params"]
+    with pytest.raises(ValueError, match="has lost its entry 'params'; put it back"):
+        optimizer.step()
 
 
 @pytest.mark.parametrize("average", ["ema", 2])
@@ -150,6 +175,31 @@ def test_modes_are_not_changed_while_averages_are_in_the_places_of_the_parameter
         optimizer.eval()
     assert all(map(torch.equal, params, own))
     take(params, optimizer, range(3, 4))
+
+
+def test_another_thread_swaps_no_averages_in_and_adds_no_group():
+    """What is written back would be the averages of the one who came first."""
+    params, optimizer = made(average="ema")
+    take(params, optimizer, range(2))
+
+    def use(work):
+        with pytest.raises(RuntimeError, match="used by another thread"):
+            work()
+
+    group = {"params": [torch.nn.Parameter(torch.zeros(3, dtype=torch.bfloat16))]}
+    with ThreadPoolExecutor(1) as other, optimizer._alone:
+        other.submit(use, optimizer.averages().__enter__).result()
+        other.submit(use, optimizer.averaged).result()
+        other.submit(use, lambda: optimizer.add_param_group(group)).result()
+    assert len(optimizer.param_groups) == 1
+    with optimizer.averages():
+        for work in (
+            lambda: optimizer.add_param_group(group),
+            lambda: optimizer.load_state_dict({}),
+        ):
+            with pytest.raises(RuntimeError, match=r"leave `with opt\.averages"):
+                work()
+    optimizer.add_param_group(group)
 
 
 @pytest.mark.parametrize("average", ["ema", 2])

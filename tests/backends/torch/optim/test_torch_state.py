@@ -128,6 +128,33 @@ def test_what_others_keep_in_the_state_is_saved_and_loaded(name, goes_on, when, 
     assert_same_parameters(model, other)
 
 
+@pytest.mark.parametrize("name", ["master", "average", "average_0", "z", "momentum_buffer"])
+def test_what_others_keep_may_have_a_name_that_is_another_rule_s(name):
+    """An optimizer loads the state dict that it has saved, whatever a wrapper has put there."""
+    model, optimizer = trained(last=2)
+    for param in model.parameters():
+        optimizer.state[param][name] = param.detach() + 1
+    other_model, other = trained(last=1)
+    other.load_state_dict(optimizer.state_dict())
+    for param, ours_now in zip(model.parameters(), other_model.parameters(), strict=True):
+        assert torch.equal(other.state[ours_now][name], optimizer.state[param][name])
+    other_model.load_state_dict(model.state_dict())
+    train(other_model, other, 2, 5)
+    assert_same_parameters(other_model, trained()[0])
+
+
+def test_what_a_part_keeps_is_never_taken_for_somebody_else_s():
+    model, optimizer = trained(last=2)
+    for param in model.parameters():
+        optimizer.state[param]["average"] = param.detach() + 1
+    averaging = ours.AdamW(model.parameters(), lr=0.01, average="ema")
+    averaging.load_state_dict(optimizer.state_dict())  # whose average begins with the next step
+    assert all(map(torch.equal, averaging.averaged()[0], model.parameters()))
+    train(model, averaging, 0, 1)
+    with pytest.raises(ValueError, match=r"the .* average that keeps \['average', 'averaged'\]"):
+        optimizer.load_state_dict(averaging.state_dict())
+
+
 @pytest.mark.parametrize(("theirs", "mine"), [("AdamW", "SGD"), ("AdamW", "Lion")])
 def test_state_of_another_rule_is_not_taken_for_somebody_else_s(theirs, mine):
     snapshot = trained(getattr(torch.optim, theirs), last=1)[1].state_dict()

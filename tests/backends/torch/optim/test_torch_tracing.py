@@ -102,6 +102,53 @@ def test_other_work_is_refused_as_well():
     assert_same_parameters(model, trained()[0])
 
 
+def with_averages(optimizer):
+    with optimizer.averages():
+        pass
+
+
+DOORS = {
+    "averaged": (ours.AdamW, dict(average="ema"), lambda optimizer: optimizer.averaged()),
+    "averages": (ours.AdamW, dict(average=2), with_averages),
+    "eval": (ours.AdamWScheduleFree, {}, lambda optimizer: optimizer.eval()),
+    "update_hessian": (ours.Sophia, {}, lambda optimizer: optimizer.update_hessian([ONES])),
+}
+
+
+def of_one(cls, **hyper):
+    """A parameter after a step, and its optimizer."""
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizer = cls([param], **hyper)
+    param.grad = torch.ones(3)
+    optimizer.step()
+    return param, optimizer
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("trace", ["make_fx", "FakeTensorMode", "export", "vmap"])
+def test_averages_and_estimates_are_refused_as_well(trace, door):
+    cls, hyper, work = DOORS[door]
+    param, optimizer = of_one(cls, **hyper)
+    before, state = param.detach().clone(), state_of(optimizer)
+    with pytest.raises(RuntimeError, match=r"\(\) cannot be traced \(.*outside of what is traced"):
+        TRACERS[trace](lambda x: (work(optimizer), x)[1])
+    assert torch.equal(param, before)
+    for name, value in state_of(optimizer)[0].items():
+        assert torch.equal(value, state[0][name])
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_compiled_calls_them_between_two_graphs(door):
+    cls, hyper, work = DOORS[door]
+    (param, compiled), (other, plain) = of_one(cls, **hyper), of_one(cls, **hyper)
+    result = torch.compile(lambda x: (work(compiled), 2 * x)[1], backend="eager")(ONES)
+    work(plain)
+    assert torch.equal(result, 2 * ONES)
+    assert torch.equal(param, other)
+    for ours_now, expected in zip(state_of(compiled), state_of(plain), strict=True):
+        assert all(torch.equal(ours_now[name], expected[name]) for name in expected)
+
+
 def test_a_whole_graph_is_refused_with_the_reason():
     model, optimizer = trained(last=1)
     before = trained(last=1)[0]
