@@ -235,6 +235,21 @@ def test_momentum_that_has_become_zero_keeps_its_buffer():
         assert_same_bits(array, other)
 
 
+@pytest.mark.parametrize(
+    ("name", "other"), [("AdamW", "Adam"), ("Adam", "AdamW"), ("Adam", "LAMB"), ("Lion", "Signum")]
+)
+def test_a_state_dict_of_another_rule_is_refused(name, other):
+    """Their states have the same names and shapes."""
+    arrays = fresh()
+    first, second = getattr(ours, name)(tensors(arrays)), getattr(ours, other)(tensors(arrays))
+    run(first, arrays, 0, 3)
+    snapshot = saved_and_read(first.state_dict())
+    with pytest.raises(ValueError, match=f"rule '{first.rule.name}'; this is '{second.rule.name}'"):
+        second.load_state_dict(snapshot)
+    assert not second.state
+    getattr(ours, name)(tensors(arrays)).load_state_dict(snapshot)
+
+
 def spoiled():
     def change(**entries):
         return lambda snapshot: snapshot["state"][0].update(entries)

@@ -11,6 +11,7 @@ from ...torch_tensors.tracing import refuse_traced
 from .backends import Backends
 from .copies import refresh
 from .eager import not_compiled
+from .groups import RULE
 from .load import in_own_order, loaded_groups, loaded_state
 from .parts import Parts
 from .pickled import with_own_counts
@@ -49,10 +50,13 @@ class StateDicts(Prepared):
             post_hook(self)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return torch's state dict, with the last step counted: that may wait for a device."""
+        """Return torch's state dict, with the last step counted: that may wait for a device. It names
+        the rule, as that of `samestep.Optimizer` does, so that another does not go on from it."""
         with self._alone:
             self._settle()
-            return super().state_dict()
+            saved = super().state_dict()
+        saved.setdefault(RULE, self.rule.name)
+        return saved
 
     def __getstate__(self) -> dict[str, Any]:
         check_own(self._swapped)
