@@ -23,6 +23,9 @@ DOUBLE = "SAMESTEP_TEST_DOUBLE"  # 1: without a GPU, in its place and CuPy's the
 if hasattr(signal, "SIGCHLD"):  # where it is ignored from the start, no exit status is ever seen
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
+# threads of PyTorch's that wait for the next operation would take the time of other processes
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when PyTorch is imported
+
 DOUBLED = os.environ.get(DOUBLE) == "1"
 if DOUBLED:
     folder = str(Path(__file__).parent / "cuda_double")
