@@ -127,8 +127,7 @@ def _check_name(name: str, source: str) -> None:
     if name == AUTO or name in BUILT_IN:
         return
     base, colon, implementation = name.partition(":")
-    known = list(backend_names())
-    if base not in known:
+    if base not in BUILT_IN and base not in (known := list(backend_names())):  # slow to list
         meant = " or ".join(map(repr, ELSEWHERE.get(base) or filter(None, [closest(base, known)])))
         hint = f"did you mean {meant}? " if meant else ""
         raise ValueError(

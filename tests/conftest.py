@@ -23,6 +23,9 @@ DOUBLE = "SAMESTEP_TEST_DOUBLE"  # 1: without a GPU, in its place and CuPy's the
 if hasattr(signal, "SIGCHLD"):  # where it is ignored from the start, no exit status is ever seen
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
+# threads of PyTorch's that wait for the next operation would take the time of other processes
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when PyTorch is imported
+
 DOUBLED = os.environ.get(DOUBLE) == "1"
 if DOUBLED:
     folder = str(Path(__file__).parent / "cuda_double")
@@ -108,13 +111,12 @@ def other_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
-def young_heap():
-    """What is there already is not looked at when a test collects garbage: after thousands of other
-    tests that takes seconds each time."""
+@pytest.fixture(scope="module", autouse=True)
+def _young_heap() -> None:
+    """What is there already is not looked at when garbage is collected, as compilers make Python do all
+    the time: of tens of thousands of other tests and what they imported, that takes a second each time."""
+    gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +38,23 @@ def leaves(optimizer: ss.Optimizer) -> list[Any]:
 
 def on(backend: str, tree: Any) -> Any:
     """Arrays of the host, in lists and dicts, where a backend updates them."""
-    if isinstance(tree, dict):
-        return {key: on(backend, value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [on(backend, value) for value in tree]
-    if isinstance(tree, IndexedSlices):
-        return IndexedSlices(on(backend, tree.values), on(backend, tree.indices))
-    return None if tree is None else ss.get_backend(backend).asarray(tree)
+    return _each(ss.get_backend(backend).asarray, tree)
 
 
 def off(backend: str, tree: Any) -> Any:
     """The way back: copies on the host."""
+    return _each(ss.get_backend(backend).to_numpy, tree)
+
+
+def _each(function: Callable[[Any], Any], tree: Any) -> Any:
+    """What a function makes of the arrays in lists, dicts and rows."""
     if isinstance(tree, dict):
-        return {key: off(backend, value) for key, value in tree.items()}
+        return {key: _each(function, value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [off(backend, value) for value in tree]
-    return ss.get_backend(backend).to_numpy(tree)
+        return [_each(function, value) for value in tree]
+    if isinstance(tree, IndexedSlices):
+        return IndexedSlices(function(tree.values), function(tree.indices))
+    return None if tree is None else function(tree)
 
 
 def step(optimizer: ss.Optimizer, grads: Any) -> None:

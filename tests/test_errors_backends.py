@@ -83,11 +83,13 @@ def test_a_wrong_number_of_threads_is_refused(threads, monkeypatch):
 
 def too_old(monkeypatch, numpy=None, **distributions):
     """Pretend that these releases are installed."""
-    found, backend = importlib.metadata.version, importlib.import_module("samestep.backends.numba")
-    for owner in (importlib.metadata, importlib.import_module("samestep.backends.torch")):
+    found, of_torch = importlib.metadata.version, importlib.import_module("samestep.backends.torch")
+    for owner in (importlib.metadata, of_torch):
         monkeypatch.setattr(owner, "version", lambda name: distributions.get(name) or found(name))
     monkeypatch.setattr(np, "__version__", numpy or np.__version__)
-    monkeypatch.setattr(backend, "_refused", backend._refused.__wrapped__)  # it remembers
+    of_numba = importlib.import_module("samestep.backends.numba")
+    for owner, name in ((of_numba, "_refused"), (of_torch, "_installed")):  # they remember
+        monkeypatch.setattr(owner, name, getattr(owner, name).__wrapped__)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ CPU backend, on a CUDA device the printed one. ``backend="torch:foreach"`` choos
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import runpy
 from collections.abc import Sequence
@@ -33,18 +34,30 @@ def availability() -> Availability:
     """Say whether this backend can run here and, if not, why and what to install."""
     if importlib.util.find_spec("torch") is None:
         return Availability("torch", False, "PyTorch is not installed", INSTALL)
-    installed = version("torch")
+    installed = _installed()
     if reason := too_old("PyTorch", installed, OLDEST):
         return Availability("torch", False, reason, UPDATE)
     listed = ", ".join(IMPLEMENTATIONS)
     return Availability("torch", True, f"PyTorch {installed}: {listed}{_on_cuda()}")
 
 
-def _on_cuda() -> str:
-    """Say whether ``fused`` runs on CUDA devices; nothing of a PyTorch that knows none."""
+@functools.cache  # slow to read, and asked for whenever an optimizer is made
+def _installed() -> str:
+    """Return PyTorch's version."""
+    return version("torch")
+
+
+@functools.cache
+def _knows_cuda() -> bool:
+    """Return whether PyTorch was built for CUDA devices."""
     spec = importlib.util.find_spec("torch")
     file = Path(spec.origin if spec and spec.origin else "nowhere").with_name("version.py")
-    if not file.exists() or not runpy.run_path(str(file)).get("cuda"):  # torch is slow to import
+    return file.exists() and bool(runpy.run_path(str(file)).get("cuda"))  # torch is slow to import
+
+
+def _on_cuda() -> str:
+    """Say whether ``fused`` runs on CUDA devices; nothing of a PyTorch that knows none."""
+    if not _knows_cuda():
         return ""
     try:
         return f"; fused on CUDA by NVRTC {compiler_version()}"

@@ -15,6 +15,7 @@ from samestep.backends.torch import arrays, device_choice, on_device, work
 from samestep.backends.torch.arrays import TorchArrays
 
 CUDA = torch.device("cuda", 0)
+KNOWS_CUDA = torch_backend._knows_cuda.__wrapped__  # what remembers
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ print(p.tolist(), device_backend("", torch.device("cuda", 0)).implementation)
 
 def cuda_build(monkeypatch, version):
     monkeypatch.setattr(runpy, "run_path", lambda file: {"cuda": version})
+    monkeypatch.setattr(torch_backend, "_knows_cuda", KNOWS_CUDA)
     return torch_backend.availability().detail
 
 
