@@ -111,13 +111,12 @@ def other_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
-def young_heap():
-    """What is there already is not looked at when a test collects garbage: after thousands of other
-    tests that takes seconds each time."""
+@pytest.fixture(scope="module", autouse=True)
+def _young_heap() -> None:
+    """What is there already is not looked at when garbage is collected, as compilers make Python do all
+    the time: of tens of thousands of other tests and what they imported, that takes a second each time."""
+    gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

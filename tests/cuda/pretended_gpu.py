@@ -87,9 +87,11 @@ def pretended_gpu(architecture: int = 90) -> Iterator[dict[str, Kernel]]:
 def fresh() -> None:
     """Forget every graph, and PyTorch's answers to whether Triton can run here."""
     torch._dynamo.reset()
+    gc.unfreeze()  # conftest.py has frozen what was there before
     for each in gc.get_objects():
         if type(each) is Operations:
             vars(each).pop(kept.RESULTS, None)
+    gc.freeze()
     for function in vars(torch.utils._triton).values():
         if hasattr(function, "cache_clear"):
             function.cache_clear()

@@ -12,8 +12,6 @@ import samestep as ss
 from helpers import assert_same, random_like, run_python, snapshot
 from samestep.golden.compare import same_bits
 
-pytestmark = pytest.mark.usefixtures("young_heap")
-
 
 def test_gradients_changed_in_place_replaced_and_alternating_are_all_seen(backend):
     """The fast path for arrays seen before must not reuse what they held or were."""

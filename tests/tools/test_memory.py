@@ -19,8 +19,6 @@ from samestep.tools.memory import run as memory
 from samestep.tools.memory.footprint import filled, footprint, parameter_count
 from variants import DTYPES, every_variant, fitting, options_of, variants
 
-pytestmark = pytest.mark.usefixtures("young_heap")
-
 SHAPES = ((3, 64, 5), (64, 96), (96,), (7, 1), (1,), (1000,), (2, 3, 4, 5), ())
 REAL = ((1024, 512),) * 4 + ((512,),) * 8 + ((64, 3, 7, 7),)
 OBJECTS, FIXED = 2_000, 50_000  # bytes of Python's objects: per tensor, and besides
