@@ -111,6 +111,12 @@ def other_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for printed C that is compiled: what is compared with every backend is compiled once."""
+    return tmp_path_factory.mktemp("libraries")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _young_heap() -> None:
     """What is there already is not looked at when garbage is collected, as compilers make Python do all

@@ -75,14 +75,14 @@ def assert_same(ours, theirs):
 @pytest.mark.parametrize(
     ("rule", "hyper", "change"), CASES, ids=lambda x: x if isinstance(x, str) else ""
 )
-def test_numpy_numba_and_c_agree(rule, hyper, change, dtype, backend, tmp_path):
+def test_numpy_numba_and_c_agree(rule, hyper, change, dtype, backend, libraries):
     reference = run_ours(rule, hyper, change, dtype, "numpy")
     assert np.isfinite(reference[0][3]).all()
     assert_same(run_ours(rule, hyper, change, dtype, backend), reference)
-    assert_same(run_c(rule, hyper, change, dtype, tmp_path), reference)
+    assert_same(run_c(rule, hyper, change, dtype, libraries), reference)
 
 
-def test_a_missed_change_would_be_noticed(tmp_path):
+def test_a_missed_change_would_be_noticed(libraries):
     rule, hyper, change = CASES[1]
     reference = run_ours(rule, hyper, change, "float32", "numpy")
     unchanged = run_ours(rule, hyper, {}, "float32", "numpy")

@@ -99,7 +99,7 @@ def pairs(dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_is_its_definition(name, dtype, any_backend, tmp_path):
+def test_an_operation_is_its_definition(name, dtype, any_backend, libraries):
     operation, definition = OPERATIONS[name]
     a, b = pairs(dtype)
     with np.errstate(all="ignore"):
@@ -107,7 +107,7 @@ def test_an_operation_is_its_definition(name, dtype, any_backend, tmp_path):
     ours, printed = on(any_backend, a.copy()), a.copy()
     step(ss.Optimizer(rule_of(operation), [ours], backend=any_backend), [b])
     assert first_difference(off(any_backend, ours), expected) is None
-    COptimizer(rule_of(operation), printed, tmp_path).step(b)
+    COptimizer(rule_of(operation), printed, libraries).step(b)
     assert first_difference(printed, expected) is None
 
 
@@ -132,7 +132,9 @@ def test_the_cube_root_is_within_one_and_a_half_units_in_the_last_place(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_sixteen_bit_storage_loads_exactly_and_rounds_to_nearest_even(dtype, any_backend, tmp_path):
+def test_sixteen_bit_storage_loads_exactly_and_rounds_to_nearest_even(
+    dtype, any_backend, libraries
+):
     """All 65,536 values pass through; values between two of them go where ml_dtypes and NumPy
     round them."""
     storage = numpy_dtype(dtype)
@@ -154,12 +156,12 @@ def test_sixteen_bit_storage_loads_exactly_and_rounds_to_nearest_even(dtype, any
         with np.errstate(all="ignore"):
             product = (everything.astype(np.float32) * gradient.astype(np.float32)).astype(storage)
         printed = everything.copy()
-        COptimizer(rule, printed, tmp_path).step(gradient)
+        COptimizer(rule, printed, libraries).step(gradient)
         assert first_difference(printed, everything if rule is keep else product) is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_stored_rounds_to_what_the_parameter_is_stored_in(dtype, any_backend, tmp_path):
+def test_stored_rounds_to_what_the_parameter_is_stored_in(dtype, any_backend, libraries):
     """A state shows the bits; what the parameter is stored in shows nothing of them."""
     storage, compute = numpy_dtype(dtype), numpy_dtype(COMPUTE_DTYPE[dtype])
     rule = ss.Rule(
@@ -176,7 +178,7 @@ def test_stored_rounds_to_what_the_parameter_is_stored_in(dtype, any_backend, tm
     optimizer = ss.Optimizer(rule, [ours], backend=any_backend)
     step(optimizer, [b])
     assert first_difference(off(any_backend, optimizer.state[0]["seen"]), expected) is None
-    exported = COptimizer(rule, printed, tmp_path)
+    exported = COptimizer(rule, printed, libraries)
     exported.step(b)
     assert first_difference(exported.state["seen"], expected) is None
 

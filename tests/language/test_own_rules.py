@@ -109,8 +109,8 @@ SILENT = [
 
 
 @pytest.mark.parametrize(("update", "more"), SILENT, ids=[update.__name__ for update, _ in SILENT])
-def test_targets_agree(update, more, any_backend, tmp_path):
-    assert_agree(rule(update, **more), any_backend, tmp_path)
+def test_targets_agree(update, more, any_backend, libraries):
+    assert_agree(rule(update, **more), any_backend, libraries)
 
 
 @pytest.mark.parametrize("per", ["tensor", "row", "column"])

@@ -93,7 +93,7 @@ FORMS = [
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (130, 7), (1, 3000), (200, 600)])
 @pytest.mark.parametrize(("update", "per"), FORMS, ids=[update.__name__ for update, _ in FORMS])
-def test_targets_agree(update, per, shape, any_backend, tmp_path):
+def test_targets_agree(update, per, shape, any_backend, libraries):
     rule = ss.Rule(update.__name__, scalars, update, defaults=dict(lr=0.1), per=per)
     rng = np.random.default_rng(0)
     start = rng.standard_normal(shape).astype(np.float32)
@@ -103,7 +103,7 @@ def test_targets_agree(update, per, shape, any_backend, tmp_path):
         ss.Optimizer(rule, [reference], backend="numpy"),
         ss.Optimizer(rule, [compiled], backend=any_backend),
     ]
-    c = COptimizer(rule, printed, tmp_path)
+    c = COptimizer(rule, printed, libraries)
     for _ in range(4):
         grad = rng.standard_normal(shape).astype(np.float32)
         for optimizer in optimizers:
