@@ -55,7 +55,7 @@ class StateDicts(Prepared):
         with self._alone:
             self._settle()
             saved = super().state_dict()
-        saved.setdefault(RULE, self.rule.name)
+        saved.setdefault(RULE, self._rules.own.name)
         return saved
 
     def __getstate__(self) -> dict[str, Any]:
