@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import keyword
 from collections.abc import Iterable
 from typing import Any
@@ -42,6 +43,15 @@ def check_names(
             )
         if name in taken:
             raise ValueError(f"{where}{kind} cannot be called {name!r}: that means something else")
+
+
+def shortened(name: str) -> str:
+    """Return the name of a rule that is made of another one, whose own may be as long as any: if it is too
+    long, with a digest in place of its end."""
+    if len(name) <= LONGEST_OF_FILE:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{name[: LONGEST_OF_FILE - 17]}_{digest}"
 
 
 # what other libraries and papers call hyperparameters and settings
