@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...language.around import check_bits
+from ...language.around import check_storage
 from ...language.blocks import state_shape
 from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import numpy_dtype
@@ -52,7 +52,7 @@ def initial_state(
 def check_parameter(tensor: Any, rule: Rule) -> None:
     """Raise TypeError or ValueError for a parameter that ``rule`` is not for: whose states its codecs
     do not store, that its parts are not for, or that is no matrix where it calls functions of whole ones."""
-    _check_storage(tensor, rule)
+    check_storage(tensor.name, tensor.dtype, tensor.complex, rule)
     if not stages(rule).calls:
         return
     if tensor.complex:
@@ -62,19 +62,4 @@ def check_parameter(tensor: Any, rule: Rule) -> None:
             f"{tensor.name} has shape {tensor.shape}; {rule.name} is for matrices, parameters of two "
             'axes or more. Give it a rule of its own: {"params": ..., "rule": ...}'
             f"{see('howto/rules_by_name.md')}"
-        )
-
-
-def _check_storage(tensor: Any, rule: Rule) -> None:
-    if not (rule.storage or rule.around):
-        return
-    kind = f"complex, of pairs of {tensor.dtype}" if tensor.complex else f"of {tensor.dtype}"
-    check_bits(f"{tensor.name} is {kind}", rule.around, tensor.dtype)
-    if rule.storage and (tensor.complex or tensor.compute != "float32"):
-        why = f"codecs load to float32, and steps of {tensor.dtype} are computed in float64"
-        if tensor.complex:
-            why = "its states are complex, and codecs store real numbers"
-        raise TypeError(
-            f"{tensor.name} is {kind}; state_dtype={rule.state_dtype!r} is for real parameters of "
-            f"float32, bfloat16 or float16: {why} (a group with state_dtype=None takes others)"
         )

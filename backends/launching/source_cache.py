@@ -20,6 +20,7 @@ from typing import Any
 from .notice import compiling
 
 VARIABLE = "SAMESTEP_CACHE_DIR"
+LONGEST = 60  # characters of a name
 _modules: dict[str, ModuleType] = {}
 _lock = threading.RLock()
 
@@ -80,6 +81,10 @@ def warn_not_kept(reason: str) -> None:
 def load(name: str, source: str) -> ModuleType:
     """Import ``source`` from a file in the cache directory, named after it and its content."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    if (
+        len(name) > LONGEST
+    ):  # Numba's files are called after a module and a function, which has the name
+        name = name[: LONGEST // 2]
     key = f"{name}_{digest}"
     with _lock:
         if key not in _modules:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from ..language.dtypes import REAL_OF_COMPLEX, dtype_of
+from ..language.around import check_storage, last_copies
+from ..language.dtypes import REAL_OF_COMPLEX, dtype_of, name_of
 from ..language.hyperparameters import checked_hyperparameter
 from ..language.rule import Rule
 from ..pages import see
 from ..parameters.by_name import as_groups
 from ..parameters.entries import label
 from ..parameters.hyper import as_held, numbers_at
+from ..parameters.trees import flatten
 from ..parts.by_keyword import variant_of
 from ..protocol import Backend
 from ..rules import find_rule
@@ -61,17 +63,16 @@ def load(
                 )
             ]
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
-            options = [group["options"] for group in tree["param_groups"]]
-            for own, each, group in zip(families, options, groups, strict=True):
-                variant_of(
-                    own,
-                    {name: checked_hyperparameter(own, name, group[name]) for name in STRUCTURE},
-                    each,
-                )
+            options = [dict(group["options"]) for group in tree["param_groups"]]
+            _check_params(groups, tree, single)
+            for own, each, group, saved in zip(
+                families, options, groups, tree["param_groups"], strict=True
+            ):
+                hyper = {name: checked_hyperparameter(own, name, group[name]) for name in STRUCTURE}
+                _check_parts(variant_of(own, hyper, each), saved, tree)
         # what is wrong with the arrays themselves is raised as the constructor raises it
         run = Run(the_rule, defaults, backend, groups, single, Settings(), options, division)
         with file.doubts():
-            _check_params(run, tree)
             _restore(run, tree)
         _fill(run, file, tree)
     run.loaded = loaded
@@ -156,14 +157,36 @@ def _same_rule(name: str, rule: Rule | str | None, where: str = "rule=") -> Rule
 # ---- the run
 
 
-def _check_params(run: Run, tree: Mapping[str, Any]) -> None:
-    for tensor, stored in zip(run.groups.tensors, tree["param"].values(), strict=True):
-        dtype = dtype_of(tensor.array).name
-        if stored is not None and (tensor.shape, dtype) != (stored.shape, stored.dtype):
-            raise ValueError(
-                f"{tensor.name} has shape {tensor.shape} and dtype {dtype}; "
-                f"saved were {stored.shape} and {stored.dtype}"
-            )
+def _check_params(
+    groups: Sequence[Mapping[str, Any]], tree: Mapping[str, Any], single: bool
+) -> None:
+    """Raise ValueError for parameters of other shapes and dtypes than the file has."""
+    saved = iter(tree["param"].values())
+    for k, group in enumerate(groups):
+        leaves, names, _ = flatten(group["params"], "params" if single else f"group[{k}]")
+        for leaf, name, stored in zip(leaves, names, saved, strict=False):
+            if stored is None or not hasattr(leaf, "dtype"):  # what is no array, the run refuses
+                continue
+            shape, dtype = tuple(leaf.shape), name_of(leaf.dtype)
+            if (shape, dtype) != (stored.shape, stored.dtype):
+                raise ValueError(
+                    f"{name} has shape {shape} and dtype {dtype}; "
+                    f"saved were {stored.shape} and {stored.dtype}"
+                )
+
+
+def _check_parts(rule: Rule, group: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError where a group of the file has codecs or parts that its parameters cannot
+    have, or keeps more copies of them than are there: memory would be taken for all."""
+    copies = last_copies(rule.around)
+    for place in group["params"]:
+        name = tree["names"][place]
+        if (stored := tree["param"][name]) is None:
+            continue
+        real = REAL_OF_COMPLEX.get(stored.dtype, stored.dtype)
+        check_storage(name, real, real != stored.dtype, rule)
+        if missing := [each for each in copies if each not in tree["state"][name]]:
+            raise ValueError(f"{name} has no {missing[0]}; expected {len(copies)} last copies")
 
 
 def _restore(run: Run, tree: Mapping[str, Any]) -> None:

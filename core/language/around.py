@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
-from .dtypes import named
+from .dtypes import COMPUTE_DTYPE, named
 from .intervals import plain
 from .names import meant
 
@@ -35,6 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 CARRIED = ("averaged", "next_copy", "since_copy")  # by the parts
 OF_PARTS = ("master", "remainder", "lost", "average", *CARRIED)  # their states and carries
+MOST_COPIES = 1000  # each as large as the parameter: a file or a slip must not ask for billions
 COPY = "copy"  # a state that is the caller's, and that no checkpoint has
 OF_16_BITS = ("master", "compensated")
 _COPY = re.compile(r"average_\d+")  # one of the last copies of the parameter
@@ -91,9 +92,10 @@ def checked_choice(name: str, value: Any, where: str = "") -> Any:
         return value
     expected = " or ".join(map(repr, CHOICES[name]))
     if name == "average":
-        if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if whole and 1 <= int(value) <= MOST_COPIES:
             return int(value)
-        expected += ", a whole number from 1 on, for the mean of so many last copies"
+        expected += f", a whole number from 1 to {MOST_COPIES}, for the mean of so many last copies"
     hint = meant(value, CHOICES[name]) if isinstance(value, str) else ""
     raise ValueError(f"{where}{name} is {value!r}; expected {expected}, or None{hint}")
 
@@ -117,4 +119,21 @@ def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:
         raise TypeError(
             f"{what}; master='split' is for parameters of bfloat16, which is the upper half of a float32 "
             f"(a {dtype} is no part of one): take master='float32'"
+        )
+
+
+def check_storage(name: str, dtype: str, is_complex: bool, rule: Any) -> None:
+    """Raise TypeError if a `Rule` has a codec or a part that a parameter of this dtype cannot have; of a
+    complex one it is that of its pairs. ``name`` is the parameter's."""
+    if not (rule.storage or rule.around):
+        return
+    kind = f"complex, of pairs of {dtype}" if is_complex else f"of {dtype}"
+    check_bits(f"{name} is {kind}", rule.around, dtype)
+    if rule.storage and (is_complex or COMPUTE_DTYPE[dtype] != "float32"):
+        why = f"codecs load to float32, and steps of {dtype} are computed in float64"
+        if is_complex:
+            why = "its states are complex, and codecs store real numbers"
+        raise TypeError(
+            f"{name} is {kind}; state_dtype={rule.state_dtype!r} is for real parameters of "
+            f"float32, bfloat16 or float16: {why} (a group with state_dtype=None takes others)"
         )

@@ -13,6 +13,7 @@ from typing import Any
 from .composition import composed
 from .intervals import POSITIVE
 from .kept import kept
+from .names import shortened
 from .rule import Rule
 
 
@@ -34,7 +35,7 @@ def clipped(rule: Rule, clips: tuple[str, ...]) -> Rule:
 
     return composed(
         rule,
-        "_".join((rule.label, *clips)),
+        shortened("_".join((rule.label, *clips))),
         grad=clip,
         defaults=dict.fromkeys(clips, 1.0),
         bounds=dict.fromkeys(clips, POSITIVE),

@@ -15,7 +15,7 @@ from typing import Any
 
 from .around import OF_16_BITS, prefix
 from .hyperparameters import Option
-from .kept import kept
+from .kept import kept, kept_while_used
 from .results import as_tuple
 from .rule import Rule
 from .tracer import trace_scalars
@@ -202,7 +202,9 @@ def part(make: Callable[..., Rule]) -> Callable[..., Rule]:
     """Have ``make``, which composes a rule with something, return the same rule each time, with the
     structural options of the rule that it takes."""
 
-    @kept
+    keep = kept_while_used if "<locals>" in make.__qualname__ else kept
+
+    @keep
     def composition(rule: Rule, *args: Any) -> Rule:
         return dataclasses.replace(
             make(rule, *args),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -25,6 +26,21 @@ def kept(function: Callable[..., Result]) -> Callable[..., Result]:
         if key not in results:
             results.setdefault(key, function(of, *args))
         found: Result = results[key]
+        return found
+
+    return look_up
+
+
+def kept_while_used(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Have ``function``, which was made at run time, return the same object for the same arguments as long
+    as somebody has it. Kept with a built-in rule, neither would ever be freed."""
+    results: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
+
+    @functools.wraps(function)
+    def look_up(*args: Any) -> Result:
+        found: Result | None = results.get(args)
+        if found is None:
+            found = results.setdefault(args, function(*args))
         return found
 
     return look_up

@@ -15,6 +15,7 @@ from typing import Any
 from .around import last_copies, prefix
 from .composition import with_arguments
 from .kept import kept
+from .names import shortened
 from .results import as_tuple
 from .rule import Rule
 
@@ -53,7 +54,7 @@ def _at_turn(rule: Rule, turn: int) -> Rule:
     any_number = rule.label.replace(prefix("average", len(copies)), "last_", 1)
     return dataclasses.replace(
         rule,
-        name=f"{any_number}_{'with' if turn >= 0 else 'without'}_a_copy",
+        name=shortened(f"{any_number}_{'with' if turn >= 0 else 'without'}_a_copy"),
         update=with_arguments(update, state),
         delta=None,
         decay=None,

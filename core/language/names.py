@@ -44,6 +44,17 @@ def check_names(
             raise ValueError(f"{where}{kind} cannot be called {name!r}: that means something else")
 
 
+def shortened(name: str) -> str:
+    """Return the name of a rule that is made of another one, whose own may be as long as any: if it is too
+    long, with a digest in place of its end."""
+    if len(name) <= LONGEST_OF_FILE:
+        return name
+    import hashlib  # for long names only
+
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{name[: LONGEST_OF_FILE - 17]}_{digest}"
+
+
 # what other libraries and papers call hyperparameters, settings and rules, by the names that they have here
 CALLED = {
     "lr": "learning_rate alpha eta step_size",

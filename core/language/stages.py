@@ -23,6 +23,7 @@ from .blocks import WHOLE
 from .composition import with_arguments
 from .kept import kept
 from .matrix_functions import FUNCTIONS, MatrixFunction
+from .names import shortened
 from .results import as_tuple
 from .rule import Rule
 from .tracer import Expr, trace_update
@@ -216,7 +217,7 @@ def _stage(rule: Rule, k: int, recorded: _Recorded) -> Rule:
 
     return dataclasses.replace(
         rule,
-        name=f"{rule.label}_{'last' if is_last else f'before_{own}'}",
+        name=shortened(f"{rule.label}_{'last' if is_last else f'before_{own}'}"),
         update=with_arguments(update, (*stored, *present, *arrays[k : k + 1])),
         delta=None,
         decay=None,

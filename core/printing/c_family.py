@@ -27,7 +27,7 @@ C_TYPE = {
 HALVES = ("upper_half", "lower_half", "from_halves")
 BLOCKS = (*STORES, "in_blocks")  # helpers that store blocks
 RESERVED = KEYWORDS | {
-    "int64_t", "int8_t", "int16_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
+    "int64_t", "int8_t", "int16_t", "int32_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t", "memcpy", "fabs", "fabsf", "sqrtf", "log", "y0", "y1",
     "j0", "j1", "gamma", "blockIdx", "threadIdx",
 }  # fmt: skip
 

@@ -27,7 +27,7 @@ OWN_NAMES = {
     "upper_half", "lower_half", "from_halves", "from_int16", "to_int16",
     "round_to_bfloat16", "round_to_float16", "philox", "random_of", "fill_random", "random_group", "random_sign", "half_of", "Random",
     "from_element", "to_element", "share_end", "from_lane", "to_lane", "tile_start",
-    "random_seed", "random_step", "position", "first_element", "skipped",
+    "random_seed", "random_step", "position", "first_element", "skipped", "part",
 }  # fmt: skip
 
 
@@ -53,7 +53,8 @@ class Expressions:
         self.default_name = {id(node): f"total{k}" for k, node in enumerate(totals)}
         self.default_name |= {id(node): f"{node.op}{k}" for k, node in enumerate(program.sums)}
         # arrays and places in the workspace have the same names in all functions
-        self.taken: set[str] = {*target.reserved, *OWN_NAMES}
+        helpers = (target.prefix + name for name in target.helpers)
+        self.taken: set[str] = {*target.reserved, *OWN_NAMES, *target.helpers, *helpers}
         self.arrays = {
             name: self.new_name(f"{name}s") for name in (*program.arrays, *program.small)
         }

@@ -28,6 +28,7 @@ class RandomBits(Expressions):
         """Start a new function."""
         super().begin()
         self.buffers: dict[str, int] = {}
+        self._random = {name: self.new_name(f"{self.arrays[name]}_random") for name in self.streams}
 
     def random(self, array: str) -> str:
         """Return the random bits by which the element of an array that the loop is at is rounded."""
@@ -40,7 +41,7 @@ class RandomBits(Expressions):
 
     def random_name(self, array: str) -> str:
         """Return the variable with the random bits of some neighbours."""
-        return f"{self.arrays[array]}_random"
+        return self._random[array]
 
     def key_and_counter(self, array: str) -> Lines:
         """Return arguments of a helper that gives random bits: all but the element."""

@@ -9,6 +9,10 @@ from ..language.intervals import NONNEGATIVE, POSITIVE, checked_number, plain
 from ..language.names import suggestion
 from .line_search import LINE_SEARCHES
 
+MOST_PAIRS = (
+    10_000  # each twice as large as all parameters: a file or a slip must not ask for billions
+)
+
 
 @dataclass
 class Options:
@@ -26,7 +30,7 @@ class Options:
         """Raise TypeError or ValueError for an option that cannot be used."""
         for name in NAMES:
             setattr(self, name, plain(getattr(self, name)))
-        _check_count("history", self.history, 1)
+        _check_count("history", self.history, 1, MOST_PAIRS)
         _check_count("max_iter", self.max_iter, 0)
         if self.max_evals is not None:
             _check_count("max_evals", self.max_evals, 1)
@@ -47,8 +51,10 @@ class Options:
 NAMES = tuple(field.name for field in fields(Options))
 
 
-def _check_count(name: str, value: Any, lowest: int) -> None:
+def _check_count(name: str, value: Any, lowest: int, highest: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an integer, not {value!r}")
     if value < lowest:
         raise ValueError(f"{name} must be at least {lowest}, not {value}")
+    if highest is not None and value > highest:
+        raise ValueError(f"{name} must be at most {highest}, not {value}")

@@ -20,76 +20,38 @@ import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import checkpoint_mutators as mutators
 import numpy as np
-import samestep as ss
-from helpers import snapshot
+from checkpoint_kinds import KINDS, Kind, everything, values_of
 from safetensors import SafetensorError, deserialize
-from samestep import checkpoint, schedules
+from samestep import checkpoint
 from samestep.checkpoint.file import CheckpointFile
 
 CONSTANT = 1 << 20  # bytes that loading may take besides the file's size
 ADDRESS_SPACE = 512 << 20  # beyond it the process gets no memory, so MemoryError is seen
 
 
-def parameters(value: float) -> list:
-    rng = np.random.default_rng(int(value))
-    first = {"weight": rng.standard_normal((16, 8)).astype(np.float32), "bias": rng.random(9)}
-    second = [np.full((3, 5), value, np.float16), np.full(4, value, np.complex64)]
-    return [{"params": first, "lr": 0.5}, {"params": second, "rule": "adamw", "betas": (0.5, 0.75)}]
-
-
-def written(path: Path, value: float) -> bytes:
-    """A checkpoint that has something of everything, in the middle of an accumulation."""
-    optimizer = ss.Optimizer(
-        "nadam",
-        parameters(value),
-        betas=(schedules.reduce_on_plateau(0.9), 0.99),
-        clip_global_norm=schedules.exponential(2.0, 0.9),
-        loss_scaler=ss.LossScaler(scale=2.0),
-        accumulation_steps=2,
-        weight_decay_mask=lambda name, param: param.ndim > 1,
-        backend="numpy",
-    )
-    rng = np.random.default_rng(1)
-    for number in range(3):
-        groups = [group["params"] for group in parameters(value)]
-        groups[1][0] = None if number < 2 else groups[1][0]
-        groups[0]["bias"] += rng.random()
-        optimizer.step(groups)
-    optimizer.save(path)
-    return path.read_bytes()
-
-
-def everything(optimizer: ss.Optimizer) -> str:
-    """All that a checkpoint holds, to be compared."""
-    rest = optimizer.state_dict()
-    del rest["state"]
-    arrays = snapshot(optimizer) | {f"sum {i}": a for i, a in rest.pop("accumulated").items()}
-    return repr(({k: (v.dtype.name, v.shape, v.tobytes()) for k, v in arrays.items()}, rest))
-
-
 def values_in_file(data: bytes) -> list[bytes] | None:
-    """The parameters as the safetensors package reads them, in the order of their names; None if it
+    """The parameters as the safetensors package reads them, in the order of `values_of`; None if it
     refuses the file."""
     try:
         found = {name: bytes(view["data"]) for name, view in deserialize(data)}
     except SafetensorError:
         return None
-    return [found[name] for name in sorted(found) if name.startswith("param/")]
+    return sorted(values for name, values in found.items() if name.startswith("param/"))
 
 
 def has_steps(data: bytes) -> bool:
     """Whether the file says of each parameter how many steps it has taken."""
     tree = json.loads(json.loads(mutators.header_of(data)[0])["__metadata__"]["samestep"])
-    steps = [entry["step"] for entry in tree["state"].values()]
+    if "s_dot_y" in tree["state"]:  # L-BFGS
+        return type(tree["state"]["iterations"]) is int
+    steps = [
+        entry.get("step", 1) for entry in tree["state"].values()
+    ]  # SGD may do without, as in torch
     return all(type(step) in (int, float) and 0 <= step < 2**53 for step in steps)
-
-
-def values_of(params: list) -> list[bytes]:
-    first, second = (group["params"] for group in params)
-    return [first[name].tobytes() for name in sorted(first)] + [a.tobytes() for a in second]
 
 
 class Checker:
@@ -97,21 +59,24 @@ class Checker:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "mutated.safetensors"
-        self.original = written(folder / "original.safetensors", 1.0)
-        self.other = written(folder / "other.safetensors", 2.0)
+        self.written: dict[str, tuple[bytes, bytes]] = {}  # by the name of a kind, two of a size
         self.as_written = {}
-        for data in (self.original, self.other):
-            self.path.write_bytes(data)
-            optimizer = ss.Optimizer.load(self.path, parameters(7.0), backend="numpy")
-            self.as_written[data] = everything(optimizer)
+        for name, kind in KINDS.items():
+            pair = []
+            for value in (1.0, 2.0):
+                kind.write(kind.params(value), self.path)
+                pair.append(self.path.read_bytes())
+                self.as_written[pair[-1]] = everything(kind.load(self.path, kind.params(7.0)))
+            self.written[name] = (pair[0], pair[1])
         self.result: Counter[str] = Counter()
         self.faults: list[str] = []
 
-    def check(self, kind: str, data: bytes, sealed: bool) -> None:
+    def check(self, name: str, mutator: str, data: bytes, sealed: bool) -> None:
         self.path.write_bytes(data)
-        params, loaded, error, extra = self.attempt(len(data))
+        kind = KINDS[name]
+        params, loaded, error, extra = self.attempt(kind, len(data))
         if extra > CONSTANT:  # once more: a table of the interpreter's may have grown just now
-            params, loaded, error, extra = self.attempt(len(data))
+            params, loaded, error, extra = self.attempt(kind, len(data))
         refused = isinstance(error, checkpoint.CheckpointError)
         outcome = "loaded" if loaded else "refused" if refused else "failed"
         self.result[f"{'sealed' if sealed else 'unsealed'}: {outcome}"] += 1
@@ -122,7 +87,7 @@ class Checker:
             (outcome == "failed", f"{type(error).__name__}: {str(error)[:200]}"),
             (refused and str(self.path) not in str(error), f"a message of no use: {error}"),
             (refused and len(str(error)) > 2000, f"an endless message: {str(error)[:200]}"),
-            (not loaded and values_of(params) != values_of(parameters(7.0)), "changed parameters"),
+            (not loaded and values_of(params) != values_of(kind.params(7.0)), "changed parameters"),
             (
                 loaded and sealed and values_of(params) != values_in_file(data),
                 "loaded other values than are in the file",
@@ -134,15 +99,15 @@ class Checker:
             ),
         ):
             if fault:
-                self.faults.append(f"{kind}: {message}")
+                self.faults.append(f"{name}, {mutator}: {message}")
 
-    def attempt(self, size: int) -> tuple[list, ss.Optimizer | None, BaseException | None, int]:
+    def attempt(self, kind: Kind, size: int) -> tuple[Any, Any, BaseException | None, int]:
         """Parameters, the optimizer or the error, and the most bytes beyond the file's size."""
-        params, loaded, caught = parameters(7.0), None, None
+        params, loaded, caught = kind.params(7.0), None, None
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         try:
-            loaded = ss.Optimizer.load(self.path, params, backend="numpy")
+            loaded = kind.load(self.path, params)
         except BaseException as error:
             caught = error
         return params, loaded, caught, tracemalloc.get_traced_memory()[1] - before - size
@@ -154,11 +119,13 @@ def run(checker: Checker, files: int, seconds: float, seed: int) -> int:
     began = time.perf_counter()
     end = began + seconds
     tracemalloc.start()
-    number = 0
+    number, names = 0, [*KINDS]
     while number < files and time.perf_counter() < end:
-        kind, data, sealed = mutators.mutated(rng, checker.original, checker.other)
-        checker.result[f"kind: {kind}"] += 1
-        checker.check(kind, data, sealed)
+        name = names[number % len(names)]
+        mutator, data, sealed = mutators.mutated(rng, *checker.written[name])
+        checker.result[f"kind: {mutator}"] += 1
+        checker.result[f"file: {name}"] += 1
+        checker.check(name, mutator, data, sealed)
         number += 1
         if time.perf_counter() - began > 10:
             print(f"{number} files", file=sys.stderr)

@@ -114,7 +114,8 @@ NUMBERS = (0, 1, 2, 3, -1, 7, 2**31, 2**63 - 1, 2**63, 2**64, 10**30, 10**400, 0
 OTHERS = (None, True, False, "", "F32", "F64", "U8", "I64", "float32", "adam", "nadam", [], {},
           [[]], {"$tuple": []}, {"$tuple": 3}, {"$float": "nan"}, {"$tensor": "float32"},
           {"$tensor": "nothing"}, {"$schedule": {"kind": "constant", "value": 0.5}},
-          {"$schedule": {}}, {"$same": "rule"}, {"$what": 1}, {"$tuple": [], "a": 1})  # fmt: skip
+          {"$schedule": {}}, {"$same": "rule"}, {"$what": 1}, {"$tuple": [], "a": 1},
+          "ema", "mean", "split", "int4", "udynamic8", "stochastic", {"exp_avg": "int8"}, {"m": 1})  # fmt: skip
 
 
 def _places(tree: object, path: tuple = ()) -> list[tuple]:

@@ -80,6 +80,17 @@ def test_a_header_with_a_right_checksum_is_not_believed(change, message, path):
             lambda t: t["param_groups"][0].update(master="float32", compensated=True),
             "compensated goes with no master",
         ),
+        (lambda t: t["param_groups"][0].update(average=2**31), "a whole number from 1 to 1000"),
+        (lambda t: t["param_groups"][0].update(average=1000), "has no average_0; expected 1000"),
+        (lambda t: t["param_groups"][0].update(options=None), "'NoneType' object is not iter"),
+        (
+            lambda t: t["param_groups"][0].update(master="split"),
+            "is of float64; master='split' is for",
+        ),
+        (
+            lambda t: t["param_groups"][0].update(state_dtype="int4"),
+            "state_dtype='int4' is for real",
+        ),
         (
             lambda t: t.update(format_version=3),
             "has format version 3, written by .*; this reads 1 and 2",

@@ -324,3 +324,18 @@ def test_a_rule_that_does_not_fit_together_cannot_be_made(more, message):
 def test_no_hyperparameter_has_a_name_that_an_optimizer_takes():
     own = set(inspect.signature(Optimizer.__init__).parameters) - {"hyper"}
     assert own <= TAKEN
+
+
+def test_a_rule_s_name_may_be_as_long_as_any(backend):
+    """Files and rules that are made of it have longer ones."""
+
+    def scalars(xp, step, carry, h):
+        return dict(lr=h.lr), carry
+
+    def update(xp, s, param, grad):
+        return param - s.lr * grad
+
+    param = np.ones(3, np.float32)
+    rule = ss.Rule("x" * 150, scalars, update, defaults=dict(lr=0.5))
+    ss.Optimizer(rule, [param], backend=backend, clip_norm=10.0).step([np.ones(3, np.float32)])
+    assert param.tolist() == [0.5] * 3

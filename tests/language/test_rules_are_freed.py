@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import samestep as ss
 from helpers import on, step
+from samestep.language.composition import composed, part
 from samestep.language.kept import RESULTS
 from samestep.language.passes import program
 
@@ -55,6 +56,25 @@ def test_a_rule_is_freed_with_its_optimizer(clips, any_backend):
     del rule, variant, optimizer, param
     gc.collect()
     assert [each() for each in living] == [None] * 4
+
+
+def test_a_part_made_in_a_function_is_freed_with_what_it_composes():
+    """The rule inside is a built-in one, which stays."""
+
+    def grad(xp, s, param, grad):
+        return 0.5 * grad
+
+    @part
+    def halved(rule):
+        return composed(rule, f"halved_{rule.name}", grad=grad)
+
+    rule = halved(ss.rules.registry["adamw"])
+    assert halved(ss.rules.registry["adamw"]) is rule
+    ss.Optimizer(rule, [np.ones(3)], backend="numpy", average="ema").step([np.ones(3)])
+    living = [weakref.ref(each) for each in (rule, halved)]
+    del rule, halved
+    gc.collect()
+    assert [each() for each in living] == [None] * 2
 
 
 def test_control_a_rule_in_use_is_not_freed():

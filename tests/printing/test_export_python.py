@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import linecache
+import os
 import subprocess
 import sys
 import textwrap
@@ -225,6 +227,107 @@ def test_rules_of_ones_own(tmp_path):
     rule = ss.Rule("made", scalars, eval("lambda xp, s, param, grad: param"), defaults=dict(lr=1.0))
     with pytest.raises(ValueError, match=r"cannot be (read|exported)"):
         ss.export(rule, "numpy")
+
+
+BETA = 0.5
+
+
+def _power(x, n):
+    return x if n == 1 else x * _power(x, n - 1)
+
+
+def scaled(x, by=BETA, *, again=2 * BETA):
+    return x * by * again
+
+
+def root(library, x):  # what is called xp elsewhere
+    return library.sqrt(x * x)
+
+
+def to_root(x):  # as a helper function of printed kernels
+    return 2 * x
+
+
+def zip(x):
+    return 3 * x
+
+
+def of_other_modules():
+    """Functions of modules that call others by the names that files have."""
+    found = []
+    texts = (
+        "import cmath as np\ndef f(x): return np.e * x",
+        "import math as step\nfrom math import pi as e\ndef f(x): return step.pi * x * e",
+        "import math as np\ndef e(x): return np.pi * x\ndef f(x): return e(x)",
+        "def e(x): return 5 * x\ndef f(x): return e(x)",
+    )
+    for number, text in enumerate(texts):
+        module = ModuleType(f"other{number}")
+        linecache.cache[module.__name__] = len(text), None, text.splitlines(True), module.__name__
+        exec(compile(text, module.__name__, "exec"), vars(module))
+        found.append(module.f)
+    return found
+
+
+FIRST, SECOND, THIRD, FOURTH = of_other_modules()
+
+
+def scalars_of_all(xp, step, carry, h):
+    lr = scaled(_power(h.lr, 3)) + root(xp, to_root(zip(h.lr)))
+    return dict(lr=lr + FIRST(h.lr) + SECOND(h.lr) + THIRD(h.lr) + FOURTH(h.lr)), carry
+
+
+def update_of_all(xp, s, param, grad, m):
+    m = scaled(m) + to_root(zip(grad))
+    return param - s.lr * root(xp, _power(m, 3)), m
+
+
+@pytest.mark.parametrize("target", ["numpy", "numba"])
+@pytest.mark.parametrize("codec", [None, "int8"])
+def test_a_rule_s_functions_keep_their_meaning(codec, target, tmp_path):
+    """They call themselves, have defaults that are names, and names that the file has for others."""
+    rule = ss.Rule("own", scalars_of_all, update_of_all, defaults=dict(lr=0.1))
+    text = ss.export(rule, target, state_dtype=codec)
+    found = module(text, tmp_path)
+    ours, expected = [np.ones(300, np.float32)], [np.ones(300, np.float32)]
+    state = found.init(ours)
+    optimizer = ss.Optimizer(rule, expected, backend="numpy", state_dtype=codec)
+    for number in (1.0, 2.0):
+        grad = [np.cos(np.arange(300) * number).astype(np.float32)]
+        found.step(ours, grad, state)
+        optimizer.step(grad)
+    assert first_difference(ours[0], expected[0]) is None
+
+
+FORKED = """
+import importlib.util, os, signal, sys, warnings
+import numpy as np
+
+spec = importlib.util.spec_from_file_location("exported", sys.argv[1])
+exported = sys.modules["exported"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(exported)
+params, grads = [np.ones(200_000, np.float32)], [np.ones(200_000, np.float32)]
+state = exported.init(params)
+exported.step(params, grads, state)  # threads have started
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    child = os.fork()
+if child == 0:
+    signal.alarm(60)  # which ends it if it waits for threads that are not there
+    exported.step(params, grads, state)
+    os._exit(0)
+print("child exited with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_can_step(tmp_path):
+    file = tmp_path / "exported.py"
+    file.write_text(ss.export("sgd", "numba"))
+    environment = {**os.environ, "SAMESTEP_THREADS": "3"}
+    command = [sys.executable, "-c", FORKED, file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout == "child exited with 0\n", done.stderr
 
 
 def one_line(x: int, y: float = 2, *z: list[int], k: str = "a = b", **w: dict[str, int]) -> dict[int, int]:  # fmt: skip

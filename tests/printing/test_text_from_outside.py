@@ -16,6 +16,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,15 @@ NAMES = [
 ]  # fmt: skip
 
 
+AROUND: list[dict[str, Any]] = [
+    {},
+    dict(average=2, clip_norm=True),
+    dict(dtype="bfloat16", rounding="stochastic"),
+    dict(dtype="bfloat16", master="split", average="ema", state_dtype="int4"),
+    dict(dtype="float16", compensated=True),
+]
+
+
 def scalars(xp, step, carry, h):
     return dict(lr=h.lr), carry
 
@@ -58,11 +68,11 @@ def rule(**changed) -> ss.Rule:
     )
 
 
-def printed(rule: ss.Rule) -> dict[str, str]:
-    """Everything that can be printed of it."""
-    texts = {f"emit {target}": ss.emit(rule, target) for target in ("numba", "c", "cuda")}
+def printed(rule: ss.Rule, **around: Any) -> dict[str, str]:
+    """Everything that can be printed of it, with these parts around it."""
+    texts = {f"emit {target}": ss.emit(rule, target, **around) for target in ("numba", "c", "cuda")}
     for target in ("c", "cuda", "numpy", "numba"):
-        texts[f"export {target}"] = ss.export(rule, target, with_check=True)
+        texts[f"export {target}"] = ss.export(rule, target, with_check=True, **around)
     return texts
 
 
@@ -88,8 +98,13 @@ def differences(seed: int) -> list[str]:
     """What is printed otherwise than with an ordinary reference, but for its comment."""
     pick = random.Random(seed)
     reference = "".join(pick.choices(PIECES, k=pick.randint(1, 6)))
-    usual, found = printed(rule(reference="A paper.")), []
-    for where, text in printed(rule(reference=reference)).items():
+    around = pick.choice(AROUND)
+    usual, found = printed(rule(reference="A paper."), **around), []
+    try:
+        texts = printed(rule(reference=reference), **around)
+    except SyntaxError:  # an export reads what it has written
+        return ["export"]
+    for where, text in texts.items():
         try:
             code, top = words(where, text)
         except SyntaxError:

@@ -12,7 +12,7 @@ from ..numba import POINTER, Numba, kernels
 from ..printer import Printer
 from ..quoting import literal
 from ..templates import Words, filled, read
-from .python import PythonFile, joined
+from .python import PythonFile, joined, whole_file
 
 TEXTS = read("numba_file.py.txt")
 STANDARD = (
@@ -25,7 +25,12 @@ STANDARD = (
 
 def text(exported: Exported) -> str:
     """Return the text of the file."""
-    file, printers = PythonFile(exported), exported.printers(Numba)
+    return whole_file(exported, _text)
+
+
+def _text(file: PythonFile) -> str:
+    exported = file.exported
+    printers = exported.printers(Numba)
     printed = "\n\n".join(map(kernels, printers))
     called = set().union(*(printer.called for printer in printers))
     target, reducing = printers[0].target, any(printer.layout.reducing for printer in printers)
@@ -64,7 +69,7 @@ def text(exported: Exported) -> str:
     step = file.step(TEXTS["step"], words) + file.block_functions(loads=False)
     return joined(
         f"{file.docstring('NumPy and Numba', False)}\n{file.imports(STANDARD, third)}",
-        f"# ---- the rule's own text, of scalars\n\n\n{file.text_of_rule}",
+        f"# ---- the rule's own text, of scalars\n\n\n{file.own_text}",
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}",
         f"# ---- the kernels\n\n{TEXTS['options']}{POINTER}\n\n{code}",
         "# ---- the optimizer\n\n" + "\n".join([*constants, f"{file.host()}{step}"]),

@@ -13,8 +13,8 @@ from ..exported import Exported
 from ..quoting import literal
 from ..templates import Words, filled, read
 from .numpy_arrays import WholeArrays, sum_columns
-from .python import PythonFile, joined
-from .rule_text import attributes_of, function_text, method_text
+from .python import PythonFile, joined, whole_file
+from .rule_text import attributes, function_text, method_text
 
 BLOCK = 16_384  # elements; few enough for temporaries to stay in the cache
 METHODS = (
@@ -30,7 +30,12 @@ TEXTS = read("numpy_file.py.txt")
 
 def text(exported: Exported) -> str:
     """Return the text of the file."""
-    file, dtype, grad_dtype = PythonFile(exported), exported.dtype, exported.grad_dtype
+    return whole_file(exported, _text)
+
+
+def _text(file: PythonFile) -> str:
+    exported = file.exported
+    dtype, grad_dtype = exported.dtype, exported.grad_dtype
     updates = [
         f"update={file.text_of_rule.add(program.rule.update)},\n    matrix={program.matrix}"
         + f",\n    {_streams(program.rule, dtype)}" * file.rounds
@@ -39,7 +44,7 @@ def text(exported: Exported) -> str:
     reducing = any(program.asked or program.small for program in exported.programs)
     used = _vocabulary(str(file.text_of_rule))
     methods = [method_text(getattr(WholeArrays, name)) for name in ("__init__", *used)]
-    if "stored" in attributes_of("xp", str(file.text_of_rule)):
+    if "stored" in attributes(str(file.text_of_rule)):
         methods.append(TEXTS[f"stored as {dtype}"].strip("\n"))
         methods += [] if "_typed" in used else [method_text(WholeArrays._typed)]
     functions = SUMS if "sum" in used else ()
@@ -90,7 +95,7 @@ def text(exported: Exported) -> str:
     conversions = [f"\n{code}" for name, code in TEXTS.items() if name in needed]
     return joined(
         f"{file.docstring('NumPy alone', reducing or bool(file.blocks))}\n{file.imports()}",
-        f"# ---- the rule's own text\n\n\n{file.text_of_rule}",
+        f"# ---- the rule's own text\n\n\n{file.own_text}",
         f"# ---- what it is written in\n\n{file.scalar_vocabulary()}\n{TEXTS['vocabulary']}"
         + "\n\n".join(methods) + "\n" + "".join(f"\n\n{function_text(each)}\n" for each in functions),
         f"# ---- the optimizer\n\n{constants}{file.maps()}{file.constants(updates)}\n{file.host()}{step}"
@@ -143,10 +148,10 @@ def _random_bits(rounds: bool, signs: bool) -> str:
 def _vocabulary(text: str) -> list[str]:
     """Return the methods that the rule's text calls, and those that these call."""
     used: set[str] = set()
-    todo = attributes_of("xp", text)
+    todo = attributes(text)
     while todo:
         name = todo.pop()
         if name not in used and callable(getattr(WholeArrays, name, None)):
             used.add(name)
-            todo |= attributes_of("self", function_text(getattr(WholeArrays, name)))
+            todo |= attributes(function_text(getattr(WholeArrays, name)), "self")
     return [name for name in METHODS if name in used]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import ast
 import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,37 +25,28 @@ from ..quoting import in_docstring, literal
 from ..templates import Words, filled, read
 from .about import TEXTS as ABOUT
 from .about import about
-from .rule_text import RuleText, attributes_of, function_text, method_text
+from .rule_text import RuleText, attributes, function_text, method_text, names_of
 
-RESERVED = {
-    "init", "step", "namespace", "scalars_of", "checked", "rule_for", "launch", "run", "pool",
-    "update_one", "update_part", "total", "sum_rows", "sum_columns", "add_to_lanes", "lanes_for",
-    "fold", "fold_four", "fold_chunk", "sum_in_lanes", "add_lines", "add_neighbours", "sum_as_row", "larger", "largest_lane", "largest_lines", "fold_by_halves", "total_of_chunk", "sqrt", "sign", "cube_root", "finite_or_zero", "maximum", "minimum",
-    "pointer", "options", "fetch_ahead", "prefetch", "check", "read_golden", "differing_elements", "from_float32",
-    "from_float64", "from_float16", "from_bfloat16", "to_float16", "to_bfloat16", "np", "math",
-    "CHUNK", "LANES", "ROW_CHUNK", "ROW_LANES", "STRIP_ROWS", "TILE_COLUMNS", "BLOCK", "COMPUTE", "STORED", "BLOCKS", "load_blocks", "store_blocks", "in_blocks", "pack", "unpack", "code_of", "update_blocks", "dynamic8_map", "udynamic8_map", "first", "loaded", "rounded", "PARAMS", "GRADS", "RULE",
-    "MATRICES", "VECTORS", "SMALL_WORK", "HYPER", "random_key", "random_bits", "random_of", "fill_random", "random_sign",
-    "random_signs",
-    "round_to_bfloat16", "round_to_float16", "philox", "halves", "rounded_bits", "at_most", "where",
-    "by_chance", "WORD", "added", "upper_half", "lower_half", "from_halves", "from_int16", "to_int16",
-}  # fmt: skip
 TEXTS = read("python_file.py.txt")
 
 
 class PythonFile:
-    """The parts of a file, in order: docstring, imports, the rule, its vocabulary, the host."""
+    """The parts of a file, in order: docstring, imports, the rule, its vocabulary, the host.
 
-    def __init__(self, exported: Exported) -> None:
+    ``rest`` is the file's text without the rule's own, which keeps clear of the names in it; None for
+    the parts of that text.
+    """
+
+    def __init__(self, exported: Exported, rest: str | None) -> None:
         self.exported, self.rules = exported, exported.rules
         self.defaults, self.rounds = exported.rules[0].numbers, exported.family.stochastic
-        hidden = {*RESERVED, *dir(builtins), "grad_coefficient", "SimpleNamespace"}
-        for name in sorted(hidden & set(self.defaults)):
-            raise ValueError(f"hyperparameter {name!r} is a name that the file itself needs")
-        kernels = {each.name for p in exported.printers(Numba) for each in p.functions()}
+        if clash := sorted(_needed(rest or "") & set(self.defaults)):
+            raise ValueError(f"hyperparameter {clash[0]!r} is a name that the file itself needs")
         stored = {n: codec for rule in self.rules for n, codec in rule.storage.items()}
         self.blocks = {n: BLOCKWISE[codec] for n, codec in stored.items() if codec in BLOCKWISE}
         self.storage = {n: codec for n, codec in stored.items() if n not in self.blocks}
-        self.text_of_rule = RuleText({*RESERVED, *kernels})
+        self.text_of_rule = RuleText(names_of(rest or ""))
+        self.complete = rest is not None
         self.names = [self.text_of_rule.add(rule.scalars) for rule in self.rules]
 
     def docstring(self, needs: str, temporaries: bool) -> str:
@@ -99,7 +90,7 @@ class PythonFile:
         first = {
             "from types import SimpleNamespace",
             *standard,
-            *self.text_of_rule.imports.values(),
+            *(self.text_of_rule.imports.values() if self.complete else ()),
         }
         others = {"import numpy as np", *third}
         first |= {"import json", "import sys"} if self.exported.check else set()
@@ -107,9 +98,14 @@ class PythonFile:
             first.add("import math")
         return f"{_sorted(first - others)}\n\n{_sorted(others)}\n"
 
+    @property
+    def own_text(self) -> str:
+        """The rule's own text."""
+        return str(self.text_of_rule) if self.complete else ""
+
     def scalar_vocabulary(self) -> str:
         """Return the class of the functions that the rule's ``scalars`` call."""
-        used = attributes_of("xp", str(self.text_of_rule))
+        used = attributes(str(self.text_of_rule))
         methods = [method_text(m) for name, m in vars(HostScalars).items() if name in used]
         text = "\n\n".join(methods)
         return TEXTS["scalar vocabulary"] + (f"\n{text}\n" if text else "")
@@ -199,6 +195,25 @@ class PythonFile:
             each, over = f"i, ({each})", f"enumerate({over})"
         own: Words = {"SIGNATURE": signature, "GIVEN": self.given(), "EACH": each, "OVER": over}
         return filled(text, {**own, **words})
+
+
+def whole_file(exported: Exported, text: Callable[[PythonFile], str]) -> str:
+    """Return the ``text`` of a file, in which no name of the rule's own text is one of the rest's."""
+    return text(PythonFile(exported, text(PythonFile(exported, None))))
+
+
+def _needed(rest: str) -> set[str]:
+    """Return the names that no hyperparameter may have, since functions that take these need them for
+    something else."""
+    names = {"grad_coefficient"}
+    for function in ast.parse(rest).body:
+        if isinstance(function, ast.FunctionDef) and function.name in ("init", "step"):
+            nodes = [*ast.walk(function)]
+            passed = {id(node.value) for node in nodes if isinstance(node, ast.keyword)}
+            used = [node for node in nodes if isinstance(node, ast.Name) and id(node) not in passed]
+            own = {node.id for node in used if isinstance(node.ctx, ast.Store)}
+            names |= {node.id for node in used} - own
+    return names
 
 
 def _of_blocks(codec: Blockwise) -> str:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
+import re
 import textwrap
-from collections.abc import Callable, Collection, Iterable
-from types import FunctionType, ModuleType
+from collections.abc import Callable, Collection, Mapping
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ...language.outside import outside_names
 from ...language.rule import Rule
 from ..quoting import literal
 
+Place = tuple[int, int]  # line and byte
+Edit = tuple[Place, Place, str]  # what stands from one place to another, and what will
+
 
 class RuleText:
     """Gathers definitions; ``imports`` and ``definitions`` are then in an order that works.
 
-    ``reserved`` are names that the rest of the file has.
+    ``reserved`` are names that the rest of the file has, each with its line if it is imported.
     """
 
-    def __init__(self, reserved: Iterable[str] = ()) -> None:
-        self._reserved = frozenset(reserved)
+    def __init__(self, reserved: Mapping[str, str]) -> None:
+        self._reserved = reserved
+        self._begun: dict[FunctionType, str] = {}  # and the name of each, once it calls itself
         self.imports: dict[str, str] = {}
         self.definitions: dict[str, str] = {}
 
@@ -36,49 +42,97 @@ class RuleText:
         """
         if not isinstance(function, FunctionType):
             raise ValueError(f"{function!r} is no plain function, so its text cannot be exported")
+        if function in self._begun:
+            self._begun[function] = self._begun[function] or self._define(
+                function.__code__.co_name, lambda name: f"def {name}", taken
+            )
+            return self._begun[function]
+        self._begun[function] = ""
         text = function_text(function)
+        definition = ast.parse(text).body[0]
+        edits = self._defaults(function, definition)
         renamed = {
             name: self._name_of(name, read(), function)
             for name, read in outside_names(function)
             if "." not in name
         }
-        edits = [
-            (_start(node), _end(node), renamed[node.id])
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.Name) and renamed.get(node.id, node.id) != node.id
+        inside = [(start, end) for start, end, _ in edits]
+        for node in ast.walk(definition):
+            name = getattr(node, "id", getattr(node, "arg", None))
+            if renamed.get(name, name) == name or not isinstance(node, ast.Name | ast.arg):
+                continue
+            if not any(start <= _start(node) < end for start, end in inside):
+                edits.append((_start(node), _after(node, name), renamed[name]))
+        name_at = (1, re.match(r"def\s+", text).end())  # type: ignore[union-attr]
+        name = function.__code__.co_name
+        place = name_at, (1, name_at[1] + len(name.encode()))
+
+        def written(name: str) -> str:
+            return _edited(text, [*edits, (*place, name)])
+
+        if called := self._begun.pop(function):
+            self.definitions[called] = written(called)
+            return called
+        return self._define(name, written, taken)
+
+    def _defaults(self, function: FunctionType, definition: Any) -> list[Edit]:
+        """Return edits that write the values of arguments' defaults in place of names."""
+        arguments = definition.args
+        given = reversed(function.__defaults__ or ())
+        values = dict(zip(reversed(arguments.defaults), given, strict=True))
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+            if default is not None:
+                values[default] = (function.__kwdefaults__ or {})[argument.arg]
+        return [
+            (_start(default), _end(default), self._text_of(value))
+            for default, value in values.items()
+            if any(isinstance(node, ast.Name) for node in ast.walk(default))
         ]
-        return self._define(function.__code__.co_name, _edited(text, edits), taken)
+
+    def _text_of(self, value: Any) -> str:
+        return self.add(value) if isinstance(value, FunctionType) else literal(value)
 
     def _name_of(self, name: str, value: Any, user: FunctionType) -> str:
-        taken = user.__code__.co_varnames  # by its own variables
+        taken = _variables(user.__code__)
         if isinstance(value, FunctionType):
             return self.add(value, taken)
         if isinstance(value, ModuleType):
-            if not all(map(str.isidentifier, value.__name__.split("."))):
-                raise ValueError(f"{user.__name__} refers to a module named {value.__name__!r}")
-            renamed = "" if value.__name__ == name else f" as {name}"
-            self.imports[name] = f"import {value.__name__}{renamed}"
-            return name
+            module = value.__name__
+            if not all(map(str.isidentifier, module.split("."))):
+                raise ValueError(f"{user.__name__} refers to a module named {module!r}")
+            return self._define(
+                name,
+                lambda name: f"import {module}" + (f" as {name}" if name != module else ""),
+                taken,
+            )
         if isinstance(value, Rule):
             scalars, update = self.add(value.scalars), self.add(value.update)
-            text = f"{name} = SimpleNamespace(scalars={scalars}, update={update})"
-            return self._define(name, text, taken)
-        if isinstance(value, (bool, int, float, str, tuple)):
-            return self._define(name, f"{name} = {literal(value)}", taken)
-        raise ValueError(
-            f"{user.__name__} refers to {name}, a {type(value).__name__}, which cannot be exported"
-        )
+            text = f"SimpleNamespace(scalars={scalars}, update={update})"
+        elif value is None or isinstance(value, (bool, int, float, str, tuple)):
+            text = literal(value)
+        else:
+            raise ValueError(
+                f"{user.__name__} refers to {name}, a {type(value).__name__}, which cannot be exported"
+            )
+        return self._define(name, lambda name: f"{name} = {text}", taken)
 
-    def _define(self, name: str, text: str, taken: Collection[str]) -> str:
-        """Keep ``text``, under another name if this one is taken or something else has it."""
-        before, _, after = text.partition(name)
-        wanted, number = name, 1
-        while name in self._reserved or name in taken or self.definitions.get(name, text) != text:
+    def _define(
+        self, wanted: str, written: Callable[[str], str], taken: Collection[str] = ()
+    ) -> str:
+        """Keep what is ``written`` for a name: the one that is ``wanted``, or another one if that is taken
+        or something else has it."""
+        name, number = wanted, 1
+        while name in taken or not self._may_be(name, written(name)):
             number += 1
             name = f"{wanted}_{number}"
-            text = f"{before}{name}{after}"
-        self.definitions.setdefault(name, text)
+        text = written(name)
+        (self.imports if text.startswith("import ") else self.definitions).setdefault(name, text)
         return name
+
+    def _may_be(self, name: str, text: str) -> bool:
+        """Return true if nothing else in the file has this name."""
+        known = (self._reserved, self.imports, self.definitions)
+        return all(names.get(name, text) == text for names in known)
 
     def __str__(self) -> str:
         blocks: list[str] = []
@@ -91,20 +145,31 @@ class RuleText:
         return "\n\n\n".join(blocks)
 
 
+def names_of(text: str) -> dict[str, str]:
+    """Return the names that a module has, builtins among them, each with its line if it is imported."""
+    names = dict.fromkeys(dir(builtins), "")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            line = ast.unparse(node)
+            names |= {(each.asname or each.name).partition(".")[0]: line for each in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names[node.name] = ""
+        elif isinstance(node, ast.Assign):
+            walked = (each for target in node.targets for each in ast.walk(target))
+            names |= {each.id: "" for each in walked if isinstance(each, ast.Name)}
+    return names
+
+
 def method_text(method: Callable[..., Any]) -> str:
     """Return a method's text without types, indented as in a class."""
     return textwrap.indent(function_text(method), "    ")
 
 
-def attributes_of(name: str, text: str) -> set[str]:
-    """Return the attributes of the variable ``name`` that Python code mentions."""
-    return {
-        node.attr
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == name
-    }
+def attributes(text: str, of: str | None = None) -> set[str]:
+    """Return the attributes that Python code mentions, of one variable or of anything: a rule's functions may
+    call ``xp`` what they like."""
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in nodes if of in (None, getattr(node.value, "id", None))}
 
 
 def function_text(function: Callable[..., Any]) -> str:
@@ -156,15 +221,25 @@ def _without_types(text: str, definition: ast.FunctionDef) -> str:
     return cut if same else ast.unparse(definition)  # of types in parentheses
 
 
-def _start(node: Any) -> tuple[int, int]:
+def _start(node: Any) -> Place:
     return node.lineno, node.col_offset
 
 
-def _end(node: Any) -> tuple[int, int]:
+def _end(node: Any) -> Place:
     return node.end_lineno, node.end_col_offset
 
 
-def _edited(text: str, edits: list[tuple[tuple[int, int], tuple[int, int], str]]) -> str:
+def _after(node: Any, name: str) -> Place:
+    return node.lineno, node.col_offset + len(name.encode())
+
+
+def _variables(code: CodeType) -> set[str]:
+    """Return the names of a function's own variables, and of those of functions in it."""
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    return {*code.co_varnames, *code.co_cellvars}.union(*map(_variables, inner))
+
+
+def _edited(text: str, edits: list[Edit]) -> str:
     """Return ``text`` with each part from a line and byte to another replaced."""
     lines = [line.encode() for line in text.split("\n")]
     for (first, start), (last, end), new in sorted(edits, reverse=True):
