@@ -58,8 +58,10 @@ class RuleText:
         }
         inside = [(start, end) for start, end, _ in edits]
         for node in ast.walk(definition):
-            name = getattr(node, "id", getattr(node, "arg", None))
-            if renamed.get(name, name) == name or not isinstance(node, ast.Name | ast.arg):
+            if not isinstance(node, ast.Name | ast.arg):
+                continue
+            name = node.id if isinstance(node, ast.Name) else node.arg
+            if renamed.get(name, name) == name:
                 continue
             if not any(start <= _start(node) < end for start, end in inside):
                 edits.append((_start(node), _after(node, name), renamed[name]))
