@@ -275,8 +275,8 @@ class GradientChecker:
     # ---- overlaps
 
     def _may_overlap(self, low: Any, nbytes: Any) -> Any:
-        """Say whether memory from ``low`` on comes near a parameter or a state; no memory at all may
-        seem to."""
+        """Say whether memory from ``low`` on comes near a parameter or a state; no memory at all
+        may seem to."""
         return self.reach[self.starts.searchsorted(low + nbytes)] > low
 
     def _check_overlap(self, views: Sequence[Array | None]) -> None:

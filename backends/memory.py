@@ -84,7 +84,8 @@ def overlapping(arrays: Sequence[Array]) -> tuple[int, int] | None:
 
 
 def apart(values: Sequence[Array], arrays: Sequence[Array]) -> list[Array]:
-    """Return ``values``, copies of those that lie in the memory of ``arrays``, which do not overlap."""
+    """Return ``values``, copies of those that lie in the memory of ``arrays``, which do not
+    overlap."""
     spans = sorted(map(bounds, arrays))
     kept = []
     for each in values:

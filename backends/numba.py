@@ -1,7 +1,7 @@
 """Compiled CPU kernels: one fused launch for all tensors, on all cores.
 
-The rule is printed as serial kernels (`samestep.printing.numba`), compiled once per variant and storage
-dtypes, and run on ranges of one launch table by a small thread pool.
+The rule is printed as serial kernels (`samestep.printing.numba`), compiled once per variant and
+storage dtypes, and run on ranges of one launch table by a small thread pool.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ class Rows(NamedTuple):
 
 
 def as_rows(grad: Any, tensor: AdoptedTensor) -> tuple[Any, Sequence[Any]] | None:
-    """Return the values of a gradient of some rows, and its indices along each axis, unchecked; None
-    for a dense one."""
+    """Return the values of a gradient of some rows, and its indices along each axis, unchecked;
+    None for a dense one."""
     if isinstance(grad, IndexedSlices):
         return grad.values, [grad.indices]
     if not is_tensor(grad) or grad.layout is not loaded().sparse_coo:
@@ -90,8 +90,8 @@ def _integers(name: str, given: Any, arrays: Arrays) -> Any:
 
 
 def coalesced(values: Any, keys: Any, positions: Any) -> tuple[Any, Any]:
-    """Return the rows of ``values``, one for each key, keys ascending, and the position of each key's
-    first row.
+    """Return the rows of ``values``, one for each key, keys ascending, and the position of each
+    key's first row.
 
     Rows of one key are added in pairs of neighbours, in the order they came, then pairs of pairs,
     and so on; in their own dtype. Nothing but operators is used, which NumPy, CuPy and PyTorch

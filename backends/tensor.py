@@ -85,8 +85,8 @@ class AdoptedTensor:
         return (rows, self.size // rows) if self.size else (0, 0)
 
     def with_state(self, state: dict[str, Any], written: bool = False) -> Self:
-        """Return the same parameter with another state, for launches that only read it, or, if it is
-        to be ``written``, for others."""
+        """Return the same parameter with another state, for launches that only read it, or, if it
+        is to be ``written``, for others."""
         other = copy.copy(self)
         other.state, other.staged = state, written and self.staged
         return other

@@ -47,8 +47,8 @@ class TensorChecker(GradientChecker):
         self._expected: Watch | None = None  # gradients that were found to be as expected
 
     def accept(self, leaves: list[Any]) -> CheckedGradients:
-        """Check one gradient per tensor, or None; see the protocol. Raises RuntimeError where PyTorch
-        records operations, since a launch would not be among them."""
+        """Check one gradient per tensor, or None; see the protocol. Raises RuntimeError where
+        PyTorch records operations, since a launch would not be among them."""
         refuse_traced("a step")
         return super().accept(leaves)
 

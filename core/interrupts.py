@@ -121,8 +121,8 @@ def _wait(signum: int, frame: FrameType | None) -> None:
 
 
 def _is_switching(frame: FrameType | None) -> bool:
-    """Say whether a mode is being switched. A step taken by an ``__exit__`` looks like that, too; the
-    second interrupt then waits as the first does."""
+    """Say whether a mode is being switched. A step taken by an ``__exit__`` looks like that, too;
+    the second interrupt then waits as the first does."""
     while frame is not None:
         if frame.f_code.co_name in SWITCHING or frame.f_code in OWN:
             return True

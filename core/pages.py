@@ -6,6 +6,6 @@ BASE = "docs/"  # in the repository; the address of the site, once it has one
 
 
 def see(page: str) -> str:
-    """Return the end of a message: where to read on. ``page`` is a file in ``docs/``, maybe with the
-    anchor of a heading."""
+    """Return the end of a message: where to read on. ``page`` is a file in ``docs/``, maybe with
+    the anchor of a heading."""
     return f"; see {BASE}{page}"

@@ -43,12 +43,12 @@ class Tensor(Protocol):
         """Return a state array as a contiguous vector of reals over the same memory."""
 
     def with_state(self, state: dict[str, Any], written: bool = False) -> Tensor:
-        """Return the same parameter with another state, for launches that only read it, or, if it is
-        to be ``written``, for others."""
+        """Return the same parameter with another state, for launches that only read it, or, if it
+        is to be ``written``, for others."""
 
     def some_rows(self, where: Any, vectors: Collection[str]) -> Tensor:
-        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`. ``vectors``
-        are the names of states that are a vector, of as many numbers for each row."""
+        """Return some rows as a staged tensor of their own; ``where`` is of `Gradients.rows`.
+        ``vectors`` are the names of states that are a vector, of as many numbers for each row."""
 
     def pull(self) -> None:
         """Copy a staged parameter to where launches update it."""
@@ -61,8 +61,8 @@ class Gradients(Protocol):
     """The gradients of one step, checked by the backend whose launches read them.
 
     ``dtypes`` are the names of their dtypes, one per tensor; None where there is no gradient.
-    ``rows`` has, by position, the indices of gradients that are of some rows only: a vector for each
-    of the parameter's first axes, the first one for whole rows.
+    ``rows`` has, by position, the indices of gradients that are of some rows only: a vector for
+    each of the parameter's first axes, the first one for whole rows.
     """
 
     dtypes: Dtypes
@@ -110,7 +110,8 @@ class Launch(Protocol):
         """Say which row of scalars applies to each tensor; a negative one leaves it as it is."""
 
     def ready(self, rows: Any, gradients: Any) -> None:
-        """Take everything that `run` with these arguments needs and may not get: threads, memory. All launches of a step are made ready before the first one runs."""
+        """Take everything that `run` with these arguments needs and may not get: threads, memory.
+        All launches of a step are made ready before the first one runs."""
 
     def run(self, rows: Any, gradients: Any, control: Any) -> None:
         """Update the tensors, once `ready`.
@@ -170,15 +171,16 @@ class Judge(Protocol):
         sums are finite. On a device such launches do nothing then."""
 
     def decide(self, limit: float | None, scale: float) -> Verdict:
-        """Return the verdict: where the norm, or a gradient, is not finite, the step is left out."""
+        """Return the verdict: where the norm, or a gradient, is not finite, the step is left
+        out."""
 
     def prepare(self, limit: float | None, scale: float) -> None:
         """Make what was recorded of `again` and `decide` go by these when it is replayed."""
 
 
 class BackendBase:
-    """The part that is the same for nearly all backends: ``<backend 'numpy'>``, and states lie where
-    they were made."""
+    """The part that is the same for nearly all backends: ``<backend 'numpy'>``, and states lie
+    where they were made."""
 
     name: str
     product_dtypes: Collection[str] = ()
@@ -193,9 +195,9 @@ class BackendBase:
 class Backend(Protocol):
     """The protocol of a backend; see ``backends/numpy/`` for the smallest one.
 
-    ``product_dtypes`` are those of fewer bits than the compute dtype in which it multiplies matrices.
-    ``library`` is the module of its arrays, of which functions of matrices call ``linalg.eigh``,
-    ``isfinite`` and ``where``.
+    ``product_dtypes`` are those of fewer bits than the compute dtype in which it multiplies
+    matrices. ``library`` is the module of its arrays, of which functions of matrices call
+    ``linalg.eigh``, ``isfinite`` and ``where``.
     """
 
     name: str
@@ -233,14 +235,14 @@ class Backend(Protocol):
         """Return a new launch; ``scalars`` are the names in a row, in order."""
 
     def on_matrices(self, function: Callable[..., None], *args: Any) -> None:
-        """Call ``function(matmul, *args)`` where this backend computes. ``matmul(a, b, out)`` is its
-        product of stacks of matrices, in memory that `zeros` returned."""
+        """Call ``function(matmul, *args)`` where this backend computes. ``matmul(a, b, out)`` is
+        its product of stacks of matrices, in memory that `zeros` returned."""
 
     def on_narrow_matrices(
         self, function: Callable[..., None], dtype: str, stack: Any, size: int, *numbers: float
     ) -> None:
-        """Call ``function(matmul, stack, memory, *numbers)`` as `on_matrices` does, with the stack, and
-        ``size`` more elements of memory, in a ``dtype`` of fewer bits; then round it back."""
+        """Call ``function(matmul, stack, memory, *numbers)`` as `on_matrices` does, with the stack,
+        and ``size`` more elements of memory, in a ``dtype`` of fewer bits; then round it back."""
 
     def change_marker(self, tensors: Sequence[Any]) -> Callable[[], None]:
         """Return a function that tells whoever keeps watch over these parameters' memory (autograd)
@@ -255,7 +257,8 @@ class Backend(Protocol):
         its own memory where NumPy can see that."""
 
     def apart(self, values: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
-        """Return NumPy arrays, copied where they lie in the memory of these parameters or states."""
+        """Return NumPy arrays, copied where they lie in the memory of these parameters or
+        states."""
 
     def copy_into(self, array: Any, values: Any) -> None:
         """Overwrite a parameter or a state array."""
@@ -267,8 +270,8 @@ class Backend(Protocol):
     # the next three are the same for all backends in host memory: backends/host/judge.py
 
     def numbers(self, arrays: Sequence[Any]) -> Callable[[], NDArray[np.float64]]:
-        """Begin to read states of one number each. Returns a function that waits for them and returns
-        a vector of float64."""
+        """Begin to read states of one number each. Returns a function that waits for them and
+        returns a vector of float64."""
 
     def judge(self, squares: bool, sums: Sequence[Any]) -> Judge:
         """Return the judge of these sums of all tensors, a vector per compute dtype: of
@@ -278,8 +281,8 @@ class Backend(Protocol):
         """Say whether work is only being recorded, to be replayed later."""
 
     def leaves_out(self, control: Any) -> bool:
-        """Say whether launches with this control of a verdict leave everything as it is; on a device this
-        waits."""
+        """Say whether launches with this control of a verdict leave everything as it is; on a
+        device this waits."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from .cases import cases as plain_cases
 from .composed import composed_cases
 from .floats import FORMATS
 
-# cases of states that codecs store, all of parameters of float32: suffix to the label of the variant
-# and the codecs
+# cases of states that codecs store, all of parameters of float32: suffix to the label of the
+# variant and the codecs
 STORED: dict[str, tuple[str, Any]] = {
     "states_bfloat16": ("adamw", "bfloat16"),
     "states_float16": ("sgd_momentum", "float16"),
@@ -52,8 +52,8 @@ PARTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
     ("lamb", dict(EMA, master="float32"), {}, ("bfloat16",)),
     ("adamw", LAST, dict(average_every=1), ("float32", "bfloat16")),
 ]
-# cases that are rounded by random bits: suffix to the label of the variant, the dtype of parameters,
-# and hyperparameters
+# cases that are rounded by random bits: suffix to the label of the variant, the dtype of
+# parameters, and hyperparameters
 ROUNDED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "stochastic": ("adamw", "bfloat16", {"seed": 7}),
     "states_stochastic": ("adamw", "bfloat16", {"seed": 2**32 - 3, "state_dtype": "bfloat16"}),

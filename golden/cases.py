@@ -41,7 +41,8 @@ class Case:
 
     @property
     def variant(self) -> Rule:
-        """The rule with the structural options, parts and codecs that the hyperparameters ask for."""
+        """The rule with the structural options, parts and codecs that the hyperparameters ask
+        for."""
         return variant_of(self.rule, self.rule.hyperparameters(self.hyper))
 
     @property
@@ -303,14 +304,15 @@ LARGER: dict[str, Shapes] = {
     "adafactor_chunks.float16": {"wide": (1, 2_141)},
     "adafactor_beta1_strips.float16": {"tall": (1_033, 1)},
 }
-# Cases of sums with several parts: suffix to the label of the variant and the dtype. Three chunks of
-# a row; 17 strips, whose 1,033 sums along rows are two chunks. The sizes are such that the order shows.
+# Cases of sums with several parts: suffix to the label of the variant and the dtype. Three chunks
+# of a row; 17 strips, whose 1,033 sums along rows are two chunks. The sizes are such that the order
+# shows.
 TILES = {"chunks": ("adafactor", "float16"), "strips": ("adafactor_beta1", "float16")}
 
 
 def variants() -> list[Rule]:
-    """Return every combination of structural options that a built-in rule accepts, of those that have
-    cases; whole numbers as they are by default."""
+    """Return every combination of structural options that a built-in rule accepts, of those that
+    have cases; whole numbers as they are by default."""
     found = []
     for rule in registry.values():
         names = [n for n, o in rule.options.items() if n not in OF_PRODUCTS and not is_count(o)]
@@ -324,7 +326,8 @@ def variants() -> list[Rule]:
 
 
 def cases() -> list[Case]:
-    """Return a case for each rule and dtype, in the order of `ROWS` and, for each row, of the dtypes."""
+    """Return a case for each rule and dtype, in the order of `ROWS` and, for each row, of the
+    dtypes."""
     rules = {rule.label: rule for rule in variants()}
     return [_case(rules[label], dtype) for label in ROWS for dtype in FORMATS]
 

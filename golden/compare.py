@@ -40,9 +40,9 @@ def first_difference(actual: Any, expected: Any) -> str | None:
 def first_beyond(actual: Any, expected: Any, ulps: float) -> str | None:
     """Describe in words where two arrays are further apart than a tolerance; None if nowhere.
 
-    An ulp here is that of the largest finite element of ``expected``, for all of them: what comes of
-    products of matrices has errors of that size in small elements, too. What is infinite or NaN in
-    one has to be so in the other.
+    An ulp here is that of the largest finite element of ``expected``, for all of them: what comes
+    of products of matrices has errors of that size in small elements, too. What is infinite or NaN
+    in one has to be so in the other.
     """
     a, b = np.asarray(actual), np.asarray(expected)
     if (a.dtype, a.shape) != (b.dtype, b.shape):

@@ -33,8 +33,8 @@ from .replay import replay
 
 STORED_STEPS = (1, 2, 5, 10)
 ESTIMATES = (1, 4, 8)  # the steps before which rules take in estimates of the Hessian
-# in ulps of a parameter's largest element, for rules that multiply matrices: four times what another
-# order of the products makes, and one rounding to 16 bits
+# in ulps of a parameter's largest element, for rules that multiply matrices: four times what
+# another order of the products makes, and one rounding to 16 bits
 TOLERANCE = {"float64": 8.0, "float32": 8.0, "float16": 1.0, "bfloat16": 1.0}
 STATE_TOLERANCE = 80.0  # four times, too, in ulps of a state's largest element: squares of products
 # four times what other libraries' decompositions make of bases, and of states that follow from them
@@ -49,8 +49,8 @@ def generate(
     out: Path | str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Write the golden files of built-in rules; the same bytes each time, of rules that multiply matrices
-    with the same library and processor.
+    """Write the golden files of built-in rules; the same bytes each time, of rules that multiply
+    matrices with the same library and processor.
 
     Parameters
     ----------
@@ -183,7 +183,8 @@ def _header(case: Case, oracle: ModuleType | None, start: Mapping[str, Any]) -> 
 
 
 def _state_tolerance(rule: Rule) -> dict[str, float] | None:
-    """Return the tolerance of each state that follows from products of matrices, None without any."""
+    """Return the tolerance of each state that follows from products of matrices, None without
+    any."""
     after, _ = trace_update(rule)
     called = {
         name: FUNCTIONS.keys() & {node.op for node in reachable([after[name]])}

@@ -103,8 +103,8 @@ def _truth_of(golden: Golden, seen: list[Seen], tensors: list[str]) -> dict[str,
 
 
 def _averaged(h: SimpleNamespace, t: int, p: Any, before: Any) -> Any:
-    """Return the average of a parameter after step ``t``: its first value, then an exponential one or
-    the mean of all."""
+    """Return the average of a parameter after step ``t``: its first value, then an exponential one
+    or the mean of all."""
     count = t - h.average_start
     if count <= 1:
         return p
@@ -114,8 +114,8 @@ def _averaged(h: SimpleNamespace, t: int, p: Any, before: Any) -> Any:
 
 
 def _take_copy(h: SimpleNamespace, t: int, p: Any, state: Any) -> None:
-    """Write the parameter after step ``t`` over the oldest of ``h.average`` copies, where as many steps as
-    ``h.average_every`` have counted since the last one was taken."""
+    """Write the parameter after step ``t`` over the oldest of ``h.average`` copies, where as many
+    steps as ``h.average_every`` have counted since the last one was taken."""
     if t <= h.average_start:
         return
     state["since the last copy"] += 1

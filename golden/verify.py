@@ -23,11 +23,11 @@ Array = NDArray[Any]
 class Result:
     """The result of one golden file on one backend.
 
-    ``differences`` are in words, in the order of the steps: the first one says where it began.
-    The errors are after the last step that has a truth, None without one: ``ulps`` of the
-    parameters, at most, in units in the last place of their dtype, or, if the rule takes a sign,
-    how many signs are ``flipped``. ``tolerance`` is that of the file, in ulps, None if parameters must
-    have its bits.
+    ``differences`` are in words, in the order of the steps: the first one says where it began. The
+    errors are after the last step that has a truth, None without one: ``ulps`` of the parameters,
+    at most, in units in the last place of their dtype, or, if the rule takes a sign, how many signs
+    are ``flipped``. ``tolerance`` is that of the file, in ulps, None if parameters must have its
+    bits.
     """
 
     label: str

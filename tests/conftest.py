@@ -113,14 +113,16 @@ def other_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for printed C that is compiled: what is compared with every backend is compiled once."""
+    """A folder for printed C that is compiled: what is compared with every backend is compiled
+    once."""
     return tmp_path_factory.mktemp("libraries")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _young_heap() -> None:
-    """What is there already is not looked at when garbage is collected, as compilers make Python do all
-    the time: of tens of thousands of other tests and what they imported, that takes a second each time."""
+    """What is there already is not looked at when garbage is collected, as compilers make Python do
+    all the time: of tens of thousands of other tests and what they imported, that takes a second
+    each time."""
     gc.collect()
     gc.freeze()
 
@@ -143,7 +145,8 @@ def _ctrl_c_raises() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_choice_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests choose backend and threads themselves, and help is as wide as a usual terminal. The
-    kernel cache stays the usual one: a run with a cache of its own would compile everything again."""
+    kernel cache stays the usual one: a run with a cache of its own would compile everything
+    again."""
     monkeypatch.delenv("SAMESTEP_BACKEND", raising=False)
     monkeypatch.delenv("SAMESTEP_THREADS", raising=False)
     monkeypatch.setenv("COLUMNS", "100")  # in a narrow one rich leaves out the ends of words

@@ -1,5 +1,5 @@
-"""What printed Numba modules import, for Python's own interpreter: nothing is compiled, and an index
-out of bounds is an error. Tens of times as fast as compiling, for a small array."""
+"""What printed Numba modules import, for Python's own interpreter: nothing is compiled, and an
+index out of bounds is an error. Tens of times as fast as compiling, for a small array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The fixed order of sums, with every lane taking part: what `samestep.language.summation` shortens."""
+"""The fixed order of sums, with every lane taking part: what `samestep.language.summation`
+shortens."""
 
 from __future__ import annotations
 

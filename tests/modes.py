@@ -1,4 +1,5 @@
-"""Modes of the process that the package switches, or might: whatever runs leaves them as they were."""
+"""Modes of the process that the package switches, or might: whatever runs leaves them as they
+were."""
 
 from __future__ import annotations
 

@@ -2,14 +2,15 @@
 
 ``SAMESTEP_TEST`` says which:
 
-- ``sample``: of each test function every eleventh case, one at least; of one marked ``every("name")`` a
-  case for every value of that parameter; of one marked ``whole``, which takes long and rarely tells more,
-  none. It is what a run takes that names nothing, such as README's command.
+- ``sample``: of each test function every eleventh case, one at least; of one marked
+  ``every("name")`` a case for every value of that parameter; of one marked ``whole``, which takes
+  long and rarely tells more, none. It is what a run takes that names nothing, such as README's command.
 - ``whole``: all tests. It is what a run takes that names files, tests or words (``-k``).
 - ``everything``: all tests, and those that draw, compile or kill do it ten times as often and more.
 
-The other variables ``SAMESTEP_TEST_...`` say what must be there (``BACKENDS``, ``TORCH``, ``FRAMEWORKS``,
-``MACHINES``, ``NVRTC``), what stands in for a GPU (``DOUBLE``, ``DEVICE``) and where drawing begins (``SEED``).
+The other variables ``SAMESTEP_TEST_...`` say what must be there (``BACKENDS``, ``TORCH``,
+``FRAMEWORKS``, ``MACHINES``, ``NVRTC``), what stands in for a GPU (``DOUBLE``, ``DEVICE``) and
+where drawing begins (``SEED``).
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def amount(config: pytest.Config) -> str:
 
 
 def half(names: Sequence[str]) -> list[str]:
-    """Return of names such as ``adamw.float32`` every second dtype of a rule, one at least; all of them with
-    ``everything``. For cases that take long and rarely tell more than their neighbours."""
+    """Return of names such as ``adamw.float32`` every second dtype of a rule, one at least; all of
+    them with ``everything``. For cases that take long and rarely tell more than their
+    neighbours."""
     of_rule: dict[str, list[str]] = defaultdict(list)
     for name in names:
         of_rule[name.rpartition(".")[0]].append(name)

@@ -1,4 +1,5 @@
-"""`CONTRIBUTING.md` is followed to the letter, in a copy of the checkout: nothing else is touched."""
+"""`CONTRIBUTING.md` is followed to the letter, in a copy of the checkout: nothing else is
+touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Controls: an import is seen in every form it can be written in, and stands for the right files."""
+"""Controls: an import is seen in every form it can be written in, and stands for the right
+files."""
 
 from __future__ import annotations
 

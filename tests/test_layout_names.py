@@ -98,6 +98,7 @@ def test_control_docstrings_and_comments_may_speak_freely(source):
 
 
 def test_no_test_file_makes_a_folder_of_backends_importable():
-    """pytest puts the folder of each test file on ``sys.path``. A file in ``tests/backends/`` itself
-    would make ``tests/backends/cupy`` what ``import cupy`` finds where CuPy is not installed."""
+    """pytest puts the folder of each test file on ``sys.path``. A file in ``tests/backends/``
+    itself would make ``tests/backends/cupy`` what ``import cupy`` finds where CuPy is not
+    installed."""
     assert not list((ROOT / "tests" / "backends").glob("*.py"))

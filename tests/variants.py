@@ -32,8 +32,8 @@ SPECIAL = np.array(
 
 
 def variants() -> list[ss.Rule]:
-    """All variants that can be printed and take parameters of any shape: those that call no function of
-    a whole matrix, which are in `every_variant`, too."""
+    """All variants that can be printed and take parameters of any shape: those that call no
+    function of a whole matrix, which are in `every_variant`, too."""
     return [rule for rule in every_variant() if not stages(rule).calls]
 
 
@@ -48,8 +48,8 @@ def exported_variant(rule: ss.Rule, target: str, dtype: str) -> str:
 
 
 def has_bits_of_numpy(rule: ss.Rule | str, backend: str) -> bool:
-    """Return whether a rule has the reference's bits on this backend: one that multiplies matrices has
-    the bits of another library on a device."""
+    """Return whether a rule has the reference's bits on this backend: one that multiplies matrices
+    has the bits of another library on a device."""
     return backend not in ("cupy", "doubled") or not stages(find_rule(rule)).calls
 
 

@@ -1,5 +1,5 @@
-"""Kernels on a CUDA device, whoever owns the arrays there: compiled by NVRTC and launched through the
-driver, both by way of NVIDIA's cuda-bindings."""
+"""Kernels on a CUDA device, whoever owns the arrays there: compiled by NVRTC and launched through
+the driver, both by way of NVIDIA's cuda-bindings."""
 
 from __future__ import annotations
 

@@ -58,9 +58,9 @@ class CudaBackend(BackendBase):
             return bool(download.wait()[1] != 0)
 
     def check_arithmetic(self) -> None:
-        """Check how this thread rounds scalars; kernels keep subnormal numbers whatever the processor
-        is set to. What can be seen besides is that a step comes on another stream than what was
-        before it."""
+        """Check how this thread rounds scalars; kernels keep subnormal numbers whatever the
+        processor is set to. What can be seen besides is that a step comes on another stream than
+        what was before it."""
         check_caller(may_flush=True)
         self.follow()
 

@@ -14,8 +14,8 @@ Array = NDArray[Any]
 
 
 class BlockState:
-    """Elements of a vector of ``codes`` and its ``scales``, which are of ``total`` elements, from ``first``
-    on, seen with a ``shape``: `load` returns them, an assignment stores new ones.
+    """Elements of a vector of ``codes`` and its ``scales``, which are of ``total`` elements, from
+    ``first`` on, seen with a ``shape``: `load` returns them, an assignment stores new ones.
 
     A slice of rows may begin and end within a block. A block is stored with its last element, until
     when its first ones are ``waiting``; so all rows are assigned in their order.

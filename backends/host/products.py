@@ -1,5 +1,5 @@
-"""The product of stacks of matrices in host memory: NumPy's, and of a matrix with its own transpose a
-little more than half of it.
+"""The product of stacks of matrices in host memory: NumPy's, and of a matrix with its own transpose
+a little more than half of it.
 """
 
 from __future__ import annotations

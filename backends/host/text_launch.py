@@ -59,8 +59,8 @@ class TextLaunch(HostLaunch):
         self, value: Any, array: str, like: Any, elements: Sequence[tuple[int, int, int]]
     ) -> Any:
         """Return the new value of an array as it is stored: as it is if storing rounds to nearest.
-        ``like`` is its memory, ``elements`` are those there: of which tensor, from which one on, and
-        how many."""
+        ``like`` is its memory, ``elements`` are those there: of which tensor, from which one on,
+        and how many."""
         if array not in self.streams:
             return value
         pieces = [

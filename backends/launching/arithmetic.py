@@ -15,7 +15,8 @@ CAUSES = {
 
 
 def fault() -> str:
-    """Return what this thread's processor does otherwise than IEEE 754 by default; "" for nothing."""
+    """Return what this thread's processor does otherwise than IEEE 754 by default; "" for
+    nothing."""
     # rounded upwards, the first is more than one; downwards or towards zero, the second is less
     if not ONE + TINY == ONE == ONE - TINY:
         return ROUNDS

@@ -20,8 +20,8 @@ from ...pages import see
 def initial_state(
     tensor: Any, rule: Rule, hyper: dict[str, Any]
 ) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any], float]]:
-    """Yield name, shape, dtype and initial value (of each real) of a parameter's state arrays, those of
-    scales among them.
+    """Yield name, shape, dtype and initial value (of each real) of a parameter's state arrays,
+    those of scales among them.
 
     Raises TypeError for a complex parameter of a rule that keeps state per row or column, and what
     `check_parameter` raises.
@@ -50,8 +50,9 @@ def initial_state(
 
 
 def check_parameter(tensor: Any, rule: Rule) -> None:
-    """Raise TypeError or ValueError for a parameter that ``rule`` is not for: whose states its codecs
-    do not store, that its parts are not for, or that is no matrix where it calls functions of whole ones."""
+    """Raise TypeError or ValueError for a parameter that ``rule`` is not for: whose states its
+    codecs do not store, that its parts are not for, or that is no matrix where it calls functions
+    of whole ones."""
     check_storage(tensor.name, tensor.dtype, tensor.complex, rule)
     if not stages(rule).calls:
         return

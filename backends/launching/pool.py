@@ -109,7 +109,8 @@ def thread_count() -> int:
 
 
 def worker_fault() -> str:
-    """Return what a worker of this process's pool found of its arithmetic; "" for nothing unusual."""
+    """Return what a worker of this process's pool found of its arithmetic; "" for nothing
+    unusual."""
     return "" if _pool is None else _pool.fault
 
 

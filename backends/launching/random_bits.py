@@ -14,8 +14,8 @@ Integers = NDArray[np.int64]
 
 
 class Piece(NamedTuple):
-    """Some elements of a parameter: its position among all of the optimizer's, the index of the first
-    one, how many they are, and the key of the parameter's step."""
+    """Some elements of a parameter: its position among all of the optimizer's, the index of the
+    first one, how many they are, and the key of the parameter's step."""
 
     position: int
     first: int
@@ -29,8 +29,8 @@ def random_bits(
     place: Callable[[Integers], Any] = lambda integers: integers,
     stack: Callable[[list[Any], int], Any] = np.stack,
 ) -> Any:
-    """Return 16 random bits for each element of these pieces, one after the other, as int64, for the
-    array whose number is ``stream``. ``place`` puts integers where they are computed with, and
+    """Return 16 random bits for each element of these pieces, one after the other, as int64, for
+    the array whose number is ``stream``. ``place`` puts integers where they are computed with, and
     ``stack`` is that framework's."""
     position, first, count = np.array([piece[:3] for piece in pieces], np.int64).T
     keys = np.array([piece.key for piece in pieces], np.int64)

@@ -96,8 +96,9 @@ def load(name: str, source: str) -> ModuleType:
 
 
 def _imported(folder: Path, key: str, source: str) -> ModuleType:
-    """Import from a file in ``folder``. If that fails, what is there may be damaged, or a disk full:
-    try again without it, then in a temporary directory, so that what is raised is the source's own."""
+    """Import from a file in ``folder``. If that fails, what is there may be damaged, or a disk
+    full: try again without it, then in a temporary directory, so that what is raised is the
+    source's own."""
     try:
         return _import(folder, key, source)
     except Exception as error:

@@ -30,7 +30,8 @@ class LaunchTable:
     itemsizes
         Array name to bytes per element.
     positions
-        Those of the tensors among all parameters of the optimizer, which random bits are counted by.
+        Those of the tensors among all parameters of the optimizer, which random bits are counted
+        by.
     rows
         Position of a tensor to the indices of those of its rows that are meant, each a chunk: its
         size is theirs, and its gradient has them one after the other.

@@ -113,8 +113,8 @@ def _joined(pieces: Sequence[Any]) -> Array:
 class _Together:
     """A block of small tensors: their memory, array by array, and where each is in the block.
 
-    ``joined`` has an array over all pieces where they lie side by side, else None; ``row`` is the row
-    of scalars of all, None where they have several.
+    ``joined`` has an array over all pieces where they lie side by side, else None; ``row`` is the
+    row of scalars of all, None where they have several.
     """
 
     def __init__(

@@ -55,8 +55,8 @@ class NumpyLaunch(TextLaunch):
         self.row_of_tensor = row_of_tensor
         count = max(row_of_tensor) + 1
         if count != len(self.named_rows):
-            # arrays without axes that see the rows of each step: NumPy multiplies by one in 0.25 µs,
-            # by a number of its own in 0.41
+            # arrays without axes that see the rows of each step: NumPy multiplies by one in 0.25
+            # µs, by a number of its own in 0.41
             self.rows = np.empty((count, len(self.scalars)), self.dtype)
             self.named_rows = [
                 self.named([row[k, ...] for k in range(len(row))]) for row in self.rows

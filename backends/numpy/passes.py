@@ -99,8 +99,8 @@ def parts_of_sums(rows: int, columns: int, matrix: bool, per: str) -> tuple[int,
 
 
 class _Gathered:
-    """One sum in the making, in the fixed order of ``core/language/summation.py``; or the largest of
-    values that are not negative, in any order."""
+    """One sum in the making, in the fixed order of ``core/language/summation.py``; or the largest
+    of values that are not negative, in any order."""
 
     def __init__(self, passes: _Passes, op: str, per: str) -> None:
         self.passes, self.op, self.per = passes, op, per

@@ -26,7 +26,8 @@ Evaluate = Callable[[int, Sequence[Tensor]], Sequence[Tensor]]
 class Batch:
     """The memory of ``work``. ``memory`` has vectors over all tensors for ``param`` and each state,
     ``sizes`` the numbers of elements that the rule asks for. ``streams`` are the arrays that are
-    rounded by random bits, with their numbers; ``positions`` those of the tensors among all parameters of the optimizer."""
+    rounded by random bits, with their numbers; ``positions`` those of the tensors among all
+    parameters of the optimizer."""
 
     def __init__(
         self,
@@ -67,8 +68,8 @@ class Batch:
         keys: Sequence[tuple[int, int]],
         signs: Mapping[int, Tensor],
     ) -> None:
-        """Run the passes on all blocks, one after the other, and the folds between them. ``keys`` are
-        those of random bits, by tensor; ``signs`` the random signs, by their nodes' ids."""
+        """Run the passes on all blocks, one after the other, and the folds between them. ``keys``
+        are those of random bits, by tensor; ``signs`` the random signs, by their nodes' ids."""
         grad = self.work.gather(self.work.views(grads))
         blocks, small = self._own or self._arrays()
         parts: list[tuple[slice | None, list[Tensor]]] = [
@@ -101,7 +102,8 @@ class Batch:
         dtype: torch.dtype,
         keys: Sequence[tuple[int, int]],
     ) -> Tensor:
-        """Return the new value of the i-th array in a block, rounded to ``dtype`` by random bits."""
+        """Return the new value of the i-th array in a block, rounded to ``dtype`` by random
+        bits."""
         line, stream = math.prod(self.work.shape[2:]), self.streams[i]
         assert stream is not None
         pieces = []

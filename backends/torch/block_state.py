@@ -14,12 +14,13 @@ Tensor = torch.Tensor
 
 
 class BlockState:
-    """Elements of a vector of ``codes`` and its ``scales``, which are of ``total`` elements, from ``first``
-    on, seen with a ``shape``: `to` loads them and `copy_` stores new ones, as with a tensor.
+    """Elements of a vector of ``codes`` and its ``scales``, which are of ``total`` elements, from
+    ``first`` on, seen with a ``shape``: `to` loads them and `copy_` stores new ones, as with a
+    tensor.
 
     A slice of rows, behind the axis of a batch of one, may begin and end within a block. A block is
-    stored with its last element, until when its first ones are ``waiting``; so all rows are stored in
-    their order.
+    stored with its last element, until when its first ones are ``waiting``; so all rows are stored
+    in their order.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """A rule's passes compiled by PyTorch's compiler, over the same slices.
 
-One graph per variant, compute dtype and pass; folds, on few numbers, are not compiled. Whatever changes from step to step is an input, and
-lengths are symbols: a graph is compiled once. Only an axis of length 1 is different for the
-compiler, and scalars that are one per tensor instead of one for all; each of these has a graph of
-its own, so that none is ever compiled again.
+One graph per variant, compute dtype and pass; folds, on few numbers, are not compiled. Whatever
+changes from step to step is an input, and lengths are symbols: a graph is compiled once. Only an
+axis of length 1 is different for the compiler, and scalars that are one per tensor instead of one
+for all; each of these has a graph of its own, so that none is ever compiled again.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ INSTALL = "install it with: pip install cuda-bindings nvidia-cuda-nvrtc"
 
 
 def device_backend(implementation: str, device: torch.device) -> TorchOnDevice:
-    """Return the backend with this implementation; the default is "fused", and "foreach" where kernels
-    cannot be compiled or launched.
+    """Return the backend with this implementation; the default is "fused", and "foreach" where
+    kernels cannot be compiled or launched.
 
     Raises RuntimeError for one that cannot run here.
     """

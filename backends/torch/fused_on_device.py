@@ -41,8 +41,8 @@ class FusedOnDevice(CudaBackend, TorchOnDevice):
         self, found_inf: torch.Tensor, scale: torch.Tensor | None
     ) -> DeviceVerdict:
         """Return what follows from a GradScaler's tensors, which stay where they are: gradients are
-        divided by ``scale``, and the step is left out if ``found_inf`` is not 0. Raises RuntimeError
-        if work is being captured."""
+        divided by ``scale``, and the step is left out if ``found_inf`` is not 0. Raises
+        RuntimeError if work is being captured."""
         if self.capturing():
             raise RuntimeError(
                 "a step that a GradScaler may leave out cannot be captured: whether it counts is "

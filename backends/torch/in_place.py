@@ -2,7 +2,8 @@
 
 An operation writes where a value was that is not needed any more, or into a buffer, and a new
 value, where it can, over the old one. So there are no temporaries to allocate, few to hold in the
-caches, and nothing to copy at the end. An operation that fails (no memory) leaves a slice half updated.
+caches, and nothing to copy at the end. An operation that fails (no memory) leaves a slice half
+updated.
 """
 
 from __future__ import annotations

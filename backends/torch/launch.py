@@ -29,7 +29,8 @@ Tensor = torch.Tensor
 
 
 class TorchLaunch(HostLaunch):
-    """A launch that runs passes and folds slice by slice. ``gathered``: small tensors share slices."""
+    """A launch that runs passes and folds slice by slice. ``gathered``: small tensors share
+    slices."""
 
     # the operations of the next run, and what computes them, with its buffers
     _made_ready: tuple[list[Operations], Evaluate] | None = None
@@ -148,8 +149,8 @@ class TorchLaunch(HostLaunch):
         return lines.T.contiguous()[:, None, :].unbind()
 
     def _random_signs(self, work: Work, rows: Any) -> dict[int, Tensor]:
-        """Return the random signs that the rule asks for, of all tensors of some work, by their nodes'
-        ids."""
+        """Return the random signs that the rule asks for, of all tensors of some work, by their
+        nodes' ids."""
         found = {}
         for node in self.signs:
             columns = [self.program.scalars.index(str(arg.name)) for arg in node.args]

@@ -29,8 +29,8 @@ COEFFICIENT = "grad_coefficient"  # the last of a row's scalars; it multiplies t
 
 
 def finite_or_zero(x: Tensor, zero: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return ``x`` with ``zero`` in place of infinities and NaN: one operation, but for the compiler,
-    which would make constants of its own."""
+    """Return ``x`` with ``zero`` in place of infinities and NaN: one operation, but for the
+    compiler, which would make constants of its own."""
     if torch.compiler.is_compiling():
         return torch.where(torch.isfinite(x), x, zero)
     return torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0, out=out)
@@ -98,10 +98,11 @@ COMPOSITES = ("sign", "cube_root", "maximum", "minimum")
 class Operations:
     """One pass or fold of a rule as a graph; ``node.meta["per"]`` is the `Expr.per` of its nodes.
 
-    The graph takes the scalars, the sizes, the values ``received`` from earlier passes and folds and
-    random signs, the arrays (in a pass those of the parameter's shape, the gradient last; in a fold
-    the smaller ones), and ``constants``. It returns the new values of the arrays at the positions
-    ``written``; then what a pass's ``sums`` add up, or the values of a fold's ``crossings``.
+    The graph takes the scalars, the sizes, the values ``received`` from earlier passes and folds
+    and random signs, the arrays (in a pass those of the parameter's shape, the gradient last; in a
+    fold the smaller ones), and ``constants``. It returns the new values of the arrays at the
+    positions ``written``; then what a pass's ``sums`` add up, or the values of a fold's
+    ``crossings``.
     """
 
     graph: fx.Graph

@@ -31,8 +31,8 @@ product = Product()
 def in_dtype(
     function: Callable[..., None], dtype: str, stack: Tensor, size: int, *numbers: float
 ) -> None:
-    """Call ``function(product, stack, memory, *numbers)`` in ``dtype``, with ``size`` elements of memory,
-    and round what it leaves back into ``stack``."""
+    """Call ``function(product, stack, memory, *numbers)`` in ``dtype``, with ``size`` elements of
+    memory, and round what it leaves back into ``stack``."""
     narrow = stack.to(getattr(torch, dtype))
     function(product, narrow, narrow.new_empty(size), *numbers)
     stack.copy_(narrow)

@@ -1,4 +1,5 @@
-"""Sums over a batch of tensors of one shape, in the fixed order of ``core/language/summation.py``."""
+"""Sums over a batch of tensors of one shape, in the fixed order of
+``core/language/summation.py``."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def fold(lanes: Tensor) -> Tensor:
 
 
 def add_neighbours(lines: Tensor) -> Tensor:
-    """Return the sum of axis 1, of any length, in pairs of neighbours, pairs of pairs, and so on."""
+    """Return the sum of axis 1, of any length, in pairs of neighbours, pairs of pairs, and so
+    on."""
     while (count := lines.shape[1]) > 1:
         pairs = lines[:, : count - 1 : 2] + lines[:, 1::2]
         lines = torch.cat([pairs, lines[:, -1:]], dim=1) if count % 2 else pairs
@@ -66,8 +68,8 @@ def total_of_rows(x: Tensor) -> Tensor:
 
 
 class Gathered:
-    """A sum over a batch, or the largest of values that are not negative, block by block: `add` takes
-    consecutive blocks of lines, `result` ends it."""
+    """A sum over a batch, or the largest of values that are not negative, block by block: `add`
+    takes consecutive blocks of lines, `result` ends it."""
 
     def __init__(self, op: str, per: str, work: Work) -> None:
         self.op, self.per, self.matrix = op, per, work.matrix

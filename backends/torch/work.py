@@ -93,9 +93,9 @@ class Work:
 
 
 class Views:
-    """The memory of one of the arrays, which exists ``per`` element, row, column or tensor. On the host, where nothing is
-    converted, NumPy copies to it: it takes a quarter of the time that PyTorch takes for each
-    piece."""
+    """The memory of one of the arrays, which exists ``per`` element, row, column or tensor. On the
+    host, where nothing is converted, NumPy copies to it: it takes a quarter of the time that
+    PyTorch takes for each piece."""
 
     def __init__(self, work: Work, vectors: Sequence[Tensor], per: str, dtype: torch.dtype) -> None:
         self.work, self.per = work, per
@@ -145,8 +145,8 @@ def flat_work(
     longest: int,
     limits: tuple[int, int],
 ) -> Iterator[Work]:
-    """Yield the work of a rule that does not reduce: each of the ``members`` in pieces of its own, at most
-    ``longest``, or small tensors ``gathered`` to slices. ``limits``: see `slice_on`."""
+    """Yield the work of a rule that does not reduce: each of the ``members`` in pieces of its own,
+    at most ``longest``, or small tensors ``gathered`` to slices. ``limits``: see `slice_on`."""
     most, direct = limits
     small: list[Piece] = []
     filled = 0
@@ -178,8 +178,9 @@ def batched_work(
     gathered: bool,
     most: int,
 ) -> Iterator[Work]:
-    """Yield the work of a rule that reduces: tensors of one shape together, as many as fill a slice of ``most``
-    elements. ``shapes`` are (rows, columns), or (elements,) of tensors that are not seen as matrices."""
+    """Yield the work of a rule that reduces: tensors of one shape together, as many as fill a slice
+    of ``most`` elements. ``shapes`` are (rows, columns), or (elements,) of tensors that are not
+    seen as matrices."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for i in members:
         alike.setdefault(shapes[i], []).append(i)

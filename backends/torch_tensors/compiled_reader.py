@@ -39,8 +39,8 @@ def look(objects, rows, index, found):
 
 
 def source(where: Structs) -> str:
-    """Return the text of a module for structs like these. Column 0 of a kind is the type, 1 the item
-    size, which the caller writes; then come the words of `Structs.kind`."""
+    """Return the text of a module for structs like these. Column 0 of a kind is the type, 1 the
+    item size, which the caller writes; then come the words of `Structs.kind`."""
     words = [
         f"word(tensor + {offset})" + (f" & {mask}" if mask + 1 < 1 << 64 else "")
         for offset, mask in where.kind

@@ -85,7 +85,8 @@ def reader_for(tensors: Sequence[Any], compiler: Callable[[Structs], Any] | None
 
 
 class Watch:
-    """A record of what and where tensors are, to compare with later. It keeps none of them alive."""
+    """A record of what and where tensors are, to compare with later. It keeps none of them
+    alive."""
 
     def __init__(self, reader: Reader, tensors: list[Any]) -> None:
         self._reader, self._kinds = reader, reader.kinds(tensors)
@@ -98,7 +99,8 @@ class Watch:
         return self._reader.look(tensors, self._kinds)
 
     def moved(self, tensors: list[Any]) -> Sequence[int]:
-        """Return the positions of those that are elsewhere now; if one is something else, of all."""
+        """Return the positions of those that are elsewhere now; if one is something else, of
+        all."""
         now = self.look(tensors)
         every = range(len(tensors))
         return every if now is None else np.flatnonzero(now != self.addresses).tolist()

@@ -1,4 +1,5 @@
-"""Refuses work on tensors where PyTorch only records it: a launch writes to memory, which no record has."""
+"""Refuses work on tensors where PyTorch only records it: a launch writes to memory, which no record
+has."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from .view import loaded
 
 
 def refuse_traced(what: str) -> None:
-    """Raise RuntimeError, beginning with ``what``, if PyTorch is recording operations or playing them
-    on tensors without elements."""
+    """Raise RuntimeError, beginning with ``what``, if PyTorch is recording operations or playing
+    them on tensors without elements."""
     if found := _traced_by():
         raise RuntimeError(
             f"{what} cannot be traced ({found}): it writes to the memory of tensors, which no graph "

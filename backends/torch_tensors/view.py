@@ -99,8 +99,8 @@ def described(tensor: Any) -> str:
 
 
 def is_fake(tensor: Any) -> bool:
-    """Return True for a tensor of FakeTensorMode. Its module is never imported here: whoever has one
-    has loaded it."""
+    """Return True for a tensor of FakeTensorMode. Its module is never imported here: whoever has
+    one has loaded it."""
     module = sys.modules.get("torch._subclasses.fake_tensor")
     return isinstance(tensor, getattr(module, "FakeTensor", ()))
 

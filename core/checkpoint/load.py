@@ -40,8 +40,8 @@ def load(
     strict: bool,
     only: Rule | None = None,
 ) -> Run:
-    """Return a run that goes on from a file; see `samestep.Optimizer.load`. ``only`` is the rule that
-    all groups must have."""
+    """Return a run that goes on from a file; see `samestep.Optimizer.load`. ``only`` is the rule
+    that all groups must have."""
     given, single, division = as_groups(params, rules)
     trees = [group["params"] for group in given]
     with CheckpointFile(path) as file:
@@ -116,7 +116,8 @@ def _read_tree(file: CheckpointFile) -> dict[str, Any]:
 def _rules_of_groups(
     tree: Mapping[str, Any], given: Sequence[Mapping[str, Any]], rule: Rule
 ) -> list[Rule]:
-    """Return the rule of each group of the file; ``rule`` is that of groups that do not say otherwise.
+    """Return the rule of each group of the file; ``rule`` is that of groups that do not say
+    otherwise.
 
     Raises ValueError for another number of groups, and where one that was given has another rule.
     """
@@ -176,8 +177,9 @@ def _check_params(
 
 
 def _check_parts(rule: Rule, group: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
-    """Raise TypeError or ValueError where a group of the file has codecs or parts that its parameters cannot
-    have, or keeps more copies of them than are there: memory would be taken for all."""
+    """Raise TypeError or ValueError where a group of the file has codecs or parts that its
+    parameters cannot have, or keeps more copies of them than are there: memory would be taken for
+    all."""
     copies = last_copies(rule.around)
     for place in group["params"]:
         name = tree["names"][place]

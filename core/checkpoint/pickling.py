@@ -53,8 +53,8 @@ def unpickled(saved: dict[str, Any]) -> Run:
 
 
 def backend_here(name: str, leaves: Sequence[Any]) -> str | None:
-    """Return the name of the backend that was pickled; where it cannot run, warn and return None: then
-    the one that is chosen for these arrays runs."""
+    """Return the name of the backend that was pickled; where it cannot run, warn and return None:
+    then the one that is chosen for these arrays runs."""
     try:
         get_backend(name, leaves)
     except (RuntimeError, ValueError) as error:

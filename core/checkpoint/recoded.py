@@ -20,12 +20,12 @@ def recoded(
     to_numpy: Callable[[Any], Any],
     where: str,
 ) -> dict[str, Any]:
-    """Return the arrays of the states of a parameter of this ``shape`` as ``rule`` stores them, where
-    that is in blocks; others as float32, to be rounded where they are written. ``saved`` is the
-    variant that stored them.
+    """Return the arrays of the states of a parameter of this ``shape`` as ``rule`` stores them,
+    where that is in blocks; others as float32, to be rounded where they are written. ``saved`` is
+    the variant that stored them.
 
-    What has the codec that it is to have is taken as it is. Codes are loaded exactly, so that
-    each state is rounded once. A state that ``arrays`` does not have is left out. Raises ValueError,
+    What has the codec that it is to have is taken as it is. Codes are loaded exactly, so that each
+    state is rounded once. A state that ``arrays`` does not have is left out. Raises ValueError,
     beginning with ``where``, for another shape, or scales that are not one for each block.
     """
     found: dict[str, Any] = {}

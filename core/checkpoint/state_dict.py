@@ -262,8 +262,8 @@ def _checked_state(
 def _kept_apart(
     run: Run, entries: Sequence[tuple[int, dict[str, float], dict[str, Any]]]
 ) -> list[tuple[int, dict[str, float], dict[str, Any]]]:
-    """Return the entries, copies of arrays that lie in the run's own state among them: it is written
-    to one after the other."""
+    """Return the entries, copies of arrays that lie in the run's own state among them: it is
+    written to one after the other."""
     own = [array for tensor in run.groups.tensors for array in tensor.state.values()]
     given = [values for _, _, arrays in entries for values in arrays.values()]
     kept = iter(run.backend.apart(given, own))

@@ -21,7 +21,8 @@ from ..rules import registry
 
 @dataclass(frozen=True)
 class Layout:
-    """The difference of torch's state of an optimizer from a step count, the carry and the arrays."""
+    """The difference of torch's state of an optimizer from a step count, the carry and the
+    arrays."""
 
     counts_steps: bool = True  # without: a state is there only after the first step
     scalars: tuple[str, ...] = ()  # scalars of the next step, which torch computes at the last
@@ -44,8 +45,8 @@ EXCEPTIONS = {
 
 
 def layout_of(rule: Rule) -> Layout:
-    """Return the layout of the optimizer whose rule this is a variant of; the usual one of a rule of
-    the user's own."""
+    """Return the layout of the optimizer whose rule this is a variant of; the usual one of a rule
+    of the user's own."""
     rule = inside(rule)
     built_in = registry.get(rule.name)
     if built_in is None or (
@@ -97,8 +98,8 @@ def read_entry(
 
 
 def _check_number_of_copies(copies: tuple[str, ...], names: set[str], where: str) -> None:
-    """Raise ValueError for another number of last copies among these names than the rule keeps; none may
-    be there."""
+    """Raise ValueError for another number of last copies among these names than the rule keeps;
+    none may be there."""
     found = set(filter(is_last_copy, names))
     if found and copies and found != {*copies}:
         raise ValueError(

@@ -59,8 +59,8 @@ def last_copies(around: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def prefix(name: str, value: Any) -> str:
-    """Return what the name of a rule with such a part begins with: ``master_adamw``, ``split_adamw``,
-    ``ema_adamw``, ``last5_adamw``, ``copied_adamw``."""
+    """Return what the name of a rule with such a part begins with: ``master_adamw``,
+    ``split_adamw``, ``ema_adamw``, ``last5_adamw``, ``copied_adamw``."""
     if name == "copy_to":
         return "copied_"
     if name == "average" and isinstance(value, int):
@@ -69,8 +69,8 @@ def prefix(name: str, value: Any) -> str:
 
 
 def in_order(hyper: Mapping[str, Any]) -> list[str]:
-    """Return the names of all parts, in the order in which these go around a rule. The halves of a split
-    master come last: they are of what all other parts return, which is rounded only then."""
+    """Return the names of all parts, in the order in which these go around a rule. The halves of a
+    split master come last: they are of what all other parts return, which is rounded only then."""
     return sorted(STRUCTURAL, key=lambda name: hyper.get(name) == "split")
 
 
@@ -83,8 +83,8 @@ def name_inside(rule: str, hyper: Mapping[str, Any]) -> str:
 
 
 def checked_choice(name: str, value: Any, where: str = "") -> Any:
-    """Return the value of one of `STRUCTURAL`. Raise ValueError, beginning with ``where``, for another
-    one."""
+    """Return the value of one of `STRUCTURAL`. Raise ValueError, beginning with ``where``, for
+    another one."""
     value = named(plain(value))
     if name not in CHOICES:
         return bool(value)
@@ -101,8 +101,8 @@ def checked_choice(name: str, value: Any, where: str = "") -> Any:
 
 
 def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:
-    """Raise TypeError if a part is ``around`` the rule of a parameter that loses nothing by rounding.
-    ``what`` says, with the parameter's name, what it is."""
+    """Raise TypeError if a part is ``around`` the rule of a parameter that loses nothing by
+    rounding. ``what`` says, with the parameter's name, what it is."""
     for name in OF_16_BITS:
         if around.get(name) and dtype not in ("bfloat16", "float16"):
             raise TypeError(
@@ -123,8 +123,8 @@ def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:
 
 
 def check_storage(name: str, dtype: str, is_complex: bool, rule: Any) -> None:
-    """Raise TypeError if a `Rule` has a codec or a part that a parameter of this dtype cannot have; of a
-    complex one it is that of its pairs. ``name`` is the parameter's."""
+    """Raise TypeError if a `Rule` has a codec or a part that a parameter of this dtype cannot have;
+    of a complex one it is that of its pairs. ``name`` is the parameter's."""
     if not (rule.storage or rule.around):
         return
     kind = f"complex, of pairs of {dtype}" if is_complex else f"of {dtype}"

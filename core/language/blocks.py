@@ -1,5 +1,5 @@
-"""The blocks that a matrix is cut into where it has square states (`samestep.language.kronecker`): their
-memory and the time of their decompositions grow with the square and the cube of a side."""
+"""The blocks that a matrix is cut into where it has square states (`samestep.language.kronecker`):
+their memory and the time of their decompositions grow with the square and the cube of a side."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ WHOLE = PAIRS | THIN  # the states that only functions of whole matrices read an
 
 @dataclass(frozen=True)
 class Blocks:
-    """A matrix of ``down`` times ``across`` blocks, each of ``height`` rows and ``width`` columns. All are
-    of one shape: the last ones may have some zeros more than the matrix has rows or columns."""
+    """A matrix of ``down`` times ``across`` blocks, each of ``height`` rows and ``width`` columns.
+    All are of one shape: the last ones may have some zeros more than the matrix has rows or
+    columns."""
 
     rows: int
     columns: int
@@ -38,7 +39,8 @@ class Blocks:
         return self.count == 1
 
     def stack(self, per: str) -> tuple[int, int, int]:
-        """Return the shape of a stack of what the blocks have a number for, one matrix per block."""
+        """Return the shape of a stack of what the blocks have a number for, one matrix per
+        block."""
         rows = self.width if per == "column_pair" else self.height
         columns = self.height if per == "row_pair" else self.width
         return self.count, rows, columns
@@ -72,8 +74,8 @@ def blocks_of(shape: tuple[int, ...]) -> Blocks:
 
 
 def thin_shape(shape: tuple[int, ...], per: str, rank: int) -> tuple[int, int]:
-    """Return the shape of a thin state: no more than ``rank`` numbers for each row or column, nor than the
-    parameter of this shape, seen as a matrix, has rows or columns."""
+    """Return the shape of a thin state: no more than ``rank`` numbers for each row or column, nor
+    than the parameter of this shape, seen as a matrix, has rows or columns."""
     rows, columns = sides = blocks_of(shape).rows, blocks_of(shape).columns
     most = min(rank, *sides)
     if per in SIDES:
@@ -82,8 +84,8 @@ def thin_shape(shape: tuple[int, ...], per: str, rank: int) -> tuple[int, int]:
 
 
 def state_shape(shape: tuple[int, ...], per: str | None, rank: int) -> tuple[int, ...]:
-    """Return the shape of a state of a parameter of this shape, of which there is one number ``per`` what;
-    None means per element. ``rank`` is that of its rule."""
+    """Return the shape of a state of a parameter of this shape, of which there is one number
+    ``per`` what; None means per element. ``rank`` is that of its rule."""
     if per in THIN:
         return thin_shape(shape, per, rank)
     if per in PAIRS:

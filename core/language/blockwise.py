@@ -1,8 +1,8 @@
 """Codecs of blocks: 8 or 4 bits an element, and a float32 scale for each block of elements.
 
 Blocks are neighbours in C's order, the last one may be short. A block's scale and codes follow from
-its own elements, so that no bit depends on threads, chunks or other blocks. What is here in NumPy is
-what printed source and PyTorch compute, too.
+its own elements, so that no bit depends on threads, chunks or other blocks. What is here in NumPy
+is what printed source and PyTorch compute, too.
 
 A code is the rounded root of an element's part of the scale, with its sign: ``most * sqrt(|x| /
 scale)``. So small elements get more of the codes than large ones, and what loads and stores is one
@@ -10,8 +10,8 @@ root, a division a block, and multiplications, which become SIMD code. The large
 block is its scale, and exact. A block whose largest magnitude is below the smallest normal float32
 is stored as zeros. A block with a NaN, an infinity or, where the codec has no sign, a negative
 element has the scale NaN, and is NaN when it is loaded: nothing is silently wrong. Where the codec
-has no sign, an element above 0 has a code of at least 1: a mean of squares that became 0 beside a mean
-of gradients that did not would make a step of that mean divided by ``eps``.
+has no sign, an element above 0 has a code of at least 1: a mean of squares that became 0 beside a
+mean of gradients that did not would make a step of that mean divided by ``eps``.
 
 A codec may have a map instead (`dynamic_map.py`): a code is the number of the map's value that is
 nearest to an element's part of the scale, of two that are equally near the upper one. That takes a
@@ -36,8 +36,8 @@ SMALLEST_NORMAL, INFINITE = 0x00800000, 0x7F800000  # bits of float32
 
 @dataclass(frozen=True)
 class Blockwise:
-    """A codec of blocks of ``size`` elements. Codes have the ``dtype``, or are two in a byte; they are
-    roots and go up to ``most``, or, where that is None, numbers of a map's values."""
+    """A codec of blocks of ``size`` elements. Codes have the ``dtype``, or are two in a byte; they
+    are roots and go up to ``most``, or, where that is None, numbers of a map's values."""
 
     name: str
     size: int
@@ -77,13 +77,13 @@ class Blockwise:
         return 8 // self.bits
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the codes of a parameter of this shape: the same, or a vector of bytes
-        that have two codes each."""
+        """Return the shape of the codes of a parameter of this shape: the same, or a vector of
+        bytes that have two codes each."""
         return shape if self.per_byte == 1 else (-(-math.prod(shape) // self.per_byte),)
 
     def bytes_of(self, start: int, stop: int) -> slice:
-        """Return where in a vector of codes those of elements from ``start`` on and before ``stop`` are;
-        a block begins at ``start``."""
+        """Return where in a vector of codes those of elements from ``start`` on and before ``stop``
+        are; a block begins at ``start``."""
         return slice(start // self.per_byte, -(-stop // self.per_byte))
 
     def load(self, codes: NDArray[Any], scales: NDArray[Any], count: int) -> NDArray[Any]:
@@ -102,8 +102,8 @@ class Blockwise:
         return codes, scales
 
     def of_number(self, value: float) -> tuple[float, float]:
-        """Return a number of the array of codes, and the scale, of a block whose elements all have this
-        value."""
+        """Return a number of the array of codes, and the scale, of a block whose elements all have
+        this value."""
         codes, scales = self.store(np.full(self.per_byte, value, np.float32))
         return codes[0].item(), scales[0].item()
 
@@ -112,8 +112,8 @@ class Blockwise:
 
 
 def load_blocks(codes: Any, scales: Any, size: int, code: Any, mask: int, bits: int) -> Any:
-    """The elements, float32, of a vector of codes in blocks of that size; ``code`` is the largest root
-    or a map. Of an odd number of codes of 4 bits there is an element more."""
+    """The elements, float32, of a vector of codes in blocks of that size; ``code`` is the largest
+    root or a map. Of an odd number of codes of 4 bits there is an element more."""
     if bits == 4:
         codes = np.stack([codes >> np.uint8(4), codes & np.uint8(15)], axis=1).reshape(-1)
         sign = np.int8(8 if mask == 0x7FFFFFFF else 0)
@@ -128,8 +128,8 @@ def load_blocks(codes: Any, scales: Any, size: int, code: Any, mask: int, bits: 
 
 
 def store_blocks(values: Any, size: int, code: Any, mask: int, bits: int, dtype: str) -> Any:
-    """Codes and scales of a vector of float32 elements in blocks of that size. Two codes of 4 bits are
-    a byte, the first one its upper half; where there is none for the other half, that is 0."""
+    """Codes and scales of a vector of float32 elements in blocks of that size. Two codes of 4 bits
+    are a byte, the first one its upper half; where there is none for the other half, that is 0."""
     blocks = in_blocks(values, size)
     # -0 becomes +0; other negative numbers, where their sign is kept, are above all others
     magnitudes = (blocks + np.float32(0)).view(np.uint32) & np.uint32(mask)

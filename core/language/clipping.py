@@ -19,8 +19,9 @@ from .rule import Rule
 
 @kept
 def clipped(rule: Rule, clips: tuple[str, ...]) -> Rule:
-    """Return a rule that clips its gradient by the named ones of `CLIPS` and then does what ``rule``
-    does; the same object each time. Raise ValueError if ``rule`` has a name of theirs itself."""
+    """Return a rule that clips its gradient by the named ones of `CLIPS` and then does what
+    ``rule`` does; the same object each time. Raise ValueError if ``rule`` has a name of theirs
+    itself."""
     if not clips:
         return rule
 

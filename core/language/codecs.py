@@ -1,10 +1,10 @@
 """Storage of a state in fewer bits than it is computed in: a codec loads and stores its elements.
 
-The codecs of 16 bits are storage dtypes: a load is exact, a store rounds once, to nearest even. What
-arrays, tensors and printed source have for parameters of that dtype loads and stores states, too.
-Those of 8 and 4 bits have a scale for each block of elements (`blockwise.py`). A rule does not see it: its
-text computes with what was loaded, and what it returns is rounded only where it is stored. State
-that is smaller than the parameter stays in the compute dtype.
+The codecs of 16 bits are storage dtypes: a load is exact, a store rounds once, to nearest even.
+What arrays, tensors and printed source have for parameters of that dtype loads and stores states,
+too. Those of 8 and 4 bits have a scale for each block of elements (`blockwise.py`). A rule does not
+see it: its text computes with what was loaded, and what it returns is rounded only where it is
+stored. State that is smaller than the parameter stays in the compute dtype.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def checked_state_dtype(value: Any, where: str = "") -> StateDtype:
 
 
 def without_sign(codec: str) -> str | None:
-    """Return the codec of as many bits that is for what is never negative beside this one, which has a sign,
-    or None for another codec."""
+    """Return the codec of as many bits that is for what is never negative beside this one, which
+    has a sign, or None for another codec."""
     return f"u{codec}" if codec in BLOCKWISE and BLOCKWISE[codec].signed else None
 
 

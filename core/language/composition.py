@@ -1,4 +1,5 @@
-"""Composition: a rule made from another one, which it changes before, after or beside its arithmetic.
+"""Composition: a rule made from another one, which it changes before, after or beside its
+arithmetic.
 
 `composed` changes the gradient that a rule sees, the delta that it subtracts, or the weight decay
 beside it. The result is a rule like any other: it is traced, fused, printed and exported as if it
@@ -150,8 +151,8 @@ def around(
     defaults: Mapping[str, Any] = {},
     carry: Mapping[str, float] = {},
 ) -> Rule:
-    """Return the rule with a part around its ``update`` that the hyperparameter ``name`` asks for, by
-    ``value``.
+    """Return the rule with a part around its ``update`` that the hyperparameter ``name`` asks for,
+    by ``value``.
 
     It keeps more ``states``, the last ones, stored by ``codec`` whatever ``state_dtype`` says; None
     is the compute dtype. ``names`` are those of its scalars and carries. Raises ValueError if the

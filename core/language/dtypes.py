@@ -25,7 +25,8 @@ REAL_OF_COMPLEX = {"complex64": "float32", "complex128": "float64"}
 
 @functools.cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the NumPy dtype called ``name``; bfloat16 comes from ml_dtypes, imported only if asked for."""
+    """Return the NumPy dtype called ``name``; bfloat16 comes from ml_dtypes, imported only if asked
+    for."""
     if name == "bfloat16":
         import ml_dtypes
 
@@ -35,7 +36,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 def dtype_of(array: Any) -> np.dtype[Any]:
-    """Return the NumPy dtype of an array, or of a framework's tensor (``torch.float32``: float32)."""
+    """Return the NumPy dtype of an array, or of a framework's tensor (``torch.float32``:
+    float32)."""
     return numpy_dtype(name_of(array.dtype))
 
 
@@ -46,7 +48,8 @@ def name_of(dtype: Any) -> str:
 
 
 def named(value: Any) -> Any:
-    """Return the name of a dtype, NumPy's (``np.float16``) or a framework's; anything else as it is."""
+    """Return the name of a dtype, NumPy's (``np.float16``) or a framework's; anything else as it
+    is."""
     if isinstance(value, type) and issubclass(value, np.generic):
         value = np.dtype(value)
     is_dtype = isinstance(value, np.dtype) or type(value).__name__ == "dtype"
@@ -54,8 +57,8 @@ def named(value: Any) -> Any:
 
 
 def gradient_dtypes(param_dtype: str) -> tuple[str, ...]:
-    """Return the names of the dtypes that a gradient may have: the parameter's, and float32 for 16-bit
-    parameters."""
+    """Return the names of the dtypes that a gradient may have: the parameter's, and float32 for
+    16-bit parameters."""
     compute = COMPUTE_DTYPE[param_dtype]
     return (param_dtype,) if compute == param_dtype else (param_dtype, compute)
 
@@ -63,8 +66,9 @@ def gradient_dtypes(param_dtype: str) -> tuple[str, ...]:
 def taken_as(param_dtype: str, grad_dtype: str, cast: Cast) -> str | None:
     """Return the dtype in which a launch takes a gradient of this dtype; None where it takes none.
 
-    Launches take `gradient_dtypes`. 16 bits lose nothing in the compute dtype float32. Whatever else
-    is real, for a real parameter, or complex, for a complex one, is rounded if ``cast`` says so.
+    Launches take `gradient_dtypes`. 16 bits lose nothing in the compute dtype float32. Whatever
+    else is real, for a real parameter, or complex, for a complex one, is rounded if ``cast`` says
+    so.
     """
     if cast == WIDER:
         cast = numpy_dtype(grad_dtype).itemsize < numpy_dtype(param_dtype).itemsize

@@ -1,5 +1,5 @@
-"""The orthonormal eigenvectors of a square state of products of gradients, as SOAP refreshes them; written
-once for any backend's arrays.
+"""The orthonormal eigenvectors of a square state of products of gradients, as SOAP refreshes them;
+written once for any backend's arrays.
 
 Such a square has a low rank while it is a sum of few products. Any basis of the rest, its null
 space, is one of eigenvectors, and what a library returns there is chance. Here a fixed rule makes
@@ -27,9 +27,9 @@ def eigenbasis(
     *,
     library: Any,
 ) -> None:
-    """Write an orthonormal basis, one vector a column, to ``after``: ``before`` if ``refresh`` is 0, the
-    eigenvectors of ``gram``, the largest eigenvalue first, if ``start`` is not 0, else ``before`` after
-    one step of power iteration. All are stacks of matrices.
+    """Write an orthonormal basis, one vector a column, to ``after``: ``before`` if ``refresh`` is
+    0, the eigenvectors of ``gram``, the largest eigenvalue first, if ``start`` is not 0, else
+    ``before`` after one step of power iteration. All are stacks of matrices.
 
     A matrix that is not finite has a basis of NaN. ``library`` has NumPy's ``linalg.eigh``,
     ``linalg.qr``, ``isfinite``, ``where`` and ``zeros_like``.
@@ -62,7 +62,8 @@ def _eigenvectors(gram: Matrix, after: Matrix, library: Any) -> None:
 
 
 def _iterated(before: Matrix, after: Matrix, library: Any) -> None:
-    """Replace ``after``, the product of a matrix and the basis ``before``, by orthonormal columns."""
+    """Replace ``after``, the product of a matrix and the basis ``before``, by orthonormal
+    columns."""
     side = len(before)
     lengths = (before * after).sum(0).tolist()  # estimates of the eigenvalues
     order = sorted(range(side), key=lengths.__getitem__, reverse=True)
@@ -72,9 +73,10 @@ def _iterated(before: Matrix, after: Matrix, library: Any) -> None:
 
 
 def _store(found: Matrix, places: list[int], basis: Matrix, after: Matrix) -> None:
-    """Write orthonormal columns to their places in ``after``, and in the other places columns of ``basis``
-    less what these span already: of those in the same places first, then of all others, those of
-    which enough is left. As much as ``1 / side`` is left of one of them while a place is free."""
+    """Write orthonormal columns to their places in ``after``, and in the other places columns of
+    ``basis`` less what these span already: of those in the same places first, then of all others,
+    those of which enough is left. As much as ``1 / side`` is left of one of them while a place is
+    free."""
     side = len(after)
     free = [k for k in range(side) if k not in places]
     if places:

@@ -18,8 +18,8 @@ Option = bool | int | str | None
 def checked_hyperparameter(rule: Any, name: str, value: Any, where: str = "") -> Hyper:
     """Return the value of a hyperparameter that a `Rule` has, checked.
 
-    Raises TypeError for a value of another type or number of entries, ValueError for one that is not
-    finite, out of bounds or none of the rule's names. Both messages begin with ``where``.
+    Raises TypeError for a value of another type or number of entries, ValueError for one that is
+    not finite, out of bounds or none of the rule's names. Both messages begin with ``where``.
     """
     if name == "state_dtype":
         return checked_state_dtype(value, where)

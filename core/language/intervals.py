@@ -14,8 +14,8 @@ from .keywords import known_keywords
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of the values that a hyperparameter may have: from ``low`` to ``high``, ends included
-    or not; with ``whole``, its whole numbers only."""
+    """An interval of the values that a hyperparameter may have: from ``low`` to ``high``, ends
+    included or not; with ``whole``, its whole numbers only."""
 
     low: float
     high: float
@@ -52,14 +52,14 @@ USUAL_BOUNDS = {
 
 
 def plain(value: Any) -> Any:
-    """Return a NumPy scalar, or an array without axes, as the number of Python that it is; anything else
-    as it is."""
+    """Return a NumPy scalar, or an array without axes, as the number of Python that it is; anything
+    else as it is."""
     return value.item() if isinstance(value, np.generic | np.ndarray) and not value.shape else value
 
 
 def checked_number(name: str, value: Any, interval: Interval) -> float:
-    """Return ``value`` as a float. Raise TypeError if it is no number, ValueError if it is not finite
-    or not in ``interval``, both with ``name``."""
+    """Return ``value`` as a float. Raise TypeError if it is no number, ValueError if it is not
+    finite or not in ``interval``, both with ``name``."""
     value = plain(value)
     if isinstance(value, (str, bytes, bool)) or value is None:
         raise TypeError(f"{name} must be a number, not {reprlib.repr(value)}")

@@ -12,8 +12,9 @@ Result = TypeVar("Result")
 
 
 def kept(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Have ``function`` return the same object each time for its first argument, a rule, a function or
-    a graph, and equal others. A cache of its own would keep rules that are made at run time for good."""
+    """Have ``function`` return the same object each time for its first argument, a rule, a function
+    or a graph, and equal others. A cache of its own would keep rules that are made at run time for
+    good."""
 
     @functools.wraps(function)
     def look_up(of: Any, *args: Any) -> Result:
@@ -32,8 +33,8 @@ def kept(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def kept_while_used(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Have ``function``, which was made at run time, return the same object for the same arguments as long
-    as somebody has it. Kept with a built-in rule, neither would ever be freed."""
+    """Have ``function``, which was made at run time, return the same object for the same arguments
+    as long as somebody has it. Kept with a built-in rule, neither would ever be freed."""
     results: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
 
     @functools.wraps(function)

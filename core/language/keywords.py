@@ -14,8 +14,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def known_keywords(advice: str = "") -> Callable[[Function], Function]:
-    """Make a function refuse an unknown keyword with a TypeError that names those it takes and the one
-    that was probably meant. ``advice`` is the end of the message."""
+    """Make a function refuse an unknown keyword with a TypeError that names those it takes and the
+    one that was probably meant. ``advice`` is the end of the message."""
 
     def decorated(function: Function) -> Function:
         takes = [name for name in inspect.signature(function).parameters if name not in OWN]

@@ -1,10 +1,11 @@
-"""Functions of a matrix and of square states of its rows and of its columns, as Shampoo has them: each
-written once for one parameter, seen as a stack of blocks (count, rows, columns), of any backend's arrays.
+"""Functions of a matrix and of square states of its rows and of its columns, as Shampoo has them:
+each written once for one parameter, seen as a stack of blocks (count, rows, columns), of any
+backend's arrays.
 
 A square state has a number for each pair of rows, or of columns: (count, rows, rows) or (count,
 columns, columns). Products and decompositions are a library's, so results have the same bits on one
-machine and library only. Eigenvectors: `samestep.language.eigenbasis`; a root does not depend on their
-signs, nor on those of equal eigenvalues.
+machine and library only. Eigenvectors: `samestep.language.eigenbasis`; a root does not depend on
+their signs, nor on those of equal eigenvalues.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A rule that keeps the last copies of its parameter is launched as the text of a step whose turn is known,
-in which the other copies do not occur.
+"""A rule that keeps the last copies of its parameter is launched as the text of a step whose turn
+is known, in which the other copies do not occur.
 
-A kernel of the whole text would read and write all copies at every step, 8 bytes a parameter each. The
-host knows whose turn it is, so what is launched writes one copy, or none.
+A kernel of the whole text would read and write all copies at every step, 8 bytes a parameter each.
+The host knows whose turn it is, so what is launched writes one copy, or none.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ TURN = "average_turn"  # the scalar: the number of the copy that this step write
 
 @kept
 def writing(rule: Rule) -> Rule:
-    """Return the rule at a step that takes a copy. Its one state for copies is the first one, in whose
-    place a launch is given the one whose turn it is: so all of them share a kernel."""
+    """Return the rule at a step that takes a copy. Its one state for copies is the first one, in
+    whose place a launch is given the one whose turn it is: so all of them share a kernel."""
     return _at_turn(rule, 0)
 
 
@@ -78,8 +78,8 @@ class _Scalars:
 
 
 class _Vocabulary:
-    """The ``xp`` of a text in which some conditions are known: it takes one of two values by them, and
-    the other one may be missing."""
+    """The ``xp`` of a text in which some conditions are known: it takes one of two values by them,
+    and the other one may be missing."""
 
     def __init__(self, xp: Any) -> None:
         self._xp = xp

@@ -1,5 +1,5 @@
-"""Functions of a matrix and of thin states of its rows or its columns, as Dion has them: each written once
-for one parameter, seen as a stack of one matrix, of any backend's arrays.
+"""Functions of a matrix and of thin states of its rows or its columns, as Dion has them: each
+written once for one parameter, seen as a stack of one matrix, of any backend's arrays.
 
 A thin state has ``rank`` numbers for each row, or for each column: (1, rows, rank) or (1, columns,
 rank). Products and decompositions are a library's, so results have the same bits on one machine and
@@ -40,8 +40,9 @@ def random_start(
 
 
 def orthonormal_product(matmul: Any, x: Stack, right: Stack, after: Stack, *, library: Any) -> None:
-    """Write the orthonormal factor of ``X right`` to ``after``: the Q of its QR decomposition with a positive
-    diagonal of R. A column that the columns before it span, but for rounding errors, is 0.
+    """Write the orthonormal factor of ``X right`` to ``after``: the Q of its QR decomposition with
+    a positive diagonal of R. A column that the columns before it span, but for rounding errors, is
+    0.
 
     A product that is not finite has a factor of NaN.
     """
@@ -64,8 +65,8 @@ def transposed_product(matmul: Any, x: Stack, left: Stack, after: Stack) -> None
 def unit_columns(
     matmul: Any, x: Stack, before: Stack, after: Stack, eps: float, *, library: Any
 ) -> None:
-    """Write each column of ``x``, divided by its norm and ``eps``, to ``after``; of a column of zeros that
-    of ``before``."""
+    """Write each column of ``x``, divided by its norm and ``eps``, to ``after``; of a column of
+    zeros that of ``before``."""
     norms = (x * x).sum(1)[:, None, :] ** 0.5
     after[...] = library.where(norms == 0, before, x / (norms + eps))
 

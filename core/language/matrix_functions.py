@@ -1,5 +1,5 @@
-"""The functions of a whole matrix that a rule's ``update`` may call, each written once for stacks of
-matrices: (count, rows, columns), of any backend's arrays.
+"""The functions of a whole matrix that a rule's ``update`` may call, each written once for stacks
+of matrices: (count, rows, columns), of any backend's arrays.
 
 A backend brings the product ``matmul(a, b, out)``, and may have ``matmul.plus(a, b, out, alpha, c,
 beta)``, which writes ``alpha a @ b + beta c``; everything else is ``*=``, ``+=``, slices,
@@ -49,11 +49,11 @@ Matmul = Callable[[Any, Any, Any], Any]
 def newton_schulz(matmul: Matmul, x: Stack, memory: Any, *numbers: float) -> None:
     """Replace each matrix ``X`` by ``p(X X^T) X``, several times: ``p(t) = a + b t + c t^2``.
 
-    ``numbers`` are ``a, b, c`` of each step, the last three for all steps after it, too, and then how
-    many steps, rounded down; the bounds of a rule can refuse what is no whole number.
+    ``numbers`` are ``a, b, c`` of each step, the last three for all steps after it, too, and then
+    how many steps, rounded down; the bounds of a rule can refuse what is no whole number.
 
-    Its singular vectors stay, its singular values ``s`` become ``s p(s^2)``. With the coefficients of
-    Muon (Jordan et al., https://kellerjordan.github.io/posts/muon) and five steps they come from
+    Its singular vectors stay, its singular values ``s`` become ``s p(s^2)``. With the coefficients
+    of Muon (Jordan et al., https://kellerjordan.github.io/posts/muon) and five steps they come from
     anywhere between 0.003 and 1 to between 0.68 and 1.21.
 
     The Gram matrix is that of the shorter side, and ``a X + (b G + c G^2) X`` is one product with
@@ -98,13 +98,13 @@ def newton_schulz_memory(rows: int, columns: int) -> int:
 
 @dataclass(frozen=True)
 class MatrixFunction:
-    """``compute(matmul, *values, *memory, *numbers)``: a function of a matrix whose ``result`` is one, too,
-    overwrites its first value; any other writes to one value more, behind the others.
+    """``compute(matmul, *values, *memory, *numbers)``: a function of a matrix whose ``result`` is
+    one, too, overwrites its first value; any other writes to one value more, behind the others.
 
-    ``values`` says what each value has a number for: ``"element"``, or what a square or thin state has one for
-    (`samestep.language.blocks`), with ``"pair"`` for either kind of squares. ``memory(rows, columns)`` is how
-    many more elements it needs for each matrix, None if it takes no memory. ``decomposes``: it takes the
-    backend's ``library``, too.
+    ``values`` says what each value has a number for: ``"element"``, or what a square or thin state
+    has one for (`samestep.language.blocks`), with ``"pair"`` for either kind of squares.
+    ``memory(rows, columns)`` is how many more elements it needs for each matrix, None if it takes
+    no memory. ``decomposes``: it takes the backend's ``library``, too.
     """
 
     compute: Callable[..., None]
@@ -129,7 +129,8 @@ class MatrixFunction:
         return self.result == "element" and "element" in self.values
 
     def shape(self, values: Sequence[Stack]) -> tuple[int, ...]:
-        """Return the shape of the result for stacks of these values, without the axis of the stack."""
+        """Return the shape of the result for stacks of these values, without the axis of the
+        stack."""
         sizes: dict[str, int] = {}
         for per, value in zip(self.values, values, strict=True):
             sizes |= zip(AXES[per], value.shape[1:], strict=True)

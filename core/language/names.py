@@ -45,8 +45,8 @@ def check_names(
 
 
 def shortened(name: str) -> str:
-    """Return the name of a rule that is made of another one, whose own may be as long as any: if it is too
-    long, with a digest in place of its end."""
+    """Return the name of a rule that is made of another one, whose own may be as long as any: if it
+    is too long, with a digest in place of its end."""
     if len(name) <= LONGEST_OF_FILE:
         return name
     import hashlib  # for long names only
@@ -55,7 +55,8 @@ def shortened(name: str) -> str:
     return f"{name[: LONGEST_OF_FILE - 17]}_{digest}"
 
 
-# what other libraries and papers call hyperparameters, settings and rules, by the names that they have here
+# what other libraries and papers call hyperparameters, settings and rules, by the names that they
+# have here
 CALLED = {
     "lr": "learning_rate alpha eta step_size",
     "eps": "epsilon",
@@ -112,7 +113,8 @@ def belongs_to_c(name: str) -> bool:
 
 
 def is_printable(name: str) -> bool:
-    """Return true if every language takes ``name``, or one with a number behind it, for a variable."""
+    """Return true if every language takes ``name``, or one with a number behind it, for a
+    variable."""
     return name.isidentifier() and name.isascii() and not belongs_to_c(name)
 
 
@@ -131,7 +133,8 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is most like ``name``, first of all but for case; or an empty string."""
+    """Return the known name that is most like ``name``, first of all but for case; or an empty
+    string."""
     import difflib  # for errors only
 
     known = list(known)

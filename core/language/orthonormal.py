@@ -1,5 +1,5 @@
-"""The orthonormal columns that span those of a matrix, of any backend's arrays, so that nothing is left to
-the choice of a library but rounding."""
+"""The orthonormal columns that span those of a matrix, of any backend's arrays, so that nothing is
+left to the choice of a library but rounding."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ Matrix = Any  # an array or tensor of two axes
 
 
 def orthonormal(columns: Matrix, library: Any) -> tuple[Matrix, list[int]]:
-    """Return the factor Q of a QR decomposition whose R has a positive diagonal, of those columns that are not in
-    the span of the ones before them, but for rounding errors; and which columns these are.
+    """Return the factor Q of a QR decomposition whose R has a positive diagonal, of those columns
+    that are not in the span of the ones before them, but for rounding errors; and which columns
+    these are.
 
     ``library`` has NumPy's ``linalg.qr``. The matrix is finite, and has no fewer rows than columns.
     """
@@ -29,8 +30,8 @@ def orthonormal(columns: Matrix, library: Any) -> tuple[Matrix, list[int]]:
 
 
 def fix_signs(columns: Matrix) -> None:
-    """Give each column the sign with which its first element that is not small is positive: of two that are
-    equally large, rounding chooses."""
+    """Give each column the sign with which its first element that is not small is positive: of two
+    that are equally large, rounding chooses."""
     for k, column in enumerate(columns.swapaxes(0, 1).tolist()):
         largest = max(map(abs, column))
         if next(x for x in column if abs(x) > 0.4 * largest) < 0:
@@ -38,9 +39,10 @@ def fix_signs(columns: Matrix) -> None:
 
 
 def complete(columns: Matrix, known: int) -> None:
-    """Make all columns orthonormal, the first ``known`` of which are so and stay: each other one is a column of
-    the identity less what those before it span, of those of which enough is left. Columns of the identity in
-    the places that are free are tried first. As much as ``1 / rows`` is left of one while a place is free."""
+    """Make all columns orthonormal, the first ``known`` of which are so and stay: each other one is
+    a column of the identity less what those before it span, of those of which enough is left.
+    Columns of the identity in the places that are free are tried first. As much as ``1 / rows`` is
+    left of one while a place is free."""
     side, count = columns.shape
     candidates = iter([*range(known, side), *range(known)])
     for place in range(known, count):
@@ -56,7 +58,8 @@ def complete(columns: Matrix, known: int) -> None:
 
 
 def negligible(matrix: Matrix, sizes: list[float]) -> float:
-    """Return up to where sizes that follow from a matrix, such as its eigenvalues, are rounding errors."""
+    """Return up to where sizes that follow from a matrix, such as its eigenvalues, are rounding
+    errors."""
     eps = 2.0 ** (-52 if matrix.dtype.itemsize == 8 else -23)
     return 16 * eps * math.sqrt(len(matrix)) * max(sizes, default=0.0)
 

@@ -1,8 +1,9 @@
-"""A rule's text may read constants from outside itself: numbers of its module, or of a function that
-made it.
+"""A rule's text may read constants from outside itself: numbers of its module, or of a function
+that made it.
 
-Most backends run a trace, in which such a number is what it was when the rule was traced; the reference
-runs the text. So a number that changes later is an error, and what could change unseen is refused.
+Most backends run a trace, in which such a number is what it was when the rule was traced; the
+reference runs the text. So a number that changes later is an error, and what could change unseen is
+refused.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Constant:
 
 @kept
 def constants(rule: Rule) -> tuple[Constant, ...]:
-    """Return the numbers that a rule's functions, and the functions that these call, read from outside.
-    Raise TypeError if they read something whose contents may change unseen."""
+    """Return the numbers that a rule's functions, and the functions that these call, read from
+    outside. Raise TypeError if they read something whose contents may change unseen."""
     found: dict[tuple[int, str], Constant] = {}
     seen: set[int] = set()
     todo = [rule.scalars, rule.update]
@@ -91,7 +92,8 @@ def _names_of(rule: Rule, function: FunctionType) -> list[tuple[str, Callable[[]
 
 def outside_names(function: FunctionType) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield the names that ``function`` gets from outside, those of builtins left out, each with a
-    function that reads it now. Of a module also the attributes that it reads, as ``module.name``."""
+    function that reads it now. Of a module also the attributes that it reads, as
+    ``module.name``."""
     closure = function.__closure__ or ()
     for name, cell in zip(function.__code__.co_freevars, closure, strict=True):
         yield name, partial(getattr, cell, "cell_contents")

@@ -25,8 +25,8 @@ from .tracer import COMPARISONS, LEAVES, REDUCTIONS, Expr, trace_scalars, trace_
 
 @dataclass(frozen=True)
 class Step:
-    """One pass or fold: ``nodes`` to compute in this order, then ``stores`` and ``sums``, by which all
-    reductions are meant, maxima too.
+    """One pass or fold: ``nodes`` to compute in this order, then ``stores`` and ``sums``, by which
+    all reductions are meant, maxima too.
 
     ``loads`` are the arrays read. ``reloaded`` (node id to array) are results that an earlier
     pass has already stored; ``received`` are the sums and the values of earlier folds that it uses.
@@ -53,12 +53,12 @@ class Step:
 class Program:
     """A rule as passes over elements and folds between them.
 
-    ``arrays`` are the full-size arrays (param, grad, states), each state with the array of its scales
-    behind it where a codec has blocks; ``small`` are the smaller states; the
-    position of a node in ``sums`` or ``crossings`` is its slot. ``asked`` are the reductions, sizes and random signs
-    that the text asks for, needed or not. In a ``matrix`` program the parameter is seen as a matrix:
-    rows or columns are reduced or kept, and a sum over the tensor is that of the sums of its rows.
-    ``text_matrix``: so it is by the text, if that is run as it is.
+    ``arrays`` are the full-size arrays (param, grad, states), each state with the array of its
+    scales behind it where a codec has blocks; ``small`` are the smaller states; the position of a
+    node in ``sums`` or ``crossings`` is its slot. ``asked`` are the reductions, sizes and random
+    signs that the text asks for, needed or not. In a ``matrix`` program the parameter is seen as a
+    matrix: rows or columns are reduced or kept, and a sum over the tensor is that of the sums of
+    its rows. ``text_matrix``: so it is by the text, if that is run as it is.
     """
 
     rule: Rule
@@ -80,8 +80,8 @@ class Program:
 
     @property
     def size_kinds(self) -> list[tuple[str, str]]:
-        """The numbers of elements that the text asks for: for each the ``per`` of the value and that of
-        its sum."""
+        """The numbers of elements that the text asks for: for each the ``per`` of the value and
+        that of its sum."""
         return [node.value for node in self.asked if node.op == "size"]
 
     @property
@@ -184,9 +184,9 @@ class _Graph:
         return [n for n in nodes if id(n) in kept - sums or any(n is c for c in crossings)]
 
     def _element_passes(self) -> tuple[Step, ...]:
-        """Return the passes. Each array is written by the last pass, or as soon as its new value is known if later
-        passes can then read that instead of recomputing it and so move fewer bytes. The parameter
-        and what a codec stores come last in any case: their storage rounds."""
+        """Return the passes. Each array is written by the last pass, or as soon as its new value is
+        known if later passes can then read that instead of recomputing it and so move fewer bytes.
+        The parameter and what a codec stores come last in any case: their storage rounds."""
         late = dict.fromkeys(self.full, self.last)
         exact = [n for n in self.full if n != "param" and n not in self.storage]
         early = late | {n: self.stage[id(self.full[n])] for n in exact}
@@ -277,7 +277,8 @@ def _arrays_read(passes: Iterable[Step]) -> int:
 
 
 def reduces_elements(node: Expr) -> bool:
-    """Return true for a reduction over elements, which is known only after a pass over all of them."""
+    """Return true for a reduction over elements, which is known only after a pass over all of
+    them."""
     return node.op in REDUCTIONS and node.args[0].per == "element"
 
 
@@ -296,9 +297,9 @@ def reachable(roots: Iterable[Expr], stop: Callable[[Expr], bool] | None = None)
 
 
 def statements(step: Step) -> list[Expr]:
-    """Return the nodes of ``step`` that get a statement of their own in printed source: those that the
-    rule's text bound to a name, those used more than once, and vectors that are summed. The rest
-    are written in place."""
+    """Return the nodes of ``step`` that get a statement of their own in printed source: those that
+    the rule's text bound to a name, those used more than once, and vectors that are summed. The
+    rest are written in place."""
     given = {id_ for id_, _ in step.reloaded}
     summed = {id(n.args[0]) for n in step.nodes if n.op == "sum" and not reduces_elements(n)}
     uses: dict[int, int] = {}

@@ -12,8 +12,8 @@ HERE = os.path.dirname(__file__)  # what runs and composes rules, and is not the
 
 
 def place_of_error(error: BaseException) -> str:
-    """Return `` (FILE, line N)`` of the innermost line of a rule's text that an error came from; nothing
-    if it came from none."""
+    """Return `` (FILE, line N)`` of the innermost line of a rule's text that an error came from;
+    nothing if it came from none."""
     found, trace = "", error.__traceback__
     while trace is not None:
         found = _written(trace.tb_frame.f_code, trace.tb_lineno) or found

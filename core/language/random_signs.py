@@ -1,9 +1,10 @@
 """Random signs, one for each row or column of a matrix: what a rule projects a gradient by.
 
-They come from the generator of `samestep.language.rounding`. The key is a seed and how often the signs
-were renewed; the counter is an eighth of the row's or column's index, 0, and an array's number that no
-array has. The sign is minus where the highest of the 16 bits is set. So no sign depends on order,
-threads, batches, devices or the parameter: row 3 has the same sign in all parameters of one seed.
+They come from the generator of `samestep.language.rounding`. The key is a seed and how often the
+signs were renewed; the counter is an eighth of the row's or column's index, 0, and an array's
+number that no array has. The sign is minus where the highest of the 16 bits is set. So no sign
+depends on order, threads, batches, devices or the parameter: row 3 has the same sign in all
+parameters of one seed.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def words_of(vocabulary: type) -> list[str]:
 
 
 def attributes(what: str, values: dict[str, Any]) -> SimpleNamespace:
-    """Return an object with ``values`` as attributes (``h``, ``carry`` or ``s``). Any other name is an
-    error that says ``what`` is missing and what there is."""
+    """Return an object with ``values`` as attributes (``h``, ``carry`` or ``s``). Any other name is
+    an error that says ``what`` is missing and what there is."""
 
     class Attributes(SimpleNamespace):
         def __getattr__(self, name: str) -> Any:

@@ -1,12 +1,14 @@
-"""Rounding of what is stored in 16 bits: to nearest even, or up or down by chance, right on average.
+"""Rounding of what is stored in 16 bits: to nearest even, or up or down by chance, right on
+average.
 
 Stochastic rounding takes 16 random bits for each element of each array that is stored in bfloat16
 or float16. They come from Philox4x32-10, a function of a key and a counter (Salmon et al., Parallel
-Random Numbers: As Easy as 1, 2, 3, SC'11). The key is the seed and the parameter's step; the counter
-is an eighth of the element's index in its parameter (low word, high word), the parameter's position
-in the optimizer and the array's: 0 for the parameter, 1, 2, ... for the states of its size. So no
-bit depends on order, threads, batches or devices, and a run that is resumed goes on. One call gives
-four words of 32 bits, for eight neighbours: the low half of a word is that of an even element.
+Random Numbers: As Easy as 1, 2, 3, SC'11). The key is the seed and the parameter's step; the
+counter is an eighth of the element's index in its parameter (low word, high word), the parameter's
+position in the optimizer and the array's: 0 for the parameter, 1, 2, ... for the states of its
+size. So no bit depends on order, threads, batches or devices, and a run that is resumed goes on.
+One call gives four words of 32 bits, for eight neighbours: the low half of a word is that of an
+even element.
 
 The functions are of operators that NumPy's and PyTorch's arrays of int64 share.
 """
@@ -54,8 +56,8 @@ def checked_seed(value: Any, where: str = "") -> int:
 
 
 def streams(rule: Any, param_dtype: str) -> dict[str, int]:
-    """Return the number of each array of a rule's that is rounded stochastically, as random bits are
-    counted by it, where parameters are stored in ``param_dtype``."""
+    """Return the number of each array of a rule's that is rounded stochastically, as random bits
+    are counted by it, where parameters are stored in ``param_dtype``."""
     if not rule.stochastic:
         return {}
     passed = {*rule.per, *last_copies(rule.around)}  # a step writes one copy, or none
@@ -71,7 +73,8 @@ def key_scalars(seed: float, step: int) -> tuple[float, ...]:
 
 
 def key_of(row: Sequence[float]) -> tuple[int, int]:
-    """Return the key's two words out of a row of scalars whose last is the gradient's coefficient."""
+    """Return the key's two words out of a row of scalars whose last is the gradient's
+    coefficient."""
     low, high, step_low, step_high = (int(row[k]) for k in range(-5, -1))
     return low | high << 16, step_low | step_high << 16
 
@@ -93,8 +96,8 @@ def halves(words: Sequence[Array]) -> list[Array]:
 
 
 def rounded_bits(bits: Array, random: Array, dtype: str) -> Array:
-    """Return the bits of numbers as a dtype of `ROUNDED` stores them; ``bits`` are theirs as float32,
-    ``random`` has 16 random bits for each.
+    """Return the bits of numbers as a dtype of `ROUNDED` stores them; ``bits`` are theirs as
+    float32, ``random`` has 16 random bits for each.
 
     A number between two neighbours becomes the upper one with the chance of its distance from the
     lower one. It is exact but for float16 below 2**-17, where the chance is a multiple of 2**-16,

@@ -63,20 +63,20 @@ class Rule:
         of shape ``shape[:1]``, ``shape[1:]`` or ``()``, real for complex parameters, too. Or
         ``"row_pair"`` or ``"column_pair"``: a square state of the parameter seen as a matrix, for
         functions such as ``xp.row_gram``; ``"row_rank"`` or ``"column_rank"``, or ``"longer_rank"``
-        or ``"shorter_rank"`` of whichever there are more or fewer: a thin state, for functions such as
-        ``xp.outer_product``.
+        or ``"shorter_rank"`` of whichever there are more or fewer: a thin state, for functions such
+        as ``xp.outer_product``.
     rank : int
-        How many numbers a thin state has for each row or column; fewer of a parameter that has fewer
-        rows or columns. 0 for a rule without such states.
+        How many numbers a thin state has for each row or column; fewer of a parameter that has
+        fewer rows or columns. 0 for a rule without such states.
     carry : mapping
         Host state per parameter, float64: name to initial value.
     shared : mapping
         The carried numbers that all parameters of the rule have in common: name to the state, kept
-        per tensor, whose sum over all parameters is added to it after each step, or None for one that
-        nothing is added to. See `samestep.step.totals`.
+        per tensor, whose sum over all parameters is added to it after each step, or None for one
+        that nothing is added to. See `samestep.step.totals`.
     options : mapping
-        The structural options (booleans, names that ``choices`` has, or whole numbers) this variant was
-        built with.
+        The structural options (booleans, names that ``choices`` has, or whole numbers) this variant
+        was built with.
     choices : mapping
         Option to the names that it may be, and None if it may be left out. A numeric hyperparameter
         of the same name may be one of them instead of numbers; numbers count as None.
@@ -87,8 +87,8 @@ class Rule:
         ``shape_options(shape) -> options`` that parameters of this shape need whatever was asked
         for: a rule that keeps rows and columns has another variant for vectors.
     lazy : bool
-        The default of the hyperparameter of that name: whether a gradient of some rows leaves
-        other rows as they are even if the rule would change them. See `samestep.step.indexed_slices`.
+        The default of the hyperparameter of that name: whether a gradient of some rows leaves other
+        rows as they are even if the rule would change them. See `samestep.step.indexed_slices`.
     reference : str
         Paper and algorithm, printed on top of generated source.
     around : mapping
@@ -100,9 +100,9 @@ class Rule:
     state_dtype : str or mapping, optional
         The default of the hyperparameter of that name: what states are stored in, see `stored_as`.
     average_share : callable
-        ``average_share(h)``: of a rule whose parameter is trained at ``share * x + (1 - share) * z``,
-        between its state ``z`` and the average ``x`` that is to be evaluated, the share, from 0 to 1
-        without 0. Optimizers of such a rule have `eval` and `train`, and ``kept_in`` has z.
+        ``average_share(h)``: of a rule whose parameter is trained at ``share * x + (1 - share) *
+        z``, between its state ``z`` and the average ``x`` that is to be evaluated, the share, from
+        0 to 1 without 0. Optimizers of such a rule have `eval` and `train`, and ``kept_in`` has z.
     hessian_rule : Rule, optional
         A rule over the same states, the first of these or all, that leaves the parameter:
         ``Optimizer.update_hessian`` launches it, and its ``grad`` is the caller's estimate of the
@@ -177,7 +177,8 @@ class Rule:
             object.__setattr__(self, name, numbers)
 
     def variant(self, **options: Any) -> Rule:
-        """Return the rule of this family with these structural options; the same object each time."""
+        """Return the rule of this family with these structural options; the same object each
+        time."""
         if self.factory is None:
             if options:
                 raise TypeError(f"rule {self.name!r} has no structural options; got {options}")
@@ -207,8 +208,8 @@ class Rule:
         Raises
         ------
         TypeError, ValueError
-            For what is no codec, a name that is no state that may have fewer bits, or a codec with a
-            sign by the name of a state that is never negative.
+            For what is no codec, a name that is no state that may have fewer bits, or a codec with
+            a sign by the name of a state that is never negative.
         """
         if (state_dtype, rounding) == (self.state_dtype, self.rounding):
             return self
@@ -230,8 +231,8 @@ class Rule:
 
     @functools.cached_property
     def storage(self) -> Mapping[str, str]:
-        """The codec of each state that has one. One codec of blocks for all states means the one without
-        a sign for those that are never negative, which traces the rule."""
+        """The codec of each state that has one. One codec of blocks for all states means the one
+        without a sign for those that are never negative, which traces the rule."""
         asked = self._asked
         if not isinstance(self.state_dtype, str) or not any(map(without_sign, asked.values())):
             return asked
@@ -240,8 +241,8 @@ class Rule:
 
     @functools.cached_property
     def vectors(self) -> frozenset[str]:
-        """The arrays that are vectors, whatever shape the parameter has: scales of blocks, and codes that
-        are two in a byte."""
+        """The arrays that are vectors, whatever shape the parameter has: scales of blocks, and
+        codes that are two in a byte."""
         packed = (n for n in self.scales.values() if BLOCKWISE[self.storage[n]].bits == 4)
         return frozenset([*self.scales, *packed])
 
@@ -330,8 +331,8 @@ Rule.__init__ = known_keywords()(Rule.__init__)  # type: ignore[method-assign]
 
 
 def _plain(value: Any) -> Any:
-    """Return a number as one of Python's own, which is printed as it is, without the extras of NumPy's;
-    numbers in a tuple, too; anything else as it is."""
+    """Return a number as one of Python's own, which is printed as it is, without the extras of
+    NumPy's; numbers in a tuple, too; anything else as it is."""
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
     for kind in (bool, int, float):

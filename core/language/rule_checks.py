@@ -11,7 +11,8 @@ from .names import LONGEST_OF_FILE, PER, TAKEN, check_names
 
 
 def check_functions(rule: Any) -> None:
-    """Raise TypeError unless this `Rule`, which is being made, has one of ``update`` and ``delta``."""
+    """Raise TypeError unless this `Rule`, which is being made, has one of ``update`` and
+    ``delta``."""
     given = [name for name in ("update", "delta") if getattr(rule, name) is not None]
     if rule.delta is not None and hasattr(rule.update, "of_delta"):  # made from it before
         given = ["delta"]

@@ -1,4 +1,5 @@
-"""The scalars of a step: the values that are equal for all elements, computed on the host in float64."""
+"""The scalars of a step: the values that are equal for all elements, computed on the host in
+float64."""
 
 from __future__ import annotations
 
@@ -59,14 +60,15 @@ def row_and_carry(rule: Any, result: Any) -> tuple[dict[str, Any], dict[str, Any
 
 
 def scalar_names(rule: Any) -> tuple[str, ...]:
-    """Return the names of the scalars in a row, in order: the rule's own, then the key of random bits
-    where the rule rounds with some."""
+    """Return the names of the scalars in a row, in order: the rule's own, then the key of random
+    bits where the rule rounds with some."""
     own: tuple[str, ...] = tuple(next_scalars(rule, 0, rule.carry, as_numbers(rule.defaults))[0])
     return own + KEY * bool(rule.stochastic)
 
 
 def as_numbers(values: Mapping[str, Any], number: type = float) -> SimpleNamespace:
-    """Return hyperparameters or a carry as ``scalars`` takes them: attributes, all of type ``number``."""
+    """Return hyperparameters or a carry as ``scalars`` takes them: attributes, all of type
+    ``number``."""
     return SimpleNamespace(
         **{
             name: tuple(map(number, value)) if isinstance(value, tuple) else number(value)

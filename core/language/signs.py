@@ -29,11 +29,13 @@ KEEP_THE_SIGN = ("sign", "finite_or_zero", "stored", "sum", "total", "largest")
 
 @kept
 def never_negative(rule: Any) -> frozenset[str]:
-    """Return the states of a `Rule`, which may be in the making, that are proved never to be negative.
+    """Return the states of a `Rule`, which may be in the making, that are proved never to be
+    negative.
 
-    By induction: the states are taken to be so before a step, and those that may be negative after it
-    are left out, until none is. Scalars have the signs that they have with the default hyperparameters
-    at steps 1 and 2. What the rule's ``hessian_rule`` may make negative is left out, too.
+    By induction: the states are taken to be so before a step, and those that may be negative after
+    it are left out, until none is. Scalars have the signs that they have with the default
+    hyperparameters at steps 1 and 2. What the rule's ``hessian_rule`` may make negative is left
+    out, too.
     """
     outputs, _ = trace_update(rule)
     scalars = _scalar_signs(rule)

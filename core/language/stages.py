@@ -1,4 +1,5 @@
-"""The stages of a rule that calls functions of whole matrices (`samestep.language.matrix_functions`).
+"""The stages of a rule that calls functions of whole matrices
+(`samestep.language.matrix_functions`).
 
 Such a function is known only after every element of its argument was computed, and no kernel of one
 element can compute it. So the rule's text is cut there, into rules like any other: a stage computes
@@ -31,11 +32,12 @@ from .tracer import Expr, trace_update
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a matrix function after the stage ``after``. ``values`` are the names of its arrays: of an
-    argument that this stage or an earlier one computed, of square or thin states, and of results.
+    """A call of a matrix function after the stage ``after``. ``values`` are the names of its
+    arrays: of an argument that this stage or an earlier one computed, of square or thin states, and
+    of results.
 
-    ``result`` is the name of what it writes, ``per`` what that has a number for: per element the array
-    that it overwrites, or a new one. ``scalars`` are the names of its numbers in a row,
+    ``result`` is the name of what it writes, ``per`` what that has a number for: per element the
+    array that it overwrites, or a new one. ``scalars`` are the names of its numbers in a row,
     ``dtype`` is that of its products, None for the compute dtype.
     """
 
@@ -50,9 +52,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Stages:
-    """The ``rules`` of all stages, the ``calls`` between them in the order of the text, the ``arrays`` that
-    the stages but for the last compute, and those that functions ``made``; and what each state that only functions
-    know ``becomes``, the name of a result or its own."""
+    """The ``rules`` of all stages, the ``calls`` between them in the order of the text, the
+    ``arrays`` that the stages but for the last compute, and those that functions ``made``; and what
+    each state that only functions know ``becomes``, the name of a result or its own."""
 
     rules: tuple[Rule, ...]
     calls: tuple[Call, ...]
@@ -132,8 +134,9 @@ class _Recorded:
             self.made.append(call)
 
     def _array(self, name: str, value: Expr) -> str:
-        """Return the name of an array that has this value: a new one, unless there is one. That of a result
-        is for functions that leave it as it is, since the text may use the result later, too."""
+        """Return the name of an array that has this value: a new one, unless there is one. That of
+        a result is for functions that leave it as it is, since the text may use the result later,
+        too."""
         known = self._names.get(id(value))
         if not FUNCTIONS[name].overwrites:
             known = self._overwritten.get(id(value), known)
@@ -177,8 +180,9 @@ class _ArgumentError(Exception):
 
 
 class _OfStage:
-    """The ``xp`` of a stage: matrices that functions returned before it are ``known``, the first call of
-    the array that it computes, ``own``, ends the text. A square or thin state is only passed on: nothing."""
+    """The ``xp`` of a stage: matrices that functions returned before it are ``known``, the first
+    call of the array that it computes, ``own``, ends the text. A square or thin state is only
+    passed on: nothing."""
 
     def __init__(
         self, xp: Any, calls: Sequence[Call], known: Mapping[str, Any], own: str | None

@@ -1,10 +1,11 @@
-"""Functions of a matrix and of a subspace of its shorter side, as GaLore has them: each written once for one
-parameter, seen as a stack of one matrix, of any backend's arrays.
+"""Functions of a matrix and of a subspace of its shorter side, as GaLore has them: each written
+once for one parameter, seen as a stack of one matrix, of any backend's arrays.
 
-The basis of the subspace is a thin state of the shorter side, (1, side, rank), of rows where there are fewer of
-them than columns; the matrix in this basis is one of the longer side, with ``rank`` numbers for each of its
-rows or columns. Products and decompositions are a library's, so results have the same bits on one machine and
-library only. What a library is free to choose is not left to it: signs, and vectors of singular values of 0.
+The basis of the subspace is a thin state of the shorter side, (1, side, rank), of rows where there
+are fewer of them than columns; the matrix in this basis is one of the longer side, with ``rank``
+numbers for each of its rows or columns. Products and decompositions are a library's, so results
+have the same bits on one machine and library only. What a library is free to choose is not left to
+it: signs, and vectors of singular values of 0.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ Stack = Any  # an array or tensor of three axes, contiguous
 def singular_basis(
     matmul: Any, x: Stack, before: Stack, after: Stack, refresh: float, *, library: Any
 ) -> None:
-    """Write the singular vectors of the shorter side of ``X`` that have the largest singular values to
-    ``after``, one a column, the largest first; ``before`` if ``refresh`` is 0.
+    """Write the singular vectors of the shorter side of ``X`` that have the largest singular values
+    to ``after``, one a column, the largest first; ``before`` if ``refresh`` is 0.
 
-    Signs are fixed (`fix_signs`). Vectors of singular values of 0, but for rounding errors, are made from the
-    columns of the identity (`complete`). A matrix that is not finite has a basis of NaN. ``library`` has NumPy's
-    ``linalg.svd`` and ``isfinite``.
+    Signs are fixed (`fix_signs`). Vectors of singular values of 0, but for rounding errors, are
+    made from the columns of the identity (`complete`). A matrix that is not finite has a basis of
+    NaN. ``library`` has NumPy's ``linalg.svd`` and ``isfinite``.
     """
     if refresh == 0:
         after[...] = before
@@ -51,8 +52,8 @@ def projected(matmul: Any, x: Stack, basis: Stack, after: Stack) -> None:
 
 
 def projected_back(matmul: Any, x: Stack, low: Stack, basis: Stack) -> None:
-    """Replace ``X`` by ``low basis^T``, the matrix of its shape that ``low`` is in this basis; by the transpose if
-    ``X`` has fewer rows than columns."""
+    """Replace ``X`` by ``low basis^T``, the matrix of its shape that ``low`` is in this basis; by
+    the transpose if ``X`` has fewer rows than columns."""
     left, right = (low, basis) if x.shape[1] >= x.shape[2] else (basis, low)
     matmul(left, right.swapaxes(1, 2), x)
 

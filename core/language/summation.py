@@ -16,8 +16,8 @@ order is part of its definition. Ours suits SIMD lanes and CUDA blocks alike:
 
 A matrix is the tensor's first axis against all others. *By neighbours*: 1 to 0, 3 to 2, 5 to 4 and
 so on, then the pairs' sums in the same way, until one is left; the last of an odd number waits. So
-a strip and a chunk meet in a tile that needs nothing from outside: it gives a part of the sums of its
-rows and of its columns. Any power of two of strips, beginning at a multiple of it, gives one
+a strip and a chunk meet in a tile that needs nothing from outside: it gives a part of the sums of
+its rows and of its columns. Any power of two of strips, beginning at a multiple of it, gives one
 part, too: how many of them a tile has is no matter of bits (`tile_rows`).
 
 Lanes that no element falls into stay +0, and no other lane is ever -0, so of ``n`` elements' lanes

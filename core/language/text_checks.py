@@ -4,8 +4,8 @@ same on all, as far as that can be seen.
 The reference runs the text, every other backend its trace. They differ if the text depends on
 anything but the values of its arguments: on their type (``isinstance(param, np.ndarray)``), on
 random numbers, or on how often it was called. Both are computed here for a few numbers. A number of
-its module that changes later is noticed at the next step (`outside.py`). What cannot be seen: the time
-of day, or what happens with values that these few do not have.
+its module that changes later is noticed at the next step (`outside.py`). What cannot be seen: the
+time of day, or what happens with values that these few do not have.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def check(rule: Rule) -> None:
 def _scalars(
     rule: Rule, steps: int, graph: Mapping[str, Expr]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the row and the carry after a step with the default hyperparameters: of the text, and of
-    the trace."""
+    """Return the row and the carry after a step with the default hyperparameters: of the text, and
+    of the trace."""
     row, carry = _called(
         rule, "scalars", next_scalars, rule, steps, rule.carry, as_numbers(rule.defaults)
     )

@@ -1,4 +1,5 @@
-"""The tracer: it calls a rule's functions once with symbolic values and returns the expression graph.
+"""The tracer: it calls a rule's functions once with symbolic values and returns the expression
+graph.
 
 The NumPy reference runs a rule's own text and does not compute with this graph. Numba, C and CUDA
 print it, PyTorch runs its operations. It is small on purpose: no dtypes, no shapes
@@ -40,8 +41,9 @@ class Expr(Closed):
     """One operation of a traced rule.
 
     ``per`` says how many of it there are: one for the whole launch row ("scalar"), one per
-    "tensor", per "row", per "column", per pair of rows or columns, a rank of them per row or column, or one per "element"; in ``scalars`` it is "host". ``name``
-    is the local variable the rule's text first bound it to, or None.
+    "tensor", per "row", per "column", per pair of rows or columns, a rank of them per row or
+    column, or one per "element"; in ``scalars`` it is "host". ``name`` is the local variable the
+    rule's text first bound it to, or None.
     """
 
     __slots__ = ("args", "name", "op", "per", "serial", "value")
@@ -77,8 +79,8 @@ def as_expr(value: Any) -> Expr:
 
 
 def operation(op: str, *operands: Any) -> Expr:
-    """Return a new node for ``op``. Raise TypeError if anything but the first operand of ``where`` is
-    a comparison."""
+    """Return a new node for ``op``. Raise TypeError if anything but the first operand of ``where``
+    is a comparison."""
     args = tuple(map(as_expr, operands))
     for position, arg in enumerate(args):
         if (arg.op in COMPARISONS) != (op == "where" and position == 0):
@@ -115,10 +117,11 @@ def _join(args: tuple[Expr, ...]) -> str:
 
 
 class TracedVocabulary(Words, Vocabulary):
-    """The ``xp`` of ``update`` while tracing. The composites stay one node each, so that printed source can say
-    ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked`` are the reductions,
-    sizes and random signs that the text asks for in its order, needed or not: whoever runs it computes all.
-    With ``along_rows``, as in matrices, a sum over the tensor is that of the sums of its rows."""
+    """The ``xp`` of ``update`` while tracing. The composites stay one node each, so that printed
+    source can say ``maximum(a, b)``; printers define them exactly as ``Vocabulary`` does. ``asked``
+    are the reductions, sizes and random signs that the text asks for in its order, needed or not:
+    whoever runs it computes all. With ``along_rows``, as in matrices, a sum over the tensor is that
+    of the sums of its rows."""
 
     def __init__(self, along_rows: bool) -> None:
         self.asked: list[Expr] = []
@@ -162,9 +165,9 @@ class TracedVocabulary(Words, Vocabulary):
         return operation("minimum", a, b)
 
     def _of_matrix(self, name: str, *args: Any, dtype: str | None = None) -> Expr:
-        """Return a new node for a function of a whole matrix, whose value is the dtype of its products.
-        Raise TypeError for an argument that is not one value per element, or the state that it
-        takes, or a number that is no scalar."""
+        """Return a new node for a function of a whole matrix, whose value is the dtype of its
+        products. Raise TypeError for an argument that is not one value per element, or the state
+        that it takes, or a number that is no scalar."""
         function = FUNCTIONS[name]
         values, numbers = args[: len(function.values)], args[len(function.values) :]
         pair = next((per for value in values if (per := as_expr(value).per) in PAIRS), "pair")
@@ -225,8 +228,8 @@ def _summand(x: Any, per: str) -> Expr:
 
 
 def _of_lines(what: str, x: Any, per: str) -> Expr:
-    """Return a value that there is ``what`` of, one for each row or column. Raise ValueError or TypeError
-    if there is none."""
+    """Return a value that there is ``what`` of, one for each row or column. Raise ValueError or
+    TypeError if there is none."""
     if per not in ("row", "column"):
         raise ValueError(f'per must be "row" or "column", not {per!r}')
     value = as_expr(x)
@@ -286,8 +289,8 @@ def trace_scalars(rule: Any) -> tuple[dict[str, Expr], dict[str, Expr]]:
 
 
 def trace_update(rule: Any, along_rows: bool = False) -> tuple[dict[str, Expr], list[Expr]]:
-    """Return the graph of ``rule.update``: the new value of ``param`` and of each state, by name; and
-    the reductions and sizes that the text asks for, needed or not. ``along_rows``: see
+    """Return the graph of ``rule.update``: the new value of ``param`` and of each state, by name;
+    and the reductions and sizes that the text asks for, needed or not. ``along_rows``: see
     `TracedVocabulary`."""
     known = {name: Expr("scalar", (), "scalar", name) for name in trace_scalars(rule)[0]}
     scalars = attributes("update uses s.{}, which scalars does not return", known)

@@ -30,7 +30,8 @@ def rebuilt(
 
 @kept
 def stored(rule: Any, state_dtype: str | tuple[tuple[str, str], ...] | None, rounding: str) -> Any:
-    """Return a `Rule` with its states stored by these codecs. Raises what `Rule.stored_as` raises."""
+    """Return a `Rule` with its states stored by these codecs. Raises what `Rule.stored_as`
+    raises."""
     by_state = dict(state_dtype) if isinstance(state_dtype, tuple) else {}
     shaped = (rule, *map(rule.for_shape, ((2, 2), (2,))))
     known = dict.fromkeys(name for each in shaped for name in each.free)

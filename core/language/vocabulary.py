@@ -21,8 +21,8 @@ Value = Any
 
 
 class Vocabulary(MatrixWords):
-    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines all but the
-    composites.
+    """The functions that ``update(xp, s, param, grad, *state)`` may call. A subclass defines all
+    but the composites.
 
     ``per`` says what a reduction leaves: one number ``per="tensor"``, one ``per="row"`` (the sum
     along each row, or its largest absolute value) or one ``per="column"``.
@@ -38,8 +38,8 @@ class Vocabulary(MatrixWords):
         raise NotImplementedError
 
     def finite_or_zero(self, x: Value) -> Value:
-        """Return ``x`` where it is finite, else 0: infinite and NaN parameters do not decay, and leave
-        norms what they are for the others."""
+        """Return ``x`` where it is finite, else 0: infinite and NaN parameters do not decay, and
+        leave norms what they are for the others."""
         raise NotImplementedError
 
     def stored(self, x: Value) -> Value:
@@ -47,12 +47,13 @@ class Vocabulary(MatrixWords):
         raise NotImplementedError
 
     def upper_half(self, x: Value) -> Value:
-        """Return the bfloat16 that is nearest to the float32 ``x``, of two the one farther from zero."""
+        """Return the bfloat16 that is nearest to the float32 ``x``, of two the one farther from
+        zero."""
         raise NotImplementedError
 
     def lower_half(self, x: Value) -> Value:
-        """Return how many float32 numbers ``x`` lies above its upper half, counted away from zero: a
-        whole number from -32,768 to 32,767; 0 for NaN."""
+        """Return how many float32 numbers ``x`` lies above its upper half, counted away from zero:
+        a whole number from -32,768 to 32,767; 0 for NaN."""
         raise NotImplementedError
 
     def from_halves(self, upper: Value, lower: Value) -> Value:
@@ -67,7 +68,8 @@ class Vocabulary(MatrixWords):
         raise NotImplementedError
 
     def size(self, x: Value, per: str = "tensor") -> Value:
-        """Return the number of elements that ``sum(x, per)`` adds up, rounded to the compute dtype."""
+        """Return the number of elements that ``sum(x, per)`` adds up, rounded to the compute
+        dtype."""
         raise NotImplementedError
 
     def mean(self, x: Value, per: str = "tensor") -> Value:
@@ -77,14 +79,14 @@ class Vocabulary(MatrixWords):
         return self.sqrt(self.sum(x * x, per))
 
     def random_signs(self, x: Value, seed: Value, renewal: Value, per: str) -> Value:
-        """Return 1 or -1 by chance, for each row or column of ``x``. They follow from two scalars, whole
-        numbers from 0 to 2**24 that every compute dtype holds: a seed, and how often they were
-        renewed. See `samestep.language.random_signs`."""
+        """Return 1 or -1 by chance, for each row or column of ``x``. They follow from two scalars,
+        whole numbers from 0 to 2**24 that every compute dtype holds: a seed, and how often they
+        were renewed. See `samestep.language.random_signs`."""
         raise NotImplementedError
 
     def cube_root(self, x: Value) -> Value:
-        """Return the cube root of ``x``, which is not negative, within 1.5 units in the last place; NaN
-        below 0. The libraries' own differ."""
+        """Return the cube root of ``x``, which is not negative, within 1.5 units in the last place;
+        NaN below 0. The libraries' own differ."""
         root = self.sqrt(x)
         near = self.sqrt(root)
         for _ in range(4):  # 1/4 + 1/16 + 1/64 + ... = 1/3
@@ -116,7 +118,8 @@ class HostScalars:
     ``pow`` and ``exp`` are the C library's: equal on machines with the same one, if all of them
     have fused multiply-add or none (glibc uses it where it is; docs/machines.md). Everything else
     is a correctly rounded operation or a fixed sequence of them. ``number`` is float, or
-    numpy.float64, whose arithmetic is the same but slower, and which divides by zero as IEEE has it.
+    numpy.float64, whose arithmetic is the same but slower, and which divides by zero as IEEE has
+    it.
     """
 
     def __init__(self, number: type) -> None:
@@ -159,8 +162,8 @@ IEEE = HostScalars(np.float64)
 
 
 class NumpyVocabulary(Vocabulary):
-    """The ``xp`` of ``update`` on NumPy arrays of one compute dtype, for parameters that are stored in
-    ``storage``."""
+    """The ``xp`` of ``update`` on NumPy arrays of one compute dtype, for parameters that are stored
+    in ``storage``."""
 
     def __init__(self, dtype: np.dtype[Any], storage: np.dtype[Any]) -> None:
         self.dtype, self.storage = dtype, storage

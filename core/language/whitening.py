@@ -1,8 +1,9 @@
-"""The fit of a factor of PSGD's preconditioner, a square state, to a matrix that it should have whitened;
-written once for stacks of blocks, of any backend's arrays.
+"""The fit of a factor of PSGD's preconditioner, a square state, to a matrix that it should have
+whitened; written once for stacks of blocks, of any backend's arrays.
 
-A whitened matrix ``X`` has rows with ``X X^T = columns * I``, and columns with ``X^T X = rows * I``. The fit
-makes a factor smaller where a product is above that, and larger where it is below, by products alone.
+A whitened matrix ``X`` has rows with ``X X^T = columns * I``, and columns with ``X^T X = rows *
+I``. The fit makes a factor smaller where a product is above that, and larger where it is below, by
+products alone.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ def row_whitening(
     rate: float,
     damping: float,
 ) -> None:
-    """Write the factor ``before`` of the rows of ``X``, fitted, to ``after``: the identity if ``start`` is
-    not 0, ``before`` if ``refresh`` is 0, else ``M before M``, made symmetric, with
+    """Write the factor ``before`` of the rows of ``X``, fitted, to ``after``: the identity if
+    ``start`` is not 0, ``before`` if ``refresh`` is 0, else ``M before M``, made symmetric, with
 
         M = I - rate / 2 / (norm + columns) * (A - columns * I)
         A = X X^T + damping * columns * before^4
         norm = trace(A^4) / trace(A^3)
 
-    A mean of eigenvalues where each counts as its cube, ``norm`` is no more than the largest one, and near
-    it. The damping keeps the square of a factor below ``damping^-1/2`` where ``X`` has nothing.
+    A mean of eigenvalues where each counts as its cube, ``norm`` is no more than the largest one,
+    and near it. The damping keeps the square of a factor below ``damping^-1/2`` where ``X`` has
+    nothing.
     """
     _fit(matmul, x, x.swapaxes(1, 2), before, after, refresh, start, rate, damping)
 

@@ -57,8 +57,8 @@ def check_rule(
 
 
 def check_blocks(name: str, rule: Rule, row: int) -> None:
-    """Raise TypeError, naming the parameter, if a row of so many elements shares a block of a state with
-    others, which would be stored anew with it."""
+    """Raise TypeError, naming the parameter, if a row of so many elements shares a block of a state
+    with others, which would be stored anew with it."""
     for state in rule.scales.values():
         size = BLOCKWISE[rule.storage[state]].size
         if row % size:
@@ -71,7 +71,8 @@ def check_blocks(name: str, rule: Rule, row: int) -> None:
 
 
 def _needs_the_parameter(node: Expr, whole_rows: bool) -> bool:
-    """Return true for what some rows do not tell: all but the length of a row, if they are whole."""
+    """Return true for what some rows do not tell: all but the length of a row, if they are
+    whole."""
     if node.op == "size":
         return not (whole_rows and node.value == ("element", "row"))
     return node.op in REDUCTIONS or node.op in FUNCTIONS or node.op == "random_signs"
@@ -79,7 +80,8 @@ def _needs_the_parameter(node: Expr, whole_rows: bool) -> bool:
 
 def rests(rule: Rule, scalars: Mapping[str, Any]) -> bool:
     """Return true if a step with these scalars leaves parameter and state as they are where the
-    gradient is zero. Found in the rule's text: zero times a number is zero, a number plus zero is itself."""
+    gradient is zero. Found in the rule's text: zero times a number is zero, a number plus zero is
+    itself."""
     outputs = _graph(rule)
     equals: dict[int, Expr] = {}
     for node in reachable(outputs.values()):

@@ -22,8 +22,8 @@ OF_THE_FILE = (
 
 
 class Checkpointed:
-    """The part of an optimizer that reads its state and step counts, takes snapshots of them, writes
-    and loads them."""
+    """The part of an optimizer that reads its state and step counts, takes snapshots of them,
+    writes and loads them."""
 
     # an attribute that there is not cannot be set: a misspelt one is an error
     __slots__ = ("__weakref__", "_run")
@@ -32,8 +32,8 @@ class Checkpointed:
 
     @property
     def state(self) -> list[dict[str, Any]]:
-        """The state arrays of each parameter, by name: the optimizer's own memory. What is written into
-        them counts; the dicts are copies, in which nothing can be replaced."""
+        """The state arrays of each parameter, by name: the optimizer's own memory. What is written
+        into them counts; the dicts are copies, in which nothing can be replaced."""
         return [dict(tensor.state) for tensor in self._run.groups.tensors]
 
     @property
@@ -148,8 +148,8 @@ class Checkpointed:
 
     @property
     def loaded(self) -> Loaded | None:
-        """Tells what `load` took from its file: the names ``taken``, ``skipped`` (with the reason) and
-        ``missing``; None for an optimizer that was not loaded."""
+        """Tells what `load` took from its file: the names ``taken``, ``skipped`` (with the reason)
+        and ``missing``; None for an optimizer that was not loaded."""
         loaded: Loaded | None = self._run.loaded
         return loaded
 

@@ -20,14 +20,14 @@ class TakesEstimates:
         """Take in estimates of the Hessian's diagonal, for rules that go by one: `samestep.Sophia`.
 
         Parameters, momentum and step counts stay as they are. Hyperparameters are those of the next
-        step. ``maximize``, clipping, the loss scaler and accumulation are about gradients: an estimate
-        is taken as it is, infinite or NaN, too.
+        step. ``maximize``, clipping, the loss scaler and accumulation are about gradients: an
+        estimate is taken as it is, infinite or NaN, too.
 
         Parameters
         ----------
         estimates : same structure as the parameters
-            Arrays as `step` takes for gradients, of all elements; None for a parameter whose average
-            stays as it is, or whose rule takes none.
+            Arrays as `step` takes for gradients, of all elements; None for a parameter whose
+            average stays as it is, or whose rule takes none.
 
         Raises
         ------

@@ -104,9 +104,9 @@ def minimize(
     Raises
     ------
     TypeError, ValueError
-        For arguments that cannot be used, before the first step, such as ``average``, which a loop of
-        your own can read; with L-BFGS also where the function
-        or its gradient is not finite at ``x0``.
+        For arguments that cannot be used, before the first step, such as ``average``, which a loop
+        of your own can read; with L-BFGS also where the function or its gradient is not finite at
+        ``x0``.
 
     Notes
     -----
@@ -156,7 +156,8 @@ def minimize(
 
 
 def _check_ends_where_it_is(optimizer: Optimizer) -> None:
-    """Raise TypeError for an average, which is not where the last step ends: ``x`` would not be it."""
+    """Raise TypeError for an average, which is not where the last step ends: ``x`` would not be
+    it."""
     (group,) = optimizer.param_groups
     asked = f"average={group['average']!r}" if group["average"] is not None else ""
     if optimizer.rule.average_share is not None:

@@ -50,27 +50,29 @@ class Optimizer(Adjustable, Checkpointed, TakesEstimates):
     accumulation_steps : int
         Update at every so many calls of ``step``, with the mean of their gradients.
     cast_gradients : bool
-        Round gradients of other dtypes to the parameter's compute dtype (float64 to float32) instead
-        of refusing them.
+        Round gradients of other dtypes to the parameter's compute dtype (float64 to float32)
+        instead of refusing them.
     warn_lost_updates : bool
-        Look at a sample of 16-bit parameters in host memory at the tenth update, and warn if rounding
-        loses most of it. Of the program, so no checkpoint has it.
+        Look at a sample of 16-bit parameters in host memory at the tenth update, and warn if
+        rounding loses most of it. Of the program, so no checkpoint has it.
     **hyper
-        Hyperparameters and structural options of the rule, for all groups that do not say
-        otherwise and whose rule has them, and of every rule: ``maximize``; ``lazy``, see `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of
-        a gradient; ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient;
-        ``state_dtype``, what states are stored in (see `samestep.language.codecs`): "bfloat16",
-        "float16", "int8", "int4", "dynamic8" or, for what is never negative, "uint8", "uint4",
-        "udynamic8", or a dict of these by the names of states; ``rounding`` of what is stored in 16
-        bits, "nearest" or "stochastic", by random bits that follow from ``seed`` (see
-        `samestep.language.rounding`); ``master="float32"``, ``master="split"`` or
-        ``compensated=True``, for parameters of 16 bits: what rounding would lose is kept (see
-        `samestep.parts`); ``average``, "ema" or "mean": an average of the parameter is kept, with ``average_decay`` and ``average_start``, the
-        steps before it that do not count; or a whole number: so many of the last copies are kept, one
-        every ``average_every`` steps, and their mean is the average; ``copy_to``, arrays of bfloat16 or float16 in the structure
-        of the parameters, into which each step writes float32 parameters, rounded;
-        ``weight_decay_mask``, which parameters decay (see `samestep.parameters.decay_mask`). A number may also be
-        a schedule: a function of the number of steps taken so far.
+        Hyperparameters and structural options of the rule, for all groups that do not say otherwise
+        and whose rule has them, and of every rule: ``maximize``; ``lazy``, see
+        `samestep.step.indexed_slices`; ``clip_value``, a limit for each element of a gradient;
+        ``clip_norm``, a limit for the Euclidean norm of each parameter's gradient; ``state_dtype``,
+        what states are stored in (see `samestep.language.codecs`): "bfloat16", "float16", "int8",
+        "int4", "dynamic8" or, for what is never negative, "uint8", "uint4", "udynamic8", or a dict
+        of these by the names of states; ``rounding`` of what is stored in 16 bits, "nearest" or
+        "stochastic", by random bits that follow from ``seed`` (see `samestep.language.rounding`);
+        ``master="float32"``, ``master="split"`` or ``compensated=True``, for parameters of 16 bits:
+        what rounding would lose is kept (see `samestep.parts`); ``average``, "ema" or "mean": an
+        average of the parameter is kept, with ``average_decay`` and ``average_start``, the steps
+        before it that do not count; or a whole number: so many of the last copies are kept, one
+        every ``average_every`` steps, and their mean is the average; ``copy_to``, arrays of
+        bfloat16 or float16 in the structure of the parameters, into which each step writes float32
+        parameters, rounded; ``weight_decay_mask``, which parameters decay (see
+        `samestep.parameters.decay_mask`). A number may also be a schedule: a function of the number
+        of steps taken so far.
 
     Raises
     ------
@@ -141,8 +143,9 @@ class Optimizer(Adjustable, Checkpointed, TakesEstimates):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The groups: each a dict with ``"params"``, the name of its ``"rule"``, hyperparameters and
-        ``"frozen"``. What is written there counts from the next step on; the rule cannot be changed.
+        """The groups: each a dict with ``"params"``, the name of its ``"rule"``, hyperparameters
+        and ``"frozen"``. What is written there counts from the next step on; the rule cannot be
+        changed.
 
         Another array in the place of a parameter, in ``"params"`` or in a list or dict that was
         passed, is updated from then on, with the state of the place; it must have the same shape
@@ -189,14 +192,14 @@ class Optimizer(Adjustable, Checkpointed, TakesEstimates):
         Parameters
         ----------
         grads : same structure as the parameters
-            An iterator, such as a generator, is a list. Arrays of the parameters' shapes and dtypes,
-            or None for a parameter that has no gradient this step: it neither moves nor advances its
-            step count. For float32 and 16-bit parameters float32, bfloat16 and float16, too; others
-            if `cast_gradients` says so. For a parameter without axes also a number; for others also
-            a `samestep.IndexedSlices` or a sparse tensor, a gradient of some rows. They are only
-            read. With several groups, a list with one such structure per group. The arrays of the last step are recognized and
-            not looked at again: give none of them, nor a parameter, another shape, dtype or flags
-            in place.
+            An iterator, such as a generator, is a list. Arrays of the parameters' shapes and
+            dtypes, or None for a parameter that has no gradient this step: it neither moves nor
+            advances its step count. For float32 and 16-bit parameters float32, bfloat16 and
+            float16, too; others if `cast_gradients` says so. For a parameter without axes also a
+            number; for others also a `samestep.IndexedSlices` or a sparse tensor, a gradient of
+            some rows. They are only read. With several groups, a list with one such structure per
+            group. The arrays of the last step are recognized and not looked at again: give none of
+            them, nor a parameter, another shape, dtype or flags in place.
 
         Raises
         ------
@@ -251,8 +254,8 @@ class Optimizer(Adjustable, Checkpointed, TakesEstimates):
             self._run.reset()
 
     def eval(self) -> None:
-        """Turn the parameters, in place, into the average of the steps so far, for evaluation; no step is
-        taken then. For rules that keep one: `samestep.AdamWScheduleFree` and its like.
+        """Turn the parameters, in place, into the average of the steps so far, for evaluation; no
+        step is taken then. For rules that keep one: `samestep.AdamWScheduleFree` and its like.
 
         Raises TypeError for other rules.
         """
@@ -317,16 +320,19 @@ class Optimizer(Adjustable, Checkpointed, TakesEstimates):
     # ---- averages of the parameters
 
     def averaged(self) -> Any:
-        """Return the averages of the parameters, in their structure: new arrays of the compute dtype.
+        """Return the averages of the parameters, in their structure: new arrays of the compute
+        dtype.
 
         A parameter without a step that counts, or whose group keeps no average, is its own. Raises
-        ValueError if no group keeps one: they are asked for by ``average="ema"``, "mean" or a number of last copies.
+        ValueError if no group keeps one: they are asked for by ``average="ema"``, "mean" or a
+        number of last copies.
         """
         with self._run.alone:
             return averages.averaged(self._run)
 
     def averages(self) -> AbstractContextManager[None]:
-        """Have the averages in the places of the parameters, for evaluation: ``with opt.averages():``.
+        """Have the averages in the places of the parameters, for evaluation: ``with
+        opt.averages():``.
 
         Afterwards, and after an exception, parameters are what they were. Meanwhile a step, saving
         and pickling raise RuntimeError. Raises as `averaged` does.

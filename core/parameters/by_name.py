@@ -174,7 +174,8 @@ def _chosen(rules: Any, names: Sequence[str], leaves: Sequence[Any]) -> list[Any
 
 
 def _compiled(pattern: Any) -> Callable[[str], Any]:
-    """Return a function that searches a name. Raises TypeError or ValueError for what is no pattern."""
+    """Return a function that searches a name. Raises TypeError or ValueError for what is no
+    pattern."""
     if not isinstance(pattern, str):
         raise TypeError(f"rules: a pattern is a string, not {pattern!r:.80}")
     try:

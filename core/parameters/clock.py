@@ -35,8 +35,8 @@ class Clock:
 
 
 def split(clocks: list[Clock], steps_now: Iterable[bool]) -> None:
-    """Give those that step now clocks of their own, apart from those that do not, and share
-    clocks that have become equal. ``clocks`` has one entry per parameter and is changed in place."""
+    """Give those that step now clocks of their own, apart from those that do not, and share clocks
+    that have become equal. ``clocks`` has one entry per parameter and is changed in place."""
     stepping, staying = _Successors(), _Successors()
     clocks[:] = [
         stepping[clock] if now else staying[clock]

@@ -9,7 +9,8 @@ from ..identities import identities, watched
 
 
 class Contents:
-    """The objects that a structure of lists, tuples and dicts holds; all of them have to stay alive."""
+    """The objects that a structure of lists, tuples and dicts holds; all of them have to stay
+    alive."""
 
     def __init__(self, tree: Any) -> None:
         self._tree, written = tree, list(_changeable(tree))

@@ -1,4 +1,5 @@
-"""Copies of parameters in 16 bits: arrays of the caller's, written by the step that writes the parameters."""
+"""Copies of parameters in 16 bits: arrays of the caller's, written by the step that writes the
+parameters."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ def adopt_copies(
 ) -> list[Tensor]:
     """Return the arrays of a group as its backend sees them; nothing for a group without.
 
-    Raises TypeError or ValueError for arrays that no backend updates, of another structure, shape or
-    dtype, or that are not contiguous.
+    Raises TypeError or ValueError for arrays that no backend updates, of another structure, shape
+    or dtype, or that are not contiguous.
     """
     if copy_to is None:
         return []
@@ -56,8 +57,8 @@ def adopt_copies(
 
 
 def checked_copies(copies: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return the copies of these parameters. Raises TypeError or ValueError for one of another shape or
-    dtype, or that is not contiguous."""
+    """Return the copies of these parameters. Raises TypeError or ValueError for one of another
+    shape or dtype, or that is not contiguous."""
     for copy, tensor in zip(copies, tensors, strict=True):
         if copy.shape != tensor.shape:
             raise ValueError(f"{copy.name} has shape {copy.shape}; expected {tensor.shape}")
@@ -75,8 +76,8 @@ def checked_copies(copies: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[
 
 
 class SameCopies:
-    """Notices that other arrays stand in the places of copies, in the structures that were passed: nothing
-    would write into them."""
+    """Notices that other arrays stand in the places of copies, in the structures that were passed:
+    nothing would write into them."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[Any, Contents]] = []

@@ -1,4 +1,5 @@
-"""The entries of a param group: parameters, a rule, hyperparameters, and what else may stand there."""
+"""The entries of a param group: parameters, a rule, hyperparameters, and what else may stand
+there."""
 
 from __future__ import annotations
 
@@ -83,8 +84,8 @@ def check_one_rule(
     instead: str = "ss.Optimizer",
 ) -> None:
     """Raise TypeError for ``groups``, or ``rules`` by name, of other rules than this one, which
-    ``what`` is for only. ``first`` is the place of the first group, ``instead`` the class that takes
-    others."""
+    ``what`` is for only. ``first`` is the place of the first group, ``instead`` the class that
+    takes others."""
     remedy = f"{what} is for {rule.name} only; {instead}({rule.name!r}, ...) takes others, too"
     if rules is not None:
         raise TypeError(f"rules: {remedy}")

@@ -39,8 +39,8 @@ class Groups:
     ``specs`` have the rule, the variant of it and the structure of each group, ``tensors`` and
     ``clocks`` an entry per parameter, in order.
 
-    ``rule`` and ``defaults`` are those of groups that do not say otherwise. ``single``: parameters that
-    were not given as groups; ``division`` is where they are if they have several rules.
+    ``rule`` and ``defaults`` are those of groups that do not say otherwise. ``single``: parameters
+    that were not given as groups; ``division`` is where they are if they have several rules.
     """
 
     def __init__(
@@ -68,7 +68,8 @@ class Groups:
         self.forget()
 
     def check_constants(self) -> None:
-        """Raise ValueError if a number that a rule reads from outside has changed since it was traced."""
+        """Raise ValueError if a number that a rule reads from outside has changed since it was
+        traced."""
         for constant, rule in self._constants.items():
             constant.check(rule)
 
@@ -151,8 +152,9 @@ class Groups:
         self._expect_gradients()
 
     def _expect_gradients(self) -> None:
-        """Note what gradients look like: ``grad_specs`` are their structures, ``flat`` the `flat_count`
-        of these, ``order`` the place of each parameter's gradient among them, None if it is its own."""
+        """Note what gradients look like: ``grad_specs`` are their structures, ``flat`` the
+        `flat_count` of these, ``order`` the place of each parameter's gradient among them, None if
+        it is its own."""
         if self.division is None:
             self.grad_specs, self.order = self.specs, None
         else:
@@ -284,7 +286,8 @@ class Groups:
         return self._hyper
 
     def _names_of(self, i: int) -> tuple[str, ...]:
-        """Return what a group has besides parameters and a name, in the order in which it is read."""
+        """Return what a group has besides parameters and a name, in the order in which it is
+        read."""
         return (*self._hyper_names[i], "rule", "frozen")
 
     def _check_rules(self) -> None:

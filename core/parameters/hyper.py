@@ -14,7 +14,8 @@ from ..language.scalars import as_numbers
 
 
 def is_function(value: Any) -> bool:
-    """Say whether ``value`` is a function of the step: no class, as a dtype may be (``np.float16``)."""
+    """Say whether ``value`` is a function of the step: no class, as a dtype may be
+    (``np.float16``)."""
     return callable(value) and not isinstance(value, type)
 
 
@@ -35,8 +36,8 @@ def at_step(value: Any, step: int) -> Any:
 
 
 def is_fixed(value: Any) -> bool:
-    """Say whether this value cannot change while it is the same object: numbers, tuples, names; or is a
-    dict of such, of which what was seen is a copy (`as_seen`)."""
+    """Say whether this value cannot change while it is the same object: numbers, tuples, names; or
+    is a dict of such, of which what was seen is a copy (`as_seen`)."""
     if isinstance(value, tuple):
         return all(map(is_fixed, value))
     if isinstance(value, dict):
@@ -64,7 +65,8 @@ def numbers_at(
 
 
 def as_held(values: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hyperparameters as a group holds them: schedules as they are, others as ``numbers``."""
+    """Return hyperparameters as a group holds them: schedules as they are, others as
+    ``numbers``."""
     return {
         name: values[name] if is_scheduled(values.get(name)) else number
         for name, number in numbers.items()
@@ -98,7 +100,8 @@ class GroupHyper:
     def at(
         self, rule: Rule, group: Mapping[str, Any], names: list[str], step: int, where: str
     ) -> GroupHyper:
-        """Return those of another step: what the schedules of these names in ``group`` say, checked."""
+        """Return those of another step: what the schedules of these names in ``group`` say,
+        checked."""
         now = {name: checked_hyperparameter(rule, name, group[name](step), where) for name in names}
         numbers = {**self._all, **now}
         check_options(rule, numbers, where)

@@ -11,8 +11,8 @@ from ..language.rule import Rule
 from .entries import WHOLE, is_group, label, rule_of
 from .hyper import as_held, numbers_at
 
-# hyperparameters that nothing reads unless another one asks for what they are of: its name, whether a
-# value of it does, and how a message says which
+# hyperparameters that nothing reads unless another one asks for what they are of: its name, whether
+# a value of it does, and how a message says which
 AVERAGES = "average='ema' or average='mean'"
 READ_WITH: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     "average_decay": ("average", lambda kind: kind == "ema", "average='ema'"),
@@ -30,9 +30,9 @@ def with_keywords(
     copies: Sequence[Any],
 ) -> tuple[dict[str, Any], list[Any]]:
     """Return the defaults of groups with this ``rule``, and the groups: those with another rule
-    have the keywords that it knows. A group's own entries count more. ``masks`` has the weight decay
-    mask of each group; those whose rule knows no weight decay have none if others do. ``copies`` has
-    what each group's parameters are copied to.
+    have the keywords that it knows. A group's own entries count more. ``masks`` has the weight
+    decay mask of each group; those whose rule knows no weight decay have none if others do.
+    ``copies`` has what each group's parameters are copied to.
 
     Raises TypeError or ValueError for a keyword that no rule has, and for values that ``rule``
     cannot use.
@@ -56,8 +56,8 @@ def with_keywords(
 def divided(
     rule: Rule, rules: Sequence[Rule], hyper: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the keywords that are for ``rule``, all of them if no group has another one, and for each
-    group, whose ``rules`` these are, those that it gets besides: what another rule knows.
+    """Return the keywords that are for ``rule``, all of them if no group has another one, and for
+    each group, whose ``rules`` these are, those that it gets besides: what another rule knows.
 
     Raises TypeError for a keyword that none of several rules has.
     """
@@ -75,9 +75,9 @@ def divided(
 def check_read(
     hyper: Mapping[str, Any], groups: Sequence[Any], rules: Sequence[Rule], first: int = 0
 ) -> None:
-    """Raise TypeError for a hyperparameter that a group or, of those of all groups, none reads, since
-    what it is of is not asked for: a decay without an average. Its default value may stand there.
-    ``first`` is the place of the first group."""
+    """Raise TypeError for a hyperparameter that a group or, of those of all groups, none reads,
+    since what it is of is not asked for: a decay without an average. Its default value may stand
+    there. ``first`` is the place of the first group."""
     for name, (part, reads, expected) in READ_WITH.items():
         read = False
         for k, (group, rule) in enumerate(zip(groups, rules, strict=True), first):
@@ -95,8 +95,8 @@ def check_read(
 def check_read_by_new(
     group: Mapping[str, Any], rule: Rule, default: Rule, defaults: Mapping[str, Any], k: int
 ) -> None:
-    """Raise what `check_read` does for a group that is added at ``k``; one with the ``default`` rule has
-    the optimizer's ``defaults``."""
+    """Raise what `check_read` does for a group that is added at ``k``; one with the ``default``
+    rule has the optimizer's ``defaults``."""
     parts = {part: defaults[part] for part, _, _ in READ_WITH.values()} if rule is default else {}
     check_read(parts, [group], [rule], k)
 

@@ -1,4 +1,5 @@
-"""Names of parameters in dicts: the keys that lead to them with points between, ``layers.1.weight``."""
+"""Names of parameters in dicts: the keys that lead to them with points between,
+``layers.1.weight``."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from .trees import Spec
 
 
 def dotted_names(spec: Spec, written_out: Sequence[str]) -> list[str] | None:
-    """Return the names of the parameters of a structure; None where there is no dict in its ``spec``:
-    parameters of lists have places, not names. ``written_out`` are the names to use where two keys
-    with dots in them would give one name twice."""
+    """Return the names of the parameters of a structure; None where there is no dict in its
+    ``spec``: parameters of lists have places, not names. ``written_out`` are the names to use where
+    two keys with dots in them would give one name twice."""
     if not _has_keys(spec):
         return None
     names = [".".join(map(str, path)) for path in _paths(spec)]

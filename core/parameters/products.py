@@ -8,7 +8,8 @@ from ..protocol import Backend
 
 
 def check_products(backend: Backend, rule: Rule, where: str) -> None:
-    """Raise ValueError, beginning with ``where``, for a dtype that the backend does not multiply in."""
+    """Raise ValueError, beginning with ``where``, for a dtype that the backend does not multiply
+    in."""
     for call in stages(rule).calls:
         if call.dtype is not None and call.dtype not in backend.product_dtypes:
             raise ValueError(

@@ -89,7 +89,8 @@ def _differing_keys(children: list[tuple[Any, Spec]], tree: Any) -> str:
 
 
 def flat_count(specs: list[Spec]) -> int | None:
-    """Return the number of entries if these groups are one list of arrays, not nested; else None."""
+    """Return the number of entries if these groups are one list of arrays, not nested; else
+    None."""
     if len(specs) != 1 or specs[0] is None:
         return None
     kind, children = specs[0]
@@ -100,8 +101,8 @@ def flat_count(specs: list[Spec]) -> int | None:
 def gradient_leaves(
     specs: list[Spec], flat: int | None, single: bool, grads: Any, name: str = "grads"
 ) -> list[Any]:
-    """Return the leaves of ``grads``, which messages call ``name``, for groups with these structures;
-    ``flat`` is their `flat_count`.
+    """Return the leaves of ``grads``, which messages call ``name``, for groups with these
+    structures; ``flat`` is their `flat_count`.
 
     A ``single`` group's gradients come without a list around them. Raises as `flatten_like` does.
     """
@@ -128,7 +129,8 @@ def gradient_leaves(
 
 
 def _check_is_no_pair(spec: Spec, grads: Any, name: str) -> None:
-    """Raise TypeError for the (loss, gradients) that a function returned, where it can be nothing else."""
+    """Raise TypeError for the (loss, gradients) that a function returned, where it can be nothing
+    else."""
     two = spec is not None and spec[0] == "list" and len(spec[1]) == 2
     if two or not isinstance(grads, tuple) or len(grads) != 2:
         return

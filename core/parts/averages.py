@@ -1,8 +1,8 @@
 """A part that keeps an average of the parameter, written in the pass that writes the parameter.
 
 The average starts as the parameter after the first step that counts, so it needs no correction of a
-bias; the first ``average_start`` steps are left out. It is of what the step computes, before that is
-rounded to 16 bits. Evaluating with it gives better models than the last step's parameters.
+bias; the first ``average_start`` steps are left out. It is of what the step computes, before that
+is rounded to 16 bits. Evaluating with it gives better models than the last step's parameters.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def averaged(rule: Rule, kind: str | int = "ema") -> Rule:
 
     "ema" has a weight of ``1 - average_decay`` for the last step (Polyak & Juditsky, 1992, made
     exponential); "mean" has equal weights (stochastic weight averaging, Izmailov et al.,
-    arXiv:1803.05407). What is infinite has itself as its average. A whole number keeps so many of the
-    last copies instead, see `with_last_copies`.
+    arXiv:1803.05407). What is infinite has itself as its average. A whole number keeps so many of
+    the last copies instead, see `with_last_copies`.
     """
     kind = checked_choice("average", kind) or "ema"
     if isinstance(kind, int):

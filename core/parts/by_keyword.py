@@ -1,4 +1,5 @@
-"""The variant of a rule that hyperparameters ask for: its options, the parts around it, its codecs."""
+"""The variant of a rule that hyperparameters ask for: its options, the parts around it, its
+codecs."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ def variant_of(
 ) -> Rule:
     """Return the variant of ``rule`` that these hyperparameters ask for; the same object each time.
 
-    ``options`` are its structural options, where they do not follow from ``hyper``. Raises ValueError
-    for parts that do not go together, or one that cannot be left out.
+    ``options`` are its structural options, where they do not follow from ``hyper``. Raises
+    ValueError for parts that do not go together, or one that cannot be left out.
     """
     variant = rule.variant(**(chosen_options(rule, hyper) if options is None else options))
     for name in in_order(hyper):

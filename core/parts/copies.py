@@ -1,4 +1,5 @@
-"""A part that keeps a copy of the parameter in 16 bits, written in the pass that writes the parameter."""
+"""A part that keeps a copy of the parameter in 16 bits, written in the pass that writes the
+parameter."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from ..language.rule import Rule
 
 @part
 def copied(rule: Rule, dtype: str) -> Rule:
-    """Return ``rule`` with the parameter, rounded to "bfloat16" or "float16", as the state ``copy``.
+    """Return ``rule`` with the parameter, rounded to "bfloat16" or "float16", as the state
+    ``copy``.
 
     An optimizer has the arrays in its place that its argument ``copy_to`` gives.
     """

@@ -13,8 +13,8 @@ from ..language.rule import Rule
 
 
 def in_gradient(function):
-    """Return a rule's update or delta with ``s.weight_decay * param`` added to the gradient: the decay
-    of the loss's own L2 term."""
+    """Return a rule's update or delta with ``s.weight_decay * param`` added to the gradient: the
+    decay of the loss's own L2 term."""
 
     @functools.wraps(function)
     def with_decay(xp, s, param, grad, *state):

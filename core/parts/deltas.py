@@ -75,7 +75,8 @@ def _as_long_as_param(xp, s, param, grad, delta):
 
 @part
 def trust_ratio(rule: Rule) -> Rule:
-    """Return ``rule`` with steps of ``lr`` times their parameter's norm, as LARS and LAMB have them.
+    """Return ``rule`` with steps of ``lr`` times their parameter's norm, as LARS and LAMB have
+    them.
 
     You et al., arXiv:1708.03888, 1904.00962. Where either norm is 0, the step stays as it is.
     """

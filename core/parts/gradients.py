@@ -1,6 +1,7 @@
 """Parts that change the gradient before a rule sees it.
 
-Both look at the rows of a matrix, its first axis (the units of a layer), and at a vector as a whole.
+Both look at the rows of a matrix, its first axis (the units of a layer), and at a vector as a
+whole.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def _clipped_to_param(xp, s, param, grad):
 
 @part
 def adaptively_clipped(rule: Rule) -> Rule:
-    """Return ``rule`` on gradients of at most ``clip_ratio`` times their parameter's norm, row by row.
+    """Return ``rule`` on gradients of at most ``clip_ratio`` times their parameter's norm, row by
+    row.
 
     Brock et al., High-Performance Large-Scale Image Recognition Without Normalization,
     arXiv:2102.06171, equation 3. A parameter counts as at least ``clip_floor`` long.

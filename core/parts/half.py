@@ -1,7 +1,7 @@
 """Parts for parameters of 16 bits: what rounding loses of an update is kept.
 
-bfloat16 has numbers 1/128 apart above 1, so an update of 1e-3 is lost where the parameter is stored.
-Both parts compute with the exact value and store it rounded.
+bfloat16 has numbers 1/128 apart above 1, so an update of 1e-3 is lost where the parameter is
+stored. Both parts compute with the exact value and store it rounded.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from ..language.rule import Rule
 
 @part
 def float32_master(rule: Rule) -> Rule:
-    """Return ``rule`` on a float32 parameter, kept as the state ``master``, that is stored in 16 bits.
+    """Return ``rule`` on a float32 parameter, kept as the state ``master``, that is stored in 16
+    bits.
 
-    Micikevicius et al., Mixed Precision Training, arXiv:1710.03740, section 3.1. Where another value
-    was written into the parameter since the last step, as before the first one, the master takes it.
+    Micikevicius et al., Mixed Precision Training, arXiv:1710.03740, section 3.1. Where another
+    value was written into the parameter since the last step, as before the first one, the master
+    takes it.
     """
 
     @functools.wraps(rule.update)
@@ -37,8 +39,8 @@ def split_master(rule: Rule) -> Rule:
     parameter; the state ``remainder``, of int16, is the lower half.
 
     So the two have the bits of a float32 master in the memory of one float32. As many numbers are
-    nearest to each bfloat16 as int16 has only if ties go one way, away from zero; those are where the
-    parameter differs from one that is rounded to nearest even.
+    nearest to each bfloat16 as int16 has only if ties go one way, away from zero; those are where
+    the parameter differs from one that is rounded to nearest even.
     """
 
     @functools.wraps(rule.update)
@@ -53,11 +55,11 @@ def split_master(rule: Rule) -> Rule:
 
 @part
 def compensated(rule: Rule) -> Rule:
-    """Return ``rule`` with what rounding takes from a 16-bit parameter kept as the state ``lost``, of
-    bfloat16, which the next step adds.
+    """Return ``rule`` with what rounding takes from a 16-bit parameter kept as the state ``lost``,
+    of bfloat16, which the next step adds.
 
-    Kahan, Further Remarks on Reducing Truncation Errors, CACM 8(1), 1965, 40. What does not belong to
-    the parameter is dropped: another value was written into it since the last step.
+    Kahan, Further Remarks on Reducing Truncation Errors, CACM 8(1), 1965, 40. What does not belong
+    to the parameter is dropped: another value was written into it since the last step.
     """
 
     @functools.wraps(rule.update)

@@ -1,10 +1,10 @@
-"""A part that keeps the last few copies of the parameter, one taken every so many steps; their mean is
-the average.
+"""A part that keeps the last few copies of the parameter, one taken every so many steps; their mean
+is the average.
 
-A copy is what the step computes, before that is rounded to 16 bits. The first ``average_start`` steps
-are left out, and the first copy is taken ``average_every`` steps after them. Copies take turns: the new
-one is written where the oldest was. A step writes one of them or none, so no launch runs over all; see
-`samestep.language.last_copies`.
+A copy is what the step computes, before that is rounded to 16 bits. The first ``average_start``
+steps are left out, and the first copy is taken ``average_every`` steps after them. Copies take
+turns: the new one is written where the oldest was. A step writes one of them or none, so no launch
+runs over all; see `samestep.language.last_copies`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Lookahead: slow weights that follow those of another rule.
 
 Zhang et al., Lookahead Optimizer: k steps forward, 1 step back, arXiv:1907.08610, Algorithm 1. The
-slow weights start as the parameter before the first step. After every ``sync_period`` steps they move
-``slow_step`` of the way to the parameter, which then goes on from there; the rule's own state stays.
+slow weights start as the parameter before the first step. After every ``sync_period`` steps they
+move ``slow_step`` of the way to the parameter, which then goes on from there; the rule's own state
+stays.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ def moments(xp, s, grad, exp_avg, exp_avg_sq):
 
 
 def adam_row(xp, step, h):
-    """Return the scalars of Adam's step ``step_size * exp_avg / (sqrt(exp_avg_sq) + scaled_eps)``, of the
-    hyperparameters ``lr``, ``betas`` and ``eps``: both moments are corrected."""
+    """Return the scalars of Adam's step ``step_size * exp_avg / (sqrt(exp_avg_sq) + scaled_eps)``,
+    of the hyperparameters ``lr``, ``betas`` and ``eps``: both moments are corrected."""
     bias1, root_bias2 = 1 - xp.ipow(h.betas[0], step), xp.sqrt(1 - xp.ipow(h.betas[1], step))
     return dict(
         **moment_row(h),

@@ -1,10 +1,10 @@
-"""The Newton-Schulz iteration that brings a matrix near the orthogonal one, with the coefficients and
-the dtype that are asked for: what Muon and its relatives share.
+"""The Newton-Schulz iteration that brings a matrix near the orthogonal one, with the coefficients
+and the dtype that are asked for: what Muon and its relatives share.
 
-``ns_coefficients`` are three numbers for all steps, or ``"polar_express"``: those of Amsel, Persson,
-Musco, Gower, The Polar Express, arXiv:2505.16932, Algorithm 1, others at each step. With
-``ns_dtype="bfloat16"`` products are of matrices rounded to it, as in the authors' code of Muon; PyTorch
-has them.
+``ns_coefficients`` are three numbers for all steps, or ``"polar_express"``: those of Amsel,
+Persson, Musco, Gower, The Polar Express, arXiv:2505.16932, Algorithm 1, others at each step. With
+``ns_dtype="bfloat16"`` products are of matrices rounded to it, as in the authors' code of Muon;
+PyTorch has them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ POLAR_EXPRESS = [
 
 @dataclass(frozen=True)
 class Orthogonal:
-    """The iteration as a part of a rule, a function of a matrix of norm 1 at most; ``ns_steps`` is a
-    scalar of the rule."""
+    """The iteration as a part of a rule, a function of a matrix of norm 1 at most; ``ns_steps`` is
+    a scalar of the rule."""
 
     coefficients: str | None = None
     dtype: str | None = None

@@ -1,8 +1,8 @@
 """Steps without their part along the parameter, for SGDP and AdamP.
 
-Where a gradient is nearly orthogonal to the parameter in each row (a channel, the first axis against all
-others), the step loses its part along the parameter row by row; else, where it is so in the whole
-tensor, in the whole; else nothing. Nearly orthogonal means an absolute cosine below
+Where a gradient is nearly orthogonal to the parameter in each row (a channel, the first axis
+against all others), the step loses its part along the parameter row by row; else, where it is so in
+the whole tensor, in the whole; else nothing. Nearly orthogonal means an absolute cosine below
 ``delta / sqrt(size)``. The decay of what is projected is multiplied by ``wd_ratio``.
 """
 
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 
 def projection_row(h):
-    """Return the scalars of a projection besides ``step_size`` and ``decay``, of hyperparameters that
-    have the same names, and of ``eps``."""
+    """Return the scalars of a projection besides ``step_size`` and ``decay``, of hyperparameters
+    that have the same names, and of ``eps``."""
     return dict(delta=h.delta, wd_ratio=h.wd_ratio, least=h.eps)
 
 
 def crosswise(xp, s, product, grad_square, square, size):
-    """Return 1 where a gradient and a parameter are nearly orthogonal, else 0: of their sums of products."""
+    """Return 1 where a gradient and a parameter are nearly orthogonal, else 0: of their sums of
+    products."""
     norms = xp.maximum(xp.sqrt(grad_square), s.least) * xp.maximum(xp.sqrt(square), s.least)
     return xp.where(xp.abs(product / norms) < s.delta / xp.sqrt(size), 1, 0)
 

@@ -13,10 +13,11 @@ from .target import Lines, Target
 class Blocks(RandomBits):
     """The states of one program that have blocks, ``blocks``: the codec of each by its name.
 
-    ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``scale_name`` has the scale
-    of the block in hand, by state, ``new_values`` the array of its new values, ``codes_of_block`` that of
-    its codes where they are two in a byte, and ``placed`` the elements that do not stand at index ``i``
-    of their array. ``codes`` are the arrays of codes of the function in hand, with their sizes.
+    ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``scale_name`` has the
+    scale of the block in hand, by state, ``new_values`` the array of its new values,
+    ``codes_of_block`` that of its codes where they are two in a byte, and ``placed`` the elements
+    that do not stand at index ``i`` of their array. ``codes`` are the arrays of codes of the
+    function in hand, with their sizes.
     """
 
     def __init__(self, program: Program, target: Target, param_dtype: str, grad_dtype: str) -> None:
@@ -37,12 +38,13 @@ class Blocks(RandomBits):
         self.placed: dict[str, str] = {}
 
     def in_order(self, step: Step) -> bool:
-        """Return true if a step goes over the elements of a matrix in their order, not by rows: blocks
-        that it stores need not end where a row or a tile does."""
+        """Return true if a step goes over the elements of a matrix in their order, not by rows:
+        blocks that it stores need not end where a row or a tile does."""
         return self.program.matrix and any(name in self.blocks for name, _ in step.stores)
 
     def of_tensor(self, step: Step, array: str) -> bool:
-        """Return true if a step has an array from the tensor's first element on, not from a tile's."""
+        """Return true if a step has an array from the tensor's first element on, not from a
+        tile's."""
         return self.in_order(step) or array in self.layout.block
 
     def longest_block(self, step: Step) -> int:
@@ -54,8 +56,8 @@ class Blocks(RandomBits):
         return {name: self.blocks[name] for name in self.touched(step) if name in self.blocks}
 
     def touched(self, step: Step) -> Lines:
-        """Return the names of the arrays of the parameter's size that a step reads or writes, and of
-        their scales."""
+        """Return the names of the arrays of the parameter's size that a step reads or writes, and
+        of their scales."""
         found = {*step.loads, *dict(step.stores)}
         return [a for a in self.program.arrays if self.rule.scales.get(a, a) in found]
 
@@ -73,8 +75,9 @@ class Blocks(RandomBits):
         return self.new_values[array] + position
 
     def block_scales(self, step: Step, longest: int, place: str) -> Lines:
-        """Return statements for the loop over a block, the ``longest`` of the step: scales, and room for
-        new values before it, at ``start``; within it the scales of codecs whose blocks are shorter."""
+        """Return statements for the loop over a block, the ``longest`` of the step: scales, and
+        room for new values before it, at ``start``; within it the scales of codecs whose blocks are
+        shorter."""
         lines: Lines = []
         for name, codec in self.blocks_of(step).items():
             if name in step.loads and (place == "start") == (codec.size == longest):
@@ -106,9 +109,9 @@ class Blocks(RandomBits):
         return lines
 
     def in_tile(self, step: Step, array: str) -> Lines:
-        """Return declarations for a tile's element of a state with blocks, which may begin outside it: its
-        scale, and its code where two are in a byte. Nothing for other arrays, or in a step that goes
-        block by block."""
+        """Return declarations for a tile's element of a state with blocks, which may begin outside
+        it: its scale, and its code where two are in a byte. Nothing for other arrays, or in a step
+        that goes block by block."""
         if array not in self.blocks or not self.program.matrix or self.in_order(step):
             return []
         self.use("columns column tile_start")
@@ -133,8 +136,8 @@ class Blocks(RandomBits):
         )
 
     def stored_blocks(self, step: Step, longest: int) -> Lines:
-        """Return statements behind the loop over a block: its new values become codes and scales, of
-        codecs whose blocks are shorter ``part`` by part."""
+        """Return statements behind the loop over a block: its new values become codes and scales,
+        of codecs whose blocks are shorter ``part`` by part."""
         lines: Lines = []
         for name, codec in self.blocks_of(step).items():
             if name in dict(step.stores):

@@ -1,5 +1,5 @@
-"""Printer of a rule as plain C99 that C++ takes, too: one function over raw pointers for one tensor,
-on all threads if OpenMP is switched on."""
+"""Printer of a rule as plain C99 that C++ takes, too: one function over raw pointers for one
+tensor, on all threads if OpenMP is switched on."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def functions(p: Printer, more: Lines) -> str:
 
 
 def placed(p: Printer) -> Lines:
-    """Return the arguments that say which tensor it is, and how large: its position in the optimizer,
-    where random bits go by that, and its sizes."""
+    """Return the arguments that say which tensor it is, and how large: its position in the
+    optimizer, where random bits go by that, and its sizes."""
     return ["position"] * p.layout.rounds + sizes(p)
 
 
@@ -158,8 +158,8 @@ def _across(p: Printer) -> Lines:
 
 
 def _slots(p: Printer) -> Lines:
-    """Return numbers of chunks and offsets into the workspace: each slot starts where the one before
-    it ends."""
+    """Return numbers of chunks and offsets into the workspace: each slot starts where the one
+    before it ends."""
     starts, position = [], "0"
     for node in p.layout.slots:
         name = p.slot_name[id(node)]
@@ -218,7 +218,8 @@ def _driver(p: Printer) -> str:
 
 
 def _parallel(elements: str, *, simd: bool = False) -> Lines:
-    """Return lines that spread the loop behind them over threads. No bit depends on their number."""
+    """Return lines that spread the loop behind them over threads. No bit depends on their
+    number."""
     what, condition = ("for simd", "parallel : ") if simd else ("for", "")
     pragma = f"#pragma omp parallel {what} if ({condition}{elements} >= SAMESTEP_PARALLEL_FROM)"
     return ["#ifdef _OPENMP", pragma, "#endif"]

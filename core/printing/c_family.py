@@ -155,7 +155,8 @@ class CFamily(Target):
 
 
 def comment(paragraphs: Lines) -> str:
-    """Return a C comment. Paragraphs are filled, except for lines that begin with a blank: programs."""
+    """Return a C comment. Paragraphs are filled, except for lines that begin with a blank:
+    programs."""
     blocks = []
     for paragraph in paragraphs:
         lines: Lines = []

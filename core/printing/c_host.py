@@ -156,8 +156,8 @@ def count(p: Printer, name: str) -> str:
 
 
 def first_blocks(p: Printer) -> Lines:
-    """Return the declarations of the code and the scale that states with blocks start with, where that
-    is not 0."""
+    """Return the declarations of the code and the scale that states with blocks start with, where
+    that is not 0."""
     lines: Lines = []
     for name, codec in p.blocks.items():
         if _start(p, name) != "0":

@@ -24,8 +24,8 @@ rounded once. Addresses in the tables are those of global memory, at least as al
 - Grid: x = lines of what the launch is over, ``table`` or ``tensors`` (see `Printer.functions`).
   y = 1, or any number where the launch is divisible: the blocks of one line then share it. Bits do
   not depend on it.
-- Launches follow each other in the order of `Printer.functions`, on one stream. A tensor that is not
-  seen as a matrix may have up to ``CHUNK**2`` chunks.
+- Launches follow each other in the order of `Printer.functions`, on one stream. A tensor that is
+  not seen as a matrix may have up to ``CHUNK**2`` chunks.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ HEAD = TEXTS.pop("head")
 
 
 class Cuda(CFamily):
-    """CUDA C: a kernel per pass, a block per chunk or tile of the launch table; kernels for each fold,
-    spread over tiles where its numbers exist per row or column."""
+    """CUDA C: a kernel per pass, a block per chunk or tile of the launch table; kernels for each
+    fold, spread over tiles where its numbers exist per row or column."""
 
     helpers = CFamily.helpers | TEXTS
     needed_by = CFamily.needed_by | {
@@ -184,8 +184,8 @@ def _pass(p: Printer, k: int) -> str:
     # matrix, of which each element has its row, its column and its scale, on sm_80 and sm_120.
     blocks = p.blocks_of(step)
     searches = any(codec.most is None for codec in blocks.values())
-    # So do four arrays of a matrix, of which a thread has two columns at a time: of 16 bits, left alone,
-    # on sm_120, and in float64 with three blocks on sm_100.
+    # So do four arrays of a matrix, of which a thread has two columns at a time: of 16 bits, left
+    # alone, on sm_120, and in float64 with three blocks on sm_100.
     wide = layout.matrix and len(step.loads) > 3
     crowded = step.sums or searches or (blocks and layout.matrix) or wide
     # A pass that stores besides, and sums along both axes, spills on sm_120 with three in float32.
@@ -284,8 +284,8 @@ def _kernel(p: Printer, name: str, step: Step, lines: Lines, bounds: str) -> str
 
 
 def _view(p: Printer, array: str, address: str, step: Step | None = None) -> str:
-    """Return the declaration of an array: of a state with a number per tensor, row or column, or of one
-    that a ``step`` of a pass takes."""
+    """Return the declaration of an array: of a state with a number per tensor, row or column, or of
+    one that a ``step`` of a pass takes."""
     const = "const " if array == "grad" else ""
     dtype, before = f"{const}{C_TYPE[p.dtype_of(array)]}", ""
     if step is not None and p.layout.matrix and p.of_tensor(step, array):

@@ -20,9 +20,9 @@ WARP = 32  # threads
 def loops_over_blocks(
     p: Printer, step: Step, element: Lines, threads: int, begin: str = "0", end: str = "n"
 ) -> Lines:
-    """Return ``element`` for each ``k`` of a thread's elements, in rounds of so many ``threads``, from the
-    element ``begin`` on and before ``end``. A thread has the same lanes of sums in all rounds: a round
-    is all of the lanes, or a half of them."""
+    """Return ``element`` for each ``k`` of a thread's elements, in rounds of so many ``threads``,
+    from the element ``begin`` on and before ``end``. A thread has the same lanes of sums in all
+    rounds: a round is all of the lanes, or a half of them."""
     blocks, stores = p.blocks_of(step), dict(step.stores)
     own = p.longest_block(step) // WARP
     arrays = [name for name in p.touched(step) if name not in p.rule.scales]

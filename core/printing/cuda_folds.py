@@ -1,8 +1,8 @@
 """Printed CUDA: the kernels of a fold.
 
-Of a matrix, sums along rows and down columns are finished first, by all blocks: each tile has a share of
-the rows and of the columns that it stands in. Then come the parts of the fold in turns: a block has
-some rows or columns, or all of one tensor.
+Of a matrix, sums along rows and down columns are finished first, by all blocks: each tile has a
+share of the rows and of the columns that it stands in. Then come the parts of the fold in turns: a
+block has some rows or columns, or all of one tensor.
 """
 
 from __future__ import annotations

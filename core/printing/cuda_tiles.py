@@ -2,8 +2,8 @@
 
 A thread has its lane of every row it looks at, so up to four columns. As many threads as there are
 lanes make a group; a group has rows of its own, whole strips where columns are summed, whose sums a
-thread keeps in registers down the strip. Sums along rows are folded for several rows at once.
-Where there are maxima a thread has one column of a row at a time, and where four arrays are loaded two,
+thread keeps in registers down the strip. Sums along rows are folded for several rows at once. Where
+there are maxima a thread has one column of a row at a time, and where four arrays are loaded two,
 and what it keeps down the strip in shared memory: with four columns ptxas spills on sm_100.
 """
 

@@ -31,10 +31,10 @@ def emit(
     Parameters
     ----------
     rule : Rule or str
-        A rule or the name of a built-in one; ``options`` are its structural options,
-        ``master``, ``compensated`` and ``average`` as in `samestep.Optimizer`, ``copy_to``, the dtype of
-        the copy that it has, and
-        ``clip_value=True`` or ``clip_norm=True`` for an update that clips its gradient first.
+        A rule or the name of a built-in one; ``options`` are its structural options, ``master``,
+        ``compensated`` and ``average`` as in `samestep.Optimizer`, ``copy_to``, the dtype of the
+        copy that it has, and ``clip_value=True`` or ``clip_norm=True`` for an update that clips its
+        gradient first.
     target : {"numba", "c", "cuda"}
         A Python module of Numba kernels, C99, or CUDA C.
     dtype, grad_dtype : str

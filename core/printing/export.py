@@ -32,10 +32,10 @@ def export(
     Parameters
     ----------
     rule : Rule or str
-        A rule or the name of a built-in one; ``options`` are its structural options,
-        ``master``, ``compensated`` and ``average`` as in `samestep.Optimizer`, ``copy_to``, the dtype of
-        the copy that it has, and
-        ``clip_value=True`` or ``clip_norm=True`` for an update that clips its gradient first.
+        A rule or the name of a built-in one; ``options`` are its structural options, ``master``,
+        ``compensated`` and ``average`` as in `samestep.Optimizer`, ``copy_to``, the dtype of the
+        copy that it has, and ``clip_value=True`` or ``clip_norm=True`` for an update that clips its
+        gradient first.
     target : {"c", "cuda", "numpy", "numba"}
         C99 that C++ takes, too; CUDA C++; a Python module that needs NumPy alone, or NumPy and
         Numba.
@@ -52,10 +52,10 @@ def export(
     Raises
     ------
     ValueError
-        For an unknown target, rule, dtype or rounding; stochastic rounding where nothing is stored in
-        16 bits; a check of gradients in another dtype than the
-        parameters' (there are no golden files of these), or of a rule that takes estimates of the
-        Hessian; a rule whose text cannot be read, or that goes by sums over all parameters.
+        For an unknown target, rule, dtype or rounding; stochastic rounding where nothing is stored
+        in 16 bits; a check of gradients in another dtype than the parameters' (there are no golden
+        files of these), or of a rule that takes estimates of the Hessian; a rule whose text cannot
+        be read, or that goes by sums over all parameters.
     TypeError
         For an unknown option.
     """

@@ -34,9 +34,9 @@ OWN_NAMES = {
 class Expressions:
     """The names and texts of one program's values in one target.
 
-    ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``called`` are the helper
-    functions that its texts call, ``used`` the names of integers and arguments that the function in
-    hand uses.
+    ``stored`` are the dtypes of the arrays of the parameter's size, by name. ``called`` are the
+    helper functions that its texts call, ``used`` the names of integers and arguments that the
+    function in hand uses.
     """
 
     stored: dict[str, str]
@@ -91,8 +91,8 @@ class Expressions:
         return node.name or self.default_name.get(id(node), "value")
 
     def new_name(self, wanted: str) -> str:
-        """Return ``wanted``, or with a number behind it if it is taken; another name for one that not
-        every language takes."""
+        """Return ``wanted``, or with a number behind it if it is taken; another name for one that
+        not every language takes."""
         wanted = (
             (wanted.lower() if may_be_macro(wanted) else wanted)
             if is_printable(wanted)
@@ -126,7 +126,8 @@ class Expressions:
     # ---- expressions
 
     def text(self, node: Expr, within: int = 0) -> str:
-        """Return ``node`` as an expression, in parentheses if it binds less tightly than ``within``."""
+        """Return ``node`` as an expression, in parentheses if it binds less tightly than
+        ``within``."""
         if id(node) in self.text_of:
             return self.text_of[id(node)]
         if node.op == "constant":

@@ -22,8 +22,8 @@ COUNT = {"row": "size", "column": "columns"}
 
 @dataclass(frozen=True)
 class Part:
-    """A part computes sums over the tensor (``totals``), ``values`` that go to the workspace, and new
-    values of states."""
+    """A part computes sums over the tensor (``totals``), ``values`` that go to the workspace, and
+    new values of states."""
 
     totals: tuple[Expr, ...]
     values: tuple[Expr, ...]
@@ -46,7 +46,8 @@ def parts(p: Printer, fold: Step) -> list[Part]:
     totals = [n for n in fold.nodes if is_total(n)]
     totals += [n for n in fold.received if of_chunks(n)]
     values = [c for c in fold.crossings if not is_total(c)]
-    # a row's new value may need a tensor's old one; no sum is left to be made where there are stores
+    # a row's new value may need a tensor's old one; no sum is left to be made where there are
+    # stores
     stores = [(s, int(p.rule.per[s[0]] == "tensor")) for s in fold.stores]
     last = max([place(n) for n in (*totals, *values)] + [k for _, k in stores], default=-1)
     return [

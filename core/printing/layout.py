@@ -11,16 +11,16 @@ from ..language.tracer import Expr
 class Layout:
     """The columns of the launch tables of one program.
 
-    ``table`` has a line per chunk of a tensor; if the parameter is seen as a matrix, per tile of it:
-    row of scalars (negative: skip), length (elements; matrix rows), addresses of the arrays; in
+    ``table`` has a line per chunk of a tensor; if the parameter is seen as a matrix, per tile of
+    it: row of scalars (negative: skip), length (elements; matrix rows), addresses of the arrays; in
     reducing programs also the line of ``tensors``, then the chunk's index in its tensor, or the
     first row and the first column of the tile. ``tensors`` has a line per tensor: row of scalars,
     matrix rows and columns (number of elements and 1, if it is not seen as a matrix), number of
     chunks (rows of a tile), addresses of the small states, then where in the workspace each of
     ``slots`` starts. A tile has up to ``tile_columns`` columns. If the program ``rounds`` by random
-    bits, a line of ``table`` ends with the parameter's position in the optimizer and, of a chunk, the
-    index of its first element. ``block`` says of how many
-    elements an array has one number, where it is not one: of scales, and of packed codes.
+    bits, a line of ``table`` ends with the parameter's position in the optimizer and, of a chunk,
+    the index of its first element. ``block`` says of how many elements an array has one number,
+    where it is not one: of scales, and of packed codes.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Layout:
         self.tensors_columns = first + len(self.slots)
 
     def slot_size(self, node: Expr) -> str:
-        """Return how many numbers ``node`` needs in the workspace, as a product of ``size``, ``columns``
-        and the numbers of ``chunks`` (in a matrix, along a row) and ``strips``."""
+        """Return how many numbers ``node`` needs in the workspace, as a product of ``size``,
+        ``columns`` and the numbers of ``chunks`` (in a matrix, along a row) and ``strips``."""
         if reduces_elements(node):
             return {"row": "chunks * size", "column": "strips * columns", "tensor": "chunks"}[
                 node.per

@@ -10,8 +10,8 @@ STORES = ("store_block", "store_mapped_block")  # helpers that store a block: of
 
 
 def map_texts(begin: str, suffix: str, end: str) -> dict[str, str]:
-    """Return the declaration of each map by its name, which stands for NAME in ``begin``. Numbers are
-    written with as many digits as float32 needs, and the ``suffix``."""
+    """Return the declaration of each map by its name, which stands for NAME in ``begin``. Numbers
+    are written with as many digits as float32 needs, and the ``suffix``."""
     return {
         name_of_map(name): f"\n{begin.replace('NAME', name_of_map(name))}\n"
         + textwrap.fill(

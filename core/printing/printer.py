@@ -35,8 +35,8 @@ class Printer(Blocks):
 
     @property
     def codecs(self) -> str:
-        """The lines that say which states codecs store and which arrays are rounded by random bits; empty
-        where there are none."""
+        """The lines that say which states codecs store and which arrays are rounded by random bits;
+        empty where there are none."""
         of_codec: dict[str, list[str]] = {}
         for name, codec in self.rule.storage.items():
             of_codec.setdefault(codec, []).append(name)
@@ -96,8 +96,8 @@ class Printer(Blocks):
         return place if dtype == self.compute else self.helper(f"from_{dtype}", place)
 
     def store(self, array: str, value: str) -> str:
-        """Return the statement that stores ``value``, rounded once; of a state that has blocks, one that
-        keeps it until its block is known."""
+        """Return the statement that stores ``value``, rounded once; of a state that has blocks, one
+        that keeps it until its block is known."""
         if array in self.blocks:
             return self.target.assign(self.new_value(array), value)
         dtype = self.stored[array]

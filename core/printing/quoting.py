@@ -34,5 +34,6 @@ def in_docstring(text: str) -> str:
 
 
 def in_comment(text: str) -> str:
-    """Return text as it stands in a C comment. Three characters that end in /, a trigraph, are warned of."""
+    """Return text as it stands in a C comment. Three characters that end in /, a trigraph, are
+    warned of."""
     return text.replace("*/", "* /").replace("/*", "/ *").replace("??/", "?? /")

@@ -13,9 +13,9 @@ BLOCK = 1024  # elements whose random bits are made at once
 class RandomBits(Expressions):
     """The random bits of one program, whose parameters are stored in ``param_dtype``.
 
-    ``streams`` are the numbers of the arrays that are rounded by random bits, ``buffers`` the arrays
-    of such bits that the function in hand has, with their sizes; ``row_and_column`` say where in a
-    matrix the element is that its loop is at.
+    ``streams`` are the numbers of the arrays that are rounded by random bits, ``buffers`` the
+    arrays of such bits that the function in hand has, with their sizes; ``row_and_column`` say
+    where in a matrix the element is that its loop is at.
     """
 
     row_and_column: tuple[str, str]
@@ -31,7 +31,8 @@ class RandomBits(Expressions):
         self._random = {name: self.new_name(f"{self.arrays[name]}_random") for name in self.streams}
 
     def random(self, array: str) -> str:
-        """Return the random bits by which the element of an array that the loop is at is rounded."""
+        """Return the random bits by which the element of an array that the loop is at is
+        rounded."""
         if not self.layout.matrix:
             return self.target.random(self.random_name(array))
         row, column = self.row_and_column
@@ -52,8 +53,8 @@ class RandomBits(Expressions):
         return [array for array, _ in step.stores if array in self.streams]
 
     def random_lines(self, step: Step) -> Lines:
-        """Return statements that declare the key, by which all random bits of a launch's row come, and
-        what stands before the first element in its group of neighbours."""
+        """Return statements that declare the key, by which all random bits of a launch's row come,
+        and what stands before the first element in its group of neighbours."""
         if not self.rounded(step):
             return []
         low, high, step_low, step_high = (
@@ -78,8 +79,8 @@ class RandomBits(Expressions):
         return self.loop("start", "n", inner, BLOCK)
 
     def random_of_block(self, step: Step, most: int) -> Lines:
-        """Return statements that make the random bits of the ``count`` elements from ``start`` on, at
-        ``most`` so many."""
+        """Return statements that make the random bits of the ``count`` elements from ``start`` on,
+        at ``most`` so many."""
         lines: Lines = []
         for array in self.rounded(step):
             name, more = self.random_name(array), self.key_and_counter(array)

@@ -1,8 +1,9 @@
-"""Printed loops of a step that stores blocks of a matrix: over elements in their order, not by rows.
+"""Printed loops of a step that stores blocks of a matrix: over elements in their order, not by
+rows.
 
-A block is neighbours in memory and may go from row to row, and from tile to tile. So in such a step,
-in which nothing is summed, a tile has as many elements as ever, but others: its share. The shares of
-tiles follow each other without a gap, and end where blocks do.
+A block is neighbours in memory and may go from row to row, and from tile to tile. So in such a
+step, in which nothing is summed, a tile has as many elements as ever, but others: its share. The
+shares of tiles follow each other without a gap, and end where blocks do.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from .target import Lines
 
 
 def share_bounds(p: Printer, longest: int) -> Lines:
-    """Return the declarations of ``from_element`` and ``to_element``, between which a tile's share is, of
-    whole blocks of the ``longest`` size, but for the tensor's last one."""
+    """Return the declarations of ``from_element`` and ``to_element``, between which a tile's share
+    is, of whole blocks of the ``longest`` size, but for the tensor's last one."""
     p.use("size columns height tile_width first_row first_column")
 
     def up(elements: str) -> str:
@@ -30,8 +31,8 @@ def share_bounds(p: Printer, longest: int) -> Lines:
 
 
 def share_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
-    """Return the loops for a CPU: ``element`` for each ``i``, which is in row ``r``, block by block.
-    ``per_row`` is done for each row of a block."""
+    """Return the loops for a CPU: ``element`` for each ``i``, which is in row ``r``, block by
+    block. ``per_row`` is done for each row of a block."""
     target, longest = p.target, p.longest_block(step)
     let, bounds = target.let, share_bounds(p, longest)
     body = [

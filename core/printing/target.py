@@ -92,9 +92,9 @@ class Target:
         part: str,
         room: str | None = None,
     ) -> Lines:
-        """Return the arguments of ``store_block``: ``count`` values, of which the first one is element
-        ``start``, or the block of them that begins at ``part``; where their codes and scale go, the
-        codes to ``room`` if it is given; and what the codes are read by."""
+        """Return the arguments of ``store_block``: ``count`` values, of which the first one is
+        element ``start``, or the block of them that begins at ``part``; where their codes and scale
+        go, the codes to ``room`` if it is given; and what the codes are read by."""
         raise NotImplementedError
 
     def flat_loops(self, printer: Any, step: Step, element: Lines) -> Lines:
@@ -108,12 +108,13 @@ class Target:
         return folded
 
     def tile_loops(self, printer: Any, step: Step, per_row: Lines, element: Lines) -> Lines:
-        """Return ``per_row`` for each row ``r`` of a tile and ``element`` for each of its elements."""
+        """Return ``per_row`` for each row ``r`` of a tile and ``element`` for each of its
+        elements."""
         raise NotImplementedError
 
     def share_loops(self, printer: Any, step: Step, per_row: Lines, element: Lines) -> Lines:
-        """Return ``element`` for each element of a tile's share, which is in row ``r``, and ``per_row``
-        for that row; see `samestep.printing.shares`."""
+        """Return ``element`` for each element of a tile's share, which is in row ``r``, and
+        ``per_row`` for that row; see `samestep.printing.shares`."""
         raise NotImplementedError
 
     def vector_loop(self, printer: Any, variable: str, count: str, body: Lines) -> Lines:
@@ -155,7 +156,8 @@ class Target:
         raise NotImplementedError
 
     def random(self, name: str) -> str:
-        """Return the random bits for one of some neighbours whose bits are in the variable ``name``."""
+        """Return the random bits for one of some neighbours whose bits are in the variable
+        ``name``."""
         return f"{name}[{self.subscript('skipped + lane')}]"
 
     def function(self, op: str) -> str:

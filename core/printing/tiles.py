@@ -1,10 +1,10 @@
 """Printed loops over a tile of a matrix for a CPU.
 
-Sums along rows: in a whole chunk of columns a lane keeps its sum in a register while it adds the few
-columns that it has, and lanes stand side by side in SIMD registers. The columns after the last whole
-chunk have lanes in memory, no more than they need. Where there are maxima, all lanes are in memory: with
-their comparisons the loop over a lane's columns is too long for compilers to unroll it, and is no
-SIMD code then.
+Sums along rows: in a whole chunk of columns a lane keeps its sum in a register while it adds the
+few columns that it has, and lanes stand side by side in SIMD registers. The columns after the last
+whole chunk have lanes in memory, no more than they need. Where there are maxima, all lanes are in
+memory: with their comparisons the loop over a lane's columns is too long for compilers to unroll
+it, and is no SIMD code then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .target import Lines
 
 FETCHED = 64  # lanes whose memory is asked for at once: of one array; of more, half as many
 PLACE = "r * columns + start"  # of the first of some columns
-# behind it memory is asked for, where a row is summed, in all columns equally far ahead: else some are left out
+# behind it memory is asked for, where a row is summed, in all columns equally far ahead: else some
+# are left out
 AHEAD = f"{PLACE} + {ROW_CHUNK // 2}"
 
 
@@ -43,8 +44,8 @@ def tile_loops(p: Printer, step: Step, per_row: Lines, element: Lines) -> Lines:
 
 
 def _widths(p: Printer) -> Lines:
-    """Return the declarations of how many columns of a row are in whole chunks, and of the number of
-    lanes that the others need."""
+    """Return the declarations of how many columns of a row are in whole chunks, and of the number
+    of lanes that the others need."""
     whole = f"tile_width - tile_width % {ROW_CHUNK}"
     return [p.target.let("whole", whole, index=True), p.width("tile_width - whole", ROW_LANES)]
 
@@ -55,7 +56,8 @@ def _in_strip(p: Printer, node: Expr) -> str:
 
 
 def _chunks(p: Printer, step: Step, nodes: list[Expr], body: Lines) -> Lines:
-    """Return the loop over the whole chunks of a row, and what is done with the columns after them."""
+    """Return the loop over the whole chunks of a row, and what is done with the columns after
+    them."""
     whole = [*p.tile_lines(nodes), *_whole_chunk(p, step, nodes, body)]
     whole += [_stored(p, node, p.target.fold_chunk(p, p.lanes_name[id(node)])) for node in nodes]
     rest = p.tile_lines(nodes, "(first_column + whole)")

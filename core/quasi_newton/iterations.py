@@ -39,7 +39,8 @@ class Iterations:
         self.evaluations = 0
 
     def __iter__(self) -> Iterator[Progress]:
-        """Yield the progress at the first point and after each iteration; the last one has a status.
+        """Yield the progress at the first point and after each iteration; the last one has a
+        status.
 
         What the closure raises, and errors about what it returns, leave the parameters at the
         lowest point that was seen.

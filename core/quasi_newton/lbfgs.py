@@ -43,8 +43,8 @@ class LBFGS:
     history : int
         The number of pairs of changes that are kept: two vectors of float64 each.
     line_search : "strong_wolfe", "backtracking" or None
-        The strong Wolfe conditions (for most losses); a sufficient decrease (fewer evaluations where
-        the loss is rough); or None, to take steps of length ``lr`` whatever the loss does.
+        The strong Wolfe conditions (for most losses); a sufficient decrease (fewer evaluations
+        where the loss is rough); or None, to take steps of length ``lr`` whatever the loss does.
     lr : float
         What the first step length of a line search is multiplied by.
     max_iter : int

@@ -98,7 +98,8 @@ def _is_level(start: Point, here: Point) -> bool:
 
 
 def _zoom(phi: Phi, start: Point, low: Point, high: Point, limit: int) -> Point | None:
-    """Search between two points, of which ``low`` has decreased enough and slopes down to ``high``."""
+    """Search between two points, of which ``low`` has decreased enough and slopes down to
+    ``high``."""
     before = math.inf  # the interval's width two steps ago
     width = abs(high.t - low.t)
     for _ in range(limit):
@@ -121,7 +122,8 @@ def _zoom(phi: Phi, start: Point, low: Point, high: Point, limit: int) -> Point 
 
 
 def _inside(low: Point, high: Point, halve: bool) -> float:
-    """Return a point of the interval: the cubic's minimum, not too near to the ends, or the middle."""
+    """Return a point of the interval: the cubic's minimum, not too near to the ends, or the
+    middle."""
     guess = None if halve else _cubic_minimum(low, high)
     left, right = sorted((low.t, high.t))
     margin = MARGIN * (right - left)

@@ -62,8 +62,8 @@ class ParameterVector:
     def read_gradients(self, grads: Any, into: Any) -> None:
         """Copy gradients, checked, to a vector that is always the same; 0 for one that is None.
 
-        Raises TypeError or ValueError for gradients that do not fit, and RuntimeError if the parameters
-        are other arrays than they were.
+        Raises TypeError or ValueError for gradients that do not fit, and RuntimeError if the
+        parameters are other arrays than they were.
         """
         if not self._contents.same(self._tree):
             raise RuntimeError(

@@ -97,8 +97,8 @@ def restore(run: Run, snapshot: Mapping[str, Any]) -> None:
 
 
 def _columns(run: Run, snapshot: Mapping[str, Any]) -> Any:
-    """Return which number of a saved vector is at each place of the run's own vectors: parameters may
-    have another order. They are found by their names where both have names. Raises TypeError or
+    """Return which number of a saved vector is at each place of the run's own vectors: parameters
+    may have another order. They are found by their names where both have names. Raises TypeError or
     ValueError for other names."""
     sizes = run.parameters().sizes
     group = {**snapshot, "params": list(range(len(sizes)))}
@@ -109,7 +109,8 @@ def _columns(run: Run, snapshot: Mapping[str, Any]) -> Any:
 
 
 def _checked_options(saved: Any) -> Options:
-    """Return the options of a snapshot. Raises TypeError or ValueError for others than there are."""
+    """Return the options of a snapshot. Raises TypeError or ValueError for others than there
+    are."""
     if not isinstance(saved, Mapping) or {*saved} != {*NAMES}:
         raise ValueError(
             f"options in the state dict must be a dict with {', '.join(NAMES)}, not {saved!r:.80}"

@@ -115,8 +115,8 @@ class Vectors:
         return self._slope.run()[0]
 
     def keep_changes(self, slot: int) -> None:
-        """Turn ``x_start`` and ``grad_start`` into ``s`` and ``y``, the changes since the start, and
-        copy them to a slot of the history."""
+        """Turn ``x_start`` and ``grad_start`` into ``s`` and ``y``, the changes since the start,
+        and copy them to a slot of the history."""
         self._change.run()
         self.copy(self.s[slot], self.x_start)
         self.copy(self.y[slot], self.grad_start)

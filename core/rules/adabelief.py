@@ -1,11 +1,11 @@
 """AdaBelief: Adam that divides by how far gradients are from their running mean.
 
 Zhuang et al., AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed Gradients,
-arXiv:2010.07468, Algorithm 2: epsilon is added to the second moment at each step, which keeps it, and
-once more to the root. Weight decay is decoupled, as in the authors' code.
+arXiv:2010.07468, Algorithm 2: epsilon is added to the second moment at each step, which keeps it,
+and once more to the root. Weight decay is decoupled, as in the authors' code.
 
-Deviations: no rectification, as in the paper and in optax; the authors' code has it by default. optax has
-two epsilons.
+Deviations: no rectification, as in the paper and in optax; the authors' code has it by default.
+optax has two epsilons.
 """
 
 from ..language.rule import Rule

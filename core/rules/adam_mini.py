@@ -1,10 +1,10 @@
 """Adam-mini: AdamW with one second moment for each row, or for the whole tensor.
 
-Zhang et al., Adam-mini: Use Fewer Learning Rates To Gain More, arXiv:2406.16793, Algorithm 1: the second
-moment is the running mean of a block's mean square. A block is a row (the first axis against all
-others): an output of a linear layer, a token of an embedding. Of a vector, or with ``rows=False``, it is
-the whole tensor. The accepted reference is the authors' code, which finds out by names what a parameter
-is:
+Zhang et al., Adam-mini: Use Fewer Learning Rates To Gain More, arXiv:2406.16793, Algorithm 1: the
+second moment is the running mean of a block's mean square. A block is a row (the first axis against
+all others): an output of a linear layer, a token of an embedding. Of a vector, or with
+``rows=False``, it is the whole tensor. The accepted reference is the authors' code, which finds out
+by names what a parameter is:
 
     queries and keys, a block for each head    pass ``weight.reshape(heads, -1)``, a view
     biases                                     in a group with the rule ``adamw``
@@ -13,8 +13,8 @@ is:
 
 Deviations: decay is subtracted together with the step (see ``adam.py``).
 
-Limit: where a root mean square of float32 gradients is 1.8e19 or more its square is infinite (float64:
-1.3e154), and the block only decays.
+Limit: where a root mean square of float32 gradients is 1.8e19 or more its square is infinite
+(float64: 1.3e154), and the block only decays.
 """
 
 from ..language.rule import Rule

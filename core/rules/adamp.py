@@ -1,18 +1,19 @@
 """AdamP: Adam whose steps do not lengthen weights of which only the direction matters.
 
 Heo et al., AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights,
-arXiv:2006.08217, Algorithm 2: Adam's step, projected as that of SGDP is (see ``sgdp.py``), and the decay
-of AdamW, which is multiplied by ``wd_ratio`` where a step is projected.
+arXiv:2006.08217, Algorithm 2: Adam's step, projected as that of SGDP is (see ``sgdp.py``), and the
+decay of AdamW, which is multiplied by ``wd_ratio`` where a step is projected.
 
-The accepted reference is clovaai/AdamP: each norm in a cosine is at least ``eps``, Adam's own; the norm
-that a parameter is divided by has ``eps`` added; parameters of one axis are not projected
-(``projection=False``); with ``nesterov`` the step is along ``beta1 * exp_avg + (1 - beta1) * grad``.
+The accepted reference is clovaai/AdamP: each norm in a cosine is at least ``eps``, Adam's own; the
+norm that a parameter is divided by has ``eps`` added; parameters of one axis are not projected
+(``projection=False``); with ``nesterov`` the step is along ``beta1 * exp_avg + (1 - beta1) *
+grad``.
 
-Deviations: decay is subtracted together with the step (see ``adam.py``). The corrections of bias are in
-the scalars, so the direction before it is projected is theirs times a number.
+Deviations: decay is subtracted together with the step (see ``adam.py``). The corrections of bias
+are in the scalars, so the direction before it is projected is theirs times a number.
 
-Limit: where a norm of float32 numbers is 1.8e19 or more its square is infinite (float64: 1.3e154), and
-the cosine counts as 0, or as too large if the product is infinite, too.
+Limit: where a norm of float32 numbers is 1.8e19 or more its square is infinite (float64: 1.3e154),
+and the cosine counts as 0, or as too large if the product is infinite, too.
 """
 
 from ..language.intervals import NONNEGATIVE

@@ -1,9 +1,9 @@
 """Adan: Adam with Nesterov momentum, written with the difference of successive gradients.
 
 Xie et al., Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep Models,
-arXiv:2208.06677, Algorithm 1. The accepted reference is the authors' code (sail-sg): ``betas`` are one
-minus those of the paper, the difference is 0 at the first step, decay is proximal: the parameter is
-divided by ``1 + lr * weight_decay`` after the step, which is
+arXiv:2208.06677, Algorithm 1. The accepted reference is the authors' code (sail-sg): ``betas`` are
+one minus those of the paper, the difference is 0 at the first step, decay is proximal: the
+parameter is divided by ``1 + lr * weight_decay`` after the step, which is
 
     param -= (step + lr * weight_decay * param) / (1 + lr * weight_decay)
 

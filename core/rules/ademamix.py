@@ -1,17 +1,17 @@
 """AdEMAMix: AdamW with a second, much slower running mean of the gradient.
 
-Pagliardini et al., The AdEMAMix Optimizer: Better, Faster, Older, arXiv:2409.03137, Algorithm 1. The
-accepted reference is the authors' code: ``betas`` are of the fast mean, of the square and of the slow
-mean, which is not corrected; ``alpha`` is 2.
+Pagliardini et al., The AdEMAMix Optimizer: Better, Faster, Older, arXiv:2409.03137, Algorithm 1.
+The accepted reference is the authors' code: ``betas`` are of the fast mean, of the square and of
+the slow mean, which is not corrected; ``alpha`` is 2.
 
-Their warm-up of ``alpha`` and of the third beta over T steps are schedules here, as any number may be:
-``alpha=ss.schedules.linear_warmup(2.0, warmup_steps=T)``; the beta whose half-life grows in equal steps
-is ``betas=(b1, b2, beta3)`` with the function
+Their warm-up of ``alpha`` and of the third beta over T steps are schedules here, as any number may
+be: ``alpha=ss.schedules.linear_warmup(2.0, warmup_steps=T)``; the beta whose half-life grows in
+equal steps is ``betas=(b1, b2, beta3)`` with the function
 
     u = min(t / T, 1); beta3(t) = exp(1 / ((1 - u) / log(b1) + u / log(b3)))
 
-Deviations: decay is subtracted together with the step (see ``adam.py``). optax and bitsandbytes have
-an ``alpha`` of 5.
+Deviations: decay is subtracted together with the step (see ``adam.py``). optax and bitsandbytes
+have an ``alpha`` of 5.
 """
 
 from ..language.intervals import NONNEGATIVE

@@ -1,14 +1,14 @@
 """ADOPT: Adam that normalizes a gradient by the squares before it, then takes the mean.
 
 Taniguchi et al., ADOPT: Modified Adam Can Converge with Any beta2 with the Optimal Rate,
-arXiv:2411.02853, Algorithm 2. The accepted reference is the authors' code: the first gradient only starts
-the second moment, and nothing moves; a normalized gradient is clipped to ``(t - 1)**clip_exponent`` at
-step t, of exponent 1/4; the root is at least ``eps``; weight decay is added to the gradient, or
-subtracted from the parameter if ``decoupled_weight_decay`` (their ``decouple``). The power comes from the
-C library.
+arXiv:2411.02853, Algorithm 2. The accepted reference is the authors' code: the first gradient only
+starts the second moment, and nothing moves; a normalized gradient is clipped to ``(t -
+1)**clip_exponent`` at step t, of exponent 1/4; the root is at least ``eps``; weight decay is added
+to the gradient, or subtracted from the parameter if ``decoupled_weight_decay`` (their
+``decouple``). The power comes from the C library.
 
-Deviations: decoupled decay is subtracted together with the step (see ``adam.py``). optax moves at the
-first step, too; pytorch_optimizer decays at it.
+Deviations: decoupled decay is subtracted together with the step (see ``adam.py``). optax moves at
+the first step, too; pytorch_optimizer decays at it.
 """
 
 from ..language.intervals import NONNEGATIVE

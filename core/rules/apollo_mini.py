@@ -1,28 +1,30 @@
 """APOLLO-Mini: the gradient, scaled as a whole by what Adam makes of one random sum of each row.
 
-Zhu et al., APOLLO: SGD-like Memory, AdamW-level Performance, arXiv:2412.05270, Algorithm 1 with rank 1 and
-one scale for each tensor. The accepted reference is the authors' code, https://github.com/zhuhanqing/APOLLO
-(apollo-torch 1.0.3), whose hyperparameters have these names, but ``norm_growth``, which is 1.01 there, and
-``projection_seed``. P has a random sign for each column, and is renewed every ``update_proj_gap`` steps; a
-row is a slice of the first axis, all of it:
+Zhu et al., APOLLO: SGD-like Memory, AdamW-level Performance, arXiv:2412.05270, Algorithm 1 with
+rank 1 and one scale for each tensor. The accepted reference is the authors' code,
+https://github.com/zhuhanqing/APOLLO (apollo-torch 1.0.3), whose hyperparameters have these names,
+but ``norm_growth``, which is 1.01 there, and ``projection_seed``. P has a random sign for each
+column, and is renewed every ``update_proj_gap`` steps; a row is a slice of the first axis, all of
+it:
 
-    R = grad P,    exp_avg, exp_avg_sq = running means of R and R**2, one number for each row
-    update = grad * norm(exp_avg / (sqrt(exp_avg_sq) + eps)) / (norm(R) + 1e-8)
-    update is shortened where its norm is more than ``norm_growth`` times that of the last one
-    param -= lr * sqrt(1 - beta2**t) / (1 - beta1**t) * sqrt(scale) * update + lr * weight_decay * param
+    R = grad P,    exp_avg, exp_avg_sq = running means of R and R**2, one number for each row update
+    = grad * norm(exp_avg / (sqrt(exp_avg_sq) + eps)) / (norm(R) + 1e-8) update is shortened where
+    its norm is more than ``norm_growth`` times that of the last one param -= lr * sqrt(1 -
+    beta2**t) / (1 - beta1**t) * sqrt(scale) * update + lr * weight_decay * param
 
-``eps`` is added before the bias correction, as in the code. Vectors, and with ``projected=False`` all
-parameters of a group, take the code's AdamW step, which has this ``eps``, too.
+``eps`` is added before the bias correction, as in the code. Vectors, and with ``projected=False``
+all parameters of a group, take the code's AdamW step, which has this ``eps``, too.
 
-Deviations from the code: P has random signs, where it has normal numbers: the sum of a row has the same
-mean square, and signs satisfy the same bound (Achlioptas, Database-friendly random projections, JCSS 66,
-2003, Theorem 1.1). They follow from ``projection_seed`` and are the same for all parameters, each of which
-takes as many as it has columns. The code projects a matrix of more columns than rows to a sum of each
-column; pass it transposed (a view) for that. A tensor of more than two axes, for which the code has no
-projection, is seen as a matrix. Decay is subtracted together with the step (see ``adam.py``).
+Deviations from the code: P has random signs, where it has normal numbers: the sum of a row has the
+same mean square, and signs satisfy the same bound (Achlioptas, Database-friendly random
+projections, JCSS 66, 2003, Theorem 1.1). They follow from ``projection_seed`` and are the same for
+all parameters, each of which takes as many as it has columns. The code projects a matrix of more
+columns than rows to a sum of each column; pass it transposed (a view) for that. A tensor of more
+than two axes, for which the code has no projection, is seen as a matrix. Decay is subtracted
+together with the step (see ``adam.py``).
 
-Limit: where the norm of a float32 gradient, or of its sums, is 1.8e19 or more (float64: 1.3e154) its
-square is infinite: the parameter only decays, and may be NaN from the next step on.
+Limit: where the norm of a float32 gradient, or of its sums, is 1.8e19 or more (float64: 1.3e154)
+its square is infinite: the parameter only decays, and may be NaN from the next step on.
 """
 
 from ..language.intervals import NONNEGATIVE, POSITIVE, Interval

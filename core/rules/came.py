@@ -1,19 +1,18 @@
 """CAME: Adafactor's direction and its running mean, divided by the root of how far they are apart.
 
-Luo et al., CAME: Confidence-guided Adaptive Memory Efficient Optimization, arXiv:2307.02047, Algorithm 2.
-The accepted reference is the authors' code (came_pytorch):
+Luo et al., CAME: Confidence-guided Adaptive Memory Efficient Optimization, arXiv:2307.02047,
+Algorithm 2. The accepted reference is the authors' code (came_pytorch):
 
-    row, column = running means (beta2) of grad**2 + eps1 along rows and down columns
-    update = grad / sqrt(row * column / mean(row));    update /= max(1, RMS(update) / clip_threshold)
-    m = running mean (beta1) of update
-    row', column' = running means (beta3) of (update - m)**2 + eps2
-    param -= lr * (m / sqrt(row' * column' / mean(row')) + weight_decay * param)
+    row, column = running means (beta2) of grad**2 + eps1 along rows and down columns update = grad
+    / sqrt(row * column / mean(row));    update /= max(1, RMS(update) / clip_threshold) m = running
+    mean (beta1) of update row', column' = running means (beta3) of (update - m)**2 + eps2 param -=
+    lr * (m / sqrt(row' * column' / mean(row')) + weight_decay * param)
 
-Moments start at 0 and are not corrected. Vectors keep ``exp_avg_sq`` as it is, have no confidence, and
-step by ``lr * m``.
+Moments start at 0 and are not corrected. Vectors keep ``exp_avg_sq`` as it is, have no confidence,
+and step by ``lr * m``.
 
-Deviations: a tensor of more than two axes is seen as a matrix, its first axis against all others; there
-as a stack of matrices over the last two. The decay is subtracted together with the step.
+Deviations: a tensor of more than two axes is seen as a matrix, its first axis against all others;
+there as a stack of matrices over the last two. The decay is subtracted together with the step.
 
 Limit: sums of squares of float32 numbers overflow where their norm is 1.8e19 or more (float64:
 1.3e154); the parameter may become NaN.
@@ -50,7 +49,8 @@ def clip(xp, s, update):
 
 
 def factors(xp, row, col):
-    """Return what to multiply rows and columns by, to divide by the root of what they say of elements."""
+    """Return what to multiply rows and columns by, to divide by the root of what they say of
+    elements."""
     # roots of rows and of columns: their product underflows where both are as small as eps1
     return 1 / xp.sqrt(row / xp.mean(row)), 1 / xp.sqrt(col)
 

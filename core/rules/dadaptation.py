@@ -1,27 +1,29 @@
-"""D-Adapt Adam: Adam whose step size is a lower bound of the distance from the start to the solution.
+"""D-Adapt Adam: Adam whose step size is a lower bound of the distance from the start to the
+solution.
 
 Defazio and Mishchenko, Learning-Rate-Free Learning by D-Adaptation, arXiv:2301.07733, Algorithm 5.
-``lr`` is a factor of the estimate ``d`` and may be a schedule around 1. The accepted reference is the
-authors' code (dadaptation): no bias correction unless ``use_bias_correction``; weight decay is added to the
-gradient, or subtracted from the parameter if ``decoupled_weight_decay`` (their ``decouple``). With g
-the gradient, v the second moment before the step, and sums over all parameters:
+``lr`` is a factor of the estimate ``d`` and may be a schedule around 1. The accepted reference is
+the authors' code (dadaptation): no bias correction unless ``use_bias_correction``; weight decay is
+added to the gradient, or subtracted from the parameter if ``decoupled_weight_decay`` (their
+``decouple``). With g the gradient, v the second moment before the step, and sums over all
+parameters:
 
     numerator = root * numerator + (1 - root) * sum(dlr * g * grad_sum / (sqrt(v) + eps))
     grad_sum = root * grad_sum + (1 - root) * dlr * g;    root = sqrt(beta2)
     d = max(d, numerator / ((1 - root) * sum(abs(grad_sum)))), which the next step takes
 
-All parameters of the rule have one ``d``, whichever groups they are in; their ``lr`` should be the same,
-but for those with 0. A parameter without a gradient takes no part in the sums of that step.
+All parameters of the rule have one ``d``, whichever groups they are in; their ``lr`` should be the
+same, but for those with 0. A parameter without a gradient takes no part in the sums of that step.
 
-The first moment is a mean of steps, with ``lr`` and ``d`` in them, as in the paper: a changed ``lr`` takes
-effect as that mean moves.
+The first moment is a mean of steps, with ``lr`` and ``d`` in them, as in the paper: a changed
+``lr`` takes effect as that mean moves.
 
-Deviations: ``growth_rate=0`` sets no limit (theirs: infinity). Bias correction counts each parameter's own
-steps. Where ``lr`` is 0, the moments and ``grad_sum`` go on. Decoupled decay is subtracted together
-with the step (see ``adam.py``). There is no ``layer_scale``.
+Deviations: ``growth_rate=0`` sets no limit (theirs: infinity). Bias correction counts each
+parameter's own steps. Where ``lr`` is 0, the moments and ``grad_sum`` go on. Decoupled decay is
+subtracted together with the step (see ``adam.py``). There is no ``layer_scale``.
 
-Limit: once a gradient that is not finite was taken, ``d`` stays what it is; ``skip_nonfinite`` leaves such a
-step out.
+Limit: once a gradient that is not finite was taken, ``d`` stays what it is; ``skip_nonfinite``
+leaves such a step out.
 """
 
 from ..language.intervals import NONNEGATIVE, POSITIVE

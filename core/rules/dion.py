@@ -1,7 +1,8 @@
-"""Dion: the momentum's part of a low rank, with singular values of 1, which leaves it as it is subtracted.
+"""Dion: the momentum's part of a low rank, with singular values of 1, which leaves it as it is
+subtracted.
 
-Ahn et al., Dion: Distributed Orthonormalized Updates, arXiv:2504.05295, Algorithm 1. The accepted reference
-is the authors' https://github.com/microsoft/dion (dion_simple.py):
+Ahn et al., Dion: Distributed Orthonormalized Updates, arXiv:2504.05295, Algorithm 1. The accepted
+reference is the authors' https://github.com/microsoft/dion (dion_simple.py):
 
     M = momentum + grad
     P = orthonormal columns of M @ Q  (one step of power iteration from the state Q)
@@ -10,19 +11,19 @@ is the authors' https://github.com/microsoft/dion (dion_simple.py):
     momentum = M - (1 - mu) * P @ R.T
     step = sqrt(rows / columns) * P @ Q.T
 
-``rank`` (structural) is how many columns Q has, at most as many as the parameter has rows or columns. A
-parameter of more than two axes is a matrix of its first axis against all others. One of fewer is an
-error: vectors are for another rule of the same optimizer, such as AdamW.
+``rank`` (structural) is how many columns Q has, at most as many as the parameter has rows or
+columns. A parameter of more than two axes is a matrix of its first axis against all others. One of
+fewer is an error: vectors are for another rule of the same optimizer, such as AdamW.
 
-Deviations from the reference: Q starts at numbers that are equally likely between -1 and 1 (there normal
-ones), of ``basis_seed``, and alike for parameters of one shape; it decomposes in float32, here in the compute
-dtype; a column of P that is in the span of those before it, as where the momentum has a lower rank, is
-what its library returns, here 0, and Q keeps its column. Decay is subtracted together with the step (see
-``adam.py``).
+Deviations from the reference: Q starts at numbers that are equally likely between -1 and 1 (there
+normal ones), of ``basis_seed``, and alike for parameters of one shape; it decomposes in float32,
+here in the compute dtype; a column of P that is in the span of those before it, as where the
+momentum has a lower rank, is what its library returns, here 0, and Q keeps its column. Decay is
+subtracted together with the step (see ``adam.py``).
 
-Limits: products and decompositions have the bits of one library on one machine only, so golden files have
-a tolerance. A gradient with an infinity or NaN, or whose products overflow, makes the states and the
-parameter NaN; ``skip_nonfinite`` leaves such steps out.
+Limits: products and decompositions have the bits of one library on one machine only, so golden
+files have a tolerance. A gradient with an infinity or NaN, or whose products overflow, makes the
+states and the parameter NaN; ``skip_nonfinite`` leaves such steps out.
 """
 
 import math

@@ -1,20 +1,20 @@
 """FTRL: follow the regularized leader, with a step size for each element and exact zeros by L1.
 
-McMahan et al., Ad Click Prediction: a View from the Trenches, KDD 2013, Algorithm 1. With n, the sum of
-squares, in ``accumulator``:
+McMahan et al., Ad Click Prediction: a View from the Trenches, KDD 2013, Algorithm 1. With n, the
+sum of squares, in ``accumulator``:
 
     linear += grad - (sqrt(n + grad**2) - sqrt(n)) / lr * param;    n += grad**2
     param = (clip(linear, -l1, l1) - linear) / ((beta + sqrt(n)) / lr + l2)
 
-The accepted reference is keras.optimizers.Ftrl (TensorFlow's), which has these states, n starting at
-``initial_accumulator_value``; its ``l1_regularization_strength`` is ``l1``, its
-``l2_regularization_strength`` half of ``l2``. A parameter follows from the sums, which know where it
-began as far as n grows from its start: the first step forgets ``sqrt(n / (n + grad**2))`` of it, all of it
-where the gradient is 0.
+The accepted reference is keras.optimizers.Ftrl (TensorFlow's), which has these states, n starting
+at ``initial_accumulator_value``; its ``l1_regularization_strength`` is ``l1``, its
+``l2_regularization_strength`` half of ``l2``. A parameter follows from the sums, which know where
+it began as far as n grows from its start: the first step forgets ``sqrt(n / (n + grad**2))`` of it,
+all of it where the gradient is 0.
 
-Deviations: the difference of the roots is ``grad**2`` divided by their sum, which does not cancel. The
-power of n is Keras's default, the root. Keras's shrinkage, a decay that is not in n, is left out.
-``lr`` is at least 1e-30, for its inverse to be a number of float32.
+Deviations: the difference of the roots is ``grad**2`` divided by their sum, which does not cancel.
+The power of n is Keras's default, the root. Keras's shrinkage, a decay that is not in n, is left
+out. ``lr`` is at least 1e-30, for its inverse to be a number of float32.
 
 Limit: a gradient of float32 from 1.8e19 on, whose square is infinite (float64: 1.3e154), makes its
 element NaN.

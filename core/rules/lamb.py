@@ -6,8 +6,9 @@ accepted reference is Apex's FusedLAMB.
 Deviations from Apex: the trust ratio applies always (Apex: only where ``weight_decay`` is not 0,
 unless ``use_nvlamb``), as in optax; gradients are not clipped here.
 
-Limit: a norm of float32 numbers from 1.8e19 on is infinite, as its square is (float64: 1.3e154). Where
-that is the parameter's norm, its step is infinite or NaN; where only the direction's, there is none.
+Limit: a norm of float32 numbers from 1.8e19 on is infinite, as its square is (float64: 1.3e154).
+Where that is the parameter's norm, its step is infinite or NaN; where only the direction's, there
+is none.
 """
 
 from ..language.rule import Rule

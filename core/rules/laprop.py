@@ -1,10 +1,10 @@
 """LaProp: the running mean of normalized gradients, where Adam normalizes the running mean.
 
-Ziyin, Wang & Ueda, LaProp: Separating Momentum and Adaptivity in Adam, arXiv:2002.04839, Algorithm 1.
-Both moments are corrected. Weight decay is decoupled.
+Ziyin, Wang & Ueda, LaProp: Separating Momentum and Adaptivity in Adam, arXiv:2002.04839, Algorithm
+1. Both moments are corrected. Weight decay is decoupled.
 
-Deviations: the learning rate is outside of the mean, as in the paper; the authors' code has it inside,
-which is another step while it changes.
+Deviations: the learning rate is outside of the mean, as in the paper; the authors' code has it
+inside, which is another step while it changes.
 """
 
 from ..language.rule import Rule

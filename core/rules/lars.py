@@ -17,9 +17,9 @@ paper and in optax. optax divides by the norm of ``grad + weight_decay * param``
 without weight decay. Pass biases and normalization's parameters in a group with
 ``trust_coefficient`` as it suits them, or to another optimizer, as one usually does.
 
-Limit: a norm of float32 numbers from 1.8e19 on is infinite, as its square is (float64: 1.3e154). Where
-that is the parameter's norm, the parameter becomes NaN; where it is only the gradient's, the trust
-ratio is 0.
+Limit: a norm of float32 numbers from 1.8e19 on is infinite, as its square is (float64: 1.3e154).
+Where that is the parameter's norm, the parameter becomes NaN; where it is only the gradient's, the
+trust ratio is 0.
 """
 
 from ..language.intervals import NONNEGATIVE

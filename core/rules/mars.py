@@ -1,19 +1,20 @@
-"""MARS-AdamW and MARS-Lion: a gradient corrected by how it has changed, then clipped, in AdamW or Lion.
+"""MARS-AdamW and MARS-Lion: a gradient corrected by how it has changed, then clipped, in AdamW or
+Lion.
 
 Yuan et al., MARS: Unleashing the Power of Variance Reduction for Training Large Models,
-arXiv:2411.10438, Algorithms 2 (AdamW) and 3 (Lion), in the approximate form, which takes the gradient
-of the step before where the exact one would take another gradient of the same batch:
+arXiv:2411.10438, Algorithms 2 (AdamW) and 3 (Lion), in the approximate form, which takes the
+gradient of the step before where the exact one would take another gradient of the same batch:
 
     c = grad + gamma * beta1 / (1 - beta1) * (grad - last_grad);    c = c / max(1, norm(c))
 
-The accepted reference is the authors' code: the last gradient is 0 at the first step; Lion's momentum is
-a mean of c with ``beta1`` and its sign is taken after c was added. It steps parameters of one axis by
-AdamW: here they are a group with a rule of its own.
+The accepted reference is the authors' code: the last gradient is 0 at the first step; Lion's
+momentum is a mean of c with ``beta1`` and its sign is taken after c was added. It steps parameters
+of one axis by AdamW: here they are a group with a rule of its own.
 
 Deviations: decay is subtracted together with the step (see ``adam.py``).
 
-Limit: where a norm of float32 numbers is 1.8e19 or more its square is infinite (float64: 1.3e154), and c
-counts as 0.
+Limit: where a norm of float32 numbers is 1.8e19 or more its square is infinite (float64: 1.3e154),
+and c counts as 0.
 """
 
 from ..language.intervals import FRACTION, NONNEGATIVE

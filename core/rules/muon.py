@@ -1,33 +1,35 @@
 """Muon: momentum whose singular values are brought close to 1 by a Newton-Schulz iteration.
 
 Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024
-(https://kellerjordan.github.io/posts/muon); the accepted reference is ``torch.optim.Muon``. Liu et al.,
-Muon is Scalable for LLM Training, arXiv:2502.16982, section 2.2, scale the step otherwise, to AdamW's
-root mean square: ``match_rms_adamw`` (torch: ``adjust_lr_fn="match_rms_adamw"``).
+(https://kellerjordan.github.io/posts/muon); the accepted reference is ``torch.optim.Muon``. Liu et
+al., Muon is Scalable for LLM Training, arXiv:2502.16982, section 2.2, scale the step otherwise, to
+AdamW's root mean square: ``match_rms_adamw`` (torch: ``adjust_lr_fn="match_rms_adamw"``).
 
 A parameter of more than two axes is a matrix of its first axis against all others, as a convolution
-is in Jordan's code (torch takes two axes only). One of fewer is an error: vectors, and as a rule the
-embedding and the last layer, too, are for another rule of the same optimizer, such as AdamW.
+is in Jordan's code (torch takes two axes only). One of fewer is an error: vectors, and as a rule
+the embedding and the last layer, too, are for another rule of the same optimizer, such as AdamW.
 
-The momentum buffer is the running mean of gradients, as in torch's code and Jordan's newer one. With
-``summed_momentum`` it is their sum, as in torch's text, Moonlight's code and Keras: larger by
-``1 / (1 - momentum)``, and so is what is then scaled to norm 1. So steps differ by rounding, by ``eps``,
-and where the momentum changes.
+The momentum buffer is the running mean of gradients, as in torch's code and Jordan's newer one.
+With ``summed_momentum`` it is their sum, as in torch's text, Moonlight's code and Keras: larger by
+``1 / (1 - momentum)``, and so is what is then scaled to norm 1. So steps differ by rounding, by
+``eps``, and where the momentum changes.
 
-``ns_coefficients`` are three numbers, or ``"polar_express"``: those of Amsel et al., arXiv:2505.16932,
-which are others at each step. Singular values from anywhere between 0.003 and 1 come in five steps to
-between 0.68 and 1.21 with Jordan's numbers, which bring them hardly nearer in more steps, and to between
-0.87 and 1.13 with these, which make 1 of them in seven, but for 1e-5.
+``ns_coefficients`` are three numbers, or ``"polar_express"``: those of Amsel et al.,
+arXiv:2505.16932, which are others at each step. Singular values from anywhere between 0.003 and 1
+come in five steps to between 0.68 and 1.21 with Jordan's numbers, which bring them hardly nearer in
+more steps, and to between 0.87 and 1.13 with these, which make 1 of them in seven, but for 1e-5.
 
 Deviations from torch: the iteration computes in the compute dtype, float32 or float64; torch's in
 bfloat16 always, and so its steps are some percent off. ``ns_dtype="bfloat16"`` does so, too, with
-PyTorch's products (backend ``torch``); other backends refuse it. ``adjust_lr_fn`` is called ``match_rms_adamw``.
-Decay is subtracted together with the step (see ``adam.py``). The products have the bits of one library
-on one machine only, so golden files have a tolerance. On a CUDA device they are as exact as the user
-has set the library: where it may use TF32 (``torch.backends.cuda.matmul``), with 10 bits.
+PyTorch's products (backend ``torch``); other backends refuse it. ``adjust_lr_fn`` is called
+``match_rms_adamw``. Decay is subtracted together with the step (see ``adam.py``). The products have
+the bits of one library on one machine only, so golden files have a tolerance. On a CUDA device they
+are as exact as the user has set the library: where it may use TF32
+(``torch.backends.cuda.matmul``), with 10 bits.
 
-Limit: a gradient with an infinity or NaN makes the parameter NaN, all of it; ``skip_nonfinite`` leaves
-such steps out. Momentum whose norm is above 1.8e19 in float32 (float64: 1.3e154) makes no step.
+Limit: a gradient with an infinity or NaN makes the parameter NaN, all of it; ``skip_nonfinite``
+leaves such steps out. Momentum whose norm is above 1.8e19 in float32 (float64: 1.3e154) makes no
+step.
 """
 
 from ..language.rule import Rule

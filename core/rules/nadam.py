@@ -5,8 +5,9 @@ OM0jvwB8jIp57ZJjtNEZ), Algorithm 2 with the momentum schedule of its appendix. T
 reference is torch.optim.NAdam: mu_t = beta1 * (1 - 0.96**(t * momentum_decay) / 2), weight decay
 added to the gradient, or subtracted from the parameter if ``decoupled_weight_decay``.
 
-The correction of the second moment is moved into the scalars, as in ``adam.py``. The product
-of all momenta so far is carried along (``mu_product``), so betas may change on the way. The power of 0.96 is fractional and comes from the C library.
+The correction of the second moment is moved into the scalars, as in ``adam.py``. The product of all
+momenta so far is carried along (``mu_product``), so betas may change on the way. The power of 0.96
+is fractional and comes from the C library.
 
 Deviations: decoupled decay is subtracted together with the step (see ``adam.py``).
 """

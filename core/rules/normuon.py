@@ -1,21 +1,22 @@
 """NorMuon: Muon whose rows, the neurons, take steps of like lengths.
 
 Li, Liu, Liang, Chen, Zhao, NorMuon: Making Muon more efficient and scalable, arXiv:2510.05491,
-Algorithm 1; the accepted reference is the authors' code, https://github.com/zichongli5/NorMuon. A row
-of the momentum that was made orthogonal (see ``muon.py``) is divided by the root of the running mean
-of its squares; then the matrix is scaled to the norm that it had, times Muon's scale, as in the code.
-With ``match_rms_adamw`` the step has a root mean square of ``0.2 * lr``, as in the paper, whose
-momentum is without ``nesterov``.
+Algorithm 1; the accepted reference is the authors' code, https://github.com/zichongli5/NorMuon. A
+row of the momentum that was made orthogonal (see ``muon.py``) is divided by the root of the running
+mean of its squares; then the matrix is scaled to the norm that it had, times Muon's scale, as in
+the code. With ``match_rms_adamw`` the step has a root mean square of ``0.2 * lr``, as in the paper,
+whose momentum is without ``nesterov``.
 
-``eps`` are the least norm of a momentum, as Muon's, and what is added to the root and to the norm that
-are divided by. No hyperparameter is structural; ``second_momentum_buffer`` is one number per row.
+``eps`` are the least norm of a momentum, as Muon's, and what is added to the root and to the norm
+that are divided by. No hyperparameter is structural; ``second_momentum_buffer`` is one number per
+row.
 
-Deviations from the code: the iteration computes in the compute dtype, unless ``ns_dtype`` says bfloat16; the momentum's
-norm is at least ``eps[0]``, where the code adds it; the row of a parameter of more than two axes is all
-of a slice of the first axis, not along the last axis; Muon's scale is that of the matrix, where the code
-takes the last two axes. Decay is subtracted together with the step (see ``adam.py``). A parameter of
-fewer than two axes is an error. Bits and golden files: ``muon.py``; ``second_momentum_buffer`` follows
-from products, too.
+Deviations from the code: the iteration computes in the compute dtype, unless ``ns_dtype`` says
+bfloat16; the momentum's norm is at least ``eps[0]``, where the code adds it; the row of a parameter
+of more than two axes is all of a slice of the first axis, not along the last axis; Muon's scale is
+that of the matrix, where the code takes the last two axes. Decay is subtracted together with the
+step (see ``adam.py``). A parameter of fewer than two axes is an error. Bits and golden files:
+``muon.py``; ``second_momentum_buffer`` follows from products, too.
 """
 
 from ..language.intervals import FRACTION

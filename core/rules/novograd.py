@@ -11,12 +11,12 @@ step on.
 The default betas are those of the authors' published code, (0.95, 0.98); the paper's text
 recommends a ``beta2`` between 0.2 and 0.5 for some tasks, and optax has (0.9, 0.25).
 
-Deviations from the paper: ``eps`` is added at the first step, too, as in optax. Apex's FusedNovoGrad
-differs: it keeps the norm instead of its square and multiplies the normalized gradient by
-``1 - beta1`` unless told not to.
+Deviations from the paper: ``eps`` is added at the first step, too, as in optax. Apex's
+FusedNovoGrad differs: it keeps the norm instead of its square and multiplies the normalized
+gradient by ``1 - beta1`` unless told not to.
 
-Limit: a norm of float32 gradients from 1.8e19 on is infinite, as its square is (float64: 1.3e154): it
-counts as a gradient of 0, and so do all later ones, since the running mean stays infinite.
+Limit: a norm of float32 gradients from 1.8e19 on is infinite, as its square is (float64: 1.3e154):
+it counts as a gradient of 0, and so do all later ones, since the running mean stays infinite.
 """
 
 from ..language.rule import Rule

@@ -2,25 +2,27 @@
 
 Mishchenko and Defazio, Prodigy: An Expeditiously Adaptive Parameter-Free Learner, arXiv:2306.06101,
 Algorithm 4. ``lr`` is a factor of the estimate ``d`` and may be a schedule around 1. The accepted
-reference is the authors' code (prodigyopt): decoupled weight decay; the factor ``1 - beta3`` of both sums
-is left out, which cancels; no bias correction unless ``use_bias_correction``; ``safeguard_warmup`` keeps
-``lr`` out of the denominator. With g the gradient, x a parameter and sums over all parameters:
+reference is the authors' code (prodigyopt): decoupled weight decay; the factor ``1 - beta3`` of
+both sums is left out, which cancels; no bias correction unless ``use_bias_correction``;
+``safeguard_warmup`` keeps ``lr`` out of the denominator. With g the gradient, x a parameter and
+sums over all parameters:
 
     numerator = beta3 * numerator + sum(d / d0 * dlr * g * (p0 - x));    beta3 = sqrt(beta2)
     grad_sum = beta3 * grad_sum + d / d0 * dlr * g;    denominator = sum(abs(grad_sum))
     d = max(d, d_coef * numerator / denominator), which the next step takes
 
-All parameters of the rule have one ``d``, whichever groups they are in; their ``lr`` should be the same,
-but for those with 0. A parameter without a gradient takes no part in the sums of that step.
+All parameters of the rule have one ``d``, whichever groups they are in; their ``lr`` should be the
+same, but for those with 0. A parameter without a gradient takes no part in the sums of that step.
 
-Deviations: ``eps`` is multiplied by the ``d`` of the step, as in the paper; the authors' code and optax take
-the next one. ``growth_rate=0`` sets no limit (theirs: infinity). Bias correction counts each parameter's
-own steps. Where ``lr`` is 0, the moments and ``grad_sum`` go on. Decay is subtracted together with the
-step (see ``adam.py``). There is no ``beta3`` of its own, no coupled decay, no ``slice_p``, which leaves out
-elements of the sums. optax always corrects the bias and has no ``growth_rate``.
+Deviations: ``eps`` is multiplied by the ``d`` of the step, as in the paper; the authors' code and
+optax take the next one. ``growth_rate=0`` sets no limit (theirs: infinity). Bias correction counts
+each parameter's own steps. Where ``lr`` is 0, the moments and ``grad_sum`` go on. Decay is
+subtracted together with the step (see ``adam.py``). There is no ``beta3`` of its own, no coupled
+decay, no ``slice_p``, which leaves out elements of the sums. optax always corrects the bias and has
+no ``growth_rate``.
 
-Limit: once a gradient that is not finite was taken, ``d`` stays what it is; ``skip_nonfinite`` leaves such a
-step out.
+Limit: once a gradient that is not finite was taken, ``d`` stays what it is; ``skip_nonfinite``
+leaves such a step out.
 """
 
 from ..language.intervals import NONNEGATIVE, POSITIVE

@@ -1,38 +1,41 @@
-"""PSGD-Kron: a running mean of gradients, whitened by two factors that are fitted by products alone.
+"""PSGD-Kron: a running mean of gradients, whitened by two factors that are fitted by products
+alone.
 
-Li, Preconditioned Stochastic Gradient Descent, arXiv:1512.04202; the preconditioner ``P = Q Q`` of two
-Kronecker factors and its fit, named QUAD, are those of the author's https://github.com/lixilinx/psgd_torch
-(psgd.py, ``update_precond_kron_whiten_quad``), the accepted reference; the step is that of
-https://github.com/evanatyourservice/quad_torch:
+Li, Preconditioned Stochastic Gradient Descent, arXiv:1512.04202; the preconditioner ``P = Q Q`` of
+two Kronecker factors and its fit, named QUAD, are those of the author's
+https://github.com/lixilinx/psgd_torch (psgd.py, ``update_precond_kron_whiten_quad``), the accepted
+reference; the step is that of https://github.com/evanatyourservice/quad_torch:
 
-    X = row_factor^2 @ (running mean of G) @ column_factor^2
-    M = I - preconditioner_lr / 2 / (norm of X X^T + columns) * (X X^T - columns * I)
-    row_factor = M @ row_factor @ M                         (and so of the columns)
-    step = lr * update_rms * X, clipped so that its root mean square is at most lr * update_rms * clip_rms
+    X = row_factor^2 @ (running mean of G) @ column_factor^2 M = I - preconditioner_lr / 2 / (norm
+    of X X^T + columns) * (X X^T - columns * I) row_factor = M @ row_factor @ M
+    (and so of the columns) step = lr * update_rms * X, clipped so that its root mean square is at
+    most lr * update_rms * clip_rms
 
-The factors are symmetric, so neither a triangular solve nor a decomposition is needed. They are fitted every
-``precondition_frequency`` steps. Both begin as the identity, and the mean is divided by the root mean square
-of the first gradient, which is quad_torch's first scale. ``update_rms`` of 0.2 is its ``lr_style="adam"``, 1
-its None. ``preconditioner_lr`` is psgd_torch's; quad_torch's decays from 0.7 to 0.3, which a schedule does.
+The factors are symmetric, so neither a triangular solve nor a decomposition is needed. They are
+fitted every ``precondition_frequency`` steps. Both begin as the identity, and the mean is divided
+by the root mean square of the first gradient, which is quad_torch's first scale. ``update_rms`` of
+0.2 is its ``lr_style="adam"``, 1 its None. ``preconditioner_lr`` is psgd_torch's; quad_torch's
+decays from 0.7 to 0.3, which a schedule does.
 
-A parameter of more than two axes is a matrix of its first axis against all others, in blocks where a side
-is above 1,024 (see ``shampoo.py``). One of fewer is an error: vectors are for another rule of the same
-optimizer.
+A parameter of more than two axes is a matrix of its first axis against all others, in blocks where
+a side is above 1,024 (see ``shampoo.py``). One of fewer is an error: vectors are for another rule
+of the same optimizer.
 
-Deviations from the references: nothing is drawn. psgd_torch fits at steps that it draws, and both add noise
-of ``damping`` to the gradient; here ``damping * columns * row_factor^4`` is added to ``X X^T`` instead, so
-``P`` stays below ``1 / damping`` where there is no gradient. Their norm is a lower bound from a start that
-is drawn or is the longest row, here one that goes by traces (see ``../language/whitening.py``); they divide
-by a fading maximum of it, here by the norm itself, psgd_torch's ``betaL=0``. The first step fits nothing.
-The step is that of the factors before the fit, as in psgd_torch's earlier ``precond_grad_kron_whiten_quad``;
-now both take those after it, for four more products and two more arrays. Both have a diagonal for a vector
-and for the longer side of a matrix (``max_skew``), here both sides have a square. They balance the factors
-now and then, which changes no step. quad_torch merges axes to the matrix that is nearest to a square, and
-decays the parameter before the step (here decay is subtracted together with it, see ``adam.py``).
+Deviations from the references: nothing is drawn. psgd_torch fits at steps that it draws, and both
+add noise of ``damping`` to the gradient; here ``damping * columns * row_factor^4`` is added to ``X
+X^T`` instead, so ``P`` stays below ``1 / damping`` where there is no gradient. Their norm is a
+lower bound from a start that is drawn or is the longest row, here one that goes by traces (see
+``../language/whitening.py``); they divide by a fading maximum of it, here by the norm itself,
+psgd_torch's ``betaL=0``. The first step fits nothing. The step is that of the factors before the
+fit, as in psgd_torch's earlier ``precond_grad_kron_whiten_quad``; now both take those after it, for
+four more products and two more arrays. Both have a diagonal for a vector and for the longer side of
+a matrix (``max_skew``), here both sides have a square. They balance the factors now and then, which
+changes no step. quad_torch merges axes to the matrix that is nearest to a square, and decays the
+parameter before the step (here decay is subtracted together with it, see ``adam.py``).
 
-Limits: products have the bits of one library on one machine only, so golden files have a tolerance. A
-gradient with an infinity or NaN, or whose products overflow, makes factors and with them the parameter
-NaN; ``skip_nonfinite`` leaves such steps out.
+Limits: products have the bits of one library on one machine only, so golden files have a tolerance.
+A gradient with an infinity or NaN, or whose products overflow, makes factors and with them the
+parameter NaN; ``skip_nonfinite`` leaves such steps out.
 """
 
 from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, STEPS, Interval

@@ -11,8 +11,8 @@ whatever the gradient: ten times ``lr`` at alpha = 0.99. The steps shrink to the
 over some ``1 / (1 - alpha)`` steps; warm the learning rate up if that is too much.
 
 Deviations: centered, the variance ``mean of squares - square of mean`` is taken as at least zero;
-torch takes the square root of what rounding may have made negative. Where both have overflowed it is
-infinite, as without centering, and no step is made.
+torch takes the square root of what rounding may have made negative. Where both have overflowed it
+is infinite, as without centering, and no step is made.
 """
 
 from ..language.intervals import FRACTION, NONNEGATIVE

@@ -1,9 +1,10 @@
 """Schedule-Free SGD, AdamW and RAdam: no schedule of the learning rate, an average instead.
 
 Defazio et al., The Road Less Scheduled, arXiv:2405.15682, Algorithm 1 (AdamW) and equations 1 to 3
-(SGD). The accepted reference is facebookresearch/schedule_free, whose default of ``weight_lr_power``
-these have. Three points are kept in two arrays: gradients are of the parameter ``y``, between ``z``,
-which takes the steps, and ``x``, the weighted average of ``z``, which is what was learned:
+(SGD). The accepted reference is facebookresearch/schedule_free, whose default of
+``weight_lr_power`` these have. Three points are kept in two arrays: gradients are of the parameter
+``y``, between ``z``, which takes the steps, and ``x``, the weighted average of ``z``, which is what
+was learned:
 
     y = beta1 * x + (1 - beta1) * z
 
@@ -14,8 +15,8 @@ far)**weight_lr_power`` in the average, warm-up of ``warmup_steps`` included. RA
 warm-up; its first steps, while the variance is not tractable, only update the second moment, or
 with ``silent_sgd_phase=False`` are SGD's. Powers come from the C library.
 
-Deviations from the reference: step counts and weights are each parameter's, there a group's. Decay is
-of y, as there by default.
+Deviations from the reference: step counts and weights are each parameter's, there a group's. Decay
+is of y, as there by default.
 """
 
 from ..language.intervals import FRACTION, NONNEGATIVE, Interval
@@ -45,7 +46,8 @@ def warmed(xp, step, h):
 
 
 def averaging(xp, step, carry, h, lr, beta1):
-    """Return the scalars of a step of size ``lr`` in z, y and the average, and the carry after it."""
+    """Return the scalars of a step of size ``lr`` in z, y and the average, and the carry after
+    it."""
     largest = xp.where(lr > carry.largest_lr, lr, carry.largest_lr)
     weight = xp.pow(step, h.r) * xp.pow(largest, h.weight_lr_power)
     total = carry.weight_sum + weight

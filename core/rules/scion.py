@@ -1,27 +1,29 @@
 """Scion: steps of one length, in a norm that is chosen for each layer, along the mean of gradients.
 
-Pethick et al., Training Deep Learning Models with Norm-Constrained LMOs, arXiv:2502.07529, Algorithms 1
-and 2; the accepted reference is the authors' code, https://github.com/LIONS-EPFL/scion. The step is
-``lr * scale`` times the direction of greatest descent among those of length 1. Each norm is a rule, for
-groups, or for names (``rules``), of one optimizer; ``rows`` are outputs, ``columns`` inputs of a layer:
+Pethick et al., Training Deep Learning Models with Norm-Constrained LMOs, arXiv:2502.07529,
+Algorithms 1 and 2; the accepted reference is the authors' code,
+https://github.com/LIONS-EPFL/scion. The step is ``lr * scale`` times the direction of greatest
+descent among those of length 1. Each norm is a rule, for groups, or for names (``rules``), of one
+optimizer; ``rows`` are outputs, ``columns`` inputs of a layer:
 
-- ``scion``, the spectral norm: the mean with singular values near 1 by Newton-Schulz (see ``muon.py``),
-  times ``sqrt(rows / columns)``; for hidden layers.
+- ``scion``, the spectral norm: the mean with singular values near 1 by Newton-Schulz (see
+  ``muon.py``), times ``sqrt(rows / columns)``; for hidden layers.
 - ``scion_sign``: its signs, divided by ``columns``; for the last layer.
-- ``scion_rows``: its rows, of norm ``1 / sqrt(columns)``; for the last layer. With a ``scale`` larger by
-  the root of ``columns`` they have norm 1.
+- ``scion_rows``: its rows, of norm ``1 / sqrt(columns)``; for the last layer. With a ``scale``
+  larger by the root of ``columns`` they have norm 1.
 - ``scion_columns``: its columns, of root mean square 1; for the first layer, and for vectors.
 
-``alpha`` is the share of a new gradient in the mean (in the code ``momentum``, by default 1, which keeps
-no mean). ``weight_decay`` is 1 in the constrained form, which keeps a parameter in the ball of radius
-``scale``, and 0 in the unconstrained one. A parameter of more than two axes is a matrix of its first axis
-against all others; a vector has one column, and is refused by ``scion``.
+``alpha`` is the share of a new gradient in the mean (in the code ``momentum``, by default 1, which
+keeps no mean). ``weight_decay`` is 1 in the constrained form, which keeps a parameter in the ball
+of radius ``scale``, and 0 in the unconstrained one. A parameter of more than two axes is a matrix
+of its first axis against all others; a vector has one column, and is refused by ``scion``.
 
-Deviations from the code: the iteration computes in the compute dtype, unless ``ns_dtype`` says bfloat16,
-and the norm that it divides by is at least ``eps``, where the code adds it, as it does in other norms; the
-kernel of a convolution is one matrix and its step is not divided by its area; parameters are not given
-their first values (``init``); a table of a row for each word is not transposed. Decay is subtracted
-together with the step (see ``adam.py``). Bits, golden files and limits of ``scion``: ``muon.py``.
+Deviations from the code: the iteration computes in the compute dtype, unless ``ns_dtype`` says
+bfloat16, and the norm that it divides by is at least ``eps``, where the code adds it, as it does in
+other norms; the kernel of a convolution is one matrix and its step is not divided by its area;
+parameters are not given their first values (``init``); a table of a row for each word is not
+transposed. Decay is subtracted together with the step (see ``adam.py``). Bits, golden files and
+limits of ``scion``: ``muon.py``.
 
 Limit of rows and columns: where a norm of float32 numbers is 1.8e19 or more its square is infinite
 (float64: 1.3e154), and they make no step.

@@ -1,9 +1,9 @@
 """Stochastic gradient descent, with momentum (heavy ball or Nesterov's).
 
 The accepted reference is torch.optim.SGD; momentum after Sutskever et al., On the importance of
-initialization and momentum in deep learning, ICML 2013, with the learning rate outside the
-buffer. As in torch, the first step puts the gradient itself into the buffer, undamped; weight
-decay is added to the gradient; while ``momentum`` is 0 in a running optimizer, steps are plain ones,
+initialization and momentum in deep learning, ICML 2013, with the learning rate outside the buffer.
+As in torch, the first step puts the gradient itself into the buffer, undamped; weight decay is
+added to the gradient; while ``momentum`` is 0 in a running optimizer, steps are plain ones,
 undamped, and the buffer stays as it is.
 
 Deviations: where ``momentum`` is 0 at the first step already and is raised later, torch puts the

@@ -2,20 +2,21 @@
 
 Heo et al., AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights,
 arXiv:2006.08217, Algorithm 1. Where a gradient is nearly orthogonal to the parameter in each row (a
-channel, the first axis against all others), the step loses its part along the parameter row by row; else,
-where it is so in the whole tensor, in the whole; else nothing. Nearly orthogonal means an absolute cosine
-below ``delta / sqrt(size)``. The decay of what is projected is multiplied by ``wd_ratio``.
+channel, the first axis against all others), the step loses its part along the parameter row by row;
+else, where it is so in the whole tensor, in the whole; else nothing. Nearly orthogonal means an
+absolute cosine below ``delta / sqrt(size)``. The decay of what is projected is multiplied by
+``wd_ratio``.
 
 The accepted reference is clovaai/AdamP: each norm in a cosine is at least ``eps``; the norm that a
 parameter is divided by has ``eps`` added; parameters of one axis are not projected
-(``projection=False``); the buffer starts at 0, so ``dampening`` holds at the first step, too, and its
-decay is divided by ``1 - momentum``.
+(``projection=False``); the buffer starts at 0, so ``dampening`` holds at the first step, too, and
+its decay is divided by ``1 - momentum``.
 
 Deviations: decay is subtracted together with the step (see ``adam.py``). The buffer is never
 projected, as in the paper; their code does that in place without ``nesterov``.
 
-Limit: where a norm of float32 numbers is 1.8e19 or more its square is infinite (float64: 1.3e154), and
-the cosine counts as 0, or as too large if the product is infinite, too.
+Limit: where a norm of float32 numbers is 1.8e19 or more its square is infinite (float64: 1.3e154),
+and the cosine counts as 0, or as too large if the product is infinite, too.
 """
 
 from ..language.intervals import FRACTION, NONNEGATIVE

@@ -1,34 +1,37 @@
-"""Shampoo: gradients multiplied by inverse roots of two sums of their products, of rows and of columns.
+"""Shampoo: gradients multiplied by inverse roots of two sums of their products, of rows and of
+columns.
 
-Gupta, Koren, Singer, Shampoo: Preconditioned Stochastic Tensor Optimization, arXiv:1802.09568, Algorithm 1,
-with what Anil et al., arXiv:2002.09018, and Shi et al., arXiv:2309.06497, Algorithm 2, have added: running
-means, grafting, blocks, roots that are computed now and then. The accepted reference is
-https://github.com/facebookresearch/optimizers (distributed_shampoo):
+Gupta, Koren, Singer, Shampoo: Preconditioned Stochastic Tensor Optimization, arXiv:1802.09568,
+Algorithm 1, with what Anil et al., arXiv:2002.09018, and Shi et al., arXiv:2309.06497, Algorithm 2,
+have added: running means, grafting, blocks, roots that are computed now and then. The accepted
+reference is https://github.com/facebookresearch/optimizers (distributed_shampoo):
 
     row_gram, column_gram = beta2 * before + (1 - beta2) * (G @ G.T, G.T @ G)  (sums if beta2 is 1)
     root = (gram / (1 - beta2**t) + eps * I) ** -exponent                      (at refreshes)
     step = row_root @ (running mean of G) @ column_root
 
-Roots are refreshed at ``start_preconditioning_step``, and from there on every ``precondition_frequency``
-steps. Before that the step is the running mean of gradients. ``grafting_beta2`` (structural) keeps a second
-moment, too: the step has the norm of Adam's, with ``grafting_eps``, which is also what is taken before the
-start; RMSprop's is that with a first beta of 0. ``sgd_grafting`` gives it the norm of the running mean. All
-means are bias-corrected, as by the reference's default.
+Roots are refreshed at ``start_preconditioning_step``, and from there on every
+``precondition_frequency`` steps. Before that the step is the running mean of gradients.
+``grafting_beta2`` (structural) keeps a second moment, too: the step has the norm of Adam's, with
+``grafting_eps``, which is also what is taken before the start; RMSprop's is that with a first beta
+of 0. ``sgd_grafting`` gives it the norm of the running mean. All means are bias-corrected, as by
+the reference's default.
 
-A parameter of more than two axes is a matrix of its first axis against all others. One of fewer is an
-error: vectors are for another rule of the same optimizer, such as AdamW. A side above 1,024 is cut into
-blocks of equal size (see ``../language/blocks.py``), each with its own products and roots.
+A parameter of more than two axes is a matrix of its first axis against all others. One of fewer is
+an error: vectors are for another rule of the same optimizer, such as AdamW. A side above 1,024 is
+cut into blocks of equal size (see ``../language/blocks.py``), each with its own products and roots.
 
-Deviations from the reference: it keeps a product for each axis of a tensor, and one for a vector, here
-refused; its blocks are of 1,024 and a rest, and its norms of grafting are those of blocks, here of the
-parameter; its default raises only eigenvalues that are below ``eps`` (here, as in the papers, ``eps`` is
-added to all, its ``perturb_before_computation=False``); it refreshes where the step is a multiple of the
-frequency. Decay is decoupled and subtracted together with the step (see ``adam.py``). Products and
-decompositions have the bits of one library on one machine only, so golden files have a tolerance; with a
-small ``eps`` a root multiplies such differences by up to ``eps**-exponent``.
+Deviations from the reference: it keeps a product for each axis of a tensor, and one for a vector,
+here refused; its blocks are of 1,024 and a rest, and its norms of grafting are those of blocks,
+here of the parameter; its default raises only eigenvalues that are below ``eps`` (here, as in the
+papers, ``eps`` is added to all, its ``perturb_before_computation=False``); it refreshes where the
+step is a multiple of the frequency. Decay is decoupled and subtracted together with the step (see
+``adam.py``). Products and decompositions have the bits of one library on one machine only, so
+golden files have a tolerance; with a small ``eps`` a root multiplies such differences by up to
+``eps**-exponent``.
 
-Limit: a gradient with an infinity or NaN, or whose products overflow, makes products, roots and with them
-the parameter NaN; ``skip_nonfinite`` leaves such steps out.
+Limit: a gradient with an infinity or NaN, or whose products overflow, makes products, roots and
+with them the parameter NaN; ``skip_nonfinite`` leaves such steps out.
 """
 
 from ..language.intervals import FRACTION, NONNEGATIVE, POSITIVE, STEPS, Interval

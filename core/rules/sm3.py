@@ -1,24 +1,25 @@
 """SM3: Adagrad whose sums of squares are kept as one number for each row and column of a matrix.
 
-Anil, Gupta, Koren, Singer, Memory-Efficient Adaptive Optimization, arXiv:1901.11150, Algorithm SM3-II. An
-element's sum is the smaller one of its row and its column, plus its square; a row and a column keep the
-largest of their elements:
+Anil, Gupta, Koren, Singer, Memory-Efficient Adaptive Optimization, arXiv:1901.11150, Algorithm
+SM3-II. An element's sum is the smaller one of its row and its column, plus its square; a row and a
+column keep the largest of their elements:
 
     accumulator = min(row, column) + grad**2
     row, column = the largest of accumulator along rows and down columns
     exp_avg = momentum * exp_avg + (1 - momentum) * grad / sqrt(accumulator + eps)
     param -= lr * exp_avg
 
-The accepted reference is the authors' code in google-research (``sm3``), in its version with ``beta2``:
-below 1 the sum is a running mean, ``beta2 * min(row, column) + (1 - beta2) * grad**2``. With ``momentum=0``
-there is no ``exp_avg``. A vector keeps a sum for each element, so it takes Adagrad's step.
+The accepted reference is the authors' code in google-research (``sm3``), in its version with
+``beta2``: below 1 the sum is a running mean, ``beta2 * min(row, column) + (1 - beta2) * grad**2``.
+With ``momentum=0`` there is no ``exp_avg``. A vector keeps a sum for each element, so it takes
+Adagrad's step.
 
-Deviations: a tensor of more than two axes is seen as a matrix, its first axis against all others; there
-it keeps maxima for each of its axes. ``eps`` may not be 0: for the paper's 0 / 0 = 0 it would have to be looked
-at each element. There is no weight decay, as there.
+Deviations: a tensor of more than two axes is seen as a matrix, its first axis against all others;
+there it keeps maxima for each of its axes. ``eps`` may not be 0: for the paper's 0 / 0 = 0 it would
+have to be looked at each element. There is no weight decay, as there.
 
-Limit: in float32 the square of a gradient of 1.8e19 or more is infinite, and its row and column rest
-from then on (float64: 1.3e154).
+Limit: in float32 the square of a gradient of 1.8e19 or more is infinite, and its row and column
+rest from then on (float64: 1.3e154).
 """
 
 from ..language.intervals import FRACTION, POSITIVE, Interval

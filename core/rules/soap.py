@@ -1,32 +1,34 @@
 """SOAP: Adam on gradients that are rotated to the eigenvectors of Shampoo's two sums of products.
 
-Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, arXiv:2409.11321, Algorithm 3. The accepted
-reference is the authors' https://github.com/nikhilvyas/SOAP (soap.py):
+Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, arXiv:2409.11321, Algorithm 3. The
+accepted reference is the authors' https://github.com/nikhilvyas/SOAP (soap.py):
 
     rotated = row_basis.T @ (grad, running mean of grad) @ column_basis
     step = row_basis @ (Adam of rotated) @ column_basis.T
     row_gram, column_gram = shampoo_beta * before + (1 - shampoo_beta) * (G @ G.T, G.T @ G)
 
-A basis is used at the step after the one that refreshed it. The first step makes the bases by eigenvectors,
-and changes neither the parameter nor the means, so Adam's bias correction counts from the second. Later
-each basis is refreshed every ``precondition_frequency`` steps, by one step of power iteration and QR
-(the paper's Algorithm 4). As in the reference ``eps`` is added to the root before bias correction.
+A basis is used at the step after the one that refreshed it. The first step makes the bases by
+eigenvectors, and changes neither the parameter nor the means, so Adam's bias correction counts from
+the second. Later each basis is refreshed every ``precondition_frequency`` steps, by one step of
+power iteration and QR (the paper's Algorithm 4). As in the reference ``eps`` is added to the root
+before bias correction.
 
 Parameters are matrices, in blocks, as those of Shampoo are (see ``shampoo.py``).
 
-Deviations from the reference: ``shampoo_beta`` has the value that its -1 stands for; its options other
-than those here are left out; it decomposes in float32, here in the compute dtype; it keeps a basis for
-each axis of a tensor, none for a side above 10,000; it sorts the eigenvectors at each refresh, and
-the second moment with them, here each stays in its column; it refreshes where the step is a multiple of
-the frequency, and decays the parameter after the step (here decay is subtracted together with it, see
-``adam.py``). While a product has no full rank, as that of the longer side at first, Adam's step depends on
-which basis its null space has: the reference takes what the library gives, here it is made from the
-identity's columns, later from the basis before (see ``../language/eigenbasis.py``).
+Deviations from the reference: ``shampoo_beta`` has the value that its -1 stands for; its options
+other than those here are left out; it decomposes in float32, here in the compute dtype; it keeps a
+basis for each axis of a tensor, none for a side above 10,000; it sorts the eigenvectors at each
+refresh, and the second moment with them, here each stays in its column; it refreshes where the step
+is a multiple of the frequency, and decays the parameter after the step (here decay is subtracted
+together with it, see ``adam.py``). While a product has no full rank, as that of the longer side at
+first, Adam's step depends on which basis its null space has: the reference takes what the library
+gives, here it is made from the identity's columns, later from the basis before (see
+``../language/eigenbasis.py``).
 
-Limits: products and decompositions have the bits of one library on one machine only, so golden files
-have a tolerance; equal eigenvalues have eigenvectors of the library's choice. A gradient with an
-infinity or NaN, or whose products overflow, makes products, bases and with them the parameter NaN;
-``skip_nonfinite`` leaves such steps out.
+Limits: products and decompositions have the bits of one library on one machine only, so golden
+files have a tolerance; equal eigenvalues have eigenvectors of the library's choice. A gradient with
+an infinity or NaN, or whose products overflow, makes products, bases and with them the parameter
+NaN; ``skip_nonfinite`` leaves such steps out.
 """
 
 from ..language.intervals import FRACTION, STEPS

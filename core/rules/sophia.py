@@ -19,9 +19,10 @@ The accepted reference is the authors' code, Liuhong99/Sophia, for the defaults 
 estimate counts for the step after it. It has Sophia-G alone, and the factor of the batch size in
 ``step(bs=...)``: here it belongs to the estimate, as in the paper.
 
-Deviations: ``max(rho * hessian, eps)`` is the paper's, which an estimate that is negative needs; the
-authors' code adds 1e-15. Decay is subtracted together with the step (see ``adam.py``). optax corrects
-the momentum's bias, takes the estimate in after the step, and does not clip the decay's gradient.
+Deviations: ``max(rho * hessian, eps)`` is the paper's, which an estimate that is negative needs;
+the authors' code adds 1e-15. Decay is subtracted together with the step (see ``adam.py``). optax
+corrects the momentum's bias, takes the estimate in after the step, and does not clip the decay's
+gradient.
 """
 
 import math

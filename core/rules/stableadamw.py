@@ -1,4 +1,5 @@
-"""StableAdamW: AdamW with a smaller step where gradients are larger than their running mean square says.
+"""StableAdamW: AdamW with a smaller step where gradients are larger than their running mean square
+says.
 
 Wortsman et al., Stable and low-precision training for large-scale vision-language models,
 arXiv:2304.13013, Algorithm 2. Both step and decay are divided, tensor by tensor, by
@@ -8,8 +9,9 @@ which corrects betas instead of moments: the same where they stay what they are.
 
 Deviations: decay is subtracted together with the step (see ``adam.py``).
 
-Limit: an element with a gradient of float32 from 1.8e19 on, whose square is infinite (float64: 1.3e154),
-only decays. Where a gradient is infinite or NaN, so is the mean, and the whole tensor becomes NaN.
+Limit: an element with a gradient of float32 from 1.8e19 on, whose square is infinite (float64:
+1.3e154), only decays. Where a gradient is infinite or NaN, so is the mean, and the whole tensor
+becomes NaN.
 """
 
 from ..language.rule import Rule

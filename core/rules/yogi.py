@@ -1,7 +1,7 @@
 """Yogi: Adam whose second moment goes toward the square of the gradient by a part of that square.
 
-Zaheer et al., Adaptive Methods for Nonconvex Optimization, NeurIPS 2018, Algorithm 2. So it falls no
-faster than it rises. The accepted reference is optax's: both moments start at
+Zaheer et al., Adaptive Methods for Nonconvex Optimization, NeurIPS 2018, Algorithm 2. So it falls
+no faster than it rises. The accepted reference is optax's: both moments start at
 ``initial_accumulator_value`` and are corrected, which the paper's are not.
 
 Deviations: weight decay, which neither has, is decoupled.

@@ -80,7 +80,8 @@ class Accumulation:
         self.filled = self._filled_then
 
     def kept(self) -> Callable[[], None]:
-        """Copy the sums. Returns the function that puts them back, as if nothing had been added since."""
+        """Copy the sums. Returns the function that puts them back, as if nothing had been added
+        since."""
         count, filled = self.count, self.filled
         copies = []
         for tensor, array, there in zip(self._tensors, self.sums, filled, strict=True):

@@ -1,7 +1,8 @@
 """The averages of parameters, as their rules keep them.
 
-The mean of the last copies is computed here: they are added in the order of their places, in the compute
-dtype, and the sum is divided once. Launches do it, so it has the same bits on every backend.
+The mean of the last copies is computed here: they are added in the order of their places, in the
+compute dtype, and the sum is divided once. Launches do it, so it has the same bits on every
+backend.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from .launches import Launches
 
 
 def averages_of(backend: Backend, tensors: Sequence[Tensor], clocks: Sequence[Clock]) -> list[Any]:
-    """Return the average of each parameter, of the compute dtype; None where no step counted, or none is
-    kept. Means of copies are new arrays."""
+    """Return the average of each parameter, of the compute dtype; None where no step counted, or
+    none is kept. Means of copies are new arrays."""
     found: list[Any] = [None] * len(tensors)
     of_copies = []
     for i, (tensor, clock) in enumerate(zip(tensors, clocks, strict=True)):
@@ -41,7 +42,8 @@ def averages_of(backend: Backend, tensors: Sequence[Tensor], clocks: Sequence[Cl
 
 
 def scalars(xp: Any, step: Any, carry: Any, h: Any) -> Any:
-    """Say whether this is the first copy, and what the sum is divided by: 1 but for the last one."""
+    """Say whether this is the first copy, and what the sum is divided by: 1 but for the last
+    one."""
     return dict(first=h.first, divisor=h.divisor), carry
 
 

@@ -1,7 +1,7 @@
 """The two modes of an optimizer whose rule trains at one point and evaluates another.
 
-In training a parameter is ``y = share * x + (1 - share) * z``: x is the average that is to be evaluated, z
-a state. So x and y lie on a line with z, and one text leads from either to the other.
+In training a parameter is ``y = share * x + (1 - share) * z``: x is the average that is to be
+evaluated, z a state. So x and y lie on a line with z, and one text leads from either to the other.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def scalars(xp: Any, step: Any, carry: Any, h: Any) -> Any:
 
 
 def update(xp: Any, s: Any, param: Any, grad: Any) -> Any:
-    """Move the parameter on its line with z, which comes in the place of a gradient; an infinite one
-    stays."""
+    """Move the parameter on its line with z, which comes in the place of a gradient; an infinite
+    one stays."""
     moved = param + s.toward_z * (grad - param)
     return xp.where(xp.finite_or_zero(param) == param, moved, param)
 
@@ -70,9 +70,11 @@ def change_mode(
     hyper: Sequence[dict[str, Any]],
     evaluating: bool,
 ) -> None:
-    """Turn parameters in training into their averages, or these back. Those without a step are both.
+    """Turn parameters in training into their averages, or these back. Those without a step are
+    both.
 
-    ``hyper`` are each group's hyperparameters. Whatever can raise, raises before anything is changed.
+    ``hyper`` are each group's hyperparameters. Whatever can raise, raises before anything is
+    changed.
     """
     if backend.capturing():
         raise RuntimeError("eval() and train() cannot be captured; call them before or after")

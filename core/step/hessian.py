@@ -85,8 +85,8 @@ class HessianUpdates:
             found.release()
 
     def _launches_for(self, rules: Sequence[Rule | None]) -> Launches:
-        """Return the launches over the states that these rules have; clocks may be others than those
-        of last time."""
+        """Return the launches over the states that these rules have; clocks may be others than
+        those of last time."""
         if self._launches is None:
             states = [
                 tensor.state if rule is None else {name: tensor.state[name] for name in rule.arrays}
@@ -100,7 +100,8 @@ class HessianUpdates:
 
 @kept
 def _rule_for_estimates(rule: Rule) -> Rule | None:
-    """Return the rule that takes in an estimate, with the states stored as this variant stores them."""
+    """Return the rule that takes in an estimate, with the states stored as this variant stores
+    them."""
     if rule.hessian_rule is None:
         return None
     codecs = {name: c for name, c in rule.storage.items() if name in rule.hessian_rule.state}

@@ -101,8 +101,8 @@ class Bucket:
         self._launch.ready(self._rows, gradients)
 
     def compute(self, gradients: Gradients, control: Any = None) -> None:
-        """Compute functions of whole matrices, which may fail: for all launches of a step before the
-        first one runs. ``control`` is that of a verdict."""
+        """Compute functions of whole matrices, which may fail: for all launches of a step before
+        the first one runs. ``control`` is that of a verdict."""
         if isinstance(self._launch, StagedLaunch):
             for tensor in self._staged:
                 tensor.pull()
@@ -158,7 +158,8 @@ class Launches:
         """Make the launches those for gradients of these dtypes.
 
         ``assign(dtypes)`` gives each tensor's rule and key; it is asked when the dtypes have
-        changed. It is not kept: that would be a cycle, and memory would be freed late. A tensor without a gradient stays where it most likely belongs, with no row of scalars.
+        changed. It is not kept: that would be a cycle, and memory would be freed late. A tensor
+        without a gradient stays where it most likely belongs, with no row of scalars.
         """
         if dtypes is self._dtypes or dtypes == self._dtypes:
             return

@@ -25,9 +25,9 @@ class LossScaler:
     its defaults are those of Micikevicius et al., Mixed Precision Training, arXiv:1710.03740,
     section 3.2, and of torch's GradScaler.
 
-    Several optimizers may share one. Each leaves out its own steps, and all divide by the scale that
-    was read last: what their steps say about it counts once, and takes effect when ``scale`` is
-    read next, or when one of them takes another step. So read it for each backward pass.
+    Several optimizers may share one. Each leaves out its own steps, and all divide by the scale
+    that was read last: what their steps say about it counts once, and takes effect when ``scale``
+    is read next, or when one of them takes another step. So read it for each backward pass.
 
     Parameters
     ----------
@@ -96,7 +96,8 @@ class LossScaler:
         self._steps[optimizer] = finite
 
     def wait_for(self, settle: Callable[[], None]) -> None:
-        """Take note that a device decides about a step; ``settle`` asks it, and calls `take_note`."""
+        """Take note that a device decides about a step; ``settle`` asks it, and calls
+        `take_note`."""
         self._undecided.append(settle)
 
     def _settle(self) -> None:
@@ -120,7 +121,8 @@ class LossScaler:
                 self.scale *= self.growth_factor
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all there is, as plain numbers: ``LossScaler(**scaler.state_dict())`` is its equal."""
+        """Return all there is, as plain numbers: ``LossScaler(**scaler.state_dict())`` is its
+        equal."""
         return {name: getattr(self, name) for name in NAMES}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -26,7 +26,8 @@ SAMPLE = 512  # elements of all parameters together, one of each at least
 
 
 class LostUpdates:
-    """The look at one step of these parameters; ``done`` once it was taken and what was seen is told."""
+    """The look at one step of these parameters; ``done`` once it was taken and what was seen is
+    told."""
 
     def __init__(self, backend: Backend, tensors: Sequence[Any], clocks: Sequence[Clock]) -> None:
         self._backend, self._updates, self._told = backend, 0, ""
@@ -86,8 +87,8 @@ class LostUpdates:
 
 
 def _depth_of_caller() -> int:
-    """Return the ``stacklevel`` of the first frame outside this package, and outside of PyTorch, whose
-    hooks are between, for whoever calls this."""
+    """Return the ``stacklevel`` of the first frame outside this package, and outside of PyTorch,
+    whose hooks are between, for whoever calls this."""
     depth, frame, ours = 1, sys._getframe(1), ("samestep.", "torch.")
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(ours):
         depth, frame = depth + 1, frame.f_back

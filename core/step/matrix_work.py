@@ -20,8 +20,8 @@ STACK = 1 << 20  # elements of the matrices that a function works on at once, if
 
 @dataclass(frozen=True)
 class Stack:
-    """The matrices of some ``tensors`` of one shape, one after the other in the memory of each of the
-    ``arrays``, by its name."""
+    """The matrices of some ``tensors`` of one shape, one after the other in the memory of each of
+    the ``arrays``, by its name."""
 
     backend: Backend
     tensors: tuple[int, ...]
@@ -76,9 +76,9 @@ def on_matrices(
 
 
 class WithStates:
-    """One tensor, the ``number``-th of a launch, with its square and thin states; ``arrays`` are as of a stack
-    of this one matrix. A function that returns such a state writes it to memory of its own; `store` makes
-    it the state, once all has gone well."""
+    """One tensor, the ``number``-th of a launch, with its square and thin states; ``arrays`` are as
+    of a stack of this one matrix. A function that returns such a state writes it to memory of its
+    own; `store` makes it the state, once all has gone well."""
 
     def __init__(
         self, backend: Backend, rule: Rule, number: int, tensor: Tensor, arrays: Mapping[str, Any]

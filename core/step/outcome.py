@@ -28,7 +28,8 @@ class Outcome:
 
     @property
     def grad_norm(self) -> float | None:
-        """The norm of all gradients before clipping, or None where it was not measured; may wait."""
+        """The norm of all gradients before clipping, or None where it was not measured; may
+        wait."""
         return self.verdict.norm if self._clips else None
 
     def settle(self) -> None:

@@ -27,15 +27,15 @@ from .swapped import check_own
 
 
 class Run:
-    """The parameters of an optimizer with their groups and state, its settings, and its step counts.
+    """The parameters of an optimizer with their groups and state, its settings, and its step
+    counts.
 
     ``rule`` and ``defaults`` are those of groups that do not say otherwise, ``steps_taken`` and
     ``skipped_steps`` count steps; they, and ``skipped``, are known once the last step is settled.
-    ``alone`` is entered by whoever steps, reads or changes all of it.
-    ``backend`` is the name of one, or None for a choice by the parameters.
-    ``single``: parameters that were not given as groups; ``division`` is where they are if they have
-    several rules. ``options`` are the structural options of each group, where they do not follow from
-    its hyperparameters.
+    ``alone`` is entered by whoever steps, reads or changes all of it. ``backend`` is the name of
+    one, or None for a choice by the parameters. ``single``: parameters that were not given as
+    groups; ``division`` is where they are if they have several rules. ``options`` are the
+    structural options of each group, where they do not follow from its hyperparameters.
 
     ``evaluating``: parameters are the averages that their rule keeps, and no step is taken.
     ``loaded`` says what came from a file, None if nothing did.
@@ -83,7 +83,8 @@ class Run:
 
     @property
     def stepping(self) -> Stepping:
-        """The launches and checks of a step, made when they are first needed: groups may still come."""
+        """The launches and checks of a step, made when they are first needed: groups may still
+        come."""
         if self._stepping is None:
             self._stepping = Stepping(self.backend, self.groups.tensors, self.groups.clocks)
         return self._stepping

@@ -85,8 +85,8 @@ class StagedLaunch:
             launch.set_rows(row_of_tensor)
 
     def ready(self, rows: Any, gradients: Any) -> None:
-        """Take what the launches need. Raise RuntimeError where a step with square or thin states is
-        captured: the host decides at each step what becomes of them."""
+        """Take what the launches need. Raise RuntimeError where a step with square or thin states
+        is captured: the host decides at each step what becomes of them."""
         capturing = self._backend.capturing()
         if self._stages.becomes and capturing:
             raise RuntimeError(
@@ -99,8 +99,8 @@ class StagedLaunch:
             self._captured = self._numbers(rows)
 
     def compute(self, rows: Any, gradients: Any, control: Any) -> None:
-        """Run all stages but the last one, and the functions, which may fail: a library finds no memory, or
-        no eigenvalues. Nothing has changed then."""
+        """Run all stages but the last one, and the functions, which may fail: a library finds no
+        memory, or no eigenvalues. Nothing has changed then."""
         self._left_out = (
             bool(self._stages.becomes) and control is not None and self._backend.leaves_out(control)
         )
@@ -137,8 +137,8 @@ class StagedLaunch:
         return [self._numbers_of(call, rows) for call in self._stages.calls]
 
     def check_prepared(self, rows: Any) -> None:
-        """Raise RuntimeError for other numbers of matrix functions than those that were captured: the
-        host hands them to a library."""
+        """Raise RuntimeError for other numbers of matrix functions than those that were captured:
+        the host hands them to a library."""
         if self._numbers(rows) != self._captured:
             raise RuntimeError(
                 f"prepare: a hyperparameter that a matrix function of {self._rule.name} takes has changed "

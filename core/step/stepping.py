@@ -227,8 +227,9 @@ class Stepping:
         return outcome
 
     def _add(self, gradients: Gradients, updates: Launches) -> Callable[[], None] | None:
-        """Add the last gradients of a window of micro-batches. Returns the function that takes them out
-        again, where functions of whole matrices are still to come, which may fail; else None."""
+        """Add the last gradients of a window of micro-batches. Returns the function that takes them
+        out again, where functions of whole matrices are still to come, which may fail; else
+        None."""
         kept = any(bucket.computes for bucket in updates)
         put_back = self.accumulation.kept() if kept else None
         self.accumulation.add(gradients)
@@ -245,7 +246,8 @@ class Stepping:
     def _set_rows(
         self, updates: Launches, coefficient: float
     ) -> list[tuple[Clock, dict[str, float]]]:
-        """Compute the scalars of the next step. Returns each clock with its carry after the step."""
+        """Compute the scalars of the next step. Returns each clock with its carry after the
+        step."""
         carries: dict[int, tuple[Clock, dict[str, float]]] = {}
         for bucket in updates:
             rows = []

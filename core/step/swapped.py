@@ -1,4 +1,5 @@
-"""The averages of parameters in the places of the parameters, for evaluation, and what is refused then."""
+"""The averages of parameters in the places of the parameters, for evaluation, and what is refused
+then."""
 
 from __future__ import annotations
 
@@ -43,12 +44,14 @@ def swapped(
     """Write averages into parameters, and the parameters' own values back, after an exception, too.
 
     ``find`` returns the pairs of a parameter and its average, ``copy`` a parameter's own value, and
-    ``note`` is told whether averages are there. ``follow`` has own values written into other arrays that
-    have come into the places of parameters meanwhile. ``alone`` is entered while they are written.
+    ``note`` is told whether averages are there. ``follow`` has own values written into other arrays
+    that have come into the places of parameters meanwhile. ``alone`` is entered while they are
+    written.
     """
     own: list[tuple[Any, Any]] | None = None
     try:
-        # an interrupt that came meanwhile takes effect as this block ends: all is put back then, too
+        # an interrupt that came meanwhile takes effect as this block ends: all is put back then,
+        # too
         with alone, held():
             pairs = find()
             own = [(param, copy(param)) for param, _ in pairs]

@@ -1,13 +1,13 @@
 """Sums over all parameters, and the carried numbers that all parameters of a rule share.
 
-Such a rule (`Rule.shared`) estimates its step size from sums over everything that it updates. A launch
-sums per tensor, in the order of `samestep.language.summation`, and keeps these sums as state. After the
-step those of the tensors that stepped are added in float64, by halves, in the order of the
-parameters, and the scalars of the next step go by the total. So no launch waits for another one, and
-the bits depend neither on the backend nor on which tensors share a launch.
+Such a rule (`Rule.shared`) estimates its step size from sums over everything that it updates. A
+launch sums per tensor, in the order of `samestep.language.summation`, and keeps these sums as
+state. After the step those of the tensors that stepped are added in float64, by halves, in the
+order of the parameters, and the scalars of the next step go by the total. So no launch waits for
+another one, and the bits depend neither on the backend nor on which tensors share a launch.
 
-A number that is shared is one for all parameters of the rule, in all groups, with a gradient or without:
-where groups would compute different ones, it is that of the first parameter that stepped.
+A number that is shared is one for all parameters of the rule, in all groups, with a gradient or
+without: where groups would compute different ones, it is that of the first parameter that stepped.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Totals:
         return list(self._members)
 
     def after_step(self, dtypes: Dtypes) -> Callable[[], None]:
-        """Begin to read the sums of tensors whose gradient has a dtype, after their launches. Returns
-        the function to call once the step has counted and carries are those after it."""
+        """Begin to read the sums of tensors whose gradient has a dtype, after their launches.
+        Returns the function to call once the step has counted and carries are those after it."""
         found = []
         for members in self._members.values():
             stepped = [i for i in members if dtypes[i] is not None]

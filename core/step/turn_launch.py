@@ -1,8 +1,8 @@
 """One update of all tensors by a rule that keeps the last copies of its parameters.
 
-A launch for each copy writes that one, another one writes none. Which of them run follows from the rows
-of scalars: the host knows whose turn it is (`samestep.language.last_copies`). They are bound when their
-turn comes for the first time.
+A launch for each copy writes that one, another one writes none. Which of them run follows from the
+rows of scalars: the host knows whose turn it is (`samestep.language.last_copies`). They are bound
+when their turn comes for the first time.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class TurnLaunch:
         self._set: dict[int, list[int]] = {}  # the turns of all rows that a launch's rows are of
 
     def ready(self, rows: Any, gradients: Any) -> None:
-        """Make the launches of this step ready. Raise RuntimeError where a step is captured: which copy it
-        writes is decided on the host."""
+        """Make the launches of this step ready. Raise RuntimeError where a step is captured: which
+        copy it writes is decided on the host."""
         if self._backend.capturing():
             raise RuntimeError(
                 f"a step of {self._rule.name} cannot be captured: which of the copies it writes is "

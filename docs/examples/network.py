@@ -1,7 +1,7 @@
 """Train a small network, on the CPU or on a GPU: SAMESTEP_BACKEND says where.
 
-Two spirals of points have to be told apart. With SAMESTEP_BACKEND=cupy arrays are CuPy's, else NumPy's;
-no other line knows of it.
+Two spirals of points have to be told apart. With SAMESTEP_BACKEND=cupy arrays are CuPy's, else
+NumPy's; no other line knows of it.
 """
 
 import importlib

@@ -1,7 +1,8 @@
 """The pages of the site that no file under ``docs/`` holds, as hooks of MkDocs.
 
-These are the pages of rules and of examples, and those of source files that other pages link to: on disk a link
-such as ``../core/rules/adam.py`` leads to the file, in the site to a page that shows it.
+These are the pages of rules and of examples, and those of source files that other pages link to: on
+disk a link such as ``../core/rules/adam.py`` leads to the file, in the site to a page that shows
+it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add pages of rules and examples, and one for each file outside of ``docs/`` that a page links to."""
+    """Add pages of rules and examples, and one for each file outside of ``docs/`` that a page links
+    to."""
     for path, text in {**rule_pages(), **example_pages()}.items():
         files.append(File.generated(config, path, content=text))
     waiting = [file for file in files if file.is_documentation_page()]

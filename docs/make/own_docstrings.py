@@ -1,5 +1,5 @@
-"""Keeps what Python says of the types int, str and bool out of the reference, which inspection takes for
-the docstrings of attributes with such values."""
+"""Keeps what Python says of the types int, str and bool out of the reference, which inspection
+takes for the docstrings of attributes with such values."""
 
 from __future__ import annotations
 

@@ -93,8 +93,8 @@ def _page_of_class(name: str, rule: Rule) -> str:
 def _page(
     title: str, rule: Rule, family: list[Rule], example: Iterable[str], text: Iterable[str]
 ) -> str:
-    """Return the page of a rule and its other variants. ``example`` and ``text`` are the lines on how
-    an optimizer is made, and on where the rule comes from."""
+    """Return the page of a rule and its other variants. ``example`` and ``text`` are the lines on
+    how an optimizer is made, and on where the rule comes from."""
     others = [each for each in family if each.label != rule.label]
     shown = equations(rule)
     return "\n".join(

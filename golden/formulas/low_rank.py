@@ -1,4 +1,5 @@
-"""The formulas of rules that keep states of a low rank, such as Dion. Their parameters are matrices."""
+"""The formulas of rules that keep states of a low rank, such as Dion. Their parameters are
+matrices."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def galore(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector
 
 
 def orthonormal(columns: Vector) -> Vector:
-    """Return the columns after the Gram-Schmidt process; zeros for those that nothing is left of."""
+    """Return the columns after the Gram-Schmidt process; zeros for those that nothing is left
+    of."""
     found: list[Vector] = []
     for column in columns.T:
         rest = column
@@ -63,7 +65,8 @@ def orthonormal(columns: Vector) -> Vector:
 
 
 def random_numbers(seed: int, rows: int, columns: int) -> Vector:
-    """Return numbers between -1 and 1 of the upper 24 bits of the words of Philox4x32-10, row by row."""
+    """Return numbers between -1 and 1 of the upper 24 bits of the words of Philox4x32-10, row by
+    row."""
     words = [word for call in range(-(-rows * columns // 4)) for word in philox(call, seed)]
     numbers = [mpmath.mpf(2 * (word >> 8) + 1 - 2**24) / 2**24 for word in words[: rows * columns]]
     return np.array(numbers, object).reshape(rows, columns)

@@ -1,5 +1,5 @@
-"""The formulas of rules that are composed of parts: `FORMULAS`, from the papers of the parts, around
-the formulas of the rules inside."""
+"""The formulas of rules that are composed of parts: `FORMULAS`, from the papers of the parts,
+around the formulas of the rules inside."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def without_decay(h: SimpleNamespace) -> SimpleNamespace:
 
 
 def with_delta(formula: Formula, change: Callable[..., Vector], beside: bool) -> Formula:
-    """Return a formula that subtracts ``change(h, p, g, u)`` where this one subtracts ``u``; its decay
-    is ``beside`` the step, and stays, or in the gradient."""
+    """Return a formula that subtracts ``change(h, p, g, u)`` where this one subtracts ``u``; its
+    decay is ``beside`` the step, and stays, or in the gradient."""
 
     def step(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vector:
         u = p - formula(without_decay(h) if beside else h, t, p, g, s)

@@ -1,5 +1,5 @@
-"""The formulas of rules that project a gradient by random signs; and the signs, from the paper of their
-generator."""
+"""The formulas of rules that project a gradient by random signs; and the signs, from the paper of
+their generator."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .terms import State, Vector, average, norm, root
 
 
 def philox(counter: tuple[int, ...], key: tuple[int, int]) -> list[int]:
-    """Return four random words of 32 bits: Philox4x32-10 of Salmon et al., Parallel Random Numbers: As Easy
-    as 1, 2, 3, SC'11."""
+    """Return four random words of 32 bits: Philox4x32-10 of Salmon et al., Parallel Random Numbers:
+    As Easy as 1, 2, 3, SC'11."""
     words, (first, second) = list(counter), key
     for _ in range(10):
         high0, low0 = divmod(words[0] * 0xD2511F53, 2**32)

@@ -164,8 +164,8 @@ def adam_mini(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vec
 
 
 def outer_mean(s: State, names: tuple[str, str], decay: Any, square: Vector) -> Vector:
-    """Advance the running means of a matrix along rows and down columns, and return what they say of
-    each element."""
+    """Advance the running means of a matrix along rows and down columns, and return what they say
+    of each element."""
     rows, columns = square.shape
     r = average(s, names[0], decay, square.sum(axis=1) / columns)
     c = average(s, names[1], decay, square.sum(axis=0) / rows)

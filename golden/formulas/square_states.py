@@ -1,4 +1,5 @@
-"""The formulas of rules that keep products of gradients, such as Shampoo. Their parameters are matrices."""
+"""The formulas of rules that keep products of gradients, such as Shampoo. Their parameters are
+matrices."""
 
 from __future__ import annotations
 
@@ -107,8 +108,8 @@ def psgd_kron(h: SimpleNamespace, t: int, p: Vector, g: Vector, s: State) -> Vec
 
 
 def eigenvectors(gram: Vector) -> Vector:
-    """Return the eigenvectors of a symmetric matrix, the largest eigenvalue first; the first element of
-    each that is no less than 0.4 of the largest is positive."""
+    """Return the eigenvectors of a symmetric matrix, the largest eigenvalue first; the first
+    element of each that is no less than 0.4 of the largest is positive."""
     values, vectors = mpmath.eigsy(mpmath.matrix(gram.tolist()))
     columns = np.array(vectors.tolist(), object).T[::-1]
     known = [v for v, value in zip(columns, reversed(values), strict=True) if value > SMALL]
@@ -118,8 +119,8 @@ def eigenvectors(gram: Vector) -> Vector:
 
 
 def iterated(gram: Vector, before: Vector) -> Vector:
-    """Return ``before`` after a step of power iteration: the Gram-Schmidt process over the columns of the
-    product, the longest first."""
+    """Return ``before`` after a step of power iteration: the Gram-Schmidt process over the columns
+    of the product, the longest first."""
     product = gram.dot(before)
     lengths = (before * product).sum(0)
     found: dict[int, Vector] = {}
@@ -131,8 +132,9 @@ def iterated(gram: Vector, before: Vector) -> Vector:
 
 
 def completed(found: dict[int, Vector], basis: Vector) -> Vector:
-    """Return a matrix of these columns, in their places; in the other places are columns of ``basis`` less
-    what the matrix has of them, those of the same places first, where 0.4 of the mean is left."""
+    """Return a matrix of these columns, in their places; in the other places are columns of
+    ``basis`` less what the matrix has of them, those of the same places first, where 0.4 of the
+    mean is left."""
     side = len(basis)
     places = [k for k in range(side) if k not in found]
     result = dict(found)

@@ -1,7 +1,7 @@
 """The formulas of rules that go by sums over all parameters.
 
-``s["common"]`` is the state that all tensors share. Before the tensors of a step comes the function of
-`BEFORE` of the same name, which makes of the last step's sums what this step goes by.
+``s["common"]`` is the state that all tensors share. Before the tensors of a step comes the function
+of `BEFORE` of the same name, which makes of the last step's sums what this step goes by.
 """
 
 from __future__ import annotations

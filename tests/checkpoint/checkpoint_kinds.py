@@ -1,4 +1,5 @@
-"""The kinds of checkpoints that are damaged: between them they have everything that a file can hold."""
+"""The kinds of checkpoints that are damaged: between them they have everything that a file can
+hold."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ BY_NAME = {"weight": "shampoo", "embedding": {"rule": "sgd", "momentum": 0.9}}
 
 @dataclass(frozen=True)
 class Kind:
-    """``params`` makes parameters from a number, ``write`` steps with them and saves, ``load`` loads."""
+    """``params`` makes parameters from a number, ``write`` steps with them and saves, ``load``
+    loads."""
 
     params: Callable[[float], Any]
     write: Callable[[Any, Path], None]

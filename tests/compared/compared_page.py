@@ -90,7 +90,7 @@ def _loss(figures: Figures) -> list[str]:
 
 
 def _taken(steps: list[int | None]) -> list[str]:
-    """Return the steps of all seeds, and their median with the least and the most; a seed that did not
-    get there counts as more than all others."""
+    """Return the steps of all seeds, and their median with the least and the most; a seed that did
+    not get there counts as more than all others."""
     numbers = [math.inf if each is None else each for each in steps]
     return [spread(numbers, "{:g}".format), ", ".join(map("{:g}".format, numbers))]

@@ -1,8 +1,8 @@
 """Measure what a step of each rule costs beside the bytes that it has to move, and write
 ``docs/compared_costs.json`` and the page's table.
 
-``python tests/compared/measure_costs.py`` takes some four minutes on two idle cores; with ``--rule``
-some of it. ``--compile`` makes the kernels first.
+``python tests/compared/measure_costs.py`` takes some four minutes on two idle cores; with
+``--rule`` some of it. ``--compile`` makes the kernels first.
 """
 
 from __future__ import annotations

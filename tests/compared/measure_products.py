@@ -1,5 +1,5 @@
-"""Measure Muon beside the matrix products that it consists of and beside torch.optim.Muon, and write
-``docs/compared_products.json`` and the page's table.
+"""Measure Muon beside the matrix products that it consists of and beside torch.optim.Muon, and
+write ``docs/compared_products.json`` and the page's table.
 
 ``python tests/compared/measure_products.py`` takes some two minutes on two idle cores.
 """
@@ -38,8 +38,8 @@ SHAPES = {"1 of 2,048 x 2,048": ((2048, 2048),), "64 of 256 x 256": ((256, 256),
 
 
 class Products(Contender):
-    """The matrix products of Muon's steps, by NumPy, and nothing else. They are of orthonormal matrices, which
-    stay so, where other ones would soon be subnormal."""
+    """The matrix products of Muon's steps, by NumPy, and nothing else. They are of orthonormal
+    matrices, which stay so, where other ones would soon be subnormal."""
 
     def __init__(self, params: Arrays, sets: Sequence[Arrays]) -> None:
         super().__init__(params, sets)

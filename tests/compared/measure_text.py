@@ -24,8 +24,8 @@ SETTINGS = dict(loss=2.75, rates=(1e-3, 2e-3, 4e-3, 8e-3), steps=800, every=10, 
 def measure(
     loss: float, rates: tuple[float, ...], steps: int, every: int, seeds: int
 ) -> dict[str, Any]:
-    """Return the steps to a loss of each rule from several seeds, and its learning rate: the one that
-    takes fewest from another seed."""
+    """Return the steps to a loss of each rule from several seeds, and its learning rate: the one
+    that takes fewest from another seed."""
     found: dict[str, Any] = {}
     for name in MAKERS:
         tried = {lr: steps_to(name, lr, seeds, loss, steps, every) for lr in rates}

@@ -33,7 +33,8 @@ def fewest_steps(
 def _steps(
     rule: ss.Rule, hyper: Mapping[str, Any], function: Function, share: float, steps: int
 ) -> int:
-    """Return the first step from which on the value stays down; the one behind the last if none is."""
+    """Return the first step from which on the value stays down; the one behind the last if none
+    is."""
     x, first = fitting(rule, np.array(function.start)), 1
     optimizer = ss.Optimizer(rule, [x], backend="numpy", **hyper)
     with np.errstate(all="ignore"):  # a learning rate may be too large

@@ -1,5 +1,5 @@
-"""``docs/compared.md``: its tables are of the file of figures, which has every rule, and the program
-that measures runs."""
+"""``docs/compared.md``: its tables are of the file of figures, which has every rule, and the
+program that measures runs."""
 
 from __future__ import annotations
 

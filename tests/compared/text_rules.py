@@ -15,7 +15,8 @@ Params = list[tuple[str, Any]]
 
 @dataclass(frozen=True)
 class Trained(Format):
-    """An optimizer of tensors with a learning rate, for trainings that take a format: here float32."""
+    """An optimizer of tensors with a learning rate, for trainings that take a format: here
+    float32."""
 
     make: Callable[[Params, float], Any] = samestep.torch.AdamW
     lr: float = 0.0
@@ -25,8 +26,8 @@ class Trained(Format):
 
 
 def beside_adamw(rule: str, **options: Any) -> Callable[[Params, float], Any]:
-    """Return a maker of optimizers: ``rule`` for the matrices of layers, AdamW for embeddings and vectors.
-    Both have one learning rate."""
+    """Return a maker of optimizers: ``rule`` for the matrices of layers, AdamW for embeddings and
+    vectors. Both have one learning rate."""
 
     def make(params: Params, lr: float) -> Any:
         matrices, others = [], []
@@ -47,8 +48,8 @@ MAKERS: Mapping[str, Callable[[Params, float], Any]] = {
 
 
 def steps_to(name: str, lr: float, seed: int, loss: float, steps: int, every: int) -> int | None:
-    """Return the first step after which the loss on text that is held out is at most ``loss``, looked
-    at after ``every`` so many steps; None where none of the ``steps`` is."""
+    """Return the first step after which the loss on text that is held out is at most ``loss``,
+    looked at after ``every`` so many steps; None where none of the ``steps`` is."""
     trained = Trained(name, make=MAKERS[name], lr=lr)
     for i, found in enumerate(text_loss.losses(trained, seed, steps, every), 1):
         if found <= loss:

@@ -1,9 +1,10 @@
 """Prints what ptxas makes of printed kernels, as a table: no GPU is needed.
 
-``python kernel_table.py`` has the kernels of this checkout; ``python kernel_table.py FILE.cu ...`` those
-of printed files, such as another version's. Per kernel and architecture: the bytes of
-an element that are read and written, what one round of the loop over most elements loads and stores, its
-instructions, in all and for an element (the calls of slow paths are among them); registers of a thread; the share of a processor's threads that fit side by side.
+``python kernel_table.py`` has the kernels of this checkout; ``python kernel_table.py FILE.cu ...``
+those of printed files, such as another version's. Per kernel and architecture: the bytes of an
+element that are read and written, what one round of the loop over most elements loads and stores,
+its instructions, in all and for an element (the calls of slow paths are among them); registers of a
+thread; the share of a processor's threads that fit side by side.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from samestep.printing.printer import Printer
 from samestep.step.measurement import NORM
 
 ARCHITECTURES = ("80", "90")
-# what a multiprocessor of these has: threads, blocks, registers, bytes of shared memory; a block has
-# 1,024 bytes of that for the system
+# what a multiprocessor of these has: threads, blocks, registers, bytes of shared memory; a block
+# has 1,024 bytes of that for the system
 THREADS, BLOCKS, REGISTERS = 2048, 32, 65_536
 SHARED = {"80": 164 * 1024, "90": 228 * 1024}
 SYSTEM = 1024
@@ -55,8 +56,8 @@ def occupancy(used: dict[str, int], architecture: str) -> float:
 
 
 def loops(text: str) -> list[Counter[str]]:
-    """The instructions of each loop of a kernel that loads from global memory, without the loops in it
-    and what is jumped over with them, such as a remainder of single elements."""
+    """The instructions of each loop of a kernel that loads from global memory, without the loops in
+    it and what is jumped over with them, such as a remainder of single elements."""
     labels: dict[str, int] = {}
     code: list[str] = []
     jumps: list[tuple[int, str]] = []

@@ -1,5 +1,5 @@
-"""A backend of the tests: printed CUDA compiled by g++ as it is, the threads of a block taking turns
-in an order that can be chosen."""
+"""A backend of the tests: printed CUDA compiled by g++ as it is, the threads of a block taking
+turns in an order that can be chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Backends of the tests that launch printed CUDA on arrays in host memory, in one way or another."""
+"""Backends of the tests that launch printed CUDA on arrays in host memory, in one way or
+another."""
 
 from __future__ import annotations
 
@@ -84,7 +85,8 @@ class PrintedLaunch(HostLaunch):
 
 
 def lying_at(array: Any, offset: int) -> Any:
-    """A copy of a contiguous array that begins ``offset`` elements behind a multiple of 64 bytes."""
+    """A copy of a contiguous array that begins ``offset`` elements behind a multiple of 64
+    bytes."""
     room = np.empty(array.nbytes + 64 + offset * array.itemsize, np.uint8)
     start = -address(room) % 64 + offset * array.itemsize
     copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)

@@ -1,4 +1,5 @@
-"""What instructions of PTX do to the threads of a launch: every thread is a lane of NumPy arrays."""
+"""What instructions of PTX do to the threads of a launch: every thread is a lane of NumPy
+arrays."""
 
 from __future__ import annotations
 

@@ -171,7 +171,8 @@ class GlobalMemory:
 def _spread(
     address: Array, shift: Array | int, count: int, itemsize: int, granule: int
 ) -> tuple[Array, Array]:
-    """Item numbers from address 0 on, and granule numbers of shifted addresses; an access a line."""
+    """Item numbers from address 0 on, and granule numbers of shifted addresses; an access a
+    line."""
     items = (address // itemsize)[:, None] + np.arange(count)
     granules = ((address + shift) // granule)[:, None] + np.arange(count * itemsize // granule)
     return items, granules

@@ -130,8 +130,8 @@ def _permute(a: Any, b: Any, selectors: Any) -> Any:
 
 
 def _insert(a: Any, b: Any, start: Any, count: Any) -> Any:
-    """The lowest ``count`` bits of ``a`` in the place of those of ``b`` from bit ``start`` on, as far
-    as there are such."""
+    """The lowest ``count`` bits of ``a`` in the place of those of ``b`` from bit ``start`` on, as
+    far as there are such."""
     start, count = (np.minimum(x & 0xFF, 32).astype(np.uint64) for x in (start, count))
     mask = ((np.uint64(1) << count) - np.uint64(1)) << start
     found = np.uint64(b) & ~mask | np.uint64(a) << start & mask

@@ -1,11 +1,11 @@
 """NVRTC takes every printed kernel, for every architecture, with the options that users get, and
 ptxas fits it: no spills, few registers, shared memory that every device has.
 
-In float32 every variant is compiled for every architecture. Each variant's other dtypes are
-spread over the architectures, one each, so that every dtype meets every architecture; with
-``SAMESTEP_TEST=everything`` all are compiled for all that NVRTC knows, which takes ten minutes. Users have older
-releases of NVRTC, with CuPy or PyTorch; those that ``SAMESTEP_TEST_NVRTC`` names take every kernel,
-too, for architectures that are not in this list.
+In float32 every variant is compiled for every architecture. Each variant's other dtypes are spread
+over the architectures, one each, so that every dtype meets every architecture; with
+``SAMESTEP_TEST=everything`` all are compiled for all that NVRTC knows, which takes ten minutes.
+Users have older releases of NVRTC, with CuPy or PyTorch; those that ``SAMESTEP_TEST_NVRTC`` names
+take every kernel, too, for architectures that are not in this list.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ A mutant meets a few large tensors only if it has passed many small ones, and wh
 kernel is run only if that left other bits.
 
 What survives (a run with ``-s`` lists it) is the same computation done otherwise: a loop that comes
-to an element later, a limit that no size here meets exactly, lanes or lines that are zero, registers
-that hold the same value, the way to a value that is never negative, memory read as constant that
-nobody writes in this launch. The floors are some
-three percent below what was measured: 88, 82, 84 and 87 %.
+to an element later, a limit that no size here meets exactly, lanes or lines that are zero,
+registers that hold the same value, the way to a value that is never negative, memory read as
+constant that nobody writes in this launch. The floors are some three percent below what was
+measured: 88, 82, 84 and 87 %.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ pytestmark = pytest.mark.whole
 AT_MOST = 120  # mutants of a rule that are run, evenly spread
 # A mutant meets those of the second line if it has passed those of the first.
 SHAPES = [[(37,), (1300,), (5, 3), (3, 300), *[(20,)] * 6], [(66_000,), *[(40,)] * 36]]
-# of rules that sum rows and columns: one and several chunks of a row, strips and tiles, more than are
-# added at once (8); full and ragged ones; a row of threads whose last, last two or last three have no column
+# of rules that sum rows and columns: one and several chunks of a row, strips and tiles, more than
+# are added at once (8); full and ragged ones; a row of threads whose last, last two or last three
+# have no column
 MATRICES = [
     [(3, 1100), (130, 5), (5, 3), (66, 300), (1, 1), (2, 700), (130, 256), (9, 17), (4, 33), (2, 900),
      (1, 9300), (1, 1024)],
     [(520, 513), (8200, 1)],
 ]  # fmt: skip
 NO_GRADIENT = 8  # the position of a tensor that the step leaves alone
-# of the tensor, how many elements each array lies behind alignment: parameter, gradient, states; then
-# those where all but one begin a group together
+# of the tensor, how many elements each array lies behind alignment: parameter, gradient, states;
+# then those where all but one begin a group together
 OFFSETS = [(1, 1, 1, 1), (0, 0, 0, 0), (2, 2, 2, 2), (0, 0, 0, 0), (3, 3, 3, 3), (1, 0, 0, 0),
            (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (2, 1, 2, 2)]  # fmt: skip
 OFFSETS += [

@@ -26,8 +26,8 @@ def moved_by_groups(kernel: ptx.Kernel) -> Counter[tuple[str, int]]:
 
 
 def expected_groups(printed, step) -> Counter[tuple[str, int]]:
-    """The same from the program: groups of neighbours of all arrays, by 16 bytes at most. Where a pass
-    adds up there are fewer, and half as many where arrays and sums are more than seven (six in
+    """The same from the program: groups of neighbours of all arrays, by 16 bytes at most. Where a
+    pass adds up there are fewer, and half as many where arrays and sums are more than seven (six in
     float64): registers."""
     dtypes = {name: numpy_dtype(printed.stored[name]).itemsize for name in printed.program.arrays}
     stores = [name for name, _ in step.stores]

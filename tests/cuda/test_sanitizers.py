@@ -41,7 +41,8 @@ def test_memory_and_behaviour(rule, dtype):
     [("adamw", "bfloat16", None), ("lamb", "float32", "float16"), ("adafactor", "float16", None)],
 )
 def test_random_bits(rule, dtype, codec):
-    """Wherever tensors lie, so that groups of neighbours begin at any of the eight that share bits."""
+    """Wherever tensors lie, so that groups of neighbours begin at any of the eight that share
+    bits."""
     check(rule, dtype, rounding="stochastic", seed=2**31, state_dtype=codec)
 
 

@@ -1,8 +1,8 @@
-"""The code that `torch:compiled` has generated for a GPU: exact operations only, and the bits of the
-golden files when its PTX is interpreted.
+"""The code that `torch:compiled` has generated for a GPU: exact operations only, and the bits of
+the golden files when its PTX is interpreted.
 
-PyTorch generates it without a GPU (`pretended_gpu`), Triton compiles it. In float32 all golden files
-are run, in float64 those of some variants; ``SAMESTEP_TEST=everything`` runs all.
+PyTorch generates it without a GPU (`pretended_gpu`), Triton compiles it. In float32 all golden
+files are run, in float64 those of some variants; ``SAMESTEP_TEST=everything`` runs all.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A kernel in Triton's language, as PyTorch's compiler generates it: compiled to PTX by Triton, which
-needs no GPU for that, and executed by the interpreter on tensors in host memory."""
+"""A kernel in Triton's language, as PyTorch's compiler generates it: compiled to PTX by Triton,
+which needs no GPU for that, and executed by the interpreter on tensors in host memory."""
 
 from __future__ import annotations
 

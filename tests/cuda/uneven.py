@@ -9,8 +9,9 @@ from samestep.golden.compare import first_difference
 from samestep.language.dtypes import numpy_dtype
 from variants import values
 
-# shape, and how far behind alignment parameter (with its state) and gradient lie, in elements: groups of
-# neighbours need a head of single elements, or, where the gradient lies otherwise, there are none
+# shape, and how far behind alignment parameter (with its state) and gradient lie, in elements:
+# groups of neighbours need a head of single elements, or, where the gradient lies otherwise, there
+# are none
 VECTORS = [
     ((1001,), 0, 0),
     ((2500,), 1, 1),

@@ -3,15 +3,15 @@ its own, all of a page in one folder that was empty.
 
 The language of a block says how it is run, its title what it is:
 
-- ``python`` and ``sh`` are run, in the order of the page; ``c`` and ``toml`` are written to the file
-  of their title;
+- ``python`` and ``sh`` are run, in the order of the page; ``c`` and ``toml`` are written to the
+  file of their title;
 - ``title="NAME.py"`` writes a program to that file, too, for the blocks that follow;
 - ``title="continued"`` runs in the namespace of the Python block before it;
 - ``text title="prints"`` is what the block before it prints;
 - ``console`` has commands behind ``$`` and what each of them prints.
 
-``mermaid`` is a picture. A page of figures that take long to measure has the command as the title of
-what it printed, and ``run`` is told of it.
+``mermaid`` is a picture. A page of figures that take long to measure has the command as the title
+of what it printed, and ``run`` is told of it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def snippets(page: str) -> list[Snippet]:
 
 
 def run(page: str, folder: Path, left_out: Collection[str] = ()) -> None:
-    """Run the snippets of a page, but those whose first lines or titles are in ``left_out``, with what
-    these print.
+    """Run the snippets of a page, but those whose first lines or titles are in ``left_out``, with
+    what these print.
 
     Raises what they raise, AssertionError for another output, and ValueError for a block that would
     not be run at all: text that is no output, C without a file to write it to.

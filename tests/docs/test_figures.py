@@ -38,8 +38,8 @@ COLUMNS = ["exported C, gcc", "torch fused", "optax jit", "NumPy whole arrays"]
 
 
 def without_command(page: str) -> list[str]:
-    """Return the first lines of a page's tables of figures, and its pictures, for which neither their
-    section nor the page's beginning names a command."""
+    """Return the first lines of a page's tables of figures, and its pictures, for which neither
+    their section nor the page's beginning names a command."""
     beginning, *sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
     found = []
     for section in [beginning, *sections]:

@@ -1,5 +1,5 @@
-"""Pages and texts in code are spelled right, pages are wrapped, and what has not run on a GPU is said
-in one place."""
+"""Pages and texts in code are spelled right, pages are wrapped, and what has not run on a GPU is
+said in one place."""
 
 from __future__ import annotations
 

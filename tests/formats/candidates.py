@@ -24,7 +24,8 @@ MAP_OF_SQUARES = np.linspace(0, 1, 17)[1:].astype(np.float32)  # without 0
 
 def through_float8(values: Array, size: int = 256) -> Array:
     """Return a vector as it is read back from float8_e4m3 in blocks, of the scale of their largest
-    magnitude. A square above 0 does not become 0, beside which a mean would be divided by ``eps``."""
+    magnitude. A square above 0 does not become 0, beside which a mean would be divided by
+    ``eps``."""
     blocks = in_blocks(values, size)
     scales = abs(blocks).max(axis=1, keepdims=True) / LARGEST
     with np.errstate(all="ignore"):
@@ -37,7 +38,8 @@ def through_float8(values: Array, size: int = 256) -> Array:
 
 
 def through_dynamic4(values: Array, size: int = 128) -> Array:
-    """Return a vector as it is read back from the nearest of 16 parts of a block's largest magnitude."""
+    """Return a vector as it is read back from the nearest of 16 parts of a block's largest
+    magnitude."""
     parts_of_scale = MAP_OF_SQUARES if (values >= 0).all() else MAP
     blocks = in_blocks(values, size)
     scales = abs(blocks).max(axis=1, keepdims=True)

@@ -65,8 +65,8 @@ class OtherLibrary(Format):
 
 
 class OnCopies:
-    """Another library's optimizer of a vector of some copies of an array, so that it is no small one,
-    whose states would stay in 32 bits. The array has the first copy's values."""
+    """Another library's optimizer of a vector of some copies of an array, so that it is no small
+    one, whose states would stay in 32 bits. The array has the first copy's values."""
 
     def __init__(self, form: OtherLibrary, array: Array) -> None:
         torch = importlib.import_module("torch")

@@ -1,4 +1,5 @@
-"""``docs/formats.md``: its tables are of the file of figures, and the program that measures runs."""
+"""``docs/formats.md``: its tables are of the file of figures, and the program that measures
+runs."""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ def sizes() -> dict[str, int]:
 
 
 def final_loss(form: Format, seed: int, steps: int) -> float:
-    """Train, and return the mean cross-entropy of a character of the text that is held out, in nats."""
+    """Train, and return the mean cross-entropy of a character of the text that is held out, in
+    nats."""
     (loss,) = losses(form, seed, steps, steps)
     return loss
 

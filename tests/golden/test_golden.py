@@ -58,7 +58,8 @@ def test_a_file_is_near_its_truth(name):
 
 @pytest.mark.parametrize("label", LABELS)
 def test_generating_gives_the_bytes_of_the_file(label, tmp_path):
-    """Products of matrices have the bits of one library: what follows from them is within the tolerance."""
+    """Products of matrices have the bits of one library: what follows from them is within the
+    tolerance."""
     names = [name for name in NAMES if name.startswith(f"{label}.")]
     seen = []
     paths = generate(names, tmp_path, seen.append)

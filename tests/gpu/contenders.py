@@ -1,5 +1,5 @@
-"""Who takes part in the benchmark on a GPU: this package on CuPy arrays, on PyTorch's tensors and as
-a class for PyTorch; torch, optax and Apex; a copy within the device's memory.
+"""Who takes part in the benchmark on a GPU: this package on CuPy arrays, on PyTorch's tensors and
+as a class for PyTorch; torch, optax and Apex; a copy within the device's memory.
 
 A contender is made for some work: parameters and gradients are on the device from then on.
 """
@@ -133,8 +133,8 @@ def rules(there: list[Place]) -> dict[str, Contender]:
 
 
 def sparse(there: list[Place]) -> dict[str, Contender]:
-    """SparseAdam of a table of which few rows have a gradient, by this package and by torch; the copy,
-    of as many bytes as a step of all rows moves, last."""
+    """SparseAdam of a table of which few rows have a gradient, by this package and by torch; the
+    copy, of as many bytes as a step of all rows moves, last."""
     share = BYTES_PER_PARAMETER / SPARSE
     found = {f"sparseadam, {each.title}": Contender(by_rows(each), share) for each in there}
     for place in there:

@@ -1,5 +1,6 @@
-"""Other ways to write the elementwise CUDA kernel, timed beside the printed one: which of them is as
-fast as a copy only a GPU can say. ``python -m gpu.kernel_variants --json FILE`` in the folder ``tests``.
+"""Other ways to write the elementwise CUDA kernel, timed beside the printed one: which of them is
+as fast as a copy only a GPU can say. ``python -m gpu.kernel_variants --json FILE`` in the folder
+``tests``.
 
 Each is the printed text with something replaced, or other grids; none changes a bit.
 """

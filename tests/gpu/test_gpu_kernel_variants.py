@@ -1,5 +1,5 @@
-"""Other ways to write the elementwise kernel: they compile, and have the reference's bits when their
-PTX is interpreted."""
+"""Other ways to write the elementwise kernel: they compile, and have the reference's bits when
+their PTX is interpreted."""
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ def test_an_operation_is_its_definition(name, dtype, any_backend, libraries):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_cube_root_is_within_one_and_a_half_units_in_the_last_place(dtype):
-    """From the smallest subnormal number to the largest; other tests compare the targets with it."""
+    """From the smallest subnormal number to the largest; other tests compare the targets with
+    it."""
     mpmath = pytest.importorskip("mpmath")
     info, rng = np.finfo(dtype), np.random.default_rng(0)
     low, high = np.log2(info.smallest_subnormal), np.log2(info.max)

@@ -1,4 +1,5 @@
-"""A number that a rule reads from outside may not change, and what could change unseen is refused."""
+"""A number that a rule reads from outside may not change, and what could change unseen is
+refused."""
 
 from __future__ import annotations
 

@@ -164,8 +164,8 @@ COMPILERS = [["gcc", "-E", "-dD"], ["g++", "-E", "-dD"], ["nvcc", "-E", "-Xcompi
 
 @pytest.mark.parametrize("compiler", COMPILERS, ids=lambda words: words[0])
 def test_no_macro_of_a_compiler_or_header_is_printed_as_a_name(compiler, tmp_path):
-    """What the compiler itself lists for the headers of an exported file; macros with arguments need
-    parentheses behind them."""
+    """What the compiler itself lists for the headers of an exported file; macros with arguments
+    need parentheses behind them."""
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"{compiler[0]} is not installed")
     target, suffix = ("cuda", "cu") if compiler[0] == "nvcc" else ("c", "c")

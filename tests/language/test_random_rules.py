@@ -70,7 +70,8 @@ def cases(count: int, first: int = FIRST) -> list[Case]:
 
 
 def test_the_random_rules_are_worth_running():
-    """They reduce, keep state of all kinds, reuse names, and most of what they compute is finite."""
+    """They reduce, keep state of all kinds, reuse names, and most of what they compute is
+    finite."""
     some = cases(100, 0)
     kinds = {per for case in some for per in case.rule.per.values()}
     finite = [np.isfinite(case.expected["param"]).all() for case in some]

@@ -1,5 +1,5 @@
-"""Random signs of rows and columns: the same on every backend and in printed C, and those of the paper
-of their generator."""
+"""Random signs of rows and columns: the same on every backend and in printed C, and those of the
+paper of their generator."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def test_the_formula_has_the_vectors_of_the_generators_authors():
 
 
 def test_signs_are_balanced_and_of_no_other_seed_or_renewal():
-    """Sums of 100,000 signs, and of products of two sets, are within five standard deviations of 0."""
+    """Sums of 100,000 signs, and of products of two sets, are within five standard deviations of
+    0."""
     sets = [random_signs(0, 100_000, *key) for key in ((0, 0), (0, 1), (1, 0), (1, 1))]
     gram = np.array(sets) @ np.array(sets).T
     assert np.abs(gram - 100_000 * np.eye(4)).max() < 5 * 100_000**0.5

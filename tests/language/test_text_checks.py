@@ -1,5 +1,6 @@
-"""A rule whose text depends on anything but the values of its arguments is refused when an optimizer
-is made: the reference, which runs the text, would give other numbers than those that run its trace."""
+"""A rule whose text depends on anything but the values of its arguments is refused when an
+optimizer is made: the reference, which runs the text, would give other numbers than those that run
+its trace."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Types of the optimizer classes, which are made from the rules when samestep is imported.
 
 ``python tests/optimizers/stubs.py`` writes them anew into ``core/optimizers/classes.pyi`` and, for
-PyTorch, ``core/torch.pyi``, so that type checkers and editors see what `inspect.signature` sees. The
-heads of these files are written by hand. It needs PyTorch.
+PyTorch, ``core/torch.pyi``, so that type checkers and editors see what `inspect.signature` sees.
+The heads of these files are written by hand. It needs PyTorch.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def type_of(parameter: inspect.Parameter) -> str:
 
 
 def _named(parameter: inspect.Parameter, numbers: str, choices: Mapping[str, Any]) -> str:
-    """Return the type of an argument that may be a name, else ``numbers``, its type as one of others."""
+    """Return the type of an argument that may be a name, else ``numbers``, its type as one of
+    others."""
     if parameter.name not in choices:
         return numbers
     names = "str | None" if None in choices[parameter.name] else "str"
@@ -84,7 +85,8 @@ def _named(parameter: inspect.Parameter, numbers: str, choices: Mapping[str, Any
 
 
 def torch_type_of(parameter: inspect.Parameter) -> str:
-    """Return the type as `type_of` does; a number may be a tensor, and schedules are schedulers'."""
+    """Return the type as `type_of` does; a number may be a tensor, and schedules are
+    schedulers'."""
     if parameter.name == "params":
         return "ParamsT"
     return type_of(parameter).partition(" | Callable")[0]

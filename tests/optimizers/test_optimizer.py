@@ -177,7 +177,8 @@ def test_none_stands_for_a_branch_or_for_everything(backend):
     [
         name
         for name, rule in ss.rules.registry.items()
-        # an average goes on without the rate, and so does D-Adaptation's mean of steps; FTRL divides by it
+        # an average goes on without the rate, and so does D-Adaptation's mean of steps; FTRL
+        # divides by it
         if name not in {"rprop", "madgrad", "ftrl", "dadapt_adam"} and rule.average_share is None
     ],
 )

@@ -1,5 +1,5 @@
-"""Gradients of other dtypes than their parameter's, and numbers: what loses nothing is accepted, what
-rounds has to be asked for, the rest is refused with the call that helps."""
+"""Gradients of other dtypes than their parameter's, and numbers: what loses nothing is accepted,
+what rounds has to be asked for, the rest is refused with the call that helps."""
 
 from __future__ import annotations
 

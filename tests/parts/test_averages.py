@@ -1,4 +1,5 @@
-"""Averages of the parameters: against formulas in float64, the same on every backend, swapped in."""
+"""Averages of the parameters: against formulas in float64, the same on every backend, swapped
+in."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def test_a_parameter_and_its_remainder_are_the_float32_master(rule, any_backend)
 
 @pytest.mark.parametrize("name", [name for name in RULES if not stages(RULES[name]).calls])
 def test_a_split_master_of_every_rule(name):
-    """Of infinities and the largest numbers, too. A zero has no sign at first: the float32 master, which
-    begins as 0, takes it from none."""
+    """Of infinities and the largest numbers, too. A zero has no sign at first: the float32 master,
+    which begins as 0, takes it from none."""
     start = [np.asarray(x + x.dtype.type(0)) for x in arrays("bfloat16", 0, 0.05)]
     both = [
         ss.Optimizer(name, [x.copy() for x in start], backend="numpy", lr=1e-2, master=master)
@@ -104,7 +104,8 @@ def test_a_master_has_the_bits_of_a_float32_parameter(rule, dtype, any_backend):
 
 @pytest.mark.parametrize(("rule", "dtype"), [("sgd", "bfloat16"), ("adamw", "float16")])
 def test_what_is_lost_comes_back(rule, dtype, any_backend):
-    """Parameter and remainder together are nearly what float32 gives; alone, the parameter stays."""
+    """Parameter and remainder together are nearly what float32 gives; alone, the parameter
+    stays."""
     steps = range(40)
     exact = [np.ones(500, np.float32)]
     kept, plain = (on(any_backend, [x.astype(numpy_dtype(dtype)) for x in exact]) for _ in range(2))

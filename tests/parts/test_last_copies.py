@@ -1,5 +1,5 @@
-"""The mean of the last copies of the parameters: against copies kept in plain NumPy, and what is special
-about keeping several of which a step writes one."""
+"""The mean of the last copies of the parameters: against copies kept in plain NumPy, and what is
+special about keeping several of which a step writes one."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def made(backend: str, dtype="float32", rule="adamw", shapes=SHAPES, **hyper) ->
 
 
 class Kept:
-    """The copies of one parameter, kept by a program beside its steps: in the order of the places, of
-    which each new copy takes the next one."""
+    """The copies of one parameter, kept by a program beside its steps: in the order of the places,
+    of which each new copy takes the next one."""
 
     def __init__(self, count: int, every: int, start: int) -> None:
         self.last: deque[tuple[int, np.ndarray]] = deque(maxlen=count)
@@ -227,7 +227,8 @@ def test_hyperparameters_change_at_any_step(any_backend):
 
 
 def test_a_step_by_some_rows_of_others_beside_it(backend):
-    """Launches of such steps are kept by their rules, and copies of two parameters may differ in turn."""
+    """Launches of such steps are kept by their rules, and copies of two parameters may differ in
+    turn."""
     found = []
     for sparse in (True, False):
         table, *dense = arrays(0, "float32", ((6, 4), (5,), (5,)))

@@ -1,4 +1,5 @@
-"""Parts that rules are composed with: against formulas in plain NumPy, and the same on every backend."""
+"""Parts that rules are composed with: against formulas in plain NumPy, and the same on every
+backend."""
 
 from __future__ import annotations
 

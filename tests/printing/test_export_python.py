@@ -285,7 +285,8 @@ def update_of_all(xp, s, param, grad, m):
 @pytest.mark.parametrize("target", ["numpy", "numba"])
 @pytest.mark.parametrize("codec", [None, "int8"])
 def test_a_rule_s_functions_keep_their_meaning(codec, target, tmp_path):
-    """They call themselves, have defaults that are names, and names that the file has for others."""
+    """They call themselves, have defaults that are names, and names that the file has for
+    others."""
     rule = ss.Rule("own", scalars_of_all, update_of_all, defaults=dict(lr=0.1))
     text = ss.export(rule, target, state_dtype=codec)
     found = module(text, tmp_path)

@@ -1,7 +1,8 @@
 """What a rule calls its values and functions is kept apart from what printed text calls its own.
 
-The names that are tried are those that stand in the printed text. C and CUDA have to compile, C without
-a name that hides another one; an exported Python file has to give the bits that it gives with other names.
+The names that are tried are those that stand in the printed text. C and CUDA have to compile, C
+without a name that hides another one; an exported Python file has to give the bits that it gives
+with other names.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def made(shape, place, names, folder, other=False):
 
 
 def names_in(texts):
-    """The names of all printed texts, and those that C's helper functions have in exported files."""
+    """The names of all printed texts, and those that C's helper functions have in exported
+    files."""
     code = "\n".join(re.sub(r'/\*.*?\*/|"""[\s\S]*?"""', " ", text, flags=re.S) for text in texts)
     found = {*re.findall(r"[A-Za-z_]\w*", code)} - {*keyword.kwlist}
     own = {"xp", "s", "param", "grad", "m", "v", "d", "across", "down", "all_", "step", "carry", "h",
@@ -139,8 +141,8 @@ def bits(rule, target, options):
 
 
 def accepted(kind, place, names, folder):
-    """Those of the names that a rule may have in that place, and that all files can have there; others
-    are refused by name."""
+    """Those of the names that a rule may have in that place, and that all files can have there;
+    others are refused by name."""
     (shape, options), names = KINDS[kind], list(names)
     while True:
         try:
@@ -197,7 +199,8 @@ def test_names_of_printed_text_may_be_those_of_a_rule(kind, place, names_of_kind
 
 
 def test_a_scalar_may_be_called_like_a_loop_s_variable(backend):
-    """Blocks of two sizes are stored in parts: this overwrote the scalar, and results were others."""
+    """Blocks of two sizes are stored in parts: this overwrote the scalar, and results were
+    others."""
 
     def scalars(xp, step, carry, h):
         return dict(lr=h.lr, part=0.5), carry

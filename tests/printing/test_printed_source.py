@@ -1,5 +1,5 @@
-"""What the printers write: readable, the same as in tests/printing/snapshots, accepted by compilers without
-a warning, and, run as C, the bits of the reference."""
+"""What the printers write: readable, the same as in tests/printing/snapshots, accepted by compilers
+without a warning, and, run as C, the bits of the reference."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_kernels_are_those_that_were_reviewed():
 
 
 def test_memory_of_all_columns_is_asked_for():
-    """Where rows are summed, equally far ahead in whole chunks and in the columns after them: else those
-    between the two distances are left out in the next row."""
+    """Where rows are summed, equally far ahead in whole chunks and in the columns after them: else
+    those between the two distances are left out in the next row."""
     passes = ss.emit("adafactor", "numba").split("_pass")[1:3]
     for text in passes:
         places = re.findall(r"fetch_ahead\(\w+, (r .+), \w+\)", text)

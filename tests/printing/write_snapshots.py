@@ -54,8 +54,8 @@ The whole texts follow, for float32. Each snapshot of
 
 
 def snapshots() -> dict[str, str]:
-    """Return file name to text: every variant for float32, a few for the other dtypes, and AdamW with
-    states in blocks."""
+    """Return file name to text: every variant for float32, a few for the other dtypes, and AdamW
+    with states in blocks."""
     in_blocks = {
         f"adamw_{name}.float32.{suffix}": ss.emit("adamw", target, state_dtype=codecs)
         for name, codecs in IN_BLOCKS.items()

@@ -1,4 +1,5 @@
-"""What the tests of rules with square or thin states share: matrices of several shapes, and steps on them."""
+"""What the tests of rules with square or thin states share: matrices of several shapes, and steps
+on them."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ def normal(seed, shapes=SHAPES, dtype=np.float64):
 
 
 def stepped(make, usual, backend, shapes=SHAPES, dtype=np.float64, steps=6, **options):
-    """Return parameters of these shapes after some steps; ``options`` go before the ``usual`` ones."""
+    """Return parameters of these shapes after some steps; ``options`` go before the ``usual``
+    ones."""
     params = on(backend, normal(1, shapes, dtype))
     optimizer = make(params, backend=backend, **{**usual, **options})
     for k in range(steps):

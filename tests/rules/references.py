@@ -1,7 +1,8 @@
 """Runs of reference implementations that are no dependency of the tests.
 
-``python tests/rules/references.py`` writes `references.json` anew: their parameters after some steps in
-float64. It needs PyTorch and the packages that `CASES` names, in the versions that it says.
+``python tests/rules/references.py`` writes `references.json` anew: their parameters after some
+steps in float64. It needs PyTorch and the packages that `CASES` names, in the versions that it
+says.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ ADAM = dict(lr=LR, betas=BETAS, eps=EPS, weight_decay=0.1)
 
 
 class Case(NamedTuple):
-    """A class of samestep with hyperparameters, and one of a package that does the same with its own, or
-    with what a function returns where the package is; the names of parameters that both take; and at
-    every how many steps both are given estimates of the Hessian, the gradients of the step after, 0 for
-    never."""
+    """A class of samestep with hyperparameters, and one of a package that does the same with its
+    own, or with what a function returns where the package is; the names of parameters that both
+    take; and at every how many steps both are given estimates of the Hessian, the gradients of the
+    step after, 0 for never."""
 
     ours: str
     hyper: dict[str, Any]
@@ -63,8 +64,8 @@ class Case(NamedTuple):
 
 
 def distributed_shampoo(**hyper: Any) -> Callable[[], dict[str, Any]]:
-    """Return what gives hyperparameters in float64, with ``eps`` added to all eigenvalues. It keeps some
-    numbers in float32, so those here are powers of two."""
+    """Return what gives hyperparameters in float64, with ``eps`` added to all eigenvalues. It keeps
+    some numbers in float32, so those here are powers of two."""
 
     def found() -> dict[str, Any]:
         import torch
@@ -109,7 +110,8 @@ def scion(norm: str, **hyper: Any) -> Callable[[], dict[str, Any]]:
 
 
 def dion(**hyper: Any) -> Callable[[], dict[str, Any]]:
-    """Return what gives hyperparameters, and has all in float64 and not compiled, and the basis start as ours."""
+    """Return what gives hyperparameters, and has all in float64 and not compiled, and the basis
+    start as ours."""
 
     def found() -> dict[str, Any]:
         import torch
@@ -129,8 +131,8 @@ def dion(**hyper: Any) -> Callable[[], dict[str, Any]]:
 
 
 def galore(**hyper: Any) -> Callable[[], dict[str, Any]]:
-    """Return what gives hyperparameters, with singular vectors in float64, too, and with the signs that ours
-    have."""
+    """Return what gives hyperparameters, with singular vectors in float64, too, and with the signs
+    that ours have."""
 
     def found() -> dict[str, Any]:
         import torch
@@ -151,7 +153,8 @@ def galore(**hyper: Any) -> Callable[[], dict[str, Any]]:
 
 
 def apollo_mini(**hyper: Any) -> Callable[[], dict[str, Any]]:
-    """Return what gives hyperparameters, with the package's normal numbers replaced by random signs."""
+    """Return what gives hyperparameters, with the package's normal numbers replaced by random
+    signs."""
 
     def found() -> dict[str, Any]:
         import torch
@@ -183,8 +186,8 @@ def soap(**hyper: Any) -> Callable[[], dict[str, Any]]:
 
 
 class PsgdTorch:
-    """Steps of psgd_torch's functions for the fit QUAD, without noise, whose norm goes by traces. The factors
-    are balanced after each fit, which changes no step."""
+    """Steps of psgd_torch's functions for the fit QUAD, without noise, whose norm goes by traces.
+    The factors are balanced after each fit, which changes no step."""
 
     def __init__(self, params: list[Any], lr: float, **hyper: Any) -> None:
         self.psgd: Any = importlib.import_module("torchzero.modules.adaptive.psgd.psgd")
@@ -238,12 +241,14 @@ PSGD = dict(
     clip_rms=0.9,
 )
 DION = dict(lr=LR, mu=0.8, weight_decay=0.1, rank=4)
-# without decay, which is of the parameter after the step; what is projected, and how, is said in a group
+# without decay, which is of the parameter after the step; what is projected, and how, is said in a
+# group
 GALORE = dict(lr=LR, betas=BETAS, eps=EPS)
 SUBSPACE = dict(rank=3, update_proj_gap=4, scale=0.5)
 AVERAGE = dict(r=0.5, weight_lr_power=1.5)
 CAME = dict(lr=LR, betas=(0.8, 0.9, 0.7), eps=(1e-5, 1e-4), clip_threshold=0.5, weight_decay=0.1)
-# the authors' decay is of the parameter after the step; they say in a group what is projected, and how
+# the authors' decay is of the parameter after the step; they say in a group what is projected, and
+# how
 APOLLO = dict(lr=LR, betas=BETAS, eps=EPS, scale=9.0, update_proj_gap=5, projection_seed=7)
 PROJECTED = dict(
     rank=1, proj="random", proj_type="right", scale_type="tensor", scale=9.0, update_proj_gap=5
@@ -341,8 +346,8 @@ CASES = {
         ),
         ("weight",),
     ),
-    # of a square matrix: of another one the first product has a null space, where that package takes the
-    # basis that the library returns
+    # of a square matrix: of another one the first product has a null space, where that package
+    # takes the basis that the library returns
     "soap": Case(
         "SOAP", SOAP, "pytorch_optimizer:SOAP", soap(**SOAP), names=("weight",), square=True
     ),

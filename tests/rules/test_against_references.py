@@ -1,4 +1,5 @@
-"""float64 against implementations of the papers' authors, and others, as `references.py` has run them."""
+"""float64 against implementations of the papers' authors, and others, as `references.py` has run
+them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Dion's thin states: their shapes, what they are where the momentum has a low rank, and errors, which change
-nothing. Its steps are those of ``golden/formulas/low_rank.py`` and of the reference in ``references.py``."""
+"""Dion's thin states: their shapes, what they are where the momentum has a low rank, and errors,
+which change nothing. Its steps are those of ``golden/formulas/low_rank.py`` and of the reference in
+``references.py``."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ def test_a_basis_has_no_more_columns_than_the_matrix_rows_or_columns(any_backend
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_momentum_of_a_lower_rank_is_stepped_by_what_it_has(dtype, any_backend):
-    """Of rank 1 it has one singular vector on each side, whatever the rank that is asked for; where there
-    is no gradient nothing changes but the first basis. Then the whole basis serves again."""
+    """Of rank 1 it has one singular vector on each side, whatever the rank that is asked for; where
+    there is no gradient nothing changes but the first basis. Then the whole basis serves again."""
     (param,), (whole,) = normal(1, [(6, 11)], dtype), normal(2, [(6, 11)], dtype)
     zero, one = np.zeros_like(param), np.outer(whole[:, 0], whole[0]).astype(dtype)
     params = on(any_backend, [param.copy()])

@@ -1,5 +1,6 @@
-"""Parameters up to infinity with finite gradients up to the largest: what is NaN or infinite after some
-steps is so in torch.optim, too. ``0 * inf`` and ``inf - inf`` hide where a number was forgotten."""
+"""Parameters up to infinity with finite gradients up to the largest: what is NaN or infinite after
+some steps is so in torch.optim, too. ``0 * inf`` and ``inf - inf`` hide where a number was
+forgotten."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""GaLore's states of the longer and the shorter side: their shapes, when the basis is renewed, what it is where the
-gradient has a low rank, and errors, which change nothing. Its steps are those of ``golden/formulas/low_rank.py``
-and of the reference in ``references.py``."""
+"""GaLore's states of the longer and the shorter side: their shapes, when the basis is renewed, what
+it is where the gradient has a low rank, and errors, which change nothing. Its steps are those of
+``golden/formulas/low_rank.py`` and of the reference in ``references.py``."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def test_the_basis_is_renewed_every_so_many_steps(any_backend):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_gradient_of_a_lower_rank_has_a_whole_basis(dtype, any_backend):
-    """Where there is no gradient it is of the identity; the first vectors are those that the gradient has."""
+    """Where there is no gradient it is of the identity; the first vectors are those that the
+    gradient has."""
     (whole,) = normal(2, [(6, 11)], dtype)
     zero, one = np.zeros_like(whole), np.outer(whole[:, 0], whole[0]).astype(dtype)
     options = dict(OPTIONS, rank=4, update_proj_gap=1)
@@ -110,7 +111,8 @@ def test_a_gradient_of_a_lower_rank_has_a_whole_basis(dtype, any_backend):
 
 
 def test_an_identity_column_of_which_nothing_is_left_is_passed_over(any_backend):
-    """The gradient's only singular vector is the second column of the identity, which is the first that is tried."""
+    """The gradient's only singular vector is the second column of the identity, which is the first
+    that is tried."""
     grad = np.zeros((3, 5))
     grad[1] = 1.0
     params = on(any_backend, [np.ones((3, 5))])
@@ -121,7 +123,8 @@ def test_an_identity_column_of_which_nothing_is_left_is_passed_over(any_backend)
 
 
 class Other:
-    """A library whose singular vectors have other signs, and of singular values of 0 are other ones."""
+    """A library whose singular vectors have other signs, and of singular values of 0 are other
+    ones."""
 
     isfinite = np.isfinite
 

@@ -1,5 +1,5 @@
-"""An infinite parameter stays what it is, such as a logit that is masked by -inf, and hurts no other
-element: with weight decay and without, in every variant of every rule."""
+"""An infinite parameter stays what it is, such as a logit that is masked by -inf, and hurts no
+other element: with weight decay and without, in every variant of every rule."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def optimizer(rule: ss.Rule, decay: float, params: np.ndarray, backend: str) -> 
 
 @pytest.mark.parametrize("label", RULES)
 def test_an_infinite_parameter_stays_and_hurts_no_other(label, any_backend):
-    """Norms and means are those of the finite elements: as if 0 stood at the places of others. So is
-    the state, where gradients are finite, and what a NaN had touched can be repaired."""
+    """Norms and means are those of the finite elements: as if 0 stood at the places of others. So
+    is the state, where gradients are finite, and what a NaN had touched can be repaired."""
     grad = np.linspace(1, -1, 15).reshape(3, 5).astype(np.float32)
     for decay, masked in [(0.0, np.inf), (0.1, np.inf), (0.1, np.nan)]:
         ours = optimizer(RULES[label], decay, parameters("float32", masked), any_backend)
@@ -48,7 +48,8 @@ def test_an_infinite_parameter_stays_and_hurts_no_other(label, any_backend):
 
 
 def test_the_average_of_asgd_becomes_infinite_with_its_parameter(any_backend):
-    """After ``t0`` the average moves by a part of its distance, which is inf - inf for an infinity."""
+    """After ``t0`` the average moves by a part of its distance, which is inf - inf for an
+    infinity."""
     params = on(any_backend, parameters("float32", np.inf))
     asgd = ss.ASGD([params], t0=0, backend=any_backend)
     for _ in range(4):

@@ -175,7 +175,8 @@ def test_the_coefficients_of_a_group_are_numbers_or_a_name_for_good():
 
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (4, 3, 5)])
 def test_a_step_is_near_the_orthogonal_factor(any_backend, shape):
-    """Singular values of a step are 0.65 to 1.25 where the gradient's are not tiny, times the scale."""
+    """Singular values of a step are 0.65 to 1.25 where the gradient's are not tiny, times the
+    scale."""
     (grad,) = normal(0, [shape])
     param = on(any_backend, np.zeros(shape))
     ss.Muon(param, backend=any_backend, **PLAIN).step(on(any_backend, grad))

@@ -1,4 +1,5 @@
-"""NorMuon against the authors' algorithm, written afresh, and what it promises of rows and norms."""
+"""NorMuon against the authors' algorithm, written afresh, and what it promises of rows and
+norms."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""PSGD-Kron's factors: what they whiten, what bounds them, when they are fitted, blocks. Its steps are those
-of ``golden/formulas/square_states.py`` and of the reference in ``references.py``."""
+"""PSGD-Kron's factors: what they whiten, what bounds them, when they are fitted, blocks. Its steps
+are those of ``golden/formulas/square_states.py`` and of the reference in ``references.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Shampoo's square states: blocks, refreshes, and errors, which change nothing. Its steps are those of
-``golden/formulas/square_states.py`` and of the reference in ``references.py``."""
+"""Shampoo's square states: blocks, refreshes, and errors, which change nothing. Its steps are those
+of ``golden/formulas/square_states.py`` and of the reference in ``references.py``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ our_steps = functools.partial(stepped, ss.Shampoo, OPTIONS, steps=4)
 
 
 def test_a_large_side_is_cut_into_blocks_of_equal_size(any_backend, monkeypatch):
-    """A matrix of 7 x 9 in blocks of at most 4 is six of 4 x 3, with a row of zeros below; each steps as a
-    parameter of its own would. The norm of a grafted step is that of all."""
+    """A matrix of 7 x 9 in blocks of at most 4 is six of 4 x 3, with a row of zeros below; each
+    steps as a parameter of its own would. The norm of a grafted step is that of all."""
     monkeypatch.setattr(blocks, "BLOCK", 4)
     (found,) = our_steps(any_backend, [(7, 9)])
     (start,) = normal(1, [(7, 9)])

@@ -1,6 +1,6 @@
-"""SOAP's bases of eigenvectors: what they are where products have no full rank, when they are refreshed,
-blocks, and errors. Its steps are those of ``golden/formulas/square_states.py`` and of the reference in
-``references.py``."""
+"""SOAP's bases of eigenvectors: what they are where products have no full rank, when they are
+refreshed, blocks, and errors. Its steps are those of ``golden/formulas/square_states.py`` and of
+the reference in ``references.py``."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def test_a_vector_is_refused(backend):
 
 
 class OtherLibrary:
-    """Decompositions that are as right as NumPy's: eigenvectors, also of equal eigenvalues, and columns of
-    Q have other signs, and what is left to chance is something else."""
+    """Decompositions that are as right as NumPy's: eigenvectors, also of equal eigenvalues, and
+    columns of Q have other signs, and what is left to chance is something else."""
 
     isfinite, where, zeros_like = np.isfinite, np.where, np.zeros_like
 

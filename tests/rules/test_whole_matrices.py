@@ -1,4 +1,5 @@
-"""Rules with square or thin states have the same bits on all backends in host memory, whatever else is there."""
+"""Rules with square or thin states have the same bits on all backends in host memory, whatever else
+is there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """torch.optim.lr_scheduler as the subject of comparisons: what it gives at each step.
 
 torch multiplies its way from step to step. Allowed at each step: 1e-12 of torch's value, and 1e-15
-of the largest value for what torch subtracts from one and cancels where a schedule comes close to 0.
+of the largest value for what torch subtracts from one and cancels where a schedule comes close to
+0.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""States in blocks of sharded parameters, whose parts end where blocks do: the bits of the whole."""
+"""States in blocks of sharded parameters, whose parts end where blocks do: the bits of the
+whole."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard
 
-# parts of several blocks, of a vector, of a short last block with half a byte, of nothing in one process
+# parts of several blocks, of a vector, of a short last block with half a byte, of nothing in one
+# process
 EVEN = ((4, 256), (511,), (1,), (2, 128, 3))
 ODD = (5, 128)  # one block more in the first process, which 8 bits may have
 CODECS = {"int8": (*EVEN, ODD), "int4": EVEN}

@@ -44,8 +44,8 @@ def sums_over_shards_are_refused(mesh, folder):
 
 @check
 def parts_of_blocks_are_refused(mesh, folder):
-    """Edges within a block; columns; whole blocks, of which PyTorch would divide the scales otherwise;
-    and more of them in one process, of which it would divide the bytes otherwise."""
+    """Edges within a block; columns; whole blocks, of which PyTorch would divide the scales
+    otherwise; and more of them in one process, of which it would divide the bytes otherwise."""
     parts = {"int8": (((4, 6), 0), ((4, 512), 1), ((9, 384), 0))}
     parts["int4"] = (*parts["int8"], ((5, 128), 0))
     for codec, refused_ones in parts.items():

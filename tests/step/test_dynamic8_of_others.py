@@ -1,9 +1,9 @@
 """States of bitsandbytes and torchao are states in ``dynamic8``, code for code.
 
-``dynamic8_of_others.npz`` is what bitsandbytes 0.50.2 and torchao 0.18.0 with PyTorch 2.13 kept after
-three steps of their AdamW8bit on a CPU: the beginnings of the states, under the names they have there,
-and the ``values`` that their own functions load; and numbers that are ``given`` to torchao's
-``quantize_8bit_with_qmap`` with what it ``stored``.
+``dynamic8_of_others.npz`` is what bitsandbytes 0.50.2 and torchao 0.18.0 with PyTorch 2.13 kept
+after three steps of their AdamW8bit on a CPU: the beginnings of the states, under the names they
+have there, and the ``values`` that their own functions load; and numbers that are ``given`` to
+torchao's ``quantize_8bit_with_qmap`` with what it ``stored``.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def test_the_modes_have_the_same_bits_on_every_backend(rule, dtype, any_other_ba
 @pytest.mark.parametrize("codec", ["bfloat16", "int8", "int4", "dynamic8"])
 @pytest.mark.parametrize("rule", RULES)
 def test_states_of_fewer_bits_have_both_modes(rule, codec, any_backend):
-    """z stays in the compute dtype: what a step changes in it is less than its digits in fewer bits."""
+    """z stays in the compute dtype: what a step changes in it is less than its digits in fewer
+    bits."""
     params, grads = arrays(0), arrays(1)
     optimizer = ss.Optimizer(
         rule, on(any_backend, params), lr=1e-3, backend=any_backend, state_dtype=codec

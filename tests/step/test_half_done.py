@@ -1,4 +1,5 @@
-"""A step with several launches is taken whole or not at all: what may fail does so before the first."""
+"""A step with several launches is taken whole or not at all: what may fail does so before the
+first."""
 
 import contextlib
 import copy
@@ -171,7 +172,8 @@ MATRIX_RULES = ["muon", {"rule": "galore", "rank": 2}, "soap", "shampoo", "psgd_
 
 @contextlib.contextmanager
 def matrix_call_fails(optimizer, monkeypatch, number):
-    """The call with this number of functions of whole matrices raises; not what writes their states."""
+    """The call with this number of functions of whole matrices raises; not what writes their
+    states."""
     owner, calls = type(optimizer.backend), []
     on_matrices = owner.on_matrices
 

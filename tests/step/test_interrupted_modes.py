@@ -177,7 +177,8 @@ def test_while_gradients_are_remembered(monkeypatch):
 
 
 def test_right_after_interrupts_were_held(monkeypatch):
-    """Where calls are not inlined (a compiler looks at frames), Python looks at signals there, too."""
+    """Where calls are not inlined (a compiler looks at frames), Python looks at signals there,
+    too."""
     torch = pytest.importorskip("torch")
     import samestep.backends.torch.optim.optimizer as torch_optimizer
     from samestep import interrupts

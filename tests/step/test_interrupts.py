@@ -19,7 +19,8 @@ OPTIONS = dict(clip_global_norm=1.0, accumulation_steps=2)
 
 
 def parameters(backend):
-    """Of two dtypes, so in several launches, one staged, and for compiled code on several threads."""
+    """Of two dtypes, so in several launches, one staged, and for compiled code on several
+    threads."""
     rng = np.random.default_rng(0)
     return [
         rng.standard_normal((170 if backend == "numba" else 30, 400)).astype(np.float32),

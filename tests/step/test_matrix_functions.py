@@ -1,4 +1,5 @@
-"""Functions of whole matrices in a rule's text: what they compute, in which stages, on which shapes."""
+"""Functions of whole matrices in a rule's text: what they compute, in which stages, on which
+shapes."""
 
 from __future__ import annotations
 

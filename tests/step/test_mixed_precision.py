@@ -48,7 +48,8 @@ def test_large_gradients_are_finite(any_backend):
 
 
 def test_large_gradients_are_clipped(any_backend):
-    """If their norm is finite in float64: the largest of float64 have none, so they are left out."""
+    """If their norm is finite in float64: the largest of float64 have none, so they are left
+    out."""
     _params, optimizer = make(any_backend, skip_nonfinite=True, clip_global_norm=1.0)
     largest = [min(float(np.finfo(p.dtype).max), 1e180) for p in like()]
     step(optimizer, [np.full_like(p, value) for p, value in zip(like(), largest, strict=True)])
@@ -107,8 +108,8 @@ def test_a_loss_scaler_does_what_torch_s_does(any_backend):
 
 
 def test_two_optimizers_share_a_loss_scaler_as_torch_s(any_backend):
-    """A GAN: the first one's inf does not change what the second one's gradients are divided by, and
-    an iteration counts once. torch.amp.GradScaler's ``update`` comes after both."""
+    """A GAN: the first one's inf does not change what the second one's gradients are divided by,
+    and an iteration counts once. torch.amp.GradScaler's ``update`` comes after both."""
     torch = pytest.importorskip("torch")
     settings = dict(growth_factor=4.0, backoff_factor=0.5, growth_interval=3)
     theirs = torch.amp.GradScaler("cpu", init_scale=1024.0, **settings)

@@ -1,4 +1,5 @@
-"""Which rules take gradients of some rows: those whose text says that a zero gradient changes nothing."""
+"""Which rules take gradients of some rows: those whose text says that a zero gradient changes
+nothing."""
 
 from __future__ import annotations
 

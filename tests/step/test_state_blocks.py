@@ -1,4 +1,5 @@
-"""States of 8 and 4 bits in blocks with a scale: the same bits everywhere, and nothing silently wrong."""
+"""States of 8 and 4 bits in blocks with a scale: the same bits everywhere, and nothing silently
+wrong."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def kept() -> ss.Rule:
 
 
 def each_code(codec, codes, count):
-    """The codes of so many elements, each a number of its own; two in a byte, the first one above."""
+    """The codes of so many elements, each a number of its own; two in a byte, the first one
+    above."""
     if codec.bits == 8:
         return codes
     halves = np.stack([codes >> 4, codes & 15], axis=1).reshape(-1).astype(np.int8)
@@ -107,7 +109,8 @@ def test_a_code_is_the_nearest_root_and_the_largest_element_is_exact(codec):
 
 @pytest.mark.parametrize(("codec", "other"), [("uint8", "int8"), ("uint4", "int4")])
 def test_without_a_sign_nothing_above_0_becomes_0(any_backend, codec, other):
-    """However much larger its neighbours are: the quotient may be below all float32 numbers, too."""
+    """However much larger its neighbours are: the quotient may be below all float32 numbers,
+    too."""
     rng = np.random.default_rng(1)
     values = (10 ** rng.uniform(-45, 38, (40, 128))).astype(np.float32)
     values[:, ::7] = 0
@@ -130,7 +133,8 @@ def test_without_a_sign_nothing_above_0_becomes_0(any_backend, codec, other):
 
 @pytest.mark.parametrize("codecs", [BOTH, FOUR], ids=["8", "4"])
 def test_gradients_of_very_different_size_in_a_block_train(any_backend, codecs):
-    """A square that became 0 beside a mean that did not would move a parameter by that divided by eps."""
+    """A square that became 0 beside a mean that did not would move a parameter by that divided by
+    eps."""
     stiffness = np.logspace(-4, 0, 128, dtype=np.float32)
     params = on(any_backend, [np.ones(128, np.float32)])
     optimizer = ss.AdamW(params, lr=0.01, weight_decay=0.0, backend=any_backend, state_dtype=codecs)
@@ -184,8 +188,8 @@ def test_all_backends_give_the_same_bits(any_backend, rule, codecs):
     half([f"{name}.{codec}" for name in sorted(ss.rules.registry) for codec in ("int8", "int4")]),
 )
 def test_every_rule_stores_its_states_in_blocks(stored):
-    """On vectors, and on matrices of one column of rules that take no others. A rule without states has none
-    to store, nor has one whose states are smaller than the parameter, or values of it."""
+    """On vectors, and on matrices of one column of rules that take no others. A rule without states
+    has none to store, nor has one whose states are smaller than the parameter, or values of it."""
     name, codec = stored.split(".")
     hyper = dict(momentum=0.9) if name in ("sgd", "rmsprop") else {}
     expected = run(name, "numpy", sizes=(300, 129), state_dtype=codec, **hyper)

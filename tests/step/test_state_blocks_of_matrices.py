@@ -1,4 +1,5 @@
-"""States in blocks of rules that see a matrix: blocks go over the ends of rows, and no bit depends on it."""
+"""States in blocks of rules that see a matrix: blocks go over the ends of rows, and no bit depends
+on it."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ def by_rows_and_columns() -> ss.Rule:
 
 
 def summed() -> ss.Rule:
-    """A rule that keeps a sum along rows and a maximum of columns, of which nothing waits for the new
-    ones."""
+    """A rule that keeps a sum along rows and a maximum of columns, of which nothing waits for the
+    new ones."""
 
     def scalars(xp, step, carry, h):
         return dict(lr=h.lr, beta=h.beta, rest=1 - h.beta), carry

@@ -1,4 +1,5 @@
-"""States in blocks and gradients of some rows: rows of whole blocks step, and no other row changes."""
+"""States in blocks and gradients of some rows: rows of whole blocks step, and no other row
+changes."""
 
 from __future__ import annotations
 

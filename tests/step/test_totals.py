@@ -21,7 +21,8 @@ def arrays(seed):
 
 
 def gradients(k):
-    """Those of step ``k``, which agree enough for the estimate to grow; now and then a parameter has none."""
+    """Those of step ``k``, which agree enough for the estimate to grow; now and then a parameter
+    has none."""
     pairs = enumerate(zip(arrays(50), arrays(100 + k), strict=True))
     return [None if (i + k) % 4 == 3 else np.asarray(a + b / 4, a.dtype) for i, (a, b) in pairs]
 

@@ -1,5 +1,5 @@
-"""A rule of fifteen lines, and a composition of three, have all that a built-in rule has: every backend,
-C and CUDA, golden files and a page. Nothing but their file is written."""
+"""A rule of fifteen lines, and a composition of three, have all that a built-in rule has: every
+backend, C and CUDA, golden files and a page. Nothing but their file is written."""
 
 from __future__ import annotations
 

@@ -107,8 +107,8 @@ def lines_of(case: Case) -> list[list[str]]:
 
 
 def test_the_page_is_of_the_cases_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How far each has moved after the first step, and how wrong it is then, but for GaLore: its singular
-    vectors are as wrong as a library's."""
+    """How far each has moved after the first step, and how wrong it is then, but for GaLore: its
+    singular vectors are as wrong as a library's."""
     for who in ("torch", "optax", "storage"):
         monkeypatch.setitem(truth_runs.RUNS, who, lambda problem, steps: "")
     found = report(list(CASES.values()), [1], lambda name: None)

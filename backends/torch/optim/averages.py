@@ -1,4 +1,5 @@
-"""The averages of the parameters of a torch optimizer: given out, and put in the parameters' places."""
+"""The averages of the parameters of a torch optimizer: given out, and put in the parameters'
+places."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from .groups import device_of, waits
 
 
 class Backends:
-    """The backend of each device that parameters are on. ``name`` is that of all of them, None until
-    parameters decide."""
+    """The backend of each device that parameters are on. ``name`` is that of all of them, None
+    until parameters decide."""
 
     def __init__(self, name: str | None) -> None:
         self.name = name

@@ -1,4 +1,5 @@
-"""Copies in 16 bits of a torch optimizer's parameters: tensors of the caller's, which its steps write."""
+"""Copies in 16 bits of a torch optimizer's parameters: tensors of the caller's, which its steps
+write."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ Copies = Mapping[torch.Tensor, torch.Tensor]  # parameter to its copy
 
 
 def tensors_of(copy_to: Any, slots: Sequence[Slot], where: str) -> dict[torch.Tensor, torch.Tensor]:
-    """Return the copy of each parameter of a group, whose places are ``slots``; ``copy_to`` has them in
-    the order of the parameters, or is None. Raises TypeError or ValueError for anything else."""
+    """Return the copy of each parameter of a group, whose places are ``slots``; ``copy_to`` has
+    them in the order of the parameters, or is None. Raises TypeError or ValueError for anything
+    else."""
     if copy_to is None:
         return {}
     if isinstance(copy_to, (str, Mapping)) or not isinstance(copy_to, Iterable):
@@ -50,11 +52,11 @@ def tensors_of(copy_to: Any, slots: Sequence[Slot], where: str) -> dict[torch.Te
 def dtype_of_copies(
     backends: Backends, slots: Sequence[Slot], k: int, copies: Copies
 ) -> str | None:
-    """Return the dtype of the copies of group ``k``; None if it has none. ``slots`` are the places of all
-    parameters, ``copies`` those of all groups.
+    """Return the dtype of the copies of group ``k``; None if it has none. ``slots`` are the places
+    of all parameters, ``copies`` those of all groups.
 
-    Raises TypeError or ValueError for copies of another shape, dtype or device than they may have, or
-    that share memory with others.
+    Raises TypeError or ValueError for copies of another shape, dtype or device than they may have,
+    or that share memory with others.
     """
     if not any(slot.group == k and slot.param in copies for slot in slots):
         return None
@@ -85,8 +87,8 @@ def adopted_copy(backend: Backend, slot: Slot, tensor: Tensor, copy: torch.Tenso
 
 
 def copy_of(copies: Copies, slot: Slot, rule: Rule) -> torch.Tensor | None:
-    """Return the copy that a parameter has. Raises ValueError if ``rule``, which its group asks for now,
-    says otherwise."""
+    """Return the copy that a parameter has. Raises ValueError if ``rule``, which its group asks for
+    now, says otherwise."""
     found = copies.get(slot.param)
     if (found is not None) != (rule.around.get("copy_to") is not None):
         raise ValueError(

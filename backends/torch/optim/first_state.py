@@ -1,4 +1,5 @@
-"""A parameter of a torch optimizer takes its first step from an entry of ``state`` that is made here."""
+"""A parameter of a torch optimizer takes its first step from an entry of ``state`` that is made
+here."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ Entries = dict[torch.Tensor, dict[str, Any]]
 
 
 def adopted(backends: Backends, slot: Slot, rule: Rule, numbers: dict[str, Any]) -> Any:
-    """Return a parameter as the backend adopts it; raise TypeError or ValueError for one that cannot
-    be stepped by the rule."""
+    """Return a parameter as the backend adopts it; raise TypeError or ValueError for one that
+    cannot be stepped by the rule."""
     tensor = backends.of(slot.param).adopt(slot.name, local(slot.param))
     check_rule(slot.name, slot.param, rule, GroupHyper(numbers).clips)
     shaped = rule.for_shape(tensor.shape)

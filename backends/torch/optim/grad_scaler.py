@@ -1,4 +1,5 @@
-"""Takes what torch's GradScaler leaves to a step: its scale, and whether a gradient is not finite."""
+"""Takes what torch's GradScaler leaves to a step: its scale, and whether a gradient is not
+finite."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ def takes_scale(backend: Any) -> bool:
 
 
 def settings_now(optimizer: Any, backend: Any) -> Settings | None:
-    """Return the settings of the step that an optimizer is asked for; None if it is to be left out. A
-    GradScaler sets ``found_inf`` and ``grad_scale`` of the optimizer while it calls."""
+    """Return the settings of the step that an optimizer is asked for; None if it is to be left out.
+    A GradScaler sets ``found_inf`` and ``grad_scale`` of the optimizer while it calls."""
     found_inf = getattr(optimizer, "found_inf", None)
     scale = getattr(optimizer, "grad_scale", None)
     usual = USUAL[optimizer.warn_lost_updates]

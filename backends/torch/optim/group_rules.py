@@ -35,8 +35,8 @@ class GroupRules:
         return [self.by_name[name] for name in named]
 
     def of_new(self, group: Any, k: int) -> Rule:
-        """Return the rule of a group that is to be the one at ``k``. Raises TypeError or ValueError for
-        one that cannot be."""
+        """Return the rule of a group that is to be the one at ``k``. Raises TypeError or ValueError
+        for one that cannot be."""
         if not is_group(group):  # torch says what is wrong
             return self.own
         if self._only is not None:
@@ -48,7 +48,8 @@ class GroupRules:
         return GroupRules(self.own, self._only, [*self.by_name.values(), rule])
 
     def defaults_of(self, rule: Rule, usual: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the defaults of groups with this rule; ``usual`` are those of the optimizer's own."""
+        """Return the defaults of groups with this rule; ``usual`` are those of the optimizer's
+        own."""
         if rule is self.own:
             return dict(usual)
         own = self.own.known_hyperparameters
@@ -56,9 +57,9 @@ class GroupRules:
         return {**rule.known_hyperparameters, **others}
 
     def with_keywords(self, params: Any, hyper: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Return the parameters, those in groups with the keywords that the rules of these groups know
-        besides, and where there are copies in groups with theirs; and the hyperparameters of groups
-        with the optimizer's own rule.
+        """Return the parameters, those in groups with the keywords that the rules of these groups
+        know besides, and where there are copies in groups with theirs; and the hyperparameters of
+        groups with the optimizer's own rule.
 
         Raises TypeError or ValueError for rules and keywords that cannot be used.
         """

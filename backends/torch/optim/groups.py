@@ -14,7 +14,8 @@ from ....parameters.entries import WHOLE, label
 from ....parts.by_keyword import variant_of
 
 Groups = list[dict[str, Any]]
-# entries that groups of samestep.Optimizer have, what they are where they do nothing, and what helps here
+# entries that groups of samestep.Optimizer have, what they are where they do nothing, and what
+# helps here
 ELSEWHERE = {
     "frozen": (False, "requires_grad_(False) freezes a parameter"),
     "weight_decay_mask": (None, "put what does not decay into a group with weight_decay=0"),
@@ -25,7 +26,8 @@ RULE = (
 
 
 class Slot(NamedTuple):
-    """A parameter's place: the parameter, its name in messages, its group, its entry of ``state``."""
+    """A parameter's place: the parameter, its name in messages, its group, its entry of
+    ``state``."""
 
     param: torch.Tensor
     name: str
@@ -47,8 +49,8 @@ def slots_of(groups: Groups, k: int, state: Mapping[Any, Any]) -> list[Slot]:
 
 
 def check_entries(group: Mapping[str, Any], k: int) -> None:
-    """Raise TypeError for an entry of the group at ``k`` that only `samestep.Optimizer` reads. Others are
-    the user's own, as in torch."""
+    """Raise TypeError for an entry of the group at ``k`` that only `samestep.Optimizer` reads.
+    Others are the user's own, as in torch."""
     for name, (nothing, remedy) in ELSEWHERE.items():
         if group.get(name, nothing) is not nothing:
             raise TypeError(
@@ -118,8 +120,8 @@ def _plain(value: Any, name: str) -> Any:
 def rules_of(
     rules: Sequence[Rule], numbers: list[dict[str, Any]], held: Sequence[Slot]
 ) -> list[Rule]:
-    """Return the variant of each group's rule. ``held`` are the parameters that have state: an option
-    that is also a number may have become zero, and its state is still there."""
+    """Return the variant of each group's rule. ``held`` are the parameters that have state: an
+    option that is also a number may have become zero, and its state is still there."""
     return [
         variant(rule, n, [slot for slot in held if slot.group == k])
         for k, (rule, n) in enumerate(zip(rules, numbers, strict=True))

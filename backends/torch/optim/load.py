@@ -26,7 +26,8 @@ from ...torch_tensors.view import as_numpy, as_tensor, check_shaped
 from .groups import Groups, all_numbers, all_slots, rules_of
 from .shards import check_placement, local, placed
 
-# what a state dict of `samestep.Optimizer` has of it as a whole, and its value where it does nothing
+# what a state dict of `samestep.Optimizer` has of it as a whole, and its value where it does
+# nothing
 NEUTRAL: dict[str, Any] = {
     **{name: getattr(Settings(), name) for name in (*SETTINGS, "loss_scaler")},
     "micro_steps": 0,
@@ -48,8 +49,9 @@ def in_own_order(
 def loaded_groups(
     groups: Sequence[dict[str, Any]], snapshot: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the parameter groups with the snapshot's hyperparameters, and whatever else is in them; our
-    own where the snapshot has none. How steps are computed and states are stored is not taken over.
+    """Return the parameter groups with the snapshot's hyperparameters, and whatever else is in
+    them; our own where the snapshot has none. How steps are computed and states are stored is not
+    taken over.
 
     Raises ValueError for a snapshot with settings that only `samestep.Optimizer` has.
     """
@@ -70,9 +72,10 @@ def loaded_groups(
 def loaded_state(
     rules: Sequence[Rule], groups: Groups, snapshot: Mapping[str, Any]
 ) -> defaultdict[Any, Any]:
-    """Return the snapshot's state by parameter, with copies of the arrays on the parameter's device.
-    What others keep there, such as the slow weights of a Lookahead, is copied with it; under any name
-    that is none of the rule's, if the snapshot is of an optimizer of ours with this rule.
+    """Return the snapshot's state by parameter, with copies of the arrays on the parameter's
+    device. What others keep there, such as the slow weights of a Lookahead, is copied with it;
+    under any name that is none of the rule's, if the snapshot is of an optimizer of ours with this
+    rule.
 
     Raises TypeError or ValueError for other entries than the rule has, if they are another rule's.
     """
@@ -126,8 +129,8 @@ def loaded_state(
 
 
 def _is_of(rule: Rule, saved: Mapping[str, Any]) -> bool:
-    """Say whether a group was saved by an optimizer of ours with this rule, so that what else is in its
-    state is somebody else's: it has the hyperparameters of the rule, and of no other."""
+    """Say whether a group was saved by an optimizer of ours with this rule, so that what else is in
+    its state is somebody else's: it has the hyperparameters of the rule, and of no other."""
     known = {*rule.known_hyperparameters}
     return {*saved} & (_hyperparameters() | known) == known
 
@@ -169,7 +172,8 @@ def _variants(rule: Rule) -> Iterator[Rule]:
 
 
 def _theirs(value: Any, param: torch.Tensor) -> Any:
-    """Return a copy of what is not ours, with tensors on the parameter's device as torch has them."""
+    """Return a copy of what is not ours, with tensors on the parameter's device as torch has
+    them."""
     if isinstance(value, torch.Tensor):
         return value.detach().to(param.device, copy=True).requires_grad_(value.requires_grad)
     if type(value) is dict:

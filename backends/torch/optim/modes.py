@@ -19,13 +19,13 @@ from .prepared import Prepared
 
 
 class Modes(Prepared):
-    """An optimizer that puts averages of the steps into the places of the parameters, and takes them
-    out."""
+    """An optimizer that puts averages of the steps into the places of the parameters, and takes
+    them out."""
 
     def eval(self) -> None:
-        """Turn the parameters, in place, into the average of the steps so far, for evaluation; no step is
-        taken then. For rules that keep one (``Rule.average_share``); with others it does nothing,
-        since training loops call it on every optimizer that has it.
+        """Turn the parameters, in place, into the average of the steps so far, for evaluation; no
+        step is taken then. For rules that keep one (``Rule.average_share``); with others it does
+        nothing, since training loops call it on every optimizer that has it.
         """
         self._change_mode(True)
 
@@ -71,8 +71,8 @@ class Modes(Prepared):
         16-bit parameters.
 
         A parameter without a step that counts, or whose group keeps no average, is its own. Raises
-        ValueError if no group keeps one: they are asked for by ``average="ema"``, "mean" or a number of
-        last copies.
+        ValueError if no group keeps one: they are asked for by ``average="ema"``, "mean" or a
+        number of last copies.
         """
         refuse_traced("averaged()")
         self._settle()
@@ -80,7 +80,8 @@ class Modes(Prepared):
 
     @not_compiled
     def averages(self) -> AbstractContextManager[None]:
-        """Have the averages in the places of the parameters, for evaluation: ``with opt.averages():``.
+        """Have the averages in the places of the parameters, for evaluation: ``with
+        opt.averages():``.
 
         Afterwards, and after an exception, parameters are what they were. Meanwhile a step and
         pickling raise RuntimeError. Raises as `averaged` does.

@@ -66,8 +66,8 @@ class Optimizer(Modes, StateDicts):
         ``"torch:fused"``, and lets a GradScaler leave its scale to the launch; False for one of
         them and nothing else is ``"torch:forloop"``. The bits are the same.
     capturable, differentiable : bool
-        Must be False: what is equal for all elements is computed on the host, so replays of a captured
-        step alone would repeat its scalars. A step is captured without it, see `prepare`.
+        Must be False: what is equal for all elements is computed on the host, so replays of a
+        captured step alone would repeat its scalars. A step is captured without it, see `prepare`.
     warn_lost_updates : bool
         As of `samestep.Optimizer`.
     **hyper
@@ -125,9 +125,9 @@ class Optimizer(Modes, StateDicts):
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """True if torch's GradScaler may leave its scale to the step: with ``fused=True``, as in torch,
-        and on a device whose kernels take it from where it is. For others gradients are unscaled before
-        the step."""
+        """True if torch's GradScaler may leave its scale to the step: with ``fused=True``, as in
+        torch, and on a device whose kernels take it from where it is. For others gradients are
+        unscaled before the step."""
         return bool(self.defaults["fused"]) or any(map(takes_scale, self._backends.all()))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -177,8 +177,8 @@ class Optimizer(Modes, StateDicts):
             self.param_groups[-1][RULE] = rule.name
 
     def _check_group(self, k: int) -> None:
-        """Raise TypeError or ValueError for a group that cannot be stepped; begin the state of rules that
-        have it before the first step."""
+        """Raise TypeError or ValueError for a group that cannot be stepped; begin the state of
+        rules that have it before the first step."""
         self._forget()
         groups = self.param_groups
         family = self._rules.of(groups)[k]
@@ -234,8 +234,8 @@ class Optimizer(Modes, StateDicts):
     def update_hessian(self, estimates: Iterable[torch.Tensor | None]) -> None:
         """Take in estimates of the Hessian's diagonal, for rules that go by one: `Sophia`.
 
-        ``estimates`` has a tensor like each parameter, in the order of ``param_groups``, or None. All
-        else is as with `samestep.Optimizer.update_hessian`.
+        ``estimates`` has a tensor like each parameter, in the order of ``param_groups``, or None.
+        All else is as with `samestep.Optimizer.update_hessian`.
 
         Raises
         ------
@@ -296,9 +296,9 @@ class Optimizer(Modes, StateDicts):
             self._parts = parts
 
     def _parts_for(self, grads: Sequence[Any]) -> tuple[Parts, Entries]:
-        """Return what steps the parameters that have one of ``grads``, and the entries of ``state`` that
-        some take their first step from: `state` gets these when the step is taken, so one that fails
-        leaves none behind."""
+        """Return what steps the parameters that have one of ``grads``, and the entries of ``state``
+        that some take their first step from: `state` gets these when the step is taken, so one that
+        fails leaves none behind."""
         groups, parts = self.param_groups, self._parts
         absent = range(len(grads)) if parts is None else parts.absent
         missing = [i for i in absent if grads[i] is not None]

@@ -63,7 +63,8 @@ class Numbers:
 
 
 class Participants:
-    """The parameters on a device that have state, as its backend adopted them, with what steps them.
+    """The parameters on a device that have state, as its backend adopted them, with what steps
+    them.
 
     Raises TypeError or ValueError, naming the parameter, for what cannot be stepped. ``state``
     gets other tensors where its own have to be converted.
@@ -225,8 +226,8 @@ class Participants:
         self._stepping.update_hessian(self._mine(estimates), None, WIDER, before)
 
     def _mine(self, grads: list[Any]) -> list[Any]:
-        """Return the gradients, or estimates, of these parameters among those of all, as parts of this
-        process."""
+        """Return the gradients, or estimates, of these parameters among those of all, as parts of
+        this process."""
         mine = grads if self._all_here else [grads[i] for i in self._positions]
         if self._dtensors:
             mine = [
@@ -285,8 +286,8 @@ class Participants:
 def _split(
     rule: Rule, member: Slot, given: Collection[str]
 ) -> tuple[int, dict[str, float], Mapping[str, Any]]:
-    """Return step count, carry and arrays but those ``given``; others may keep things of their own in a
-    state, too."""
+    """Return step count, carry and arrays but those ``given``; others may keep things of their own
+    in a state, too."""
     needed = {"step", *rule.carry, *rule.arrays} - {*given}
     entry = {name: value for name, value in member.entry.items() if name in needed}
     found = read_entry(rule, entry, f"the state of {member.name} ")

@@ -22,9 +22,9 @@ BackendOf = Callable[[torch.Tensor], Backend]
 class Parts:
     """The parameters that have state, in one part for each device; a step is taken by all or none.
 
-    ``backend_of(param)`` is the backend of the parameter's device, ``rules`` are those of the groups.
-    Raises what `Participants`
-    raises. ``absent``: the positions of parameters that have no state.
+    ``backend_of(param)`` is the backend of the parameter's device, ``rules`` are those of the
+    groups. Raises what `Participants` raises. ``absent``: the positions of parameters that have no
+    state.
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class Parts:
         return True
 
     def update_hessian(self, groups: Groups, estimates: list[Any]) -> None:
-        """Take in the estimates of the parameters that have one; an error in one part changes none."""
+        """Take in the estimates of the parameters that have one; an error in one part changes
+        none."""
         others: Callable[[], None] | None = None  # the estimates of the parts behind a part
         for part in reversed(self._parts):
             others = functools.partial(part.update_hessian, groups, estimates, others)

@@ -15,8 +15,8 @@ from .parts import Parts
 
 
 class Prepared(torch.optim.Optimizer):
-    """An optimizer whose parameters and state are made ready for steps once, and again where something
-    else stands there. ``_parts`` is what was made of them, None for nothing yet."""
+    """An optimizer whose parameters and state are made ready for steps once, and again where
+    something else stands there. ``_parts`` is what was made of them, None for nothing yet."""
 
     backend: Backend
     warn_lost_updates: bool

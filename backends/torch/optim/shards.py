@@ -24,7 +24,8 @@ FLATTENED = "_fsdp_flattened"  # how FullyShardedDataParallel marks parameters, 
 
 
 def is_dtensor(tensor: Any) -> bool:
-    """Return True for a DTensor. Its module is never imported here: whoever has one has loaded it."""
+    """Return True for a DTensor. Its module is never imported here: whoever has one has loaded
+    it."""
     return isinstance(tensor, getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", ()))
 
 
@@ -42,7 +43,8 @@ def local(tensor: Any) -> Any:
 
 
 def placed(name: str, array: Any, param: Any, rule: Rule) -> Any:
-    """Return the state ``name`` of the parameter's part in this process, placed as the parameter is."""
+    """Return the state ``name`` of the parameter's part in this process, placed as the parameter
+    is."""
     if not is_dtensor(param):
         return array
     from torch.distributed.tensor import DTensor
@@ -72,8 +74,8 @@ def check_placement(name: str, tensor: Any, param: Any) -> None:
 
 
 def local_gradient(name: str, grad: Any, param: Any) -> Any:
-    """Return the gradient's part in this process. As in torch one that is placed otherwise, such as the
-    partial sums of a replicated parameter, is redistributed first."""
+    """Return the gradient's part in this process. As in torch one that is placed otherwise, such as
+    the partial sums of a replicated parameter, is redistributed first."""
     if grad is None:
         return None
     if is_dtensor(grad) and is_dtensor(param) and grad.placements != param.placements:
@@ -121,9 +123,9 @@ def check_rule(name: str, param: Any, rule: Rule, clips: tuple[str, ...]) -> Non
 
 
 def _has_whole_blocks(param: Any, codec: Blockwise) -> bool:
-    """Return True if the parts of a sharded parameter, which stand one after the other, end where blocks
-    do, and have the scales, and the bytes where codes share them, that PyTorch gives each process of a
-    vector of so many."""
+    """Return True if the parts of a sharded parameter, which stand one after the other, end where
+    blocks do, and have the scales, and the bytes where codes share them, that PyTorch gives each
+    process of a vector of so many."""
     from torch.distributed.tensor import Shard
 
     sharded = [k for k, each in enumerate(param.placements) if not each.is_replicate()]

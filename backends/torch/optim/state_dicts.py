@@ -50,8 +50,9 @@ class StateDicts(Prepared):
             post_hook(self)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return torch's state dict, with the last step counted: that may wait for a device. It names
-        the rule, as that of `samestep.Optimizer` does, so that another does not go on from it."""
+        """Return torch's state dict, with the last step counted: that may wait for a device. It
+        names the rule, as that of `samestep.Optimizer` does, so that another does not go on from
+        it."""
         with self._alone:
             self._settle()
             saved = super().state_dict()

@@ -32,8 +32,8 @@ def about(exported: Exported, language: str, words: Words) -> list[str]:
 
 
 def paragraphs(text: str, words: Words) -> list[str]:
-    """Return the paragraphs of a text with the meanings of its words. Each is one line but for those
-    that begin with a blank: programs. Empty ones are left out."""
+    """Return the paragraphs of a text with the meanings of its words. Each is one line but for
+    those that begin with a blank: programs. Empty ones are left out."""
     found = []
     for paragraph in text.strip("\n").split("\n\n"):
         joined = paragraph if paragraph.startswith(" ") else " ".join(paragraph.split())

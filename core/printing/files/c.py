@@ -38,8 +38,8 @@ def text(exported: Exported) -> str:
 
 
 def framed(exported: Exported, suffix: str, top: Lines, code: str) -> str:
-    """Return the text of a file that can be included: the paragraphs on its ``top``, its code, which
-    is read once, and its main program."""
+    """Return the text of a file that can be included: the paragraphs on its ``top``, its code,
+    which is read once, and its main program."""
     guard = f"SAMESTEP_{exported.label.upper()}_{suffix}"
     check = f"\n{exported.check}" if exported.check else ""
     return f"{comment(top)}#ifndef {guard}\n#define {guard}\n\n{code}#endif /* {guard} */\n{check}"
@@ -88,8 +88,8 @@ def matrix(p: Printer) -> Lines:
 
 
 def in_blocks(p: Printer) -> Lines:
-    """Return the sentences about states in blocks: what is in their arrays, and how large those of scales
-    are."""
+    """Return the sentences about states in blocks: what is in their arrays, and how large those of
+    scales are."""
     return [
         f"{p.arrays[state]} has codes of {p.rule.storage[state]}, in blocks of {p.layout.block[scales]} "
         f"neighbours, and {p.arrays[scales]} a scale for each block: {count(p, scales)}."

@@ -78,8 +78,8 @@ def _text(file: PythonFile) -> str:
 
 
 def _by_block(file: PythonFile) -> str:
-    """Return what makes a place in elements one in any of the arrays: scales are one for a block, codes
-    may be two in a byte."""
+    """Return what makes a place in elements one in any of the arrays: scales are one for a block,
+    codes may be two in a byte."""
     sizes = {scales_of(name): codec.size for name, codec in file.blocks.items()}
     sizes |= {name: 2 for name, codec in file.blocks.items() if codec.bits == 4}
     return f" // {literal(sizes)}.get(name, 1)" if sizes else ""

@@ -129,8 +129,8 @@ def _codecs(bits: bool) -> str:
 
 
 def _streams(rule: Rule, dtype: str) -> str:
-    """Return the number and dtype of each array of a variant's that is rounded by random bits, as an
-    argument."""
+    """Return the number and dtype of each array of a variant's that is rounded by random bits, as
+    an argument."""
     stored = {**rule.storage, "param": dtype}
     return f"streams={literal({n: (k, stored[n]) for n, k in streams(rule, dtype).items()})}"
 

@@ -33,8 +33,8 @@ TEXTS = read("python_file.py.txt")
 class PythonFile:
     """The parts of a file, in order: docstring, imports, the rule, its vocabulary, the host.
 
-    ``rest`` is the file's text without the rule's own, which keeps clear of the names in it; None for
-    the parts of that text.
+    ``rest`` is the file's text without the rule's own, which keeps clear of the names in it; None
+    for the parts of that text.
     """
 
     def __init__(self, exported: Exported, rest: str | None) -> None:
@@ -50,8 +50,8 @@ class PythonFile:
         self.names = [self.text_of_rule.add(rule.scalars) for rule in self.rules]
 
     def docstring(self, needs: str, temporaries: bool) -> str:
-        """Return what the file is, how to call it, and how to verify it. ``temporaries``: it makes some
-        that are as large as a parameter."""
+        """Return what the file is, how to call it, and how to verify it. ``temporaries``: it makes
+        some that are as large as a parameter."""
         dtypes = (self.exported.dtype, self.exported.grad_dtype)
         words: Words = {
             "NEEDS": needs,
@@ -198,13 +198,14 @@ class PythonFile:
 
 
 def whole_file(exported: Exported, text: Callable[[PythonFile], str]) -> str:
-    """Return the ``text`` of a file, in which no name of the rule's own text is one of the rest's."""
+    """Return the ``text`` of a file, in which no name of the rule's own text is one of the
+    rest's."""
     return text(PythonFile(exported, text(PythonFile(exported, None))))
 
 
 def _needed(rest: str) -> set[str]:
-    """Return the names that no hyperparameter may have, since functions that take these need them for
-    something else."""
+    """Return the names that no hyperparameter may have, since functions that take these need them
+    for something else."""
     names = {"grad_coefficient"}
     for function in ast.parse(rest).body:
         if isinstance(function, ast.FunctionDef) and function.name in ("init", "step"):

@@ -32,7 +32,8 @@ class RuleText:
         self.definitions: dict[str, str] = {}
 
     def add(self, function: Callable[..., Any], taken: Collection[str] = ()) -> str:
-        """Add ``function`` and what it refers to, and return its name in the file, none of ``taken``.
+        """Add ``function`` and what it refers to, and return its name in the file, none of
+        ``taken``.
 
         Raises
         ------
@@ -121,8 +122,8 @@ class RuleText:
     def _define(
         self, wanted: str, written: Callable[[str], str], taken: Collection[str] = ()
     ) -> str:
-        """Keep what is ``written`` for a name: the one that is ``wanted``, or another one if that is taken
-        or something else has it."""
+        """Keep what is ``written`` for a name: the one that is ``wanted``, or another one if that
+        is taken or something else has it."""
         name, number = wanted, 1
         while name in taken or not self._may_be(name, written(name)):
             number += 1
@@ -148,7 +149,8 @@ class RuleText:
 
 
 def names_of(text: str) -> dict[str, str]:
-    """Return the names that a module has, builtins among them, each with its line if it is imported."""
+    """Return the names that a module has, builtins among them, each with its line if it is
+    imported."""
     names = dict.fromkeys(dir(builtins), "")
     for node in ast.parse(text).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -168,8 +170,8 @@ def method_text(method: Callable[..., Any]) -> str:
 
 
 def attributes(text: str, of: str | None = None) -> set[str]:
-    """Return the attributes that Python code mentions, of one variable or of anything: a rule's functions may
-    call ``xp`` what they like."""
+    """Return the attributes that Python code mentions, of one variable or of anything: a rule's
+    functions may call ``xp`` what they like."""
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
     return {node.attr for node in nodes if of in (None, getattr(node.value, "id", None))}
 

@@ -29,8 +29,8 @@ def read(file: str) -> dict[str, str]:
 
 
 def filled(text: str, words: Words) -> str:
-    """Return a text with the meaning of each ``@WORD`` in its place. A word that stands alone in a line
-    may mean several lines, or none; they get its indentation."""
+    """Return a text with the meaning of each ``@WORD`` in its place. A word that stands alone in a
+    line may mean several lines, or none; they get its indentation."""
 
     def meaning(match: re.Match[str]) -> str:
         indent, alone, within = match.groups()

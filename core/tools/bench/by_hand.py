@@ -7,8 +7,8 @@ from typing import Any
 
 
 class ByHand:
-    """The functions of NumPy or PyTorch in the place of a rule's vocabulary. Nothing spares infinite
-    parameters: nobody writes that by hand."""
+    """The functions of NumPy or PyTorch in the place of a rule's vocabulary. Nothing spares
+    infinite parameters: nobody writes that by hand."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module

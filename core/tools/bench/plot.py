@@ -1,4 +1,5 @@
-"""The benchmark's times as one table of colours: a row for each contender, a column for each work."""
+"""The benchmark's times as one table of colours: a row for each contender, a column for each
+work."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ LABELS_WIDTH, LABELS_HEIGHT = 1.8, 1.35
 def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write a picture in the format of the file name's ending.
 
-    ``results`` are those of works, as in the file of ``samestep bench --json``. A number says how many times
-    the reference's time a step takes; its colour is the number's logarithm.
+    ``results`` are those of works, as in the file of ``samestep bench --json``. A number says how
+    many times the reference's time a step takes; its colour is the number's logarithm.
     """
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure

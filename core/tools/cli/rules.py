@@ -67,8 +67,8 @@ def chosen_options(rule: Rule, words: Sequence[str] | None) -> dict[str, bool | 
 
 
 def chosen_state_dtype(words: Sequence[str] | None) -> StateDtype:
-    """Return the ``state_dtype`` that words ask for: ``bfloat16`` for all states, or for some of them
-    each ``exp_avg=bfloat16``. Raises UserError where they do not go together."""
+    """Return the ``state_dtype`` that words ask for: ``bfloat16`` for all states, or for some of
+    them each ``exp_avg=bfloat16``. Raises UserError where they do not go together."""
     given = [*(words or ())]
     if not given:
         return None

@@ -1,5 +1,5 @@
-"""The driver's functions through NVIDIA's real bindings, which call a driver that only says what it is
-asked for: numbers, handles and addresses arrive as they were given."""
+"""The driver's functions through NVIDIA's real bindings, which call a driver that only says what it
+is asked for: numbers, handles and addresses arrive as they were given."""
 
 from __future__ import annotations
 

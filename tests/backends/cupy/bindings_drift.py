@@ -1,6 +1,6 @@
-"""Holds the double of NVIDIA's bindings against the real ones, as `cupy_drift` does for CuPy. Needs no
-GPU: ``python bindings_drift.py`` where cuda-bindings are installed; exits with 1 and a line for each
-difference."""
+"""Holds the double of NVIDIA's bindings against the real ones, as `cupy_drift` does for CuPy. Needs
+no GPU: ``python bindings_drift.py`` where cuda-bindings are installed; exits with 1 and a line for
+each difference."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Holds the double of CuPy against the real one: every name exists there, with the same parameters
-and defaults; a later CuPy may take more, with defaults. Needs no GPU: ``python cupy_drift.py`` where
-CuPy is installed; exits with 1 and a line for each difference."""
+and defaults; a later CuPy may take more, with defaults. Needs no GPU: ``python cupy_drift.py``
+where CuPy is installed; exits with 1 and a line for each difference."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a step on a CUDA device does not do: wait for the device, launch more than once a pass, count a
-step before it is decided."""
+"""What a step on a CUDA device does not do: wait for the device, launch more than once a pass,
+count a step before it is decided."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def test_control_without_the_order_the_steps_are_mixed_up(monkeypatch):
     [("adamw", {}), ("lamb", {}), ("adamw", dict(state_dtype="bfloat16", rounding="stochastic"))],
 )
 def test_replays_are_steps(rule, storage):
-    """A captured step, replayed with new scalars, those of random bits too, and a changing limit and
-    learning rate."""
+    """A captured step, replayed with new scalars, those of random bits too, and a changing limit
+    and learning rate."""
     limits = [1.0, 2.0, 0.5, 3.0, 1.5]
     hyper = {"lr": lambda step: 0.1 / (1 + step), "clip_global_norm": lambda step: limits[step]}
     reference, ours = pair(rule, **hyper, **storage)

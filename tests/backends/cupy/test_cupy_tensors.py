@@ -1,5 +1,5 @@
-"""PyTorch's tensors on the CuPy backend, behind the double: tensors in host memory that say that they
-are on a CUDA device."""
+"""PyTorch's tensors on the CuPy backend, behind the double: tensors in host memory that say that
+they are on a CUDA device."""
 
 from __future__ import annotations
 

@@ -312,8 +312,8 @@ def test_a_schedule_does_not_make_gradients_be_looked_at_again(monkeypatch):
 @pytest.mark.parametrize("threads", [1, 2, 3, 64])
 @pytest.mark.parametrize("sizes", [[1000] * 1000, [10_000_000], [3], [40_000, 0, 40_000], []])
 def test_ranges_cover_the_table_with_neither_too_little_nor_too_much_each(sizes, threads):
-    """Every line once; at least 32,768 elements a range less a chunk, or all there are; at most 2**20 and a
-    chunk; of many threads none gets more than its share."""
+    """Every line once; at least 32,768 elements a range less a chunk, or all there are; at most
+    2**20 and a chunk; of many threads none gets more than its share."""
     params = [np.zeros(size, np.float32) for size in [*sizes, 1]]
     optimizer = ss.SGD(params, backend="numba")
     optimizer.step([np.zeros_like(p) for p in params])

@@ -69,8 +69,8 @@ def test_control_signed_indices_are_noticed(tmp_path):
 
 
 def test_a_chunk_of_a_row_is_folded_by_vectors(tmp_path):
-    """Of 255 additions the last 15 may be single ones. The control folds as many by the function that
-    takes any number of them."""
+    """Of 255 additions the last 15 may be single ones. The control folds as many by the function
+    that takes any number of them."""
     module = loaded(ss.emit("adafactor", "numba"), tmp_path)
     fold = module.fold
     control = module.njit(**module.options | {"cache": False})(lambda lanes: fold(lanes, 256))

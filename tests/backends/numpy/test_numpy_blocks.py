@@ -61,7 +61,8 @@ def sgd(params, **hyper):
 
 
 def joined(opt):
-    """Return for each block whether its parameters, and their states, are updated where they lie."""
+    """Return for each block whether its parameters, and their states, are updated where they
+    lie."""
     launch = next(iter(opt._run.stepping._work.updates))._launch
     return [[array is not None for array in block.joined] for block in launch.together]
 

@@ -1,5 +1,5 @@
-"""The compiled implementation: the bits of the golden files for every rule, in float64 of a third of them
-unless ``SAMESTEP_TEST=everything``, and no graph is compiled twice."""
+"""The compiled implementation: the bits of the golden files for every rule, in float64 of a third
+of them unless ``SAMESTEP_TEST=everything``, and no graph is compiled twice."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def graphs():
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-# graphs of float64 differ in that alone from those of float32: a whole run has those of every third label,
-# and of labels that have no others
+# graphs of float64 differ in that alone from those of float32: a whole run has those of every third
+# label, and of labels that have no others
 FLOAT64 = {label for label in LABELS if EVERYTHING or f"{label}.float32" not in NAMES}
 FLOAT64 |= {*LABELS[::3]}
 FILES = [n for n in NAMES if not n.endswith(".float64") or n.removesuffix(".float64") in FLOAT64]

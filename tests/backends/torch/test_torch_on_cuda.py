@@ -111,7 +111,8 @@ def test_gradients_of_some_rows_where_a_rule_s_operations_run_on_a_device(
 @pytest.mark.parametrize("rule", ["adamw", "lamb"])
 @needs_double
 def test_tensors_with_strides_are_updated_in_place(rule, dtype, monkeypatch):
-    """Kernels are done here when they are launched: PyTorch copies back at once, behind the double."""
+    """Kernels are done here when they are launched: PyTorch copies back at once, behind the
+    double."""
     import doubled_tensors
     from cuda.bindings import driver
 

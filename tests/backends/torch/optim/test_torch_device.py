@@ -1,5 +1,5 @@
-"""The classes on a CUDA device, behind the double of one: nothing waits, GradScaler's tensors stay on
-the device, steps are captured and replayed, streams change."""
+"""The classes on a CUDA device, behind the double of one: nothing waits, GradScaler's tensors stay
+on the device, steps are captured and replayed, streams change."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def test_one_launch_whatever_the_number_of_tensors(monkeypatch):
 
 
 def test_a_grad_scaler_s_tensors_stay_on_the_device(monkeypatch):
-    """Its scale is divided out, and its flag looked at, by the kernels; whether the step counts is asked
-    for a step later."""
+    """Its scale is divided out, and its flag looked at, by the kernels; whether the step counts is
+    asked for a step later."""
     ours, reference = pair()
     steps = [[np.asarray(1024 * grad) for grad in gradients(seed)] for seed in range(4)]
     steps[1][0][3, 4] = np.inf

@@ -1,8 +1,9 @@
 """Our torch classes under Lightning, the Hugging Face Trainer and Accelerate: losses are those of
-torch's own AdamW, and a run that is resumed from the framework's checkpoint is the uninterrupted one.
+torch's own AdamW, and a run that is resumed from the framework's checkpoint is the uninterrupted
+one.
 
-The frameworks are no part of the ``test`` extra; ``SAMESTEP_TEST_FRAMEWORKS=1`` says that they must be
-there."""
+The frameworks are no part of the ``test`` extra; ``SAMESTEP_TEST_FRAMEWORKS=1`` says that they must
+be there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Parameters that have no gradient yet: frozen ones of any dtype and kind, and those of lazy modules."""
+"""Parameters that have no gradient yet: frozen ones of any dtype and kind, and those of lazy
+modules."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Our torch classes where a torch.optim.Optimizer can stand: arguments, implementations, groups, and
-torch's schedulers."""
+"""Our torch classes where a torch.optim.Optimizer can stand: arguments, implementations, groups,
+and torch's schedulers."""
 
 from __future__ import annotations
 

@@ -145,7 +145,8 @@ def test_dense_parameters_step_beside_sparse_ones():
 @pytest.mark.parametrize("backend", IMPLEMENTATIONS)
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_elements_that_are_named_step_as_torch_steps_them(name, options, backend):
-    """What ``to_sparse()`` of a dense tensor names is elements, not rows; some of them twice here."""
+    """What ``to_sparse()`` of a dense tensor names is elements, not rows; some of them twice
+    here."""
     runs = []
     for make in (
         getattr(torch.optim, name),

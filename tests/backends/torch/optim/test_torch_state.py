@@ -1,5 +1,5 @@
-"""The state of our torch classes belongs to the user as well: it is live, it may be written to, and it
-is copied with the optimizer."""
+"""The state of our torch classes belongs to the user as well: it is live, it may be written to, and
+it is copied with the optimizer."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ GOES_ON = {
 @pytest.mark.parametrize("goes_on", GOES_ON)
 @pytest.mark.parametrize("when", [0, 2])
 def test_what_others_keep_in_the_state_is_saved_and_loaded(name, goes_on, when, tmp_path):
-    """As wrappers do, Lookahead's slow weights for one: also of parameters that have not stepped."""
+    """As wrappers do, Lookahead's slow weights for one: also of parameters that have not
+    stepped."""
     model, optimizer = trained(getattr(ours, name), last=when)
     first, *_, last = model.parameters()
     optimizer.state[first]["slow"] = first.detach() + 1

@@ -1,5 +1,5 @@
-"""Our torch classes where a torch.optim.Optimizer can stand: closures, hooks, gradients of all kinds,
-loss scaling and the compiler."""
+"""Our torch classes where a torch.optim.Optimizer can stand: closures, hooks, gradients of all
+kinds, loss scaling and the compiler."""
 
 from __future__ import annotations
 

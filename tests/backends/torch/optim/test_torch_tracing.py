@@ -1,4 +1,5 @@
-"""A step is refused where PyTorch only records operations: it would be lost, or done once for all."""
+"""A step is refused where PyTorch only records operations: it would be lost, or done once for
+all."""
 
 from __future__ import annotations
 
