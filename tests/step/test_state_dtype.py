@@ -199,7 +199,7 @@ def test_what_is_no_codec_is_refused(given, error, message):
 
 def test_states_per_row_have_no_codec():
     matrix = [np.zeros((2, 2), np.float32)]
-    with pytest.raises(ValueError, match=r"names 'exp_avg_sq_row'; .* size are exp_avg_sq"):
+    with pytest.raises(ValueError, match=r"names 'exp_avg_sq_row'; .* fewer bits are exp_avg_sq"):
         ss.Adafactor(matrix, state_dtype={"exp_avg_sq_row": "float16"})
 
 
