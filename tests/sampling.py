@@ -4,7 +4,8 @@
 
 - ``sample``: of each test function every eleventh case, one at least; of one marked
   ``every("name")`` a case for every value of that parameter; of one marked ``whole``, which takes
-  long and rarely tells more, none. It is what a run takes that names nothing, such as README's command.
+  long and rarely tells more, none. It is what a run takes that names nothing, such as README's
+  command.
 - ``whole``: all tests. It is what a run takes that names files, tests or words (``-k``).
 - ``everything``: all tests, and those that draw, compile or kill do it ten times as often and more.
 
