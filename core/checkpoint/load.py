@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from ..language.around import check_storage, last_copies
+from ..language.around import last_copies
 from ..language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, dtype_of, name_of
+from ..language.parameter_checks import check_parameter
 from ..language.rule import Rule
 from ..pages import see
 from ..parameters.by_name import as_groups
@@ -192,7 +193,8 @@ def _check_parts(rule: Rule, group: Mapping[str, Any], tree: Mapping[str, Any]) 
         if (stored := tree["param"][name]) is None:
             continue
         real = REAL_OF_COMPLEX.get(stored.dtype, stored.dtype)
-        check_storage(name, real, real != stored.dtype, rule)
+        own = rule.for_shape(stored.shape)
+        check_parameter(name, real, real != stored.dtype, stored.shape, own)
         if missing := [each for each in copies if each not in tree["state"][name]]:
             raise ValueError(f"{name} has no {missing[0]}; expected {len(copies)} last copies")
 
