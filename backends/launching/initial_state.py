@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...language.around import check_storage
+from ...language import parameter_checks
 from ...language.blocks import state_shape
 from ...language.blockwise import BLOCKWISE, scales_of
 from ...language.dtypes import numpy_dtype
 from ...language.rule import Rule
-from ...language.stages import stages
-from ...pages import see
 
 
 def initial_state(
@@ -53,14 +51,4 @@ def check_parameter(tensor: Any, rule: Rule) -> None:
     """Raise TypeError or ValueError for a parameter that ``rule`` is not for: whose states its
     codecs do not store, that its parts are not for, or that is no matrix where it calls functions
     of whole ones."""
-    check_storage(tensor.name, tensor.dtype, tensor.complex, rule)
-    if not stages(rule).calls:
-        return
-    if tensor.complex:
-        raise TypeError(f"{tensor.name} is complex; {rule.name} needs real parameters")
-    if len(tensor.shape) < 2:
-        raise ValueError(
-            f"{tensor.name} has shape {tensor.shape}; {rule.name} is for matrices, parameters of two "
-            'axes or more. Give it a rule of its own: {"params": ..., "rule": ...}'
-            f"{see('howto/rules_by_name.md')}"
-        )
+    parameter_checks.check_parameter(tensor.name, tensor.dtype, tensor.complex, tensor.shape, rule)

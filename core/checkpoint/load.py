@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from ..language.around import check_storage, last_copies
-from ..language.dtypes import REAL_OF_COMPLEX, dtype_of, name_of
+from ..language.around import last_copies
+from ..language.dtypes import COMPUTE_DTYPE, REAL_OF_COMPLEX, dtype_of, name_of
 from ..language.hyperparameters import checked_hyperparameter
+from ..language.parameter_checks import check_parameter
 from ..language.rule import Rule
 from ..pages import see
 from ..parameters.by_name import as_groups
@@ -64,6 +65,7 @@ def load(
             ]
             defaults = as_held(tree["defaults"], numbers_at(the_rule, tree["defaults"], 0))
             options = [dict(group["options"]) for group in tree["param_groups"]]
+            _check_places(tree)
             _check_params(groups, tree, single)
             for own, each, group, saved in zip(
                 families, options, groups, tree["param_groups"], strict=True
@@ -158,6 +160,12 @@ def _same_rule(name: str, rule: Rule | str | None, where: str = "rule=") -> Rule
 # ---- the run
 
 
+def _check_places(tree: Mapping[str, Any]) -> None:
+    places = [place for group in tree["param_groups"] for place in group["params"]]
+    if places != list(range(len(tree["names"]))):
+        raise ValueError("the 'params' of the groups are not the positions in 'names', in order")
+
+
 def _check_params(
     groups: Sequence[Mapping[str, Any]], tree: Mapping[str, Any], single: bool
 ) -> None:
@@ -169,6 +177,8 @@ def _check_params(
             if stored is None or not hasattr(leaf, "dtype"):  # what is no array, the run refuses
                 continue
             shape, dtype = tuple(leaf.shape), name_of(leaf.dtype)
+            if dtype not in {*COMPUTE_DTYPE, *REAL_OF_COMPLEX}:  # so it does these
+                continue
             if (shape, dtype) != (stored.shape, stored.dtype):
                 raise ValueError(
                     f"{name} has shape {shape} and dtype {dtype}; "
@@ -186,16 +196,14 @@ def _check_parts(rule: Rule, group: Mapping[str, Any], tree: Mapping[str, Any]) 
         if (stored := tree["param"][name]) is None:
             continue
         real = REAL_OF_COMPLEX.get(stored.dtype, stored.dtype)
-        check_storage(name, real, real != stored.dtype, rule)
+        own = rule.for_shape(stored.shape)
+        check_parameter(name, real, real != stored.dtype, stored.shape, own)
         if missing := [each for each in copies if each not in tree["state"][name]]:
             raise ValueError(f"{name} has no {missing[0]}; expected {len(copies)} last copies")
 
 
 def _restore(run: Run, tree: Mapping[str, Any]) -> None:
     """Restore everything but the values of parameters and state, which are not read twice."""
-    places = [place for group in tree["param_groups"] for place in group["params"]]
-    if places != list(range(len(tree["names"]))):
-        raise ValueError("the 'params' of the groups are not the positions in 'names', in order")
     position = {name: i for i, name in enumerate(tree["names"])}
     snapshot = {key: value for key, value in tree.items() if key not in OWN}
     for key, value in snapshot.items():

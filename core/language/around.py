@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
-from .dtypes import COMPUTE_DTYPE, named
+from .dtypes import named
 from .intervals import plain
 from .names import meant
 
@@ -119,21 +119,4 @@ def check_bits(what: str, around: Mapping[str, Any], dtype: str) -> None:
         raise TypeError(
             f"{what}; master='split' is for parameters of bfloat16, which is the upper half of a float32 "
             f"(a {dtype} is no part of one): take master='float32'"
-        )
-
-
-def check_storage(name: str, dtype: str, is_complex: bool, rule: Any) -> None:
-    """Raise TypeError if a `Rule` has a codec or a part that a parameter of this dtype cannot have;
-    of a complex one it is that of its pairs. ``name`` is the parameter's."""
-    if not (rule.storage or rule.around):
-        return
-    kind = f"complex, of pairs of {dtype}" if is_complex else f"of {dtype}"
-    check_bits(f"{name} is {kind}", rule.around, dtype)
-    if rule.storage and (is_complex or COMPUTE_DTYPE[dtype] != "float32"):
-        why = f"codecs load to float32, and steps of {dtype} are computed in float64"
-        if is_complex:
-            why = "its states are complex, and codecs store real numbers"
-        raise TypeError(
-            f"{name} is {kind}; state_dtype={rule.state_dtype!r} is for real parameters of "
-            f"float32, bfloat16 or float16: {why} (a group with state_dtype=None takes others)"
         )

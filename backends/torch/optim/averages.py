@@ -27,7 +27,7 @@ def averages(optimizer: Any) -> AbstractContextManager[None]:
     def pairs() -> Pairs:
         check_own(optimizer._swapped)
         params = [param for group in optimizer.param_groups for param in group["params"]]
-        with torch.no_grad():
+        with held(), torch.no_grad():
             found = zip(params, _averages(optimizer), strict=True)
         return [(param, average) for param, average in found if param is not average]
 
