@@ -257,6 +257,10 @@ def spoiled():
     def group(**entries):
         return lambda snapshot: snapshot["param_groups"][0].update(entries)
 
+    def anothers(snapshot):  # in that of AdamW it would be somebody else's own
+        change(momentum_buffer=torch.ones(4, 3))(snapshot)
+        group(momentum=0.9)(snapshot)
+
     yield "no groups", lambda s: s.pop("param_groups"), TypeError, "'state' and 'param_groups'"
     yield "more groups", lambda s: s["param_groups"].append({}), ValueError, "has 2 groups"
     yield (
@@ -266,7 +270,7 @@ def spoiled():
         "expected 4",
     )
     yield "no step", lambda s: s["state"][0].pop("step"), ValueError, r"params\[0\]: has"
-    yield "another name", change(momentum_buffer=torch.ones(4, 3)), ValueError, "momentum_buffer"
+    yield "another's state", anothers, ValueError, "momentum_buffer"
     yield "half a step", change(step=torch.tensor(1.5)), ValueError, "whole number"
     yield "two steps", change(step=torch.ones(2)), TypeError, "expected a number"
     yield "shape", change(exp_avg=torch.ones(3, 4)), ValueError, r"exp_avg .* shape \(3, 4\)"
