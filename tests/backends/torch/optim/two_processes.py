@@ -6,6 +6,7 @@ to ``RANK.pt`` there.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def main(rank: int, folder: Path) -> None:
     params = [p.detach() for p in model.parameters()]
     torch.save({"params": params, "gradients": gradients}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
+    # Nothing is freed: the destructor of DistributedDataParallel's reducer waits for a thread of
+    # Gloo, and holds the GIL, which that thread may need to free the last all-reduce (seen once).
+    os._exit(0)
 
 
 if __name__ == "__main__":
