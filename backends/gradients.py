@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
-from operator import attrgetter, is_
+from operator import attrgetter, eq, is_
 from types import NoneType
 from typing import Any
 
@@ -157,13 +157,14 @@ class GradientChecker:
         and maybe None for some."""
         kinds = set(map(type, leaves))
         if kinds == {self.arrays.kind}:
-            fits = list(map(WHAT_IT_IS, leaves)) == self._alike
+            # one after the other: a list of new tuples makes Python collect garbage
+            fits = all(map(eq, map(WHAT_IT_IS, leaves), self._alike))
             return self._at(leaves, self.arrays.addresses(leaves)) if fits else None
         if kinds != {self.arrays.kind, NoneType}:
             return None
         there = [leaf is not None for leaf in leaves]
         arrays = list(compress(leaves, there))
-        if list(map(WHAT_IT_IS, arrays)) != list(compress(self._alike, there)):
+        if not all(map(eq, map(WHAT_IT_IS, arrays), compress(self._alike, there))):
             return None
         addresses = np.zeros(len(leaves), np.int64)
         addresses[there] = self.arrays.addresses(arrays)

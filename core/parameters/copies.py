@@ -89,11 +89,12 @@ class SameCopies:
 
     def check(self) -> None:
         """Raise ValueError if one has other arrays."""
-        if not all(contents.same(copy_to) for copy_to, contents in self._seen):
-            raise ValueError(
-                "copy_to has another array in the place of one that was given, into which steps write; write "
-                f"into that one (array[...] = values), or make a new optimizer{see('in_place.md')}"
-            )
+        for copy_to, contents in self._seen:
+            if not contents.same(copy_to):
+                raise ValueError(
+                    "copy_to has another array in the place of one that was given, into which steps write; write "
+                    f"into that one (array[...] = values), or make a new optimizer{see('in_place.md')}"
+                )
 
 
 def refresh_copies(backend: Backend, tensors: Sequence[Tensor]) -> None:
