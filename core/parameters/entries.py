@@ -29,6 +29,13 @@ def name_entry(group: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": group["name"]} if "name" in group else {}
 
 
+def lost_entry(name: str | KeyError) -> ValueError:
+    """Return the error for a group of ``param_groups`` that has lost an entry: a name, or what
+    looking it up raised."""
+    entry = name if isinstance(name, KeyError) else repr(name)
+    return ValueError(f"a group in param_groups has lost its entry {entry}; put it back")
+
+
 def label(k: int, group: Mapping[str, Any]) -> str:
     """Return the beginning of a message about the group at ``k``: its place, and its name if it has
     one."""

@@ -20,7 +20,16 @@ from .clock import Clock
 from .contents import Contents
 from .copies import SameCopies, adopt_copies, with_copies
 from .decay_mask import decay_mask
-from .entries import OF_GROUPS, family_of, has_too_much, hyper_of, is_group, label, name_entry
+from .entries import (
+    OF_GROUPS,
+    family_of,
+    has_too_much,
+    hyper_of,
+    is_group,
+    label,
+    lost_entry,
+    name_entry,
+)
 from .hyper import (
     GroupHyper,
     as_held,
@@ -193,9 +202,7 @@ class Groups:
                 return []
             trees = [listed(group["params"]) for group in self.entries]
         except (KeyError, TypeError):
-            raise ValueError(
-                "a group in param_groups has lost its entry 'params'; put it back"
-            ) from None
+            raise lost_entry("params") from None
         leaves = [leaf for i, tree in enumerate(trees) for leaf in self._leaves(i, tree)]
         tensors = list(map(self._successor, self.tensors, leaves))
         self._backend.check_overlap(with_copies(tensors))
@@ -249,9 +256,7 @@ class Groups:
         try:
             now = list(map(call, self._read, self.entries))
         except KeyError as error:
-            raise ValueError(
-                f"a group in param_groups has lost its entry {error}; put it back"
-            ) from None
+            raise lost_entry(error) from None
         for i, group in enumerate(self.entries):
             if len(group) - ("name" in group) != self._size[i]:
                 raise has_too_much(group, self._names_of(i), self._where(i))

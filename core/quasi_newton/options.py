@@ -9,9 +9,8 @@ from ..language.intervals import NONNEGATIVE, POSITIVE, checked_number, plain
 from ..language.names import suggestion
 from .line_search import LINE_SEARCHES
 
-MOST_PAIRS = (
-    10_000  # each twice as large as all parameters: a file or a slip must not ask for billions
-)
+# each is twice as large as all parameters: a file or a slip must not ask for billions
+MOST_PAIRS = 10_000
 
 
 @dataclass

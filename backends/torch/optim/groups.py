@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from ....language.hyperparameters import chosen_options
 from ....language.rule import Rule
-from ....parameters.entries import WHOLE, label
+from ....parameters.entries import WHOLE, label, lost_entry
 from ....parts.by_keyword import variant_of
 
 Groups = list[dict[str, Any]]
@@ -90,9 +90,7 @@ def numbers_of(rule: Rule, groups: Groups, k: int) -> dict[str, Any]:
     try:
         values = plain({n: groups[k][n] for n in rule.known_hyperparameters}, where(groups, k))
     except KeyError as error:
-        raise ValueError(
-            f"a group in param_groups has lost its entry {error}; put it back"
-        ) from None
+        raise lost_entry(error) from None
     return rule.hyperparameters(values, where(groups, k))
 
 

@@ -6,6 +6,7 @@ from itertools import chain
 
 import torch
 
+from ....parameters.entries import lost_entry
 from ....protocol import Backend
 from ....step.one_thread import OneThread
 from .backends import Backends
@@ -37,9 +38,7 @@ class Prepared(torch.optim.Optimizer):
         try:
             return list(chain.from_iterable(group["params"] for group in self.param_groups))
         except KeyError:
-            raise ValueError(
-                "a group in param_groups has lost its entry 'params'; put it back"
-            ) from None
+            raise lost_entry("params") from None
 
     def _look_again(self) -> list[torch.Tensor]:
         """Forget everything about parameters and state that are not what they were; return the
